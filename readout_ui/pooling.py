@@ -1,0 +1,97 @@
+"""How token positions become one activation per text: the read rules and what is kept of a text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CONTENT_RULES = ("content_mean", "content_last", "content_tail")
+"""Rules that need nothing after the content; one capture gives all three."""
+TEMPLATE_RULES = ("template_last",)
+"""The rule that needs the whole framed text, closing template tokens included."""
+READ_RULES = CONTENT_RULES + TEMPLATE_RULES
+
+
+@dataclass(frozen=True, eq=False)
+class TextActivations:
+    """What is kept of one text: enough for every read rule of its group."""
+
+    pooled: Tensor
+    """(n_rules, n_layers, d_model) float32 on the CPU, in the order of the group's rules."""
+    tokens: Tensor
+    """(n_kept, n_layers, d_model) float32 on the CPU: evenly spaced content tokens."""
+    n_tokens: int
+    """How many content tokens the model read."""
+    truncated: bool
+    """Whether the end of the text was cut off."""
+
+    def __post_init__(self) -> None:
+        if self.pooled.ndim != 3 or self.pooled.shape[1:] != self.tokens.shape[1:]:
+            raise ValueError(
+                f"pooled {tuple(self.pooled.shape)} and tokens {tuple(self.tokens.shape)} "
+                "must both end in (n_layers, d_model)"
+            )
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of both tensors."""
+        return self.pooled.nbytes + self.tokens.nbytes
+
+
+def rule_group(read: str) -> tuple[str, ...]:
+    """The rules that are captured together with `read`."""
+    if read not in READ_RULES:
+        raise ValueError(f"unknown read rule {read!r}, known are {', '.join(READ_RULES)}")
+    return CONTENT_RULES if read in CONTENT_RULES else TEMPLATE_RULES
+
+
+def tail_length(n_tokens: int) -> int:
+    """How many tokens the last two thirds of `n_tokens` are: rounded up, at least one."""
+    return max(1, -(-2 * n_tokens // 3))
+
+
+def rule_span(rule: str, start: int, stop: int, n_tokens: int) -> tuple[int, int]:
+    """The positions, from and up to, that `rule` averages.
+
+    Args:
+        rule: one of `READ_RULES`.
+        start: first content token.
+        stop: one past the last content token.
+        n_tokens: length of the whole framed text.
+    """
+    spans = {
+        "content_mean": (start, stop),
+        "content_last": (stop - 1, stop),
+        "content_tail": (stop - tail_length(stop - start), stop),
+        "template_last": (n_tokens - 1, n_tokens),
+    }
+    return spans[rule]
+
+
+def span_weights(spans: Sequence[Sequence[tuple[int, int]]], n_tokens: int) -> Tensor:
+    """Averages as a matrix, so that one batched product pools every rule at once.
+
+    Args:
+        spans: for every text, one (from, up to) per rule, counted in fed tokens.
+        n_tokens: width of the batch, padding included.
+
+    Returns:
+        (n_texts, n_rules, n_tokens) float32; every row adds up to 1.
+    """
+    weights = torch.zeros(len(spans), len(spans[0]), n_tokens)  # (n_texts, n_rules, n_tokens)
+    for row, text_spans in enumerate(spans):
+        for rule, (start, stop) in enumerate(text_spans):
+            weights[row, rule, start:stop] = 1 / (stop - start)
+    return weights
+
+
+def evenly_spaced(start: int, stop: int, n_kept: int) -> tuple[int, ...]:
+    """At most `n_kept` positions spread over start..stop, never position 0 of the sequence.
+
+    The first token is left out because it carries massive activations that say nothing of the text.
+    """
+    start = max(start, 1)
+    n_tokens = max(0, stop - start)
+    n_kept = min(n_kept, n_tokens)
+    return tuple(start + (2 * i + 1) * n_tokens // (2 * n_kept) for i in range(n_kept))

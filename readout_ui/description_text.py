@@ -27,11 +27,39 @@ def parse_descriptions(raw: bytes, file: str) -> tuple[str, ...]:
     """
     if len(raw) > MAX_FILE_BYTES:
         raise too_large(file, len(raw))
+    return split_text(decode_text(raw, file))
+
+
+def decode_text(raw: bytes, file: str) -> str:
+    """The bytes as text, a byte order mark included.
+
+    Raises:
+        UnreadableFile: UTF-16, not UTF-8 (byte offset and line), or NUL bytes.
+    """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UnreadableFile(
             "the file is UTF-16, not UTF-8", where=file, fix="save it as UTF-8 in your editor"
         )
-    return split_text(_decode(raw, file))
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = _line_at(raw, error.start)
+        raise UnreadableFile(
+            f"byte {error.start} (line {line}) is not UTF-8 text",
+            where=file,
+            fix="save the file as UTF-8; its bytes were left as they are",
+            line=line,
+        ) from None
+    if "\0" in text:
+        offset = raw.index(0)
+        line = _line_at(raw, offset)
+        raise UnreadableFile(
+            f"byte {offset} (line {line}) is NUL, so this is not a text file",
+            where=file,
+            fix="save the file as UTF-8 text; its bytes were left as they are",
+            line=line,
+        )
+    return text
 
 
 def split_text(text: str) -> tuple[str, ...]:
@@ -82,36 +110,13 @@ def encode_descriptions(descriptions: Iterable[str], file: str) -> bytes:
     return data
 
 
-def too_large(file: str, n_bytes: int) -> UnreadableFile:
+def too_large(file: str, n_bytes: int, limit: int = MAX_FILE_BYTES) -> UnreadableFile:
     """The error for a file of `n_bytes` bytes."""
     return UnreadableFile(
-        f"{n_bytes / 1e6:,.1f} MB is more than the {MAX_FILE_BYTES / 1e6:g} MB a concept may have",
+        f"{n_bytes / 1e6:,.1f} MB is more than the {limit / 1e6:g} MB that are read",
         where=file,
-        fix="keep only descriptions in it, separated by blank lines",
+        fix="keep only descriptions in it",
     )
-
-
-def _decode(raw: bytes, file: str) -> str:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = _line_at(raw, error.start)
-        raise UnreadableFile(
-            f"byte {error.start} (line {line}) is not UTF-8 text",
-            where=file,
-            fix="save the file as UTF-8; its bytes were left as they are",
-            line=line,
-        ) from None
-    if "\0" in text:
-        offset = raw.index(0)
-        line = _line_at(raw, offset)
-        raise UnreadableFile(
-            f"byte {offset} (line {line}) is NUL, so this is not a text file",
-            where=file,
-            fix="save the file as UTF-8 text; its bytes were left as they are",
-            line=line,
-        )
-    return text
 
 
 def _line_at(raw: bytes, offset: int) -> int:

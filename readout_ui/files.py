@@ -42,24 +42,24 @@ def require_regular(path: Path) -> os.stat_result:
     return status
 
 
-def read_bytes(path: Path) -> bytes:
-    """The whole file, at most MAX_FILE_BYTES bytes.
+def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """The whole file, if it has at most `limit` bytes.
 
     Raises:
         UnreadableFile: see `require_regular`; larger than that; or the system refuses.
     """
     size = require_regular(path).st_size
-    if size > MAX_FILE_BYTES:
-        raise too_large(shown(path), size)
+    if size > limit:
+        raise too_large(shown(path), size, limit)
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+            raw = file.read(limit + 1)
     except OSError as error:
         raise UnreadableFile(
             _reason("cannot be read", error), where=shown(path), fix="check its permissions"
         ) from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise too_large(shown(path), len(raw))
+    if len(raw) > limit:
+        raise too_large(shown(path), len(raw), limit)
     return raw
 
 

@@ -15,7 +15,7 @@ from readout_ui.files import (
     shown,
     sync_folder,
 )
-from readout_ui.library import Concept, Library, concept_name
+from readout_ui.library import Concept, Library, concept_name, read_concept
 from readout_ui.versions import TrashEntry, Version, keep_version, trash_of, versions_of
 
 __all__ = [
@@ -120,7 +120,7 @@ def read_trashed(entry: TrashEntry) -> tuple[str, ...]:
 
 def restore_trashed(
     folder: Path | str, entry: TrashEntry, new_name: str | None = None, *, replace: bool = False
-) -> str:
+) -> Concept:
     """Undo a deletion: the file moves back as it was, readable or not.
 
     Args:
@@ -129,11 +129,9 @@ def restore_trashed(
         new_name: bring it back under this name.
         replace: overwrite a present concept of the name; it goes to the history.
 
-    Returns:
-        The name under which it is back.
-
     Raises:
         NameTaken: the name is in use and `replace` is False.
+        UnreadableFile: the file is back, but its bytes cannot be used as descriptions.
         UserError: unsafe new name, the entry is gone, or the system refuses.
     """
     folder = Path(folder)
@@ -146,8 +144,9 @@ def restore_trashed(
             raise NameTaken(name)
         if present is not None:
             keep_version(folder, concept_name(present), present)
-        _move_back(entry, present or folder / f"{name}{SUFFIX}")
-        return name
+        target = present or folder / f"{name}{SUFFIX}"
+        _move_back(entry, target)
+        return read_concept(target)
 
 
 def _move_back(entry: TrashEntry, target: Path) -> None:

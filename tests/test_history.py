@@ -104,7 +104,7 @@ def test_a_deletion_is_undone_with_exact_bytes_and_history(tmp_path: Path) -> No
     delete_concept(tmp_path, "calm")
     (entry,) = list_trash(tmp_path)
     assert read_trashed(entry) == ("Two.",)
-    assert restore_trashed(tmp_path, entry) == "calm"
+    assert restore_trashed(tmp_path, entry).descriptions == ("Two.",)
     assert (tmp_path / "calm.txt").read_bytes() == raw
     assert list_trash(tmp_path) == []
     assert texts(tmp_path, "calm") == [("One.",)]
@@ -114,7 +114,8 @@ def test_an_unreadable_file_can_be_deleted_and_brought_back(tmp_path: Path) -> N
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00")
     entry = delete_concept(tmp_path, "bad")
     assert read_library(tmp_path).problems == ()
-    restore_trashed(tmp_path, entry)
+    with pytest.raises(UserError, match="UTF-16"):
+        restore_trashed(tmp_path, entry)
     assert (tmp_path / "bad.txt").read_bytes() == b"\xff\xfe\x00"
 
 
@@ -125,7 +126,7 @@ def test_a_restored_name_that_is_in_use_leaves_the_choice(tmp_path: Path) -> Non
     with pytest.raises(NameTaken, match="another name, or replace"):
         restore_trashed(tmp_path, entry)
     assert list_trash(tmp_path) == [entry]
-    assert restore_trashed(tmp_path, entry, "calm_again") == "calm_again"
+    assert restore_trashed(tmp_path, entry, "calm_again").name == "calm_again"
     assert read_library(tmp_path).names() == ("Calm", "calm_again")
 
 

@@ -90,18 +90,26 @@ def record_version(folder: Path | str, concept: Concept) -> None:
 def record_library(library: Library, known: dict[str, str] | None = None) -> dict[str, str]:
     """Record every concept whose fingerprint is not the one in `known`; call it after a poll.
 
+    A history that cannot be written (a read-only folder) must not keep anyone from reading: what
+    was not recorded is missing in the answer and so tried again at the next call.
+
     Args:
         library: as read just now.
         known: what the last call returned; None records all.
 
     Returns:
-        The library's fingerprints.
+        The fingerprints of what is recorded.
     """
     seen = known or {}
+    recorded = {n: f for n, f in library.fingerprints().items() if seen.get(n) == f}
     for concept in (*library.concepts, *library.neutral):
-        if seen.get(concept.name) != concept.fingerprint:
-            record_version(library.folder, concept)
-    return library.fingerprints()
+        if concept.name not in recorded:
+            try:
+                record_version(library.folder, concept)
+            except UserError:
+                break
+            recorded[concept.name] = concept.fingerprint
+    return recorded
 
 
 def list_trash(folder: Path | str) -> list[TrashEntry]:

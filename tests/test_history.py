@@ -85,6 +85,22 @@ def test_recording_what_is_stored_already_changes_nothing(tmp_path: Path) -> Non
     assert sorted((tmp_path / ".history").rglob("*")) == before
 
 
+def test_a_history_that_cannot_be_written_does_not_stop_reading_and_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "calm.txt").write_text("One.")
+    (tmp_path / ".history").write_text("in the way")
+    library = read_library(tmp_path)
+    assert record_library(library) == {}
+    with pytest.raises(UserError, match="nothing was changed"):
+        save_concept(tmp_path, "calm", ["Two."], library.fingerprints()["calm"])
+    assert read_library(tmp_path) == library
+    (tmp_path / ".history").unlink()
+    assert record_library(library) == library.fingerprints()
+    save(tmp_path, "calm", "Two.")
+    assert texts(tmp_path, "calm") == [("One.",)]
+
+
 def test_a_damaged_version_is_refused_and_does_not_hide_the_others(tmp_path: Path) -> None:
     for text in ("One.", "Two.", "Three."):
         save(tmp_path, "calm", text)

@@ -1,0 +1,179 @@
+"""One forward over one prompt, projected on every direction inside the hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from readout_ui.blocks import bare_model
+from readout_ui.errors import UserError
+from readout_ui.frames import Turn, visible_tokens
+from readout_ui.readout import FloatArray, Readout, centred_cosines, scored_tokens, z_scores
+from readout_ui.recording import inference, recording
+
+if TYPE_CHECKING:
+    from readout_ui.blocks import BlockPaths
+    from readout_ui.frames import FramedChat, PromptFrame
+    from readout_ui.models import LoadedModel
+    from readout_ui.vectors import ConceptVectors
+
+READ_MODES = ("assistant", "user", "raw", "chat")
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """What the hooks leave of the activations of one prompt."""
+
+    raw: FloatArray
+    """Activation on direction, (n_tokens, n_layers, n_concepts) float32."""
+    norms: FloatArray
+    """Length of (activation - center), (n_tokens, n_layers) float32."""
+
+
+def frame_content(frame: PromptFrame, content: str | Sequence[Turn], mode: str) -> FramedChat:
+    """The prompt as the model gets it, with the role of each token.
+
+    Args:
+        frame: the model's prompt frame.
+        content: a text, or the turns of a chat when `mode` is "chat".
+        mode: "assistant" puts the text where a training description stands, "user" asks it,
+            "raw" uses no template.
+    """
+    if mode not in READ_MODES:
+        raise UserError(f"a prompt cannot be read as '{mode}'", options=READ_MODES)
+    if isinstance(content, str) == (mode == "chat"):
+        raise UserError("a chat is read as turns, everything else as one text", where=mode)
+    if not isinstance(content, str):
+        return frame.frame_chat(content)
+    if not content.strip():
+        raise UserError("there is nothing to read", fix="type or paste a text")
+    if mode == "raw":
+        return frame.frame_raw(content)
+    if mode == "user":
+        return frame.frame_chat([Turn("user", content)], add_generation_prompt=True)
+    # Trainings put the text into the frame without the whitespace around it.
+    return frame.frame_chat([Turn("user", frame.question), Turn("assistant", content.strip())])
+
+
+def read_chat(
+    model: LoadedModel,
+    vectors: ConceptVectors,
+    framed: FramedChat,
+    *,
+    layer_type: str = "decoder_block",
+    layer_config: Mapping[str, str] | None = None,
+) -> Readout:
+    """The scores of every token for every concept at every layer of `vectors`.
+
+    Memory grows with n_tokens x n_layers x n_concepts, never with d_model x n_layers.
+
+    Raises:
+        UserError: the prompt is longer than the model's context, or the vectors do not fit it.
+    """
+    require_room(model, framed)
+    require_fit(model, vectors)
+    paths = model.blocks(layer_type, layer_config)
+    projections = project_tokens(model, paths, vectors, framed.token_ids)
+    return score_tokens(
+        vectors,
+        projections,
+        tokens=visible_tokens(model.tokenizer, framed.token_ids),
+        roles=[str(role) for role in framed.roles],
+    )
+
+
+def require_room(model: LoadedModel, framed: FramedChat) -> None:
+    """UserError when the prompt is empty or does not fit the context window."""
+    n_tokens = len(framed.token_ids)
+    if n_tokens == 0:
+        raise UserError("there is nothing to read", fix="type or paste a text")
+    if model.context_length is not None and n_tokens > model.context_length:
+        raise UserError(
+            f"the prompt has {n_tokens} tokens, {model.name} takes {model.context_length}",
+            fix=f"shorten it by {n_tokens - model.context_length} tokens",
+        )
+
+
+def require_fit(model: LoadedModel, vectors: ConceptVectors) -> None:
+    """UserError when the vectors were made for a model of another width or depth."""
+    d_model = vectors.directions.shape[-1]
+    if d_model != model.d_model:
+        raise UserError(
+            f"the vectors have d_model {d_model}, {model.name} has {model.d_model}",
+            fix="load the model they were trained on, or train again",
+        )
+    beyond = [layer for layer in vectors.layers if not 0 <= layer < model.n_layers]
+    if beyond:
+        raise UserError(
+            f"the vectors have layer {beyond[-1]}, {model.name} has {model.n_layers} layers",
+            fix="load the model they were trained on, or train again",
+        )
+
+
+def project_tokens(
+    model: LoadedModel, paths: BlockPaths, vectors: ConceptVectors, token_ids: Sequence[int]
+) -> Projections:
+    """Run the model once; each hook keeps (n_tokens, n_concepts) numbers and one length.
+
+    Args:
+        model: the model.
+        paths: the module that is read, for every layer of the model.
+        vectors: directions and center.
+        token_ids: the whole prompt.
+    """
+    raw: dict[int, torch.Tensor] = {}
+    norms: dict[int, torch.Tensor] = {}
+
+    def project(layer: int, output: torch.Tensor) -> None:
+        if layer not in vectors.layers:
+            return
+        position = vectors.layers.index(layer)
+        activation = output.reshape(-1, output.shape[-1]).float()  # (n_tokens, d_model)
+        directions = vectors.directions[:, position].to(activation)  # (n_concepts, d_model)
+        center = vectors.center[position].to(activation)  # (d_model,)
+        raw[layer] = activation @ directions.T  # (n_tokens, n_concepts)
+        norms[layer] = torch.linalg.vector_norm(activation - center, dim=-1)  # (n_tokens,)
+
+    ids = torch.tensor([list(token_ids)], device=model.device)  # (1, n_tokens)
+    with inference(model.model), recording(model.model, paths, project):
+        bare_model(model.model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return Projections(_gather(raw, vectors.layers), _gather(norms, vectors.layers))
+
+
+def score_tokens(
+    vectors: ConceptVectors,
+    projections: Projections,
+    *,
+    tokens: Sequence[str],
+    roles: Sequence[str],
+) -> Readout:
+    """Projections as a Readout, in all three units."""
+    raw = projections.raw
+    directions = vectors.directions.float()  # (n_concepts, n_layers, d_model)
+    center_raw = torch.einsum("cld,ld->lc", directions, vectors.center.float())
+    similarity = torch.einsum("ald,bld->lab", directions, directions)
+    return Readout(
+        tokens=tuple(tokens),
+        roles=tuple(roles),
+        concepts=tuple(vectors.concepts),
+        layers=tuple(vectors.layers),
+        raw=raw,
+        cosine=centred_cosines(raw, projections.norms, _numpy(center_raw)),
+        z=z_scores(raw, _numpy(vectors.neutral_mean), _numpy(vectors.neutral_std)),
+        similarity=_numpy(similarity),
+        scored=scored_tokens(roles),
+    )
+
+
+def _gather(by_layer: Mapping[int, torch.Tensor], layers: Sequence[int]) -> FloatArray:
+    stacked: FloatArray = np.stack([_numpy(by_layer[layer]) for layer in layers], axis=1)
+    return stacked
+
+
+def _numpy(tensor: torch.Tensor) -> FloatArray:
+    array: FloatArray = tensor.detach().float().cpu().numpy()
+    return array

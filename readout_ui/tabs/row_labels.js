@@ -1,0 +1,4 @@
+element.addEventListener('click', (event) => {
+  const label = event.target.closest('[data-concept]');
+  if (label) trigger('select', { concept: label.dataset.concept });
+});

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from scipy.special import expit
 from torch import Tensor
 
+from readout_ui.blas import single_thread
 from readout_ui.errors import UserError
 from readout_ui.pairs import PairSettings, TextGroups, sample_pairs
 
@@ -144,17 +145,24 @@ def _fit_pairs(
     """
     pairs = [np.array(sample_pairs(groups, c, settings), dtype=np.intp) for c in groups.concepts]
     directions = _no_directions(activations, groups)
-    for layer in _layers(activations):
-        gram = layer.texts @ layer.texts.T  # (n_texts, n_texts)
-        weights = np.zeros((len(pairs), len(gram)))  # (n_concepts, n_texts)
-        for row, concept_pairs in zip(weights, pairs, strict=True):
-            pair_gram = _pair_gram(gram, concept_pairs)  # (n_pairs, n_pairs)
-            if np.trace(pair_gram) > len(pair_gram) * layer.noise**2:
-                factors = solve(pair_gram)  # (n_pairs,)
-                np.add.at(row, concept_pairs[:, 0], factors)
-                np.subtract.at(row, concept_pairs[:, 1], factors)
-        directions[:, layer.index] = _unit(weights @ layer.texts, smallest=0.0)
+    with single_thread():
+        for layer in _layers(activations):
+            weights = _text_weights(layer, pairs, solve)  # (n_concepts, n_texts)
+            directions[:, layer.index] = _unit(weights @ layer.texts, smallest=0.0)
     return directions
+
+
+def _text_weights(layer: _Layer, pairs: list[_Indices], solve: _Solver) -> _Array:
+    """How much of each text is in each concept's direction, (n_concepts, n_texts)."""
+    gram = layer.texts @ layer.texts.T  # (n_texts, n_texts)
+    weights = np.zeros((len(pairs), len(gram)))  # (n_concepts, n_texts)
+    for row, concept_pairs in zip(weights, pairs, strict=True):
+        pair_gram = _pair_gram(gram, concept_pairs)  # (n_pairs, n_pairs)
+        if np.trace(pair_gram) > len(pair_gram) * layer.noise**2:
+            factors = solve(pair_gram)  # (n_pairs,)
+            np.add.at(row, concept_pairs[:, 0], factors)
+            np.subtract.at(row, concept_pairs[:, 1], factors)
+    return weights
 
 
 def _pair_gram(gram: _Array, pairs: _Indices) -> _Array:
@@ -186,17 +194,13 @@ def _logistic_weights(pair_gram: _Array) -> _Array:
     for _ in range(_NEWTON_STEPS):
         targets = expit(-margins)
         residual = targets - factors
-        gradient = _root(residual @ pair_gram @ residual)
-        if gradient <= _GRADIENT_TOLERANCE * _root(2 * (margins @ factors)):
+        # The squared lengths of gradient and weights; only rounding can make them negative.
+        gradient, weights = residual @ pair_gram @ residual, 2 * (margins @ factors)
+        if gradient <= _GRADIENT_TOLERANCE**2 * weights:
             break
         step = _newton_step(pair_gram, targets * (1 - targets), residual)
         factors, margins = _shortened(pair_gram, factors, margins, step)
     return factors
-
-
-def _root(square: float) -> float:
-    """Square root of a number that only rounding can make negative."""
-    return float(np.sqrt(max(square, 0.0)))
 
 
 def _newton_step(pair_gram: _Array, curvature: _Array, residual: _Array) -> _Array:

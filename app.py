@@ -1,0 +1,109 @@
+"""Start Readout Studio's web app: parse flags, build the page, launch it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read by gradio while it is imported
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+HERE = Path(__file__).resolve().parent
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="", help="hub id or local folder; default: bundled")
+    parser.add_argument("--revision", help="branch, tag or commit of the model on the hub")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--dtype", default="auto", choices=["auto", "bf16", "fp16", "fp32"])
+    parser.add_argument("--quantization", default="none", choices=["none", "8bit", "4bit"])
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="run code that comes with the model"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
+    parser.add_argument("--descriptions", type=Path, default=HERE / "descriptions")
+    parser.add_argument("--runs", type=Path, default=HERE / "runs", help="folder runs are kept in")
+    parser.add_argument("--read-only", action="store_true", help="refuse everything that writes")
+    return parser.parse_args(arguments)
+
+
+def login(auth: str | None) -> tuple[str, str] | None:
+    """Split --auth into user and password."""
+    from readout_ui.errors import UserError
+
+    if auth is None:
+        return None
+    user, colon, password = auth.partition(":")
+    if not (user and colon and password):
+        raise UserError("is not a login", where=f"--auth {auth!r}", fix="write user:password")
+    return user, password
+
+
+def warn_when_open(flags: argparse.Namespace) -> None:
+    """Say so when anybody on the network could use the app."""
+    if flags.host not in LOCAL_HOSTS and not flags.auth:
+        print(
+            f"Warning: listening on {flags.host} without --auth: everybody who reaches this "
+            "machine can read and change the descriptions. Add --auth user:password.",
+            file=sys.stderr,
+        )
+
+
+def serve(flags: argparse.Namespace) -> None:
+    """Build the app, start loading the model in the background, and serve until Ctrl+C."""
+    from readout_ui.studio import Studio, StudioOptions
+
+    auth = login(flags.auth)
+    warn_when_open(flags)
+    studio = Studio(
+        StudioOptions(
+            descriptions=flags.descriptions,
+            runs=flags.runs,
+            model=flags.model,
+            revision=flags.revision,
+            device=flags.device,
+            dtype=flags.dtype,
+            quantization=flags.quantization,
+            trust_remote_code=flags.trust_remote_code,
+            read_only=flags.read_only,
+        )
+    )
+    from readout_ui.tabs import build_app, launch_options
+
+    app = build_app(studio)
+    try:
+        app.launch(
+            server_name=flags.host,
+            server_port=flags.port,
+            auth=auth,
+            share=False,
+            prevent_thread_lock=True,
+            **launch_options(studio),
+        )
+        studio.load_model()
+        app.block_thread()
+    finally:
+        studio.close()
+
+
+def main() -> None:
+    """Run the app; a mistake in the flags ends in one sentence and exit code 2."""
+    from readout_ui.errors import UserError
+
+    flags = parse_flags()
+    try:
+        serve(flags)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

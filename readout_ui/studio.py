@@ -1,0 +1,318 @@
+"""What one running app holds: the description folder, the kept runs, the model and the worker.
+
+Importing this module loads neither torch nor transformers; the worker's thread does that.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from readout_ui.descriptions import Library, read_library
+from readout_ui.errors import UserError
+from readout_ui.history import record_library
+from readout_ui.jobs import Job, JobState, JobView, Worker
+from readout_ui.places import cache_folder
+from readout_ui.progress import Progress, Report
+from readout_ui.runs import RunRecord, RunStore
+from readout_ui.trained import Trained, TrainSettings
+
+if TYPE_CHECKING:
+    from readout_ui.cache import ActivationCache
+    from readout_ui.frames import Turn
+    from readout_ui.models import LoadedModel, ModelSpec
+    from readout_ui.readout import Readout
+    from readout_ui.vectors import ConceptVectors
+
+
+@dataclass(frozen=True)
+class StudioOptions:
+    """How the app was started."""
+
+    descriptions: Path
+    """Folder of `{concept}.txt` files."""
+    runs: Path
+    """Folder the runs are kept in."""
+    model: str = ""
+    """Hub id or local folder; empty for the bundled model."""
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    quantization: str = "none"
+    trust_remote_code: bool = False
+    read_only: bool = False
+    """True refuses everything that writes: texts, trainings, exports to a folder."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the header shows at one moment."""
+
+    model: JobView | None
+    """The job that loads the model, None before it was asked for."""
+    model_description: str
+    """The loaded model in one line, empty while there is none."""
+    run: RunRecord | None
+    """The run whose vectors are in use."""
+    training: JobView | None
+    """The newest training, finished or not."""
+    changed: int
+    """Descriptions that differ from those the run in use was trained on."""
+    queued: tuple[JobView, ...]
+    """Everything that waits or runs on the device."""
+
+    @property
+    def model_ready(self) -> bool:
+        """True once the model can be used."""
+        return bool(self.model_description)
+
+
+class Studio:
+    """The core behind the tabs. All public methods may be called from any thread."""
+
+    def __init__(self, options: StudioOptions) -> None:
+        self.options = options
+        self.worker = Worker()
+        self.runs = RunStore(options.runs)
+        self._model: LoadedModel | None = None
+        self._cache: ActivationCache | None = None
+        self._vectors: tuple[str, ConceptVectors] | None = None
+        self._seen: dict[str, str] = {}
+        current = self.runs.current()
+        self.settings = current.settings if current else TrainSettings()
+
+    @property
+    def folder(self) -> Path:
+        """The description folder."""
+        return self.options.descriptions
+
+    @property
+    def read_only(self) -> bool:
+        """True when nothing may be written."""
+        return self.options.read_only
+
+    # Descriptions
+
+    def library(self) -> Library:
+        """What is on disk now; versions written by other programs go to the history."""
+        library = read_library(self.folder)
+        if not self.read_only:
+            self._seen = record_library(library, self._seen)
+        return library
+
+    def concept_states(self) -> dict[str, str]:
+        """For each file: "new", "edited", "trained", or "empty", against the run in use."""
+        run = self.runs.current()
+        trained = run.descriptions if run else {}
+        library = self.library()
+        return {
+            concept.name: _state(concept.descriptions, trained.get(concept.name))
+            for concept in (*library.concepts, *library.neutral)
+        }
+
+    def changed_descriptions(self) -> int:
+        """How many descriptions were added, edited or removed since the run in use."""
+        run = self.runs.current()
+        library = self.library()
+        now = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
+        return count_changes(now, run.descriptions if run else {})
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        """Content tokens of each text, None while no model is loaded."""
+        if self._model is None:
+            return None
+        encoded = self._model.tokenizer(list(texts), add_special_tokens=False)
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    # The device
+
+    def load_model(self) -> Job[None]:
+        """Load the model in the background; a second call while it loads joins the first."""
+        return self.worker.submit("load", "Loading the model", self._load, exclusive=True)
+
+    def start_training(self, settings: TrainSettings | None = None) -> Job[RunRecord]:
+        """Train in the background; a second click joins the training that runs."""
+        self.refuse_if_read_only("train")
+        if settings is not None:
+            self.settings = settings
+        chosen = self.settings
+        return self.worker.submit(
+            "train", "Training", lambda report: self._train(chosen, report), exclusive=True
+        )
+
+    def read(self, content: str | Sequence[Turn], mode: str) -> Readout:
+        """Read a text or a chat with the run in use; waits for the device.
+
+        Args:
+            content: the text, or the turns when `mode` is "chat".
+            mode: "assistant", "user", "raw" or "chat".
+        """
+        job = self.worker.submit("read", "Reading a prompt", lambda _r: self._read(content, mode))
+        return job.result()
+
+    def cancel_training(self) -> None:
+        """Stop the training that waits or runs; the vectors in use stay as they are."""
+        job = self.worker.latest("train")
+        if job is not None and not job.view().state.finished:
+            job.cancel()
+
+    def status(self) -> Status:
+        """What the header shows now."""
+        load, train = self.worker.latest("load"), self.worker.latest("train")
+        return Status(
+            model=load.view() if load else None,
+            model_description=self._model.describe() if self._model else "",
+            run=self.runs.current(),
+            training=train.view() if train else None,
+            changed=self.changed_descriptions(),
+            queued=self.worker.unfinished(),
+        )
+
+    def close(self) -> None:
+        """Stop the worker at its next report."""
+        self.worker.close()
+
+    # Runs
+
+    def vectors(self) -> tuple[RunRecord, ConceptVectors]:
+        """The run in use and its vectors.
+
+        Raises:
+            UserError: nothing was trained yet.
+        """
+        run = self.runs.current()
+        if run is None:
+            raise UserError("there are no vectors yet", fix="press Train first")
+        if self._vectors is None or self._vectors[0] != run.id:
+            self._vectors = (run.id, self.runs.load(run.id)[1])
+        return run, self._vectors[1]
+
+    def use_run(self, run_id: str) -> RunRecord:
+        """Go back (or forward) to another run: its vectors and settings are used from now on."""
+        self.runs.set_current(run_id)
+        run = self.runs.load(run_id)[0]
+        self.settings = run.settings
+        return run
+
+    def export_zip(
+        self, concepts: Sequence[str], layers: Sequence[int], *, allow_changed: bool = False
+    ) -> Path:
+        """Export the run in use as a zip in a temporary folder; empty choices mean all."""
+        from readout_ui.artifacts import export_zip
+
+        path = Path(tempfile.mkdtemp(prefix="readout-")) / "readout.zip"
+        return export_zip(
+            self._trained(),
+            path,
+            tuple(concepts) or None,
+            tuple(layers) or None,
+            library=self.library(),
+            allow_changed=allow_changed,
+        )
+
+    def export_folder(
+        self,
+        concepts: Sequence[str],
+        layers: Sequence[int],
+        folder: Path,
+        *,
+        allow_changed: bool = False,
+    ) -> Path:
+        """Export the run in use into a folder; empty choices mean all."""
+        from readout_ui.artifacts import export_readout
+
+        self.refuse_if_read_only("write a folder")
+        return export_readout(
+            self._trained(),
+            folder.expanduser(),
+            tuple(concepts) or None,
+            tuple(layers) or None,
+            library=self.library(),
+            allow_changed=allow_changed,
+        )
+
+    def _trained(self) -> Trained:
+        run, vectors = self.vectors()
+        return run.trained(vectors)
+
+    def refuse_if_read_only(self, wish: str) -> None:
+        """Raise a UserError when the app was started with --read-only."""
+        if self.read_only:
+            raise UserError(
+                f"cannot {wish}: the app runs read-only", fix="start without --read-only"
+            )
+
+    # On the worker's thread
+
+    def _load(self, report: Report) -> None:
+        report(Progress("Starting torch and transformers", 0, 0, "modules"))
+        from readout_ui.cache import ActivationCache
+        from readout_ui.models import load_model
+
+        self._cache = ActivationCache(cache_folder() / "activations")
+        self._model = load_model(self._spec(), report)
+
+    def _spec(self) -> ModelSpec:
+        from readout_ui.models import ModelSpec
+
+        options = self.options
+        spec = ModelSpec(
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            quantization=options.quantization,
+            trust_remote_code=options.trust_remote_code,
+        )
+        return replace(spec, model=options.model) if options.model else spec
+
+    def _train(self, settings: TrainSettings, report: Report) -> RunRecord:
+        from readout_ui.training import train
+
+        model = self._loaded()
+        trained = train(self.library(), model, settings, self._cache, report)
+        report(Progress("Saving the run", 0, 1, "runs"))
+        record = self.runs.save(trained)
+        self._vectors = (record.id, trained.vectors)
+        self.runs.set_current(record.id)
+        return record
+
+    def _read(self, content: str | Sequence[Turn], mode: str) -> Readout:
+        from readout_ui.reading import frame_content, read_chat
+
+        model = self._loaded()
+        run, vectors = self.vectors()
+        run.refuse_other_model(model.name, model.fingerprint)
+        framed = frame_content(model.frame, content, mode)
+        return read_chat(model, vectors, framed, layer_type=run.settings.layer_type)
+
+    def _loaded(self) -> LoadedModel:
+        if self._model is None:
+            load = self.worker.latest("load")
+            failed = load is not None and load.view().state is JobState.FAILED
+            reason = load.view().error if load and failed else "the model is still loading"
+            raise UserError(f"there is no model to run: {reason.rstrip('.')}")
+        return self._model
+
+
+def count_changes(now: dict[str, tuple[str, ...]], trained: dict[str, tuple[str, ...]]) -> int:
+    """Descriptions added, edited or removed; an edited one counts once."""
+    return sum(
+        _changes(now.get(name, ()), trained.get(name, ())) for name in now.keys() | trained.keys()
+    )
+
+
+def _changes(now: Sequence[str], trained: Sequence[str]) -> int:
+    added, removed = Counter(now) - Counter(trained), Counter(trained) - Counter(now)
+    return max(added.total(), removed.total())
+
+
+def _state(now: Sequence[str], trained: Sequence[str] | None) -> str:
+    if not now:
+        return "empty"
+    if trained is None:
+        return "new"
+    return "trained" if Counter(now) == Counter(trained) else "edited"

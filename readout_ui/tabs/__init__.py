@@ -1,0 +1,161 @@
+"""The app: header and tabs, and every event that crosses from one tab to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from readout_ui.studio import Studio
+from readout_ui.tabs.concepts_tab import ConceptsTab, build_concepts_tab
+from readout_ui.tabs.events import PRIVATE, QUIET, guarded
+from readout_ui.tabs.export_tab import ExportTab, build_export_tab, refresh_export
+from readout_ui.tabs.header import Header, build_header, draw_status, is_training, retrain_label
+from readout_ui.tabs.inspect_tab import InspectTab, build_inspect_tab, draw_notice
+from readout_ui.tabs.train_tab import (
+    TrainTab,
+    build_train_tab,
+    draw_runs,
+    draw_training,
+    settings_from,
+    show_scores,
+    wire_train_tab,
+)
+
+TICK_SECONDS = 1.0
+FOLDER = Path(__file__).parent
+SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
+SYSTEM_MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
+
+
+def build_app(studio: Studio) -> gr.Blocks:
+    """Build the whole page over one studio; nothing here loads torch."""
+    app: gr.Blocks
+    with gr.Blocks(title="Readout Studio", analytics_enabled=False) as app:
+        header = build_header(studio)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Concepts", id="concepts"):
+                concepts = build_concepts_tab(studio)
+            with gr.Tab("Train", id="train"):
+                train = build_train_tab(studio)
+            with gr.Tab("Inspect", id="inspect"):
+                inspect = build_inspect_tab(studio)
+            with gr.Tab("Export", id="export"):
+                export = build_export_tab(studio)
+        wire_train_tab(studio, train)
+        show_now = _wire_clock(studio, app, header, train)
+        _wire_training(studio, header, train, concepts, show_now)
+        _wire_runs(studio, show_now.run, train, export, inspect)
+    return app
+
+
+def launch_options(studio: Studio) -> dict[str, Any]:
+    """What `Blocks.launch` needs besides address and login: look, and nothing from outside."""
+    theme = gr.themes.Default(
+        primary_hue="teal",
+        neutral_hue="slate",
+        font=SYSTEM_FONTS,
+        font_mono=SYSTEM_MONO,
+        radius_size="lg",
+    )
+    return {
+        "theme": theme,
+        "css_paths": sorted(FOLDER.glob("*.css")),
+        "footer_links": ["settings"],
+        "ssr_mode": False,
+        "allowed_paths": [str(studio.options.runs)],
+    }
+
+
+class ShowNow:
+    """The function that brings header and progress up to date, with its components."""
+
+    def __init__(self, show: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
+        self.show, self.inputs, self.outputs = show, inputs, outputs
+
+    @property
+    def run(self) -> gr.State:
+        """Changes when another run is in use or its texts begin or cease to differ."""
+        state: gr.State = self.outputs[-2]
+        return state
+
+
+def _wire_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> ShowNow:
+    """Poll the studio; send only what differs from what this page shows already."""
+    run, seen = gr.State(""), gr.State(())
+
+    def show(before: tuple[str, ...]) -> tuple[Any, ...]:
+        status = studio.status()
+        used = status.run.id if status.run else ""
+        busy, stopping = is_training(status), bool(status.training and status.training.cancelling)
+        now = (
+            draw_status(status),
+            f"{retrain_label(status)}{busy}",
+            f"{busy}{stopping}",
+            draw_training(status),
+            f"{used} {status.changed > 0} {status.model_ready}",
+        )
+        if now == before:
+            return (gr.skip(),) * 6
+        button = gr.Button(retrain_label(status), interactive=not busy and not studio.read_only)
+        cancel = gr.Button(visible=busy, interactive=not stopping)
+        values = (now[0], button, cancel, now[3], now[4])
+        old = before or ("",) * len(now)
+        fresh = (
+            value if new != past else gr.skip()
+            for value, new, past in zip(values, now, old, strict=True)
+        )
+        return (*fresh, now)
+
+    wiring = ShowNow(
+        show, [seen], [header.status, header.retrain, header.cancel, train.progress, run, seen]
+    )
+    gr.Timer(TICK_SECONDS).tick(show, wiring.inputs, wiring.outputs, **QUIET)
+    app.load(show, wiring.inputs, wiring.outputs, **QUIET)
+    return wiring
+
+
+def _wire_training(
+    studio: Studio, header: Header, train: TrainTab, concepts: ConceptsTab, now: ShowNow
+) -> None:
+    """Three ways to start the one training: the header, the Train tab, Ctrl+Enter in the editor."""
+
+    def start_with(*values: Any) -> None:
+        studio.start_training(settings_from(*values))
+
+    def start() -> None:
+        studio.start_training()
+
+    started = (
+        train.train.click(guarded(start_with), list(train.settings), None, **PRIVATE),
+        header.retrain.click(guarded(start), None, None, **PRIVATE),
+        concepts.train_requested(guarded(start), None, None, **PRIVATE),
+    )
+    for event in started:
+        event.then(now.show, now.inputs, now.outputs, **QUIET)
+
+
+def _wire_runs(
+    studio: Studio, run: gr.State, train: TrainTab, export: ExportTab, inspect: InspectTab
+) -> None:
+    """After a training or a step back to an earlier run, show it everywhere."""
+
+    def refresh() -> tuple[object, ...]:
+        run_in_use = studio.runs.current()
+        return draw_runs(studio), show_scores(run_in_use), *refresh_export(studio)
+
+    def notice(reading: Any) -> str:
+        return draw_notice(studio.status(), reading)
+
+    outputs = [
+        train.runs,
+        train.layers,
+        export.about,
+        export.concepts,
+        export.layers,
+        export.allow_changed,
+    ]
+    run.change(refresh, None, outputs, **QUIET)
+    run.change(notice, inspect.reading, inspect.notice, **QUIET)

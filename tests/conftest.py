@@ -1,0 +1,64 @@
+"""What several test files share: no network, a private cache, and the bundled model loaded once."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+if TYPE_CHECKING:
+    from readout_ui.models import LoadedModel
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def bundled_model() -> "LoadedModel":
+    """SmolLM2-135M-Instruct on the CPU in float32; converted once per machine."""
+    from readout_ui.models import ModelSpec, load_model
+
+    return load_model(ModelSpec(device="cpu", dtype="fp32"))
+
+
+@pytest.fixture
+def descriptions(tmp_path: Path) -> Path:
+    """A folder of four concepts and neutral texts that a test may change."""
+    folder = tmp_path / "descriptions"
+    folder.mkdir()
+    for name, texts in SMALL_LIBRARY.items():
+        (folder / f"{name}.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    return folder
+
+
+SMALL_LIBRARY = {
+    "calm": [
+        "I feel calm. My breath is slow and nothing pulls at me.",
+        "Everything in me has settled. I let each moment come without reaching for it.",
+        "My shoulders are loose and my thoughts move like still water. I need nothing.",
+    ],
+    "afraid": [
+        "I am afraid. Something is going to hurt me and my heart pounds.",
+        "My body wants to run before I know why. Every sound could be the danger.",
+        "Cold goes through my stomach. I watch for what is coming to harm me.",
+    ],
+    "angry": [
+        "I feel angry. They had no right, and heat climbs into my face.",
+        "My jaw locks and my hands want to hit back. I was wronged on purpose.",
+        "There is a hard pressure in my chest. I want to shout at the one who did this.",
+    ],
+    "happy": [
+        "I feel happy. Something good has come and my whole chest is light.",
+        "A smile keeps rising on its own. I want to tell everyone what I was given.",
+        "Warmth spreads through me and I could dance. Things have turned out well.",
+    ],
+    "_baseline": [
+        "I am sitting upright. My hands rest where they are.",
+        "I read the list from top to bottom. Then I turn the page.",
+        "The form has four fields. I fill in the first one with today's date.",
+        "I count the items again. There are twelve of them.",
+    ],
+}

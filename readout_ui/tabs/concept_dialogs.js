@@ -156,11 +156,13 @@ function makeDialogs(app) {
       }
       const present = broken ? [] : savedForm(app.editor.state().boxes);
       preview.replaceChildren(...[
-        app.readOnly() ? null : el("div", { class: "rs-form-end" }, button({
-          label: "Restore this version", kind: "primary", onclick: () => restore(version, found.descriptions),
-        })),
-        sideBySide(moment(version.when), found.descriptions, present),
-      ].filter(Boolean));
+        el("div", { class: "rs-form-end" },
+          el("span", { class: "rs-strong" }, moment(version.when)),
+          app.readOnly() ? null : button({
+            label: "Restore this version", kind: "primary", onclick: () => restore(version, found.descriptions),
+          })),
+        sideBySide("", found.descriptions, present, broken ? "" : "not in the present text"),
+      ]);
     }
 
     async function restore(version, texts) {

@@ -71,7 +71,8 @@ function makeList(app) {
     return el("button", {
       type: "button", class: "rs-row", "data-key": key, tabindex: "-1",
       "aria-current": current ? "true" : null,
-      onclick: () => app.select(key, { focus: true }),
+      // A click keeps the focus here (and a phone's keyboard down); Enter goes on to the text.
+      onclick: (event) => app.select(key, { open: true, focus: event.detail === 0 }),
     },
     el("span", { class: "rs-row-name" }, row.name),
     unsaved ? el("span", { class: "rs-unsaved-dot", title: "Text not saved yet" }, "•") : null,
@@ -166,7 +167,7 @@ function makeList(app) {
       focusRow(first);
     } else if (event.key === "Enter" && first && search.value.trim()) {
       event.preventDefault();
-      app.select(first.dataset.key, { focus: true });
+      app.select(first.dataset.key, { open: true, focus: true });
     } else if (event.key === "Escape" && search.value) {
       event.preventDefault();
       search.value = "";

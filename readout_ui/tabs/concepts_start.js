@@ -16,15 +16,13 @@ const app = {
   asked: 0,
 };
 
+// Gradio answers undefined, or throws, when the server did not.
 app.call = async (name, request) => {
-  try {
-    return await server[name](request);
-  } catch {
-    return {
-      ok: false, offline: true,
-      message: "The app does not answer. It may have been stopped or be restarting.",
-    };
-  }
+  const answer = await Promise.resolve(server[name](request)).catch(() => undefined);
+  return answer || {
+    ok: false, offline: true,
+    message: "The app does not answer. It may have been stopped or be restarting.",
+  };
 };
 
 app.showList = () => {
@@ -37,13 +35,14 @@ app.leaveEditor = () => {
   app.showList();
 };
 
-app.select = async (key, { focus = false } = {}) => {
+// `open`: show the editor where there is room for one of the two only.
+app.select = async (key, { open = false, focus = false } = {}) => {
   app.asked += 1;
   const number = app.asked;
   const before = app.editor.state();
   if (before && before.name !== key && app.editor.dirty()) app.editor.saver.now();
   app.selected = key;
-  app.root.classList.toggle("rs-editing", focus || app.root.classList.contains("rs-editing"));
+  if (open || focus) app.root.classList.add("rs-editing");
   app.list.draw();
   if (key.startsWith("file:")) {
     showBroken(key);
@@ -57,6 +56,7 @@ app.select = async (key, { focus = false } = {}) => {
   }
   remember(`readout-ui:last:${app.overview.folder}`, key);
   app.editor.show(answer.concept);
+  app.editor.toTop();
   if (focus) app.editor.focusFirst();
 };
 
@@ -141,7 +141,6 @@ function showBroken(key) {
     return;
   }
   app.editor.showBlank(
-    button({ symbol: "back", label: "All concepts", kind: "back", onclick: () => app.showList() }),
     el("p", { class: "rs-strong" }, `${file} cannot be used`),
     el("p", {}, problem.message),
     el("p", { class: "rs-small" }, `The file is in ${app.overview.folder}; nothing in it was changed. When it is mended, it appears here by itself.`),

@@ -10,6 +10,7 @@ function makeEditor(app) {
   let boxes = new Map();
   let reviewTimer = 0;
   let reviewNumber = 0;
+  let tokens = 0;
 
   const name = el("h2", { class: "rs-name" });
   const chip = el("span", { class: "rs-chip" });
@@ -136,7 +137,7 @@ function makeEditor(app) {
   async function saveAndTrain() {
     if (app.readOnly()) return;
     if (await saver.now()) {
-      setMark("saved", "Saved. Training…");
+      setMark("saved", "Saved");
       app.trigger("train_requested", { concept: state.name });
     }
   }
@@ -149,8 +150,7 @@ function makeEditor(app) {
   function draw() {
     if (!state) return;
     name.textContent = state.name;
-    const n = savedForm(state.boxes).length;
-    facts.textContent = plural(n, state.neutral ? "neutral text" : "description");
+    drawFacts();
     undoButton.disabled = !state.undo.length;
     redoButton.disabled = !state.redo.length;
     drawChip();
@@ -165,6 +165,12 @@ function makeEditor(app) {
     });
     for (const [id, view] of boxes) if (!seen.has(id)) view.root.remove();
     boxes = seen;
+  }
+
+  function drawFacts() {
+    const n = savedForm(state.boxes).length;
+    facts.textContent = plural(n, state.neutral ? "neutral text" : "description")
+      + (tokens ? ` · ${plural(tokens, "token")}` : "");
   }
 
   function drawChip() {
@@ -187,13 +193,13 @@ function makeEditor(app) {
     const ids = state.boxes.map((box) => box.id);
     const answer = await app.call("review_texts", { name: state.name, boxes: state.boxes.map((box) => box.text) });
     if (number !== reviewNumber || !answer.ok || !state) return;
-    general.replaceChildren(...answer.findings.filter((finding) => finding.index === null).map(findingLine));
+    general.replaceChildren(...answer.findings.filter(
+      (finding) => finding.index === null && finding.rule !== "empty" // the empty box says so itself
+    ).map(findingLine));
     ids.forEach((id, i) => boxes.get(id)?.setReview(
       answer.findings.filter((finding) => finding.index === i), answer.tokens ? answer.tokens[i] : null));
-    const total = (answer.tokens || []).reduce((sum, n) => sum + (n || 0), 0);
-    const n = savedForm(state.boxes).length;
-    facts.textContent = plural(n, state.neutral ? "neutral text" : "description")
-      + (total ? ` · ${plural(total, "token")}` : "");
+    tokens = (answer.tokens || []).reduce((sum, n) => sum + (n || 0), 0);
+    drawFacts();
   }
 
   function show(concept) {
@@ -201,6 +207,7 @@ function makeEditor(app) {
     boxes.forEach((box) => box.root.remove());
     boxes = new Map();
     general.replaceChildren();
+    tokens = 0;
     saver.reset();
     page.hidden = false;
     blank.hidden = true;
@@ -222,7 +229,8 @@ function makeEditor(app) {
     state = null;
     page.hidden = true;
     blank.hidden = false;
-    blank.replaceChildren(...content);
+    blank.replaceChildren(
+      button({ symbol: "back", label: "All concepts", kind: "back", onclick: () => app.showList() }), ...content);
   }
 
   // Replace all texts as one step that Undo takes back, and save.
@@ -231,13 +239,18 @@ function makeEditor(app) {
     return saver.now();
   }
 
+  function toTop() {
+    const { top } = root.getBoundingClientRect();
+    if (top < 0) root.scrollIntoView({ block: "start" });
+  }
+
   function focusFirst() {
     if (state) focusBox(state.boxes[0].id);
   }
 
   page.hidden = true;
   return {
-    root, show, showBlank, follow, replace, saver, focusFirst, drawChip, reviewSoon, setMark,
+    root, show, showBlank, follow, replace, saver, focusFirst, toTop, drawChip, reviewSoon, setMark,
     state: () => state, dirty: () => state !== null && isDirty(state),
   };
 }

@@ -21,6 +21,7 @@ function makeSaver(app, editor) {
 
   function dropDraft(name) {
     remember(draftKey(app.overview.folder, name), null);
+    if (app.list.root.querySelector(".rs-unsaved-dot")) app.list.draw();
   }
 
   function reset() {
@@ -36,11 +37,10 @@ function makeSaver(app, editor) {
     if (!isDirty(state)) {
       if (!running) dropDraft(state.name);
       if (!conflict) editor.mark("saved", "Saved");
-      if (state.boxes.every((box) => box.text.trim())) return;
-    } else {
-      keepDraft(state);
-      if (!conflict) editor.mark("unsaved", "Not saved yet");
+      return;
     }
+    keepDraft(state);
+    if (!conflict) editor.mark("unsaved", "Not saved yet");
     soon(PAUSE);
   }
 
@@ -111,7 +111,7 @@ function makeSaver(app, editor) {
     conflict = found;
     const gone = found.theirs_fingerprint === null;
     const both = el("div", { class: "rs-both", hidden: true });
-    const panel = el("div", { class: "rs-notice rs-notice-conflict", role: "alertdialog", "aria-label": "Changed on disk" },
+    const panel = el("div", { class: "rs-notice rs-notice-conflict", role: "group", "aria-label": "Changed on disk" },
       el("p", { class: "rs-strong" }, gone
         ? "This concept was deleted while you were editing it."
         : "This file was changed by another program or page while you were editing it."),
@@ -177,9 +177,9 @@ function makeSaver(app, editor) {
 }
 
 // One side of a comparison; texts that the other side lacks are marked.
-function sideBySide(title, texts, others) {
+function sideBySide(title, texts, others, only = "only here") {
   return el("div", { class: "rs-side" }, el("h4", {}, title),
     el("ol", {}, texts.map((text) => el("li", { class: others.includes(text) ? "" : "rs-differs" },
-      others.includes(text) ? null : el("span", { class: "rs-only" }, "only here"), text))),
+      others.includes(text) ? null : el("span", { class: "rs-only" }, only), text))),
     texts.length ? null : el("p", { class: "rs-small" }, "No descriptions."));
 }

@@ -95,8 +95,13 @@ function divided(state, id, parts) {
   return changed(state, boxes);
 }
 
+// Other texts in one step; a box whose text stays keeps its place in the page, and the caret.
 function replacedTexts(state, texts) {
-  const boxes = texts.map(newBox);
+  const spare = [...state.boxes];
+  const boxes = texts.map((text) => {
+    const at = spare.findIndex((box) => box.text.trim() === text);
+    return at < 0 ? newBox(text) : spare.splice(at, 1)[0];
+  });
   return changed(state, boxes.length ? boxes : [newBox()]);
 }
 

@@ -46,7 +46,7 @@ function makeExchange(app) {
 
   function importSet() {
     const line = messageLine();
-    const input = el("input", { type: "file", accept: ".zip,.csv,.jsonl", class: "rs-file", id: "rs-import-file" });
+    const input = el("input", { type: "file", accept: ".zip,.csv,.jsonl", class: "rs-hidden", id: "rs-import-file" });
     const drop = el("label", { class: "rs-drop", for: "rs-import-file" }, icon("import"),
       el("span", {}, "Choose or drop a .zip, .csv or .jsonl file"), input);
     const plan = el("div", { class: "rs-plan" });

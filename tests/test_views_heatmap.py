@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from readout_ui.errors import UserError
 from readout_ui.readout import Readout, scored_tokens
 from readout_ui.views.heatmap import concept_grid, draw_heatmap, layer_grid
-from readout_ui.views.row_labels import draw_row_labels
+from readout_ui.views.labels import draw_row_labels, draw_token_labels
 
 ROLES = ("template", "system", "user", "template", "assistant", "assistant")
 TOKENS = ("<|im_start|>", "·the", "·the", "<br>", "·{x}&", "x" * 40)
@@ -44,11 +45,12 @@ def test_the_first_and_template_tokens_stay_out_of_the_colour_scale() -> None:
     assert figure.data[0].zmin == pytest.approx(-grid.scale.high)
 
 
-def test_cells_that_do_not_count_are_drawn_faintly_and_only_once() -> None:
-    counted, faint, _band = draw_heatmap(concept_grid(readout(), 1, "z")).data
-    assert faint.opacity < 0.5
-    assert (np.isnan(counted.z) != np.isnan(faint.z)).all()
-    assert np.isnan(counted.z[:, [0, 3]]).all()
+def test_columns_that_do_not_count_are_veiled() -> None:
+    veils = draw_heatmap(concept_grid(readout(), 1, "z")).layout.shapes
+    assert [(veil.x0, veil.x1) for veil in veils] == [(-0.5, 0.5), (2.5, 3.5)]
+    neighbours = concept_grid(readout().select(tokens=[1, 0, 3, 2, 3]), 1, "z")
+    veils = draw_heatmap(neighbours).layout.shapes
+    assert [(veil.x0, veil.x1) for veil in veils] == [(0.5, 2.5), (3.5, 4.5)]
 
 
 def test_equal_tokens_keep_their_own_columns_and_markup_is_shown_as_text() -> None:
@@ -97,7 +99,7 @@ def test_numbers_travel_as_typed_arrays_not_as_lists() -> None:
     cells_sent = json.loads(figure)["data"][0]
     assert cells_sent["z"]["dtype"] == "f4"
     assert cells_sent["customdata"]["shape"] == "64, 512, 2"
-    assert len(figure) < 1_500_000
+    assert len(figure) < 800_000
 
 
 def test_the_figure_grows_with_tokens_instead_of_squashing_them() -> None:
@@ -116,6 +118,15 @@ def test_row_labels_stand_as_high_as_their_rows_and_are_escaped() -> None:
     assert "<b>" not in html
     assert 'data-concept="a&lt;b&gt;&quot;&#x27;"' in html
     assert "data-concept" not in draw_row_labels(grid, clickable=False)
+
+
+def test_token_labels_stand_over_their_columns_with_the_role_in_a_letter() -> None:
+    grid = concept_grid(readout(), 1, "z")
+    html = draw_token_labels(grid)
+    assert f"grid-auto-columns:{grid.geometry.cell_width}px" in html
+    assert html.count("·the</span>") == 2
+    assert "&lt;br&gt;" in html
+    assert re.findall(r">(\w)</i>", html) == list("TSUTAA")
 
 
 def test_an_unknown_unit_is_refused() -> None:

@@ -2,11 +2,15 @@
   const plot = document.querySelector('#inspect-heatmap .js-plotly-plot');
   if (!plot || !window.Plotly) return;
   const { width, height } = plot.layout;
-  const layout = { ...plot.layout, paper_bgcolor: '#ffffff' };
+  // On the page labels are HTML; a picture needs them inside.
+  const labelled = (axis) => ({ ...axis, showticklabels: true });
+  const { xaxis, yaxis } = plot.layout;
+  const layout = { ...plot.layout, xaxis: labelled(xaxis), yaxis: labelled(yaxis), paper_bgcolor: '#ffffff' };
+  const data = plot.data.map((trace) => (trace.text ? { ...trace, texttemplate: '%{text}' } : trace));
   // Chromium draws no canvas beyond 16384 pixels.
   const scale = format === 'svg' ? 1 : Math.min(2, 16000 / Math.max(width, height));
   window.Plotly.downloadImage(
-    { data: plot.data, layout, config: {} },
+    { data, layout, config: {} },
     { format, width, height, scale, filename: 'readout' },
   );
 }

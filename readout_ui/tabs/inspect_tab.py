@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from gradio.components.plot import PlotData
 
 from readout_ui.errors import UserError
 from readout_ui.readout import Readout, scores_csv
+from readout_ui.run_records import RunRecord
 from readout_ui.studio import Status, Studio
 from readout_ui.tabs.chat_text import EXAMPLE, as_chat, parse_chat
 from readout_ui.tabs.events import DEVICE, PRIVATE, QUIET, guarded
 from readout_ui.views.heatmap import Grid, concept_grid, draw_heatmap, layer_grid
+from readout_ui.views.labels import draw_row_labels, draw_token_labels
 from readout_ui.views.ordering import order_concepts, peaks
-from readout_ui.views.row_labels import draw_row_labels
 from readout_ui.views.token_strip import draw_strip
 
 MODES = {
@@ -94,9 +95,15 @@ class _Controls:
     look: tuple[Any, ...]
     strip: gr.HTML
     rows: gr.HTML
+    columns: gr.HTML
     plot: gr.Plot
     csv: gr.Button
     csv_text: gr.Textbox
+
+    @property
+    def drawn(self) -> list[gr.components.Component]:
+        """What `draw` fills."""
+        return [self.strip, self.rows, self.columns, self.plot]
 
 
 def build_inspect_tab(studio: Studio) -> InspectTab:
@@ -131,6 +138,7 @@ def _build_results() -> _Controls:
         strip = gr.HTML(elem_id="inspect-strip")
         with gr.Column(elem_id="inspect-scroll"):
             rows = gr.HTML(elem_id="inspect-rows", js_on_load=_script("row_labels.js"))
+            columns = gr.HTML(elem_id="inspect-columns")
             plot = gr.Plot(show_label=False, container=False, elem_id="inspect-heatmap")
         with gr.Row(elem_id="inspect-downloads"):
             csv = gr.Button("Download CSV", size="sm", elem_id="inspect-csv")
@@ -140,7 +148,7 @@ def _build_results() -> _Controls:
     for button, picture in ((png, "png"), (svg, "svg")):
         # Drawn by the browser, so that the picture needs no server and no other program.
         button.click(None, js=f"() => ({_script('download_picture.js')})('{picture}')", **PRIVATE)
-    return _Controls(results, look, strip, rows, plot, csv, csv_text)
+    return _Controls(results, look, strip, rows, columns, plot, csv, csv_text)
 
 
 def _build_look() -> tuple[Any, ...]:
@@ -151,43 +159,40 @@ def _build_look() -> tuple[Any, ...]:
         layer = gr.Slider(0, 1, step=1, label="Layer", elem_id="inspect-layer", min_width=220)
     with gr.Row():
         concept = gr.Dropdown([], label="Text coloured by", elem_id="inspect-concept")
-        chosen = gr.Dropdown(
-            [], label="Concepts shown (none chosen: all)", multiselect=True, value=[]
-        )
+        chosen = gr.Dropdown([], label="Concepts (empty: all)", multiselect=True, value=[])
         order = gr.Dropdown(list(ORDERS.items()), value="peak", label="Order")
         template = gr.Checkbox(True, label="Show template tokens")
     return view, kind, layer, concept, chosen, order, template
 
 
 def _wire_reading(studio: Studio, tab: InspectTab, controls: _Controls) -> None:
+    """Reading, settling the choices and drawing are one event: each hop costs a round trip."""
     _view, _kind, layer, concept, chosen, _order, _template = controls.look
 
-    def read(text: str, mode: str) -> Reading:
-        return read_prompt(studio, text, mode)
-
-    def settle(
-        reading: Reading, layer: float, concept: str | None, chosen: list[str]
-    ) -> tuple[Any, ...]:
-        return settle_choices(studio, reading, layer, concept, chosen)
+    def read(text: str, mode: str, *look: Any) -> tuple[Any, ...]:
+        reading = read_prompt(studio, text, mode)
+        status = studio.status()
+        choices = settle_choices(reading.readout, status.run, Look(*look))
+        return (
+            reading,
+            draw_notice(status, reading),
+            gr.update(visible=True),
+            *show_choices(reading.readout, status.run, choices),
+            *draw(reading, *astuple(choices)),
+        )
 
     tab.read.click(
-        guarded(read), [tab.prompt, tab.mode], tab.reading, **DEVICE, show_progress_on=tab.read
-    ).success(
-        guarded(settle),
-        [tab.reading, layer, concept, chosen],
-        [tab.notice, controls.results, layer, concept, chosen],
-        **QUIET,
-    ).success(
-        guarded(draw),
-        [tab.reading, *controls.look],
-        [controls.strip, controls.rows, controls.plot],
-        **QUIET,
+        guarded(read),
+        [tab.prompt, tab.mode, *controls.look],
+        [tab.reading, tab.notice, controls.results, layer, concept, chosen, *controls.drawn],
+        **DEVICE,
+        show_progress_on=tab.read,
     )
 
 
 def _wire_looks(reading: gr.State, controls: _Controls) -> None:
     """Every change below the prompt draws anew from the reading; the model is not asked."""
-    drawn = [controls.strip, controls.rows, controls.plot]
+    drawn = controls.drawn
     inputs = [reading, *controls.look]
     gr.on(
         [component.input for component in controls.look],
@@ -222,35 +227,39 @@ def read_prompt(studio: Studio, text: str, mode: str) -> Reading:
     return Reading(readout, run.id if run else "")
 
 
-def settle_choices(
-    studio: Studio, reading: Reading, layer: float, concept: str | None, chosen: list[str]
-) -> tuple[Any, ...]:
-    """Notice, results, layer, concept and concepts shown, as they fit a new reading."""
-    readout, status = reading.readout, studio.status()
-    names = list(readout.concepts)
-    first, last = min(readout.layers), max(readout.layers)
-    best = readout.nearest_layer(status.run.best_layer if status.run else last)
-    kept = int(layer) if layer in readout.layers and concept in names else best
-    strongest = names[int(np.argmax(peaks(readout, kept, "z")))]
-    return (
-        draw_notice(status, reading),
-        gr.update(visible=True),
-        gr.update(
-            minimum=first,
-            maximum=max(last, first + 1),
-            value=kept,
-            interactive=len(readout.layers) > 1,
-            info=f"best layer of this run: {best}",
-        ),
-        gr.update(choices=names, value=concept if concept in names else strongest),
-        gr.update(choices=names, value=[name for name in chosen if name in names]),
+def best_layer(readout: Readout, run: RunRecord | None) -> int:
+    """The run's best layer, or the nearest one there is."""
+    return readout.nearest_layer(run.best_layer if run else max(readout.layers))
+
+
+def settle_choices(readout: Readout, run: RunRecord | None, look: Look) -> Look:
+    """The choices as far as they fit a new reading: at first its best layer and highest peak."""
+    names = readout.concepts
+    known = look.concept in names
+    layer = int(look.layer) if known and look.layer in readout.layers else best_layer(readout, run)
+    concept = look.concept if known else names[int(np.argmax(peaks(readout, layer, "z")))]
+    chosen = [name for name in look.chosen if name in names]
+    return replace(look, layer=layer, concept=concept, chosen=chosen)
+
+
+def show_choices(readout: Readout, run: RunRecord | None, look: Look) -> tuple[Any, ...]:
+    """Updates for layer, concept and the concepts shown."""
+    names, first, last = list(readout.concepts), min(readout.layers), max(readout.layers)
+    layer = gr.update(
+        minimum=first,
+        maximum=max(last, first + 1),
+        value=look.layer,
+        interactive=len(readout.layers) > 1,
+        info=f"best layer of this run: {best_layer(readout, run)}",
     )
+    concept = gr.update(choices=names, value=look.concept)
+    return layer, concept, gr.update(choices=names, value=look.chosen)
 
 
-def draw(reading: Reading | None, *look: Any) -> tuple[str, str, PlotData | None]:
-    """Coloured text, row labels and heatmap of a reading."""
+def draw(reading: Reading | None, *look: Any) -> tuple[str, str, str, PlotData | None]:
+    """Coloured text, row labels, token labels and heatmap of a reading."""
     if reading is None:
-        return "", "", None
+        return "", "", "", None
     wish = Look(*look)
     readout = _visible(reading.readout, wish)
     grid = _grid(readout, wish)
@@ -258,7 +267,7 @@ def draw(reading: Reading | None, *look: Any) -> tuple[str, str, PlotData | None
         readout, _concept(readout, wish), _layer(readout, wish), wish.kind, grid.scale
     )
     labels = draw_row_labels(grid, clickable=wish.view == "concepts")
-    return strip, labels, _plot_data(grid)
+    return strip, labels, draw_token_labels(grid), _plot_data(grid)
 
 
 def draw_csv(reading: Reading | None, *look: Any) -> str:

@@ -34,7 +34,6 @@ UNITS = {
     "raw": "raw dot product; compare along a row only",
 }
 """What the colour bar says."""
-_FAINT = {"opacity": 0.3, "showscale": False}
 _OTHERS = {"z": ("cosine", "raw"), "cosine": ("z", "raw"), "raw": ("z", "cosine")}
 _FORMATS = {"z": ".2f", "cosine": ".3f", "raw": ".3f"}
 
@@ -104,8 +103,8 @@ class Grid:
     @property
     def geometry(self) -> Geometry:
         """Sizes for these labels."""
-        longest = max((len(_cut(token)) for token in self.tokens), default=1)
-        widest = max((len(_cut(row)) for row in self.rows), default=1)
+        longest = max((len(cut_label(token)) for token in self.tokens), default=1)
+        widest = max((len(cut_label(row)) for row in self.rows), default=1)
         n_columns, n_rows = len(self.tokens), len(self.rows)
         return Geometry(
             cell_width=int(np.clip(960 // max(1, n_columns), 22, 40)),
@@ -155,11 +154,11 @@ def draw_heatmap(grid: Grid) -> go.Figure:
     """The figure: tokens above, role band, rows, colour bar below.
 
     Columns whose token does not count are faint; their colours are those of the same scale.
+    Labels are left to `views.labels`: Plotly lays out the page anew for every one, seconds for 512
+    tokens. Axes and role band hold them for hovering and for pictures.
     """
-    faint = [] if grid.scored.all() else [_cells(grid, ~grid.scored).update(_FAINT)]
-    figure = go.Figure([_cells(grid, grid.scored), *faint, _role_band(grid)])
     geometry = grid.geometry
-    figure.update_layout(
+    layout = go.Layout(
         template="none",
         width=geometry.width,
         height=geometry.height,
@@ -172,19 +171,18 @@ def draw_heatmap(grid: Grid) -> go.Figure:
         xaxis=_token_axis(grid),
         yaxis=_row_axis(grid),
         yaxis2=_band_axis(geometry),
+        shapes=_veils(grid),
     )
-    return figure
+    return go.Figure([_cells(grid), _role_band(grid)], layout)
 
 
-def _cells(grid: Grid, columns: BoolArray) -> go.Heatmap:
-    """The cells of some columns; the others stay empty."""
+def _cells(grid: Grid) -> go.Heatmap:
     first, second = _OTHERS[grid.kind]
     scale = grid.scale
     return go.Heatmap(
-        z=np.where(columns, grid.scores[grid.kind], np.float32(np.nan)),
+        z=grid.scores[grid.kind],
         customdata=np.stack([grid.scores[first], grid.scores[second]], axis=-1),
         name=_label(grid.constant),
-        hoverongaps=False,
         zmin=scale.low,
         zmax=scale.high,
         colorscale=diverging_scale(),
@@ -218,6 +216,24 @@ def _hover(kind: str) -> str:
     return f"<b>%{{x}}</b><br>%{{y}} · %{{fullData.name}}<br>{scores}<extra></extra>"
 
 
+def _veils(grid: Grid) -> list[dict[str, object]]:
+    """Paper over the columns that do not count; the page paints them in its own background."""
+    edges = np.flatnonzero(np.diff(~grid.scored, prepend=False, append=False))
+    return [
+        {
+            "type": "rect",
+            "x0": start - 0.5,
+            "x1": stop - 0.5,
+            "y0": -0.5,
+            "y1": len(grid.rows) - 0.5,
+            "line": {"width": 0},
+            "fillcolor": "#ffffff",
+            "opacity": 0.7,
+        }
+        for start, stop in edges.reshape(-1, 2).tolist()
+    ]
+
+
 def _role_band(grid: Grid) -> go.Heatmap:
     names = list(ROLE_NAMES)
     codes = np.array([names.index(role) for role in grid.roles], np.float32)
@@ -228,7 +244,6 @@ def _role_band(grid: Grid) -> go.Heatmap:
     return go.Heatmap(
         z=codes[None, :],
         text=np.array([[ROLE_LETTERS[role] for role in grid.roles]], dtype=object),
-        texttemplate="%{text}",
         textfont={"size": 10},
         hovertext=np.array([[ROLE_NAMES[role] for role in grid.roles]], dtype=object),
         hovertemplate="<b>%{x}</b><br>%{hovertext} token<extra></extra>",
@@ -267,7 +282,6 @@ def _row_axis(grid: Grid) -> dict[str, object]:
 
 def _band_axis(geometry: Geometry) -> dict[str, object]:
     return {
-        "showticklabels": False,
         "range": [-0.5, 0.5],
         "domain": [1 - BAND_HEIGHT / geometry.plot_height, 1],
         **_BARE_AXIS,
@@ -275,6 +289,7 @@ def _band_axis(geometry: Geometry) -> dict[str, object]:
 
 
 _BARE_AXIS: dict[str, object] = {
+    "showticklabels": False,
     "showgrid": False,
     "zeroline": False,
     "showline": False,
@@ -284,10 +299,11 @@ _BARE_AXIS: dict[str, object] = {
 }
 
 
-def _cut(label: str) -> str:
+def cut_label(label: str) -> str:
+    """A label as short as an axis shows it."""
     return label if len(label) <= LONGEST_TICK else label[: LONGEST_TICK - 1] + "…"
 
 
 def _label(label: str) -> str:
     """A label as Plotly shows it, which reads a little HTML."""
-    return escape(_cut(label), quote=False)
+    return escape(cut_label(label), quote=False)

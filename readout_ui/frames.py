@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -31,8 +30,9 @@ __all__ = [  # visible_tokens lives in tokens.py, callers find it here with the 
     "visible_tokens",
 ]
 QUESTION = "How do you feel right now?"
-FRAME_DATE = datetime(2024, 7, 26)
+FRAME_DATE = "26 Jul 2024"
 """What templates that print today's date get, so that a frame does not change overnight."""
+_DATE_PARTS = {"%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024"}
 _SIDE = "\x1f"
 _MARK = re.compile(rf"({_SIDE}?)\[\[(\d+)#\]\]({_SIDE}?)")
 _PROBE = "The quick brown fox is calm; 42 naïve cafés."
@@ -176,7 +176,8 @@ class PromptFrame:
         if not text:
             raise UserError("the text is empty", fix="write something")
         ids = tokenize(self.tokenizer, [_with_bos(self.tokenizer, text)]).ids
-        special = set(self.tokenizer.all_special_ids)
+        added = self.tokenizer.added_tokens_decoder.items()
+        special = {index for index, token in added if token.special}
         return FramedChat(
             ids, tuple(TokenRole.TEMPLATE if i in special else TokenRole.ASSISTANT for i in ids)
         )
@@ -250,7 +251,7 @@ def _frame(
 ) -> PromptFrame:
     before, after = _with_bos(tokenizer, around[0]), around[1]
     ids = tokenize(tokenizer, [before, _PROBE, after]).ids
-    template = str(tokenizer.chat_template) if kind == "chat template" else ""
+    template = tokenizer.get_chat_template() if kind == "chat template" else ""
     identity = "\0".join((kind, before, after, template, repr(ids), str(len(tokenizer))))
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()
     return PromptFrame(tokenizer, question, kind, before, after, fingerprint, note)
@@ -310,12 +311,20 @@ def _apply(
             messages,
             tokenize=False,
             add_generation_prompt=generation_prompt,
-            strftime_now=FRAME_DATE.strftime,
-            date_string=FRAME_DATE.strftime("%d %b %Y"),
+            chat_template=_dated(tokenizer.get_chat_template()),
+            date_string=FRAME_DATE,
         )
     except (TemplateError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise _TemplateRefused(str(error)) from error
     return str(rendered)
+
+
+def _dated(template: str) -> str:
+    """The template with its clock stopped at FRAME_DATE, by a macro of the clock's name."""
+    if "strftime_now" not in template:
+        return template
+    filters = "".join(f" | replace('{part}', '{value}')" for part, value in _DATE_PARTS.items())
+    return f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}{template}"
 
 
 def _split(rendered: str, turns: Sequence[Turn]) -> list[_Piece]:

@@ -1,0 +1,252 @@
+"""Activations of texts: each unique text through the model at most once, pooled by a read rule."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from readout_ui.batches import Feed, default_token_budget
+from readout_ui.cache import ActivationCache, cache_key
+from readout_ui.errors import UserError
+from readout_ui.passes import BatchLimits, PassedBatch, run_passes
+from readout_ui.pooling import READ_RULES, TextActivations, rule_group
+from readout_ui.prefix import NO_PREFIX, find_prefix
+from readout_ui.progress import Progress, Report, silent
+from readout_ui.recording import recording
+
+if TYPE_CHECKING:
+    from readout_ui.blocks import BlockPaths
+    from readout_ui.frames import FramedText
+    from readout_ui.models import LoadedModel
+
+__all__ = [
+    "READ_RULES",
+    "Activations",
+    "CaptureSettings",
+    "TextActivations",
+    "read_activations",
+    "recording",
+]
+STAGE = "Reading texts"
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """What is read of every text, and in which portions."""
+
+    read: str = "content_mean"
+    """One of `READ_RULES`: which token positions become one activation."""
+    layer_type: str = "decoder_block"
+    """Which module of every block is read."""
+    layer_config: tuple[tuple[str, str], ...] = ()
+    """(layer type, module path with {num}) pairs for models that need their own."""
+    max_length: int = 256
+    """Content tokens of a text that are read; the rest is cut off and reported."""
+    token_budget: int | None = None
+    """Bound on texts times longest text of a batch; None chooses by device."""
+    batch_size: int | None = None
+    """Bound on texts per batch."""
+    share_prefix: bool = True
+    """Whether the start that all texts share may be computed once."""
+
+    def __post_init__(self) -> None:
+        if self.read not in READ_RULES:
+            raise UserError(f"unknown read rule {self.read!r}", options=READ_RULES)
+        for name in ("max_length", "token_budget", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}", fix="choose at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """One activation per text, in the order in which the texts were given."""
+
+    texts: tuple[str, ...]
+    """The texts, repeated ones included."""
+    read: str
+    """The read rule."""
+    pooled: Tensor
+    """(n_texts, n_layers, d_model) float32 on the CPU."""
+    kept: Tensor
+    """(n_kept_total, n_layers, d_model) float32: single content tokens of the texts asked for."""
+    truncated: tuple[str, ...]
+    """Texts whose end was cut off."""
+    n_computed: int
+    """Unique texts that went through the model."""
+    n_cached: int
+    """Unique texts that were known."""
+    notes: tuple[str, ...]
+    """What did not go as planned, in sentences."""
+    seconds: dict[str, float]
+    """Time per step: look_up, frame, prefix, forward, store."""
+
+    def __post_init__(self) -> None:
+        if self.pooled.ndim != 3 or len(self.pooled) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts but pooled is {tuple(self.pooled.shape)}")
+        if self.kept.shape[1:] != self.pooled.shape[1:]:
+            raise ValueError(f"kept {tuple(self.kept.shape)}, pooled {tuple(self.pooled.shape)}")
+
+
+def read_activations(
+    model: "LoadedModel",
+    texts: Sequence[str],
+    settings: CaptureSettings,
+    cache: ActivationCache | None = None,
+    keep_tokens: Mapping[str, int] | None = None,
+    report: Report = silent,
+) -> Activations:
+    """Every layer's activation of every text.
+
+    Unique texts go through the model once and known ones not at all. Batches are sorted by length
+    and bounded by a token budget, which is halved when memory runs out. What was computed is in
+    the cache after every batch, also when `report` raises `Cancelled`.
+
+    Args:
+        model: the loaded model.
+        texts: at least one text; repeated ones are allowed.
+        settings: read rule, layer type and batching.
+        cache: where known activations are found and new ones kept.
+        keep_tokens: for some of the texts, how many single content tokens to keep as well.
+        report: told after every batch how many of the unknown texts are done.
+
+    Raises:
+        UserError: a text cannot be framed, is too long for the model or for memory, or the layer
+            type is not there.
+        Cancelled: `report` raised it.
+    """
+    if not texts:
+        raise UserError("there are no texts to read", fix="write at least one description")
+    keep = dict(keep_tokens or {})
+    seconds: dict[str, float] = {}
+    unique = list(dict.fromkeys(texts))
+    with _timed(seconds, "look_up"):
+        keys = _keys(model, unique, settings, keep)
+        known = cache.get_many(keys.values()) if cache else {}
+    found = {text: known[key] for text, key in keys.items() if key in known}
+    missing = [text for text in unique if text not in found]
+    notes: list[str] = []
+    if missing:
+        report(Progress(STAGE, 0, len(missing), note=_share_known(len(found), len(unique))))
+    for batch in _compute(model, missing, settings, keep, seconds):
+        found |= batch.activations
+        with _timed(seconds, "store"):
+            if cache:
+                entries = {keys[text]: entry for text, entry in batch.activations.items()}
+                cache.put_many(entries, model.name)
+        notes += [batch.note] if batch.note else []
+        done = len(missing) - sum(text not in found for text in missing)
+        report(Progress(STAGE, done, len(missing), note=batch.note))
+    notes += cache.take_notes() if cache else ()
+    rule = rule_group(settings.read).index(settings.read)
+    return Activations(
+        texts=tuple(texts),
+        read=settings.read,
+        pooled=torch.stack([found[text].pooled[rule] for text in texts]),
+        kept=torch.cat([found[text].tokens for text in unique]),
+        truncated=tuple(text for text in unique if found[text].truncated),
+        n_computed=len(missing),
+        n_cached=len(unique) - len(missing),
+        notes=tuple(notes),
+        seconds=seconds,
+    )
+
+
+def _compute(
+    model: "LoadedModel",
+    texts: Sequence[str],
+    settings: CaptureSettings,
+    keep: Mapping[str, int],
+    seconds: dict[str, float],
+) -> Iterator[PassedBatch]:
+    if not texts:
+        return
+    rules = rule_group(settings.read)
+    paths = _paths(model, settings)
+    with _timed(seconds, "frame"):
+        framed = {text: _frame(model, text, settings.max_length) for text in texts}
+    with _timed(seconds, "prefix"):
+        prefix = NO_PREFIX
+        if settings.share_prefix:
+            prefix = find_prefix(model, paths, list(framed.values()))
+    feeds = {text: Feed(framed[text], prefix.n_tokens, rules, keep.get(text, 0)) for text in texts}
+    budget = settings.token_budget or default_token_budget(model)
+    if prefix.note:
+        yield PassedBatch({}, prefix.note)
+    passes = run_passes(model, paths, feeds, prefix, BatchLimits(budget, settings.batch_size))
+    while True:
+        with _timed(seconds, "forward"):
+            batch = next(passes, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def _frame(model: "LoadedModel", text: str, max_length: int) -> "FramedText":
+    framed = model.frame.frame(text, max_length)
+    room = model.context_length
+    if room is not None and len(framed.token_ids) > room:
+        raise UserError(
+            f"a text takes {len(framed.token_ids)} tokens with its frame, "
+            f"and the model reads at most {room}",
+            where=repr(text[:40]),
+            fix=f"shorten it, or choose a maximum length below {max_length}",
+        )
+    return framed
+
+
+def _paths(model: "LoadedModel", settings: CaptureSettings) -> "BlockPaths":
+    return model.blocks(settings.layer_type, dict(settings.layer_config))
+
+
+def _keys(
+    model: "LoadedModel",
+    texts: Sequence[str],
+    settings: CaptureSettings,
+    keep: Mapping[str, int],
+) -> dict[str, str]:
+    """The cache key of every text."""
+    paths = _paths(model, settings)
+    fingerprint = f"{model.fingerprint} {_config_digest(model)}"
+    return {
+        text: cache_key(
+            model_fingerprint=fingerprint,
+            frame_fingerprint=model.frame.fingerprint,
+            read_group=rule_group(settings.read),
+            layer_type=paths.layer_type,
+            paths=paths.names,
+            dtype=str(model.dtype),
+            max_length=settings.max_length,
+            kept_tokens=keep.get(text, 0),
+            text=text,
+        )
+        for text in texts
+    }
+
+
+def _config_digest(model: "LoadedModel") -> str:
+    """What else decides the activations: equal weights may be run with another rotary base."""
+    config = model.model.config.to_dict()
+    for name in ("_name_or_path", "transformers_version"):
+        config.pop(name, None)
+    rendered = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(rendered.encode()).hexdigest()
+
+
+def _share_known(n_known: int, n_texts: int) -> str:
+    return f"{n_known} of {n_texts} texts were read before." if n_known else ""
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start

@@ -1,0 +1,190 @@
+"""The start that all framed texts share, computed once and kept as keys and values."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from readout_ui.batches import Feed, pad_batch
+from readout_ui.blocks import bare_model, text_config
+from readout_ui.capture import capture_batch
+from readout_ui.device_memory import is_out_of_memory
+from readout_ui.frames import FramedText, shared_prefix_length
+from readout_ui.pooling import CONTENT_RULES
+from readout_ui.recording import inference
+
+if TYPE_CHECKING:
+    from readout_ui.blocks import BlockPaths
+    from readout_ui.models import LoadedModel
+
+MIN_SAVED_TOKENS = 192
+"""Fewer repeated tokens are not worth a check and a forward pass of their own."""
+PROBE_TOKENS = 6
+TOLERANCE = 1e-4
+"""Largest relative difference between both ways in float32; measured 1e-6."""
+LOW_PRECISION_STEPS = 6
+"""The same bound in half precision, in units of its rounding step: there, two batch sizes of the
+plain way already differ by 1-3 steps (measured in bfloat16), and a wrong position by 20 or more."""
+
+
+@dataclass(frozen=True, eq=False)
+class SharedPrefix:
+    """A start of framed texts and, where that was shown to be right, its keys and values."""
+
+    token_ids: tuple[int, ...]
+    """The shared tokens."""
+    states: Any
+    """The model's own cache after these tokens, for one text; None where it cannot be used."""
+    longest: float
+    """Up to how many tokens in all this was shown to hold."""
+    note: str = ""
+    """Why it cannot be used."""
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens need not be fed."""
+        return 0 if self.states is None else len(self.token_ids)
+
+    def fits(self, framed: Sequence[FramedText]) -> bool:
+        """Whether it is a shared start of these texts and holds for their length."""
+        size = len(self.token_ids)
+        return all(
+            text.content_start >= size
+            and text.token_ids[:size] == self.token_ids
+            and len(text.token_ids) <= self.longest
+            for text in framed
+        )
+
+    def repeated(self, n_texts: int) -> Any:
+        """A fresh copy of the states for `n_texts` texts; a forward pass uses it up."""
+        states = copy.deepcopy(self.states)
+        # What beam search uses is the one way that every kind of cache has to choose rows.
+        states.reorder_cache(torch.zeros(n_texts, dtype=torch.long))
+        return states
+
+
+NO_PREFIX = SharedPrefix((), None, 0)
+_REMEMBERED: "WeakKeyDictionary[LoadedModel, SharedPrefix]" = WeakKeyDictionary()
+
+
+def find_prefix(
+    model: "LoadedModel", paths: "BlockPaths", framed: Sequence[FramedText]
+) -> SharedPrefix:
+    """The prefix to use for these texts: a remembered one, a new one that was checked, or none.
+
+    The last prefix of a model is remembered, so a retrain with one new text feeds only its content.
+    """
+    known = _REMEMBERED.get(model)
+    if known is not None and known.fits(framed):
+        return known
+    size = shared_prefix_length(framed)
+    checkable = max(len(text.token_ids) for text in framed) >= size + 2
+    if size * (len(framed) - 1) < MIN_SAVED_TOKENS or not checkable:
+        return NO_PREFIX
+    prefix = _checked_prefix(model, paths, framed, size)
+    _REMEMBERED[model] = prefix
+    return prefix
+
+
+def forget_prefix(model: "LoadedModel") -> None:
+    """Gives the memory of a model's remembered prefix back."""
+    _REMEMBERED.pop(model, None)
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """Largest relative difference that counts as equal."""
+    precision = torch.finfo(dtype)
+    return TOLERANCE if precision.bits >= 32 else LOW_PRECISION_STEPS * precision.eps
+
+
+def _checked_prefix(
+    model: "LoadedModel", paths: "BlockPaths", framed: Sequence[FramedText], size: int
+) -> SharedPrefix:
+    ids = framed[0].token_ids[:size]
+    probe, longest = _probe(model, framed, size)
+    try:
+        prefix = SharedPrefix(ids, _states(model, ids), longest)
+        difference = _difference(model, paths, prefix, probe)
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        if is_out_of_memory(error):  # says nothing about the model, so it must not last
+            return SharedPrefix(ids, None, 0, _note("memory ran out while computing it"))
+        reason = f"the model cannot go on from it ({type(error).__name__}: {error})"
+    else:
+        if difference <= tolerance(model.dtype):
+            return prefix
+        reason = f"activations would differ by {difference:.1g}"
+    return SharedPrefix(ids, None, longest, _note(reason))
+
+
+def _note(reason: str) -> str:
+    return f"The shared start of the texts is computed anew for each of them: {reason}."
+
+
+def _states(model: "LoadedModel", ids: tuple[int, ...]) -> Any:
+    tokens = torch.tensor([ids], device=model.device)  # (1, n_prefix)
+    with inference(model.model):
+        output = bare_model(model.model)(
+            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=True
+        )
+    return output.past_key_values
+
+
+def _probe(
+    model: "LoadedModel", framed: Sequence[FramedText], size: int
+) -> tuple[tuple[int, ...], float]:
+    """Tokens to check with, and up to which length the result holds.
+
+    A few tokens are enough, unless the longest text reaches past a length at which the model
+    begins to compute differently: then it has to be that text.
+    """
+    longest = max(framed, key=lambda text: len(text.token_ids))
+    bounds = [bound for bound in _bounds(model) if bound < len(longest.token_ids)]
+    if bounds:
+        probe, holds = longest.token_ids, math.inf
+    else:
+        probe = longest.token_ids[: size + PROBE_TOKENS]
+        holds = min(_bounds(model), default=math.inf)
+    return probe[: len(probe) - (len(probe) - size) % 2], holds
+
+
+def _bounds(model: "LoadedModel") -> list[int]:
+    config = text_config(model.model)
+    names = ("sliding_window", "attention_chunk_size", "original_max_position_embeddings")
+    values = [getattr(config, name, None) for name in names]
+    return [value for value in values if isinstance(value, int) and value > 0]
+
+
+def _difference(
+    model: "LoadedModel", paths: "BlockPaths", prefix: SharedPrefix, probe: tuple[int, ...]
+) -> float:
+    """Largest relative difference of any token and layer between both ways.
+
+    The probe and its first half go together, so that repeating and padding are checked too. Of an
+    even number of tokens, those kept of the half are the first of those kept of the whole.
+    """
+    size = len(prefix.token_ids)
+    n_probed = len(probe) - size
+    n_kept = min(PROBE_TOKENS, n_probed)
+    whole = _framed(probe, size)
+    half = _framed(probe[: size + n_probed // 2], size)
+    alone = pad_batch([Feed(whole, 0, CONTENT_RULES, n_kept)], model.device)
+    together = pad_batch(
+        [
+            Feed(whole, size, CONTENT_RULES, n_kept),
+            Feed(half, size, CONTENT_RULES, n_kept // 2),
+        ],
+        model.device,
+    )
+    plain = capture_batch(model, paths, alone).kept
+    shared = capture_batch(model, paths, together, prefix.repeated(2)).kept
+    expected = torch.cat([plain, plain[: n_kept // 2]])  # (n_kept * 3 / 2, n_layers, d_model)
+    scale = expected.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
+    return float(((shared - expected).norm(dim=-1) / scale).max())
+
+
+def _framed(token_ids: tuple[int, ...], content_start: int) -> FramedText:
+    return FramedText("", token_ids, content_start, len(token_ids), truncated=False)

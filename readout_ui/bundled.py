@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError
@@ -120,7 +121,9 @@ def _read_gguf(gguf: Path, report: Report) -> "tuple[PreTrainedModel, PreTrained
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _counted_reading(gguf, report):
+    from readout_ui.quiet import quiet_transformers
+
+    with quiet_transformers(), _counted_reading(gguf, report):
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32
@@ -132,6 +135,7 @@ def _read_gguf(gguf: Path, report: Report) -> "tuple[PreTrainedModel, PreTrained
 def _counted_reading(gguf_file: Path, report: Report) -> Iterator[None]:
     """Report every tensor that transformers unpacks, and parse the file once instead of thrice."""
     import gguf
+    from transformers import modeling_gguf_pytorch_utils as reading
 
     reader = cache(gguf.GGUFReader)
     total, unpacked = len(reader(str(gguf_file)).tensors), count(1)
@@ -142,20 +146,22 @@ def _counted_reading(gguf_file: Path, report: Report) -> Iterator[None]:
         return weights
 
     original = gguf.dequantize
-    replacements = {
-        "GGUFReader": lambda path, *_: reader(str(path)),
-        "dequantize": dequantize,
+    replacements: dict[tuple[ModuleType, str], Any] = {
+        (gguf, "GGUFReader"): lambda path, *_: reader(str(path)),
+        (gguf, "dequantize"): dequantize,
         # Built anew for every module of the model otherwise, 400 times.
-        "get_tensor_name_map": cache(gguf.get_tensor_name_map),
+        (gguf, "get_tensor_name_map"): cache(gguf.get_tensor_name_map),
+        # Its bar goes to the terminal whoever is looking; `report` tells the same.
+        (reading, "tqdm"): lambda tensors, **_: tensors,
     }
-    originals = {name: getattr(gguf, name) for name in replacements}
+    originals = {(module, name): getattr(module, name) for module, name in replacements}
     try:
-        for name, replacement in replacements.items():
-            setattr(gguf, name, replacement)
+        for (module, name), replacement in replacements.items():
+            setattr(module, name, replacement)
         yield
     finally:
-        for name, former in originals.items():
-            setattr(gguf, name, former)
+        for (module, name), former in originals.items():
+            setattr(module, name, former)
 
 
 def _write_model(model: "PreTrainedModel", folder: Path) -> None:

@@ -12,6 +12,7 @@ from readout_ui.errors import UserError
 from readout_ui.fingerprints import weights_fingerprint
 from readout_ui.frames import PromptFrame, frame_for
 from readout_ui.progress import Progress, Report, silent
+from readout_ui.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -116,8 +117,9 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     where = "all GPUs" if spread else str(device)
     require_room(checkpoint.name, needed, free_bytes(device, spread), where)
     report(Progress(f"Loading {checkpoint.name}", 0, 0, "bytes"))
-    tokenizer = _load_tokenizer(checkpoint, spec)
-    model, notes = _load_weights(checkpoint, spec, dtype, "auto" if spread else device)
+    with quiet_transformers():
+        tokenizer = _load_tokenizer(checkpoint, spec)
+        model, notes = _load_weights(checkpoint, spec, dtype, "auto" if spread else device)
     report(Progress("Identifying the weights", 0, 0, "tensors"))
     return _loaded(spec, checkpoint, model, tokenizer, notes)
 

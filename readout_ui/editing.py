@@ -1,4 +1,4 @@
-"""What the concept editor shows and does, without a page: list, open, check, save, earlier texts.
+"""What the concept editor does, without a page: open, check, save, earlier texts, trash.
 
 The page holds the boxes a person types in; everything here is asked about one concept by name, so
 any number of open pages may ask at once. Nothing is written when the desk is read-only.
@@ -6,8 +6,6 @@ any number of open pages may ask at once. Nothing is written when the desk is re
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from readout_ui.concept_names import check_name, is_neutral_name, printable
 from readout_ui.descriptions import (
@@ -17,8 +15,8 @@ from readout_ui.descriptions import (
     rename_concept,
     save_concept,
 )
+from readout_ui.desk import Desk, refuse_if_read_only
 from readout_ui.errors import UserError
-from readout_ui.files import fingerprint_of_bytes
 from readout_ui.history import (
     TrashEntry,
     Version,
@@ -28,73 +26,8 @@ from readout_ui.history import (
     restore_trashed,
     restore_version,
 )
-from readout_ui.library import Concept, Library
+from readout_ui.library import Concept
 from readout_ui.lint import Finding, check_concept
-
-
-class Desk(Protocol):
-    """What the editor needs of the running app; `Studio` is one."""
-
-    @property
-    def folder(self) -> Path:
-        """The description folder."""
-        ...
-
-    @property
-    def read_only(self) -> bool:
-        """True when nothing may be written."""
-        ...
-
-    def library(self) -> Library:
-        """What is on disk now."""
-        ...
-
-    def concept_states(self) -> dict[str, str]:
-        """Name to "new", "edited", "trained", "empty" or "problem"."""
-        ...
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
-        """Tokens of each text; None while no model is loaded."""
-        ...
-
-
-@dataclass(frozen=True)
-class Row:
-    """One concept in the list."""
-
-    name: str
-    n_descriptions: int
-    state: str
-    """ "new", "edited", "trained" or "empty"."""
-    neutral: bool
-    fingerprint: str
-    """sha256 of the file, by which the page notices that it changed."""
-
-
-@dataclass(frozen=True)
-class BrokenFile:
-    """One file in the list that cannot be used."""
-
-    file: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The whole list."""
-
-    folder: str
-    read_only: bool
-    rows: tuple[Row, ...]
-    """Concepts by name, then neutral files by name."""
-    problems: tuple[BrokenFile, ...]
-    error: str
-    """Why the folder cannot be read, empty when it can."""
-
-    @property
-    def revision(self) -> str:
-        """Changes whenever anything in the list does."""
-        return fingerprint_of_bytes(repr(self).encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True)
@@ -128,22 +61,6 @@ class Review:
     """`index` counts the boxes, empty ones included."""
     tokens: tuple[int | None, ...] | None
     """Per box, None for an empty one; None as a whole while no model is loaded."""
-
-
-def overview(desk: Desk) -> Overview:
-    """The list as it is now; a folder that cannot be read gives an empty list and the reason."""
-    try:
-        library = desk.library()
-        states = desk.concept_states()
-    except UserError as error:
-        return Overview(str(desk.folder), desk.read_only, (), (), str(error))
-    return Overview(
-        str(desk.folder),
-        desk.read_only,
-        tuple(_row(concept, states) for concept in (*library.concepts, *library.neutral)),
-        tuple(BrokenFile(problem.file, problem.message) for problem in library.problems),
-        "",
-    )
 
 
 def open_concept(desk: Desk, name: str) -> Opened:
@@ -242,17 +159,6 @@ def put_back(desk: Desk, name: str, fingerprint: str) -> Opened:
     return _opened(restore_version(desk.folder, name, version))
 
 
-def _row(concept: Concept, states: Mapping[str, str]) -> Row:
-    fallback = "new" if concept.descriptions else "empty"
-    return Row(
-        concept.name,
-        len(concept.descriptions),
-        states.get(concept.name, fallback),
-        concept.is_neutral,
-        concept.fingerprint,
-    )
-
-
 def _opened(concept: Concept) -> Opened:
     return Opened(concept.name, concept.is_neutral, concept.fingerprint, concept.descriptions)
 
@@ -271,11 +177,3 @@ def _version(desk: Desk, name: str, fingerprint: str) -> Version:
         if version.fingerprint == fingerprint:
             return version
     raise UserError("there is no such version any more", where=printable(name))
-
-
-def refuse_if_read_only(desk: Desk, wish: str) -> None:
-    """Raise a UserError when nothing may be written."""
-    if desk.read_only:
-        raise UserError(
-            f"cannot {wish}: the app runs read-only", fix="start it without --read-only"
-        )

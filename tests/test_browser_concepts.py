@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,6 @@ def test_typed_text_reaches_the_file_by_itself(desk: FolderDesk, open_page: Open
     page = open_page()
     choose(page, "calm")
     boxes(page).first.fill("I am at rest. Nothing moves in me.")
-    expect(page.locator(".rs-mark")).to_have_text("Not saved yet")
     saved(page)
     assert on_disk(desk, "calm")[0] == "I am at rest. Nothing moves in me."
 
@@ -248,11 +248,20 @@ def test_a_file_changed_by_another_program_appears_by_itself(
     expect(page.locator(".rs-row[data-key='proud']")).to_be_visible()
 
 
+@contextmanager
+def unreachable(page: Page) -> Iterator[None]:
+    """Inside, the page gets no answer from the app."""
+    page.route("**/component_server/", lambda route: route.abort())
+    yield
+    page.unroute("**/component_server/")
+
+
 def make_conflict(page: Page, desk: FolderDesk) -> None:
-    """Type while saving is held up, and change the file meanwhile."""
+    """Type while the app cannot be reached, and change the file meanwhile."""
     choose(page, "calm")
-    boxes(page).first.fill("Mine it is.")
-    (desk.folder / "calm.txt").write_text("Theirs it is.\n", encoding="utf-8")
+    with unreachable(page):
+        boxes(page).first.fill("Mine it is.")
+        (desk.folder / "calm.txt").write_text("Theirs it is.\n", encoding="utf-8")
     press(page, "Control+s")
     expect(page.get_by_role("group", name="Changed on disk")).to_be_visible()
     assert on_disk(desk, "calm") == ("Theirs it is.",)
@@ -288,15 +297,30 @@ def test_text_that_could_not_be_saved_survives_a_reload(
 ) -> None:
     page = open_page()
     choose(page, "calm")
-    page.route("**/component_server/", lambda route: route.abort())
-    boxes(page).first.fill("Typed while the app was gone.")
-    expect(page.locator(".rs-mark")).to_have_text("Not saved")
-    assert "Typed while the app was gone." not in on_disk(desk, "calm")
-    page.unroute("**/component_server/")
+    with unreachable(page):
+        boxes(page).first.fill("Typed while the app was gone.")
+        expect(page.locator(".rs-notice")).to_contain_text("The app does not answer")
+        expect(page.locator(".rs-mark")).to_have_text("Not saved")
+        assert "Typed while the app was gone." not in on_disk(desk, "calm")
     page.reload()
     expect(page.locator(".rs-name")).to_have_text("calm")
     saved(page)
     assert on_disk(desk, "calm")[0] == "Typed while the app was gone."
+
+
+def test_a_concept_deleted_by_another_program_can_be_kept_or_let_go(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    with unreachable(page):
+        page.keyboard.insert_text(" Still typing.")
+        (desk.folder / "calm.txt").unlink()
+    page.get_by_role("button", name="Keep mine (bring it back)").click()
+    saved(page)
+    assert len(on_disk(desk, "calm")) == 3
+    (desk.folder / "calm.txt").unlink()
+    expect(page.locator(".rs-blank")).to_contain_text("is deleted")
 
 
 def test_switching_to_another_concept_or_tab_loses_nothing(
@@ -516,5 +540,9 @@ def test_the_server_checks_what_any_page_sends(open_page: OpenPage) -> None:
         "fn_name": "save_texts",
         "data": {"name": "../x", "boxes": [], "opened": None},
     }
-    answer = page.request.post(asked.value.url, data=forged)
-    assert answer.json()["ok"] is False
+    assert "cannot contain" in page.request.post(asked.value.url, data=forged).json()["message"]
+    harmless = {**forged, "fn_name": "create_concept", "data": {"name": "x", "neutral": False}}
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    answer = page.request.post(asked.value.url, data=harmless, headers=elsewhere)
+    assert "own page" in answer.json()["message"]
+    assert page.request.post(asked.value.url, data=harmless).json()["ok"] is True

@@ -16,6 +16,7 @@ from readout_ui.editing import Conflict, Opened
 from readout_ui.errors import UserError
 from readout_ui.history import record_library
 from readout_ui.library import Library, read_library
+from readout_ui.overview import overview
 from readout_ui.tabs.concept_calls import Answer, concept_calls
 from readout_ui.tabs.set_exchange import exchange_calls
 
@@ -67,7 +68,7 @@ def test_the_list_shows_concepts_then_neutral_files_and_problems_as_sentences(
     desk: FolderDesk,
 ) -> None:
     (desk.folder / "torn.txt").write_bytes(b"caf\xe9")
-    view = editing.overview(desk)
+    view = overview(desk)
     assert [(row.name, row.n_descriptions, row.neutral) for row in view.rows] == [
         ("afraid", 3, False),
         ("angry", 3, False),
@@ -81,7 +82,7 @@ def test_the_list_shows_concepts_then_neutral_files_and_problems_as_sentences(
 
 
 def test_a_missing_folder_is_an_empty_list_with_the_reason(tmp_path: Path) -> None:
-    view = editing.overview(FolderDesk(tmp_path / "nowhere"))
+    view = overview(FolderDesk(tmp_path / "nowhere"))
     assert view.rows == ()
     assert "does not exist" in view.error
 
@@ -159,7 +160,7 @@ def test_an_earlier_version_comes_back_and_the_present_one_stays_in_the_history(
 def test_a_deleted_concept_comes_back_even_when_its_name_is_in_use_again(desk: FolderDesk) -> None:
     before = editing.open_concept(desk, "calm").descriptions
     entry = editing.delete(desk, "calm")
-    assert [row.name for row in editing.overview(desk).rows if row.name == "calm"] == []
+    assert [row.name for row in overview(desk).rows if row.name == "calm"] == []
     editing.create(desk, "calm", neutral=False)
     with pytest.raises(UserError, match="again"):
         editing.undelete(desk, entry.path.name)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from readout_ui import editing
-from readout_ui.editing import Conflict, Desk, Opened
+from readout_ui.desk import Desk
+from readout_ui.editing import Conflict, Opened
 from readout_ui.errors import UserError
 from readout_ui.history import TrashEntry, Version
+from readout_ui.overview import overview
 
 Answer = dict[str, Any]
-Call = Callable[[object], Answer]
+Call = Callable[..., Answer]
 R = TypeVar("R", bound="Request")
 
 
@@ -80,9 +83,15 @@ class Stored(Named):
 
 
 def answering(name: str, request: type[R], handle: Callable[[R], Answer]) -> Call:
-    """A server function of that name that checks what it is sent and answers with JSON."""
+    """A server function of that name that checks what it is sent and answers with JSON.
 
-    def call(data: object) -> Answer:
+    A page of another site can make a browser send a request to this app (it cannot read the
+    answer); browsers mark such requests, and they are refused.
+    """
+
+    def call(data: object, sender: gr.Request | None = None) -> Answer:
+        if sender is not None and sender.headers.get("sec-fetch-site") == "cross-site":
+            return {"ok": False, "message": "Only the app's own page may ask this."}
         try:
             return {"ok": True, **handle(request.model_validate(data))}
         except ValidationError:
@@ -101,7 +110,7 @@ def concept_calls(desk: Desk) -> list[Call]:
 
 def overview_answer(desk: Desk) -> Answer:
     """The list as JSON."""
-    view = editing.overview(desk)
+    view = overview(desk)
     return {**asdict(view), "revision": view.revision}
 
 

@@ -19,7 +19,7 @@ function stateMark(state) {
 function makeList(app) {
   const search = el("input", {
     type: "search", class: "rs-search", placeholder: "Search concepts", "aria-label": "Search concepts",
-    autocomplete: "off", spellcheck: "false", oninput: () => draw(), onkeydown: searchKeys,
+    autocomplete: "off", spellcheck: "false", oninput: () => { draw(); rows.scrollTop = 0; }, onkeydown: searchKeys,
   });
   const filters = el("div", { class: "rs-filters", role: "group", "aria-label": "Show" });
   const rows = el("div", { class: "rs-rows", onkeydown: rowKeys });

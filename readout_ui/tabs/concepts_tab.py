@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from readout_ui.editing import Desk
+from readout_ui.desk import Desk
 from readout_ui.tabs.concept_calls import concept_calls
 from readout_ui.tabs.set_exchange import exchange_calls
 

@@ -5,6 +5,8 @@ const KEYS = [
   ["Alt+Shift+↓", "duplicate"], ["Alt+Enter", "new below"], ["Esc", "back to the list"],
 ];
 
+const MODEL_PAUSE = 4000;
+
 function makeEditor(app) {
   let state = null;
   let boxes = new Map();
@@ -34,7 +36,7 @@ function makeEditor(app) {
         button({ symbol: "history", label: "History", onclick: () => app.dialogs.history() }),
         button({ symbol: "rename", label: "Rename", onclick: () => app.dialogs.rename(), "data-writes": true }),
         button({ symbol: "trash", label: "Delete", onclick: () => app.dialogs.remove(state.name), "data-writes": true }),
-        button({ label: "Save and train", kind: "primary", title: "Ctrl+Enter", onclick: saveAndTrain, "data-writes": true }))),
+        button({ label: "Save and train", kind: "soft rs-main", title: "Ctrl+Enter", onclick: saveAndTrain, "data-writes": true }))),
     notice, general, list, add,
     el("p", { class: "rs-keys", "data-writes": true }, KEYS.map(([keys, what]) =>
       el("span", { class: "rs-key" }, el("kbd", {}, keys), ` ${what}`))));
@@ -198,6 +200,7 @@ function makeEditor(app) {
     ).map(findingLine));
     ids.forEach((id, i) => boxes.get(id)?.setReview(
       answer.findings.filter((finding) => finding.index === i), answer.tokens ? answer.tokens[i] : null));
+    if (!answer.tokens) reviewSoon(MODEL_PAUSE); // the model is still loading
     tokens = (answer.tokens || []).reduce((sum, n) => sum + (n || 0), 0);
     drawFacts();
   }

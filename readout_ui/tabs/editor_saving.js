@@ -13,6 +13,7 @@ function makeSaver(app, editor) {
   let timer = 0;
   let running = null;
   let conflict = null;
+  let finished = null;
 
   function keepDraft(state) {
     const draft = { opened: state.opened, texts: state.boxes.map((box) => box.text) };
@@ -52,19 +53,31 @@ function makeSaver(app, editor) {
   // Save what is in the boxes; true when the file holds it afterwards.
   async function now() {
     clearTimeout(timer);
-    if (running) await running;
-    const state = editor.get();
+    let state = editor.get();
     if (!state || app.readOnly()) return false;
-    if (conflict) return false;
+    while (running) await running;
+    const shown = editor.get();
+    if (shown && shown.name === state.name) {
+      if (conflict) return false;
+      state = shown;
+    } else if (finished && finished.name === state.name) {
+      state = savedState(state, finished); // left while its last save was on the way
+    }
     if (!isDirty(state)) {
       dropDraft(state.name);
       return true;
     }
-    running = save(state, state.opened);
-    const saved = await running;
-    running = null;
+    const saved = await run(state, state.opened);
     const present = editor.get();
     if (saved && present && present.name === state.name && isDirty(present)) return now();
+    return saved;
+  }
+
+  // One save at a time.
+  async function run(state, opened) {
+    running = save(state, opened);
+    const saved = await running;
+    running = null;
     return saved;
   }
 
@@ -77,12 +90,14 @@ function makeSaver(app, editor) {
     const here = present && present.name === state.name;
     if (answer.conflict) {
       if (here) showConflict(answer.conflict);
+      else app.list.draw();
       return false;
     }
     if (!answer.ok) {
       if (here) failed(answer);
       return false;
     }
+    finished = answer.concept;
     if (here) {
       editor.set(savedState(present, answer.concept));
       editor.notice.replaceChildren();
@@ -136,9 +151,7 @@ function makeSaver(app, editor) {
     const { theirs_fingerprint: theirs } = conflict;
     conflict = null;
     editor.notice.replaceChildren();
-    running = save(editor.get(), theirs);
-    await running;
-    running = null;
+    await run(editor.get(), theirs);
   }
 
   function takeTheirs() {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from readout_ui.editing import Desk, refuse_if_read_only
+from readout_ui.desk import Desk, refuse_if_read_only
 from readout_ui.errors import UserError
 from readout_ui.exchange import (
     ImportPlan,

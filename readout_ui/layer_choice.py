@@ -13,8 +13,8 @@ from readout_ui.blas import single_thread
 from readout_ui.pairs import TextGroups
 
 _Indices = npt.NDArray[np.intp]
-_DEFAULT_DEPTH = 2 / 3
-"""Where concepts are read best as a rule, for want of texts to measure it with."""
+_USUAL_DEPTH = 0.6
+"""Where concepts are read best as a rule, as a part of the model's depth."""
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,28 @@ class LayerScores:
     auroc: tuple[float, ...] | None
     """Macro AUROC of each layer on held-out descriptions; None where too few allow it."""
     top1: tuple[float, ...] | None
-    """Part of the held-out descriptions whose own concept scores highest, of each layer."""
+    """Part of a concept's held-out descriptions that score highest on it, mean over concepts."""
     best: int
     """The recommended layer."""
 
 
 def cross_validated_layers(
-    activations: Tensor, groups: TextGroups, folds: int = 4, seed: int = 0
+    activations: Tensor, groups: TextGroups, folds: int = 8, seed: int = 0
 ) -> LayerScores:
     """Score every layer on descriptions held out of training, and recommend one.
 
     Each concept's descriptions are dealt over the folds, as are the neutral texts; a fold's texts
     are scored (centred cosine) on mean-difference directions of the other folds, whatever method
     the vectors themselves are trained with: all folds follow from one set of sums, so this costs
-    little more than reading the activations. The recommended layer has the highest mean of AUROC
-    and top-1, averaged with its two neighbours so that no single layer wins by luck.
+    little more than reading the activations.
 
-    Concepts with one description are only ever negatives. Where no concept can be scored the
-    recommendation is two thirds of the depth.
+    A concept's score at a layer is the mean of its AUROC and of the part of its texts that score
+    highest on it. Few descriptions leave many layers within chance of the best one, so of those
+    that are at most one standard error (of the paired differences over concepts) below it, the
+    one nearest to 0.6 of the depth is recommended: the region the seeds and the literature name.
+
+    Concepts with one description are only ever negatives. Where no concept can be scored, the
+    layer at 0.6 of the depth is recommended.
 
     Args:
         activations: (n_texts, n_layers, d_model).
@@ -51,13 +55,18 @@ def cross_validated_layers(
     """
     deal = _deal(groups, folds, seed)
     n_layers = activations.shape[1]
+    usual = _USUAL_DEPTH * (n_layers - 1)
     if not _can_be_scored(deal).any():
-        return LayerScores(None, None, round(_DEFAULT_DEPTH * (n_layers - 1)))
+        return LayerScores(None, None, round(usual))
     with single_thread():
         layers = (activations[:, i].float().numpy() for i in range(n_layers))
         scored = [_score_layer(layer, deal) for layer in layers]
-    areas, hits = zip(*scored, strict=True)
-    return LayerScores(areas, hits, _recommended((np.array(areas) + np.array(hits)) / 2))
+    areas, hits = (np.stack(column) for column in zip(*scored, strict=True))
+    return LayerScores(
+        auroc=tuple(areas.mean(axis=1).tolist()),
+        top1=tuple(hits.mean(axis=1).tolist()),
+        best=_recommended((areas + hits) / 2, usual),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,21 +105,23 @@ def _can_be_scored(deal: _Deal) -> Bools:
     return scorable
 
 
-def _score_layer(activations: Floats, deal: _Deal) -> tuple[float, float]:
-    """Macro AUROC and top-1 of held-out texts at one layer, activations (n_texts, d_model)."""
+def _score_layer(activations: Floats, deal: _Deal) -> tuple[Floats, Floats]:
+    """AUROC and top-1 of held-out texts at one layer, (n_scored_concepts,) each."""
     texts = (activations - activations.mean(axis=0))[deal.rows]  # (n_members, d_model)
     counts, sums = _sums(texts, deal)  # (n_folds + 1, n_groups), (n_folds + 1, n_groups, d_model)
+    all_counts, all_sums = counts.sum(axis=0), sums.sum(axis=0)
     scores = np.empty((len(texts), deal.n_groups - 1), dtype=np.float32)
     for fold in range(deal.n_folds):
         held_out = deal.fold == fold
-        rest = counts.sum(axis=0) - counts[fold], sums.sum(axis=0) - sums[fold]
+        rest = all_counts - counts[fold], all_sums - sums[fold]
         scores[held_out] = _fold_scores(texts[held_out], *rest)
     scored = deal.fold < deal.n_folds
     own = deal.group[scored, None] == np.arange(deal.n_groups - 1)  # (n_scored, n_concepts)
     areas = auroc(scores[scored], own)  # (n_concepts,)
-    labelled = own.any(axis=1)
-    hits = scores[scored][labelled].argmax(axis=1) == deal.group[scored][labelled]
-    return float(areas[_can_be_scored(deal)].mean()), float(hits.mean())
+    first = scores[scored].argmax(axis=1)[:, None] == np.arange(deal.n_groups - 1)
+    hits = (own & first).sum(axis=0) / np.maximum(own.sum(axis=0), 1)  # (n_concepts,)
+    kept = _can_be_scored(deal)
+    return areas[kept], hits[kept]
 
 
 def _sums(texts: Floats, deal: _Deal) -> tuple[Floats, Floats]:
@@ -138,8 +149,16 @@ def _unit(vectors: Floats) -> Floats:
     return unit
 
 
-def _recommended(scores: Floats) -> int:
-    """The layer with the highest mean over itself and its neighbours; the first of equals."""
-    padded = np.pad(scores, 1, mode="edge")
-    smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
-    return int(smooth.argmax())
+def _recommended(scores: Floats, usual: float) -> int:
+    """The layer nearest to the usual one, of those within one standard error of the best.
+
+    Args:
+        scores: (n_layers, n_concepts).
+        usual: where concepts are read best as a rule, in layers.
+    """
+    best = scores.mean(axis=1).argmax()
+    behind = scores[best] - scores  # (n_layers, n_concepts)
+    n_concepts = scores.shape[1]
+    error = behind.std(axis=1, ddof=1) / np.sqrt(n_concepts) if n_concepts > 1 else 0.0
+    as_good = np.flatnonzero(behind.mean(axis=1) <= error)
+    return int(as_good[np.abs(as_good - usual).argmin()])

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
 from readout_ui.frames import QUESTION, Turn
-from readout_ui.tabs.chat_text import as_chat, format_chat, parse_chat
+from readout_ui.tabs.chat_text import as_chat, as_text, format_chat, parse_chat
 
 SAID = (
     st.text(
@@ -75,3 +75,16 @@ def test_a_plain_text_becomes_what_the_assistant_says_and_loses_nothing() -> Non
 def test_a_chat_stays_as_it_was_typed() -> None:
     chat = "User: hi\nAssistant:  yes"
     assert as_chat(chat) == chat
+
+
+@given(SAID)
+def test_a_text_comes_back_from_the_chat_made_of_it(text: str) -> None:
+    chat = as_chat(text)
+    assert as_text(chat) in (text.strip(), text)
+
+
+@pytest.mark.parametrize(
+    "chat", ["", "User: hi", f"User: {QUESTION}\n\nAssistant: ", "Assistant: a\nUser: b"]
+)
+def test_other_chats_stay_as_they_are(chat: str) -> None:
+    assert as_text(chat) == chat

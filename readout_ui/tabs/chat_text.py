@@ -67,6 +67,18 @@ def as_chat(text: str) -> str:
     return format_chat([Turn("user", QUESTION), Turn("assistant", text)])
 
 
+def as_text(chat: str) -> str:
+    """What the assistant says in a chat that `as_chat` made; any other text stays as it is."""
+    start = f"User: {QUESTION}\n\nAssistant: "
+    if not chat.startswith(start):
+        return chat
+    try:
+        turns = parse_chat(chat)
+    except UserError:
+        return chat
+    return turns[1].text if len(turns) == 2 else chat
+
+
 def _escape(text: str) -> str:
     first, *rest = text.split("\n")
     return "\n".join([first, *(f"\\{line}" if _AMBIGUOUS.match(line) else line for line in rest)])

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gradio as gr
-import numpy as np
-from gradio.components.plot import PlotData
 
 from readout_ui.errors import UserError
-from readout_ui.readout import Readout, scores_csv
-from readout_ui.run_records import RunRecord
-from readout_ui.studio import Status, Studio
-from readout_ui.tabs.chat_text import EXAMPLE, as_chat, parse_chat
+from readout_ui.readout import Readout
+from readout_ui.tabs.chat_text import EXAMPLE, as_chat, as_text, parse_chat
 from readout_ui.tabs.events import DEVICE, PRIVATE, QUIET, guarded
-from readout_ui.views.heatmap import Grid, concept_grid, draw_heatmap, layer_grid
-from readout_ui.views.labels import draw_row_labels, draw_token_labels
-from readout_ui.views.ordering import order_concepts, peaks
-from readout_ui.views.token_strip import draw_strip
+from readout_ui.tabs.inspect_look import (
+    Look,
+    Reading,
+    Run,
+    best_layer,
+    draw,
+    draw_csv,
+    settle_choices,
+)
+
+if TYPE_CHECKING:
+    from readout_ui.frames import Turn
 
 MODES = {
     "The assistant says it": "assistant",
@@ -41,34 +46,22 @@ ORDERS = {"Highest peak first": "peak", "A to Z": "alphabet", "Similar together"
 _HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What one session read last; every redraw comes from here, never from the model."""
+class ReaderStatus(Protocol):
+    """What the tab asks before it reads."""
 
-    readout: Readout
-    """All scores of the prompt."""
-    run_id: str
-    """The run whose vectors were used."""
+    @property
+    def run(self) -> Run | None:
+        """None before the first training."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a reading is shown."""
+class Reader(Protocol):
+    """What reads prompts: the studio."""
 
-    view: str
-    """"concepts" or "layers"."""
-    kind: str
-    """Unit of the scores."""
-    layer: float
-    """Layer of the strip and of the concepts view; the nearest one there is taken."""
-    concept: str | None
-    """Concept of the strip and of the layers view."""
-    chosen: list[str]
-    """Concepts of the concepts view; empty for all."""
-    order: str
-    """Order of the concepts."""
-    template: bool
-    """Whether template tokens are shown."""
+    def read(self, content: str | Sequence[Turn], mode: str) -> Readout:
+        """The scores of a text or a chat; waits for the device."""
+
+    def status(self) -> ReaderStatus:
+        """The run in use now."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ class InspectTab:
     reading: gr.State
     """The session's Reading, None before the first."""
     notice: gr.HTML
-    """What to do next; `draw_notice` makes it."""
+    """What to do next; `refresh_notice` makes it when the run in use changes."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +99,7 @@ class _Controls:
         return [self.strip, self.rows, self.columns, self.plot]
 
 
-def build_inspect_tab(studio: Studio) -> InspectTab:
+def build_inspect_tab(reader: Reader) -> InspectTab:
     """Lay out the tab and wire its own events."""
     mode = gr.Radio(list(MODES.items()), value="assistant", label="Read as", elem_id="inspect-mode")
     prompt = gr.Textbox(
@@ -119,7 +112,7 @@ def build_inspect_tab(studio: Studio) -> InspectTab:
     with gr.Row(elem_id="inspect-go"):
         read = gr.Button("Read", variant="primary", elem_id="inspect-read", scale=0, min_width=160)
         notice = gr.HTML(
-            draw_notice(studio.status(), None),
+            draw_notice(reader.status(), None),
             elem_id="inspect-notice",
             js_on_load=_script("inspect_keys.js"),
             min_width=240,
@@ -127,7 +120,7 @@ def build_inspect_tab(studio: Studio) -> InspectTab:
     reading = gr.State(None)
     controls = _build_results()
     mode.input(guarded(switch_mode), [mode, prompt], prompt, **QUIET)
-    _wire_reading(studio, InspectTab(prompt, mode, read, reading, notice), controls)
+    _wire_reading(reader, InspectTab(prompt, mode, read, reading, notice), controls)
     _wire_looks(reading, controls)
     return InspectTab(prompt, mode, read, reading, notice)
 
@@ -165,13 +158,13 @@ def _build_look() -> tuple[Any, ...]:
     return view, kind, layer, concept, chosen, order, template
 
 
-def _wire_reading(studio: Studio, tab: InspectTab, controls: _Controls) -> None:
+def _wire_reading(reader: Reader, tab: InspectTab, controls: _Controls) -> None:
     """Reading, settling the choices and drawing are one event: each hop costs a round trip."""
     _view, _kind, layer, concept, chosen, _order, _template = controls.look
 
     def read(text: str, mode: str, *look: Any) -> tuple[Any, ...]:
-        reading = read_prompt(studio, text, mode)
-        status = studio.status()
+        reading = read_prompt(reader, text, mode)
+        status = reader.status()
         choices = settle_choices(reading.readout, status.run, Look(*look))
         return (
             reading,
@@ -213,36 +206,24 @@ def _wire_looks(reading: gr.State, controls: _Controls) -> None:
 
 
 def switch_mode(mode: str, text: str) -> Any:
-    """The prompt box for another mode; a text becomes the assistant's turn of a chat."""
-    value = as_chat(text) if mode == "chat" else text
-    return gr.update(value=value, placeholder=PLACEHOLDERS[mode])
+    """The prompt box for another mode; a text becomes the assistant's turn of a chat, and back."""
+    converted = as_chat(text) if mode == "chat" else as_text(text)
+    # An unchanged value is not sent, so that nothing typed meanwhile is overwritten.
+    if converted == text:
+        return gr.update(placeholder=PLACEHOLDERS[mode])
+    return gr.update(placeholder=PLACEHOLDERS[mode], value=converted)
 
 
-def read_prompt(studio: Studio, text: str, mode: str) -> Reading:
+def read_prompt(reader: Reader, text: str, mode: str) -> Reading:
     """Run the model over what was typed."""
     if not text.strip():
         raise UserError("there is nothing to read", fix="type or paste a text")
-    readout = studio.read(parse_chat(text) if mode == "chat" else text, mode)
-    run = studio.status().run
+    readout = reader.read(parse_chat(text) if mode == "chat" else text, mode)
+    run = reader.status().run
     return Reading(readout, run.id if run else "")
 
 
-def best_layer(readout: Readout, run: RunRecord | None) -> int:
-    """The run's best layer, or the nearest one there is."""
-    return readout.nearest_layer(run.best_layer if run else max(readout.layers))
-
-
-def settle_choices(readout: Readout, run: RunRecord | None, look: Look) -> Look:
-    """The choices as far as they fit a new reading: at first its best layer and highest peak."""
-    names = readout.concepts
-    known = look.concept in names
-    layer = int(look.layer) if known and look.layer in readout.layers else best_layer(readout, run)
-    concept = look.concept if known else names[int(np.argmax(peaks(readout, layer, "z")))]
-    chosen = [name for name in look.chosen if name in names]
-    return replace(look, layer=layer, concept=concept, chosen=chosen)
-
-
-def show_choices(readout: Readout, run: RunRecord | None, look: Look) -> tuple[Any, ...]:
+def show_choices(readout: Readout, run: Run | None, look: Look) -> tuple[Any, ...]:
     """Updates for layer, concept and the concepts shown."""
     names, first, last = list(readout.concepts), min(readout.layers), max(readout.layers)
     layer = gr.update(
@@ -256,47 +237,23 @@ def show_choices(readout: Readout, run: RunRecord | None, look: Look) -> tuple[A
     return layer, concept, gr.update(choices=names, value=look.chosen)
 
 
-def draw(reading: Reading | None, *look: Any) -> tuple[str, str, str, PlotData | None]:
-    """Coloured text, row labels, token labels and heatmap of a reading."""
-    if reading is None:
-        return "", "", "", None
-    wish = Look(*look)
-    readout = _visible(reading.readout, wish)
-    grid = _grid(readout, wish)
-    strip = draw_strip(
-        readout, _concept(readout, wish), _layer(readout, wish), wish.kind, grid.scale
-    )
-    labels = draw_row_labels(grid, clickable=wish.view == "concepts")
-    return strip, labels, draw_token_labels(grid), _plot_data(grid)
-
-
-def draw_csv(reading: Reading | None, *look: Any) -> str:
-    """The cells of the heatmap as CSV, template tokens always among them."""
-    if reading is None:
-        raise UserError("there is nothing to download", fix="read a prompt first")
-    wish, readout = Look(*look), reading.readout
-    if wish.view == "layers":
-        return scores_csv(readout.select(concepts=[_concept(readout, wish)]))
-    layer = _layer(readout, wish)
-    return scores_csv(readout.select(layers=[layer], concepts=_shown(readout, layer, wish)))
-
-
 def clicked_concept(event: gr.EventData) -> str:
     """The concept whose row label was clicked."""
     return str(event.concept)
 
 
-def draw_notice(status: Status, reading: Reading | None) -> str:
+def refresh_notice(reader: Reader, reading: Reading | None) -> str:
+    """The notice after another run came into use; a reading that is on screen stays."""
+    return draw_notice(reader.status(), reading)
+
+
+def draw_notice(status: ReaderStatus, reading: Reading | None) -> str:
     """What to do next, empty when a current reading is on screen."""
     if status.run is None:
         return _notice("No vectors yet.", "Press Train in the header; then read a prompt here.")
     if reading is not None and reading.run_id != status.run.id:
         return _notice(
             "Another run is in use now.", "Press Read to see the prompt with its vectors."
-        )
-    if not status.model_ready:
-        return _notice(
-            "The model is not ready yet.", "You can type meanwhile; the header shows it."
         )
     if reading is None:
         return _notice("Nothing read yet.", "Type or paste a text, then press Read or Ctrl+Enter.")
@@ -305,39 +262,6 @@ def draw_notice(status: Status, reading: Reading | None) -> str:
 
 def _notice(what: str, fix: str) -> str:
     return f"<p class='empty'><b>{escape(what)}</b> {escape(fix)}</p>"
-
-
-def _visible(readout: Readout, look: Look) -> Readout:
-    if look.template or all(role == "template" for role in readout.roles):
-        return readout
-    return readout.select(tokens=[i for i, r in enumerate(readout.roles) if r != "template"])
-
-
-def _grid(readout: Readout, look: Look) -> Grid:
-    if look.view == "layers":
-        return layer_grid(readout, _concept(readout, look), look.kind)
-    layer = _layer(readout, look)
-    return concept_grid(readout.select(concepts=_shown(readout, layer, look)), layer, look.kind)
-
-
-def _shown(readout: Readout, layer: int, look: Look) -> tuple[str, ...]:
-    chosen = [name for name in readout.concepts if name in look.chosen]
-    return order_concepts(readout.select(concepts=chosen or None), layer, look.kind, look.order)
-
-
-def _layer(readout: Readout, look: Look) -> int:
-    return readout.nearest_layer(int(look.layer))
-
-
-def _concept(readout: Readout, look: Look) -> str:
-    return look.concept if look.concept in readout.concepts else readout.concepts[0]
-
-
-def _plot_data(grid: Grid) -> PlotData:
-    """The figure with its settings, which gr.Plot would leave out of a plain figure."""
-    figure = draw_heatmap(grid).to_json()
-    config = '"config":{"displaylogo":false,"displayModeBar":false}'
-    return PlotData(type="plotly", plot=f"{figure[:-1]},{config}}}")
 
 
 def _script(name: str) -> str:

@@ -26,7 +26,15 @@ from torch import Tensor
 
 from readout_ui.errors import UserError
 from readout_ui.folders import read_files, write_folder, write_zip
-from readout_ui.manifest import Manifest, describe, parse_manifest
+from readout_ui.manifest import (
+    CALIBRATION_FILE,
+    EXPORT_FILES,
+    MANIFEST_FILE,
+    VECTORS_FILE,
+    Manifest,
+    describe,
+    parse_manifest,
+)
 from readout_ui.tensor_files import (
     assemble_vectors,
     check_hashes,
@@ -41,11 +49,6 @@ from readout_ui.vectors import ConceptVectors
 if TYPE_CHECKING:
     from readout_ui.descriptions import Library
     from readout_ui.models import LoadedModel
-
-VECTORS_FILE = "readout.safetensors"
-CALIBRATION_FILE = "calibration.safetensors"
-MANIFEST_FILE = "readout.json"
-EXPORT_FILES = (VECTORS_FILE, CALIBRATION_FILE, MANIFEST_FILE)
 
 
 @dataclass(frozen=True, eq=False)

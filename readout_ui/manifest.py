@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from readout_ui.vectors import ConceptVectors
 
 SCHEMA_VERSION = 1
+VECTORS_FILE = "readout.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
+MANIFEST_FILE = "readout.json"
+EXPORT_FILES = (VECTORS_FILE, CALIBRATION_FILE, MANIFEST_FILE)
 FORMAT = "direct_first_person_assistant_role"
 LAYER_CONVENTION = (
     "layer i is the output of the module at module_path with {num} = i, counted from 0; "

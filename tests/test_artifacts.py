@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from trained_example import CONCEPTS, D_MODEL, LAYERS, make_trained, make_vectors
 
 from readout_ui.artifacts import (
-    EXPORT_FILES,
     build_export,
     export_readout,
     export_zip,
@@ -27,6 +26,7 @@ from readout_ui.artifacts import (
 )
 from readout_ui.descriptions import Concept, Library
 from readout_ui.errors import UserError
+from readout_ui.manifest import EXPORT_FILES
 from readout_ui.tensor_files import sha256_of
 from readout_ui.vectors import ConceptVectors
 

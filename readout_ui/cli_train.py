@@ -1,0 +1,134 @@
+"""What `readout-ui train` does between its options and its answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.descriptions import Library, read_library, require_trainable
+from readout_ui.folders import require_replaceable
+from readout_ui.manifest import EXPORT_FILES
+from readout_ui.terminal import as_json, progress_report, table
+from readout_ui.trained import Trained, TrainSettings
+
+if TYPE_CHECKING:
+    from readout_ui.models import ModelSpec
+
+
+def prepare(descriptions: Path, output: Path) -> Library:
+    """The texts, after every check that needs no model: nobody trains to learn of a typo.
+
+    Raises:
+        UserError: no trainable texts, or nothing can be written to `output`.
+    """
+    library = read_library(descriptions)
+    require_trainable(library)
+    if not is_zip(output):
+        require_replaceable(output, EXPORT_FILES)
+    return library
+
+
+def train_and_write(
+    library: Library, spec: ModelSpec, settings: TrainSettings, output: Path, runs: Path | None
+) -> Trained:
+    """Train, write the export, and keep the run where a folder for runs is named."""
+    with progress_report() as report:
+        from readout_ui.cache import ActivationCache
+        from readout_ui.models import load_model
+        from readout_ui.places import cache_folder
+        from readout_ui.training import train
+
+        model = load_model(spec, report)
+        cache = ActivationCache(cache_folder() / "activations")
+        try:
+            trained = train(library, model, settings, cache, report)
+        finally:
+            cache.close()
+    if runs is not None:
+        keep(trained, runs)
+    write(trained, output)
+    return trained
+
+
+def keep(trained: Trained, runs: Path) -> None:
+    """Keep the run and use it from now on, as the app does."""
+    from readout_ui.runs import RunStore
+
+    store = RunStore(runs)
+    store.set_current(store.save(trained).id)
+
+
+def write(
+    trained: Trained,
+    output: Path,
+    concepts: list[str] | None = None,
+    layers: list[int] | None = None,
+    library: Library | None = None,
+    allow_changed: bool = False,
+) -> Path:
+    """Write an export as a zip or as a folder, whichever the name asks for."""
+    from readout_ui.artifacts import export_readout, export_zip
+
+    export = export_zip if is_zip(output) else export_readout
+    return export(trained, output, concepts, layers, library=library, allow_changed=allow_changed)
+
+
+def is_zip(output: Path) -> bool:
+    """True when the name asks for a zip file rather than a folder."""
+    return output.suffix.lower() == ".zip" and not output.is_dir()
+
+
+def summary(trained: Trained, output: Path) -> str:
+    """What was trained, as text."""
+    vectors = trained.vectors
+    counts = table(
+        ("concept", "texts"),
+        [(name, str(len(trained.descriptions[name]))) for name in vectors.concepts],
+    )
+    facts = table(
+        ("", ""),
+        [
+            ("model", f"{trained.model_name}, {trained.model_dtype}, {trained.module_path}"),
+            ("settings", f"{trained.settings.method}, {trained.settings.read}"),
+            ("concepts", str(len(vectors.concepts))),
+            ("texts", f"{trained.n_texts} different"),
+            ("layers", ", ".join(map(str, vectors.layers))),
+            ("best layer", best_layer(trained)),
+            ("seconds", ", ".join(f"{k} {v:.1f}" for k, v in trained.timings.items())),
+            ("written to", str(output)),
+        ],
+        left=2,
+    )
+    warnings = "".join(f"\nWarning: {warning}" for warning in trained.warnings)
+    return f"{counts}\n{facts}{warnings}"
+
+
+def best_layer(trained: Trained) -> str:
+    """The best layer and how good it is."""
+    if trained.layer_scores is None:
+        return f"{trained.best_layer} (too few texts to compare layers)"
+    return f"{trained.best_layer} (held-out AUROC {trained.layer_scores[trained.best_layer]:.3f})"
+
+
+def summary_json(trained: Trained, output: Path) -> str:
+    """What was trained, as one JSON object."""
+    vectors = trained.vectors
+    values: dict[str, Any] = {
+        "output": str(output),
+        "model": {
+            "id": trained.model_name,
+            "revision": trained.model_revision,
+            "fingerprint": trained.model_fingerprint,
+            "dtype": trained.model_dtype,
+            "module_path": trained.module_path,
+        },
+        "settings": trained.settings.as_json(),
+        "concepts": {name: len(trained.descriptions[name]) for name in vectors.concepts},
+        "n_texts": trained.n_texts,
+        "layers": list(vectors.layers),
+        "best_layer": trained.best_layer,
+        "layer_scores": None if trained.layer_scores is None else list(trained.layer_scores),
+        "seconds": trained.timings,
+        "warnings": list(trained.warnings),
+    }
+    return as_json(values)

@@ -1,6 +1,5 @@
 """The model that comes with the installation: GGUF weights, converted once to safetensors."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -35,6 +34,7 @@ _BPE_SETTINGS = {
 }
 _FORMAT = 1
 """Counts up when a converted folder of an older version must not be used any more."""
+_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
 _CONFIG_KEYS = (
     "attention_bias",
     "attention_dropout",
@@ -75,7 +75,8 @@ def converted_folder() -> Path:
 
 def is_converted() -> bool:
     """Whether a complete conversion is there (folders appear only when complete)."""
-    return (converted_folder() / "model.safetensors").is_file()
+    folder = converted_folder()
+    return all((folder / name).is_file() for name in _FILES)
 
 
 def bundled_folder(report: Report = silent) -> Path:
@@ -84,7 +85,7 @@ def bundled_folder(report: Report = silent) -> Path:
     Two processes never convert at once, and a folder cut off by a crash is never taken as whole.
 
     Raises:
-        UserError: the package with the weights is not installed.
+        UserError: the package with the weights is not installed, or the cache cannot be written.
     """
     from filelock import FileLock
 
@@ -94,11 +95,18 @@ def bundled_folder(report: Report = silent) -> Path:
     gguf = bundled_gguf()
     if gguf is None:
         raise UserError(f"the bundled model {BUNDLED} is not installed", fix=INSTALL_BUNDLED)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     report(Progress("Unpacking the bundled model", 0, 0, "tensors"))
-    with FileLock(f"{folder}.lock"):
-        if not is_converted():
-            _convert(gguf, folder, report)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not is_converted():
+                _convert(gguf, folder, report)
+    except OSError as error:
+        raise UserError(
+            f"the bundled model cannot be unpacked ({error})",
+            where=str(folder.parent),
+            fix="make room or choose another folder in READOUT_UI_CACHE",
+        ) from error
     return folder
 
 
@@ -205,9 +213,3 @@ def _write_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None
     (folder / "tokenizer.json").write_text(json.dumps(backend, ensure_ascii=False), "utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), "utf-8")
     (folder / "chat_template.jinja").write_text(str(tokenizer.chat_template), "utf-8")
-
-
-def gguf_sha256(gguf: Path) -> str:
-    """Identity of the packed weights."""
-    with gguf.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

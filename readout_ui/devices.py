@@ -82,9 +82,13 @@ def require_room(name: str, needed: int, free: int, device: str) -> None:
     """
     if needed > free:
         raise UserError(
-            f"{name} needs {needed / GIB:.1f} GiB on {device}, where {free / GIB:.1f} GiB are free",
+            f"{name} needs {_size(needed)} on {device}, where {_size(free)} are free",
             fix="free memory, choose a smaller model, --dtype bf16 or another --device",
         )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / GIB:.1f} GiB" if n_bytes >= GIB else f"{n_bytes / 2**20:.2f} MiB"
 
 
 def _best_device() -> str:

@@ -51,33 +51,35 @@ def synthetic(size: Size) -> Tensor:
     return activations  # (n_texts, n_layers, d_model)
 
 
-def measure(part: str, numbers: tuple[int, ...], results: Queue[tuple[float, float]]) -> None:
-    """In a process of its own: seconds, and bytes of peak memory beyond the activations."""
+def measure(
+    part: str, numbers: tuple[int, ...], results: Queue[tuple[float, float, float]]
+) -> None:
+    """In a process of its own: seconds, of processor time too, and bytes beyond the activations."""
     size = Size(*numbers)
     activations, groups = synthetic(size), size.groups
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     if part == LAYER_CHOICE:
         cross_validated_layers(activations, groups)
     else:
         METHODS[part](activations, groups, PairSettings())
-    seconds = time.perf_counter() - started
+    seconds, work = time.perf_counter() - started, time.process_time() - worked
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    results.put((seconds, (after - before) * MAXRSS_UNIT))
+    results.put((seconds, work, (after - before) * MAXRSS_UNIT))
 
 
 def measured_apart(part: str, size: Size) -> list[Row]:
     """Time and memory of one part, untouched by what ran before."""
     context = multiprocessing.get_context("spawn")
-    results: Queue[tuple[float, float]] = context.Queue()
+    results: Queue[tuple[float, float, float]] = context.Queue()
     process = context.Process(target=measure, args=(part, astuple(size), results))
     process.start()
     process.join()
     if process.exitcode:
         raise SystemExit(f"{part} ended with {process.exitcode}")
-    seconds, memory = results.get()
+    seconds, work, memory = results.get()
     return [
-        Row(f"{part}: time", seconds, "s"),
+        Row(f"{part}: time", seconds, "s", note=f"{work:.3g} s of processor time"),
         Row(f"{part}: memory beyond activations", memory / GIB, "GiB"),
     ]
 

@@ -56,6 +56,8 @@ class Status:
     """The job that loads the model, None before it was asked for."""
     model_description: str
     """The loaded model in one line, empty while there is none."""
+    model_notes: tuple[str, ...]
+    """How texts are framed and what else is special about this model, one sentence each."""
     run: RunRecord | None
     """The run whose vectors are in use."""
     training: JobView | None
@@ -79,6 +81,7 @@ class Studio:
         self.worker = Worker()
         self.runs = RunStore(options.runs)
         self._model: LoadedModel | None = None
+        self._described: tuple[str, tuple[str, ...]] = ("", ())
         self._cache: ActivationCache | None = None
         self._vectors: tuple[str, ConceptVectors] | None = None
         self._seen: dict[str, str] = {}
@@ -165,7 +168,8 @@ class Studio:
         load, train = self.worker.latest("load"), self.worker.latest("train")
         return Status(
             model=load.view() if load else None,
-            model_description=self._model.describe() if self._model else "",
+            model_description=self._described[0],
+            model_notes=self._described[1],
             run=self.runs.current(),
             training=train.view() if train else None,
             changed=self.changed_descriptions(),
@@ -254,7 +258,9 @@ class Studio:
         from readout_ui.models import load_model
 
         self._cache = ActivationCache(cache_folder() / "activations")
-        self._model = load_model(self._spec(), report)
+        model = load_model(self._spec(), report)
+        self._described = (model.describe(), (model.frame.describe(), *model.notes))
+        self._model = model
 
     def _spec(self) -> ModelSpec:
         from readout_ui.models import ModelSpec
@@ -287,7 +293,14 @@ class Studio:
         run, vectors = self.vectors()
         run.refuse_other_model(model.name, model.fingerprint)
         framed = frame_content(model.frame, content, mode)
-        return read_chat(model, vectors, framed, layer_type=run.settings.layer_type)
+        settings = run.settings
+        return read_chat(
+            model,
+            vectors,
+            framed,
+            layer_type=settings.layer_type,
+            layer_config=dict(settings.layer_config),
+        )
 
     def _loaded(self) -> LoadedModel:
         if self._model is None:

@@ -154,15 +154,22 @@ def settings_values(settings: TrainSettings) -> tuple[object, ...]:
 def draw_training(status: Status) -> str:
     """The newest training: its progress or outcome, warnings and log."""
     job = status.training
+    notes = _notes(status)
     if job is None:
-        return "<p class='empty'>Nothing was trained since the app started.</p>"
+        return f"<p class='empty'>Nothing was trained since the app started.</p>{notes}"
     parts = [draw_progress(job) if is_training(status) else _outcome(job, status.run)]
     if job.state is JobState.DONE and status.run:
         parts += [f"<p class='warning'>{escape(w)}</p>" for w in status.run.warnings]
     lines = "\n".join(escape(line) for line in job.log)
     if lines:
         parts.append(f"<details open><summary>Log</summary><pre>{lines}</pre></details>")
-    return f"<div class='training {job.state}'>{''.join(parts)}</div>"
+    return f"<div class='training {job.state}'>{''.join(parts)}{notes}</div>"
+
+
+def _notes(status: Status) -> str:
+    """How the model reads the texts: frame and whatever is special about this model."""
+    items = "".join(f"<li>{escape(note)}</li>" for note in status.model_notes)
+    return f"<ul class='notes'>{items}</ul>" if items else ""
 
 
 def _outcome(job: JobView, run: RunRecord | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ class ProgressBars:
             total=progress.total or None,
             unit=f" {progress.unit}",
             file=self._stream,
-            dynamic_ncols=True,
+            ncols=shutil.get_terminal_size().columns,  # 80 where the terminal does not say
             leave=True,
         )
 

@@ -49,7 +49,8 @@ def train_as_the_seed_does(
     aggregate = pca_aggregator()
 
     def in_float32(positive: Tensor, negative: Tensor) -> Tensor:
-        return aggregate(positive.float(), negative.float())
+        vector: Tensor = aggregate(positive.float(), negative.float())
+        return vector
 
     vectors: dict[str, dict[int, Tensor]] = {}
     started = time.perf_counter()

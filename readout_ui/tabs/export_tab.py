@@ -55,7 +55,7 @@ def build_export_tab(studio: Studio) -> ExportTab:
             value=_best(run),
             multiselect=True,
             label="Layers",
-            info="The best one by cross-validation is chosen; each further one costs time per token.",
+            info="The best by cross-validation is chosen; each further one costs time per token.",
             elem_id="export-layers",
         )
     allow_changed = gr.Checkbox(

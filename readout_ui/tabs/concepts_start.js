@@ -12,6 +12,11 @@ const app = {
   current: () => app.selected,
   hasDraft: (name) => remembered(draftKey(app.overview.folder, name)) !== null,
   reviewSoon: () => app.editor.reviewSoon(0),
+  // Pixels at the window's top that the app's header covers.
+  covered: () => {
+    const header = document.getElementById("header");
+    return header && getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
+  },
   selected: null,
   asked: 0,
 };
@@ -186,6 +191,11 @@ async function poll() {
     if (answer.ok) app.applyOverview(answer.overview);
   }
   if (app.root.isConnected) setTimeout(poll, POLL);
+}
+
+const header = document.getElementById("header");
+if (header) {
+  new ResizeObserver(() => app.root.style.setProperty("--rs-sticky-top", `${app.covered() + 14}px`)).observe(header);
 }
 
 async function start() {

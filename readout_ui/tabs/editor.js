@@ -244,7 +244,7 @@ function makeEditor(app) {
 
   function toTop() {
     const { top } = root.getBoundingClientRect();
-    if (top < 0) root.scrollIntoView({ block: "start" });
+    if (top < app.covered()) root.scrollIntoView({ block: "start" });
   }
 
   function focusFirst() {

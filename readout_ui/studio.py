@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from readout_ui.descriptions import Library, read_library
 from readout_ui.errors import UserError
@@ -23,10 +23,14 @@ from readout_ui.trained import Trained, TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.cache import ActivationCache
+    from readout_ui.corpus import Corpus
     from readout_ui.frames import Turn
     from readout_ui.models import LoadedModel, ModelSpec
     from readout_ui.readout import Readout
     from readout_ui.vectors import ConceptVectors
+
+Judgement = TypeVar("Judgement")
+KEPT_JUDGEMENTS = 64
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,21 @@ class Status:
         return bool(self.model_description)
 
 
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a judgement of a run may use, on the device's thread."""
+
+    run: RunRecord
+    vectors: ConceptVectors
+    corpus: Corpus
+    """The run's texts with their activations at every layer."""
+    model: LoadedModel
+    """For texts that were never read; through `read_activations` with the cache."""
+    cache: ActivationCache | None
+    report: Report
+    """Call it after every batch; it raises Cancelled."""
+
+
 class Studio:
     """The core behind the tabs. All public methods may be called from any thread."""
 
@@ -84,6 +103,8 @@ class Studio:
         self._described: tuple[str, tuple[str, ...]] = ("", ())
         self._cache: ActivationCache | None = None
         self._vectors: tuple[str, ConceptVectors] | None = None
+        self._corpus: tuple[str, Corpus] | None = None
+        self._judgements: dict[Hashable, Any] = {}
         self._seen: dict[str, str] = {}
         current = self.runs.current()
         self.settings = current.settings if current else TrainSettings()
@@ -201,6 +222,37 @@ class Studio:
         run = self.runs.load(run_id)[0]
         self.settings = run.settings
         return run
+
+    def judge(self, name: str, key: Hashable, work: Callable[[Evidence], Judgement]) -> Judgement:
+        """Work out something about the run in use on the device's thread, once.
+
+        Args:
+            name: which judgement, e.g. "cross-talk"; shown while it runs.
+            key: everything the answer depends on besides the run, e.g. the layer.
+            work: gets the run's vectors and the activations of its texts.
+        """
+        run, vectors = self.vectors()
+        place = (run.id, name, key)
+        if place not in self._judgements:
+            job = self.worker.submit(
+                "judge", name, lambda report: work(self._evidence(run, vectors, report))
+            )
+            answer = job.result()
+            if len(self._judgements) >= KEPT_JUDGEMENTS:
+                self._judgements.clear()
+            self._judgements[place] = answer
+        answer = self._judgements[place]
+        return answer
+
+    def _evidence(self, run: RunRecord, vectors: ConceptVectors, report: Report) -> Evidence:
+        from readout_ui.corpus import read_corpus
+
+        model = self._loaded()
+        run.refuse_other_model(model.name, model.fingerprint)
+        if self._corpus is None or self._corpus[0] != run.id:
+            corpus = read_corpus(model, run.descriptions, run.settings, self._cache, report)
+            self._corpus = (run.id, corpus)
+        return Evidence(run, vectors, self._corpus[1], model, self._cache, report)
 
     def export_zip(
         self, concepts: Sequence[str], layers: Sequence[int], *, allow_changed: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from readout_ui.activations import Activations, CaptureSettings, read_activations
 from readout_ui.calibration import calibrate
+from readout_ui.concept_names import is_neutral_name
 from readout_ui.descriptions import Library, require_trainable
 from readout_ui.evaluation import LayerScores, cross_validated_layers
 from readout_ui.progress import Progress, Report, silent
@@ -56,7 +57,8 @@ def train(
     """
     require_trainable(library)
     blocks = model.blocks(settings.layer_type, dict(settings.layer_config))
-    texts, groups = arrange_texts(library)
+    descriptions = all_descriptions(library)
+    texts, groups = group_texts(descriptions)
     activations = read_activations(
         model, texts, capture_settings(settings), cache, tokens_to_keep(texts, groups), report
     )
@@ -85,22 +87,30 @@ def train(
         warnings=warnings_of(activations, groups),
         timings=seconds,
         calibrated_on="neutral tokens" if groups.neutral else "tokens of the descriptions",
-        descriptions={c.name: c.descriptions for c in (*library.concepts, *library.neutral)},
+        descriptions=descriptions,
     )
 
 
-def arrange_texts(library: Library) -> tuple[tuple[str, ...], TextGroups]:
-    """All texts of a library in one row, and which of them belong to which concept."""
+def group_texts(
+    descriptions: Mapping[str, Sequence[str]],
+) -> tuple[tuple[str, ...], TextGroups]:
+    """All texts in one row, concepts by name and neutral files last, and which is whose."""
     texts: list[str] = []
 
-    def place(descriptions: Sequence[str]) -> tuple[int, ...]:
-        texts.extend(descriptions)
-        return tuple(range(len(texts) - len(descriptions), len(texts)))
+    def place(added: Sequence[str]) -> tuple[int, ...]:
+        texts.extend(added)
+        return tuple(range(len(texts) - len(added), len(texts)))
 
-    rows = tuple(place(concept.descriptions) for concept in library.concepts)
-    neutral = place(library.neutral_texts())
-    groups = TextGroups(library.names(), rows, neutral)
-    return tuple(texts), groups
+    concepts = sorted(name for name in descriptions if not is_neutral_name(name))
+    rows = tuple(place(descriptions[name]) for name in concepts)
+    neutral = [place(descriptions[name]) for name in sorted(descriptions.keys() - set(concepts))]
+    flat = tuple(row for some in neutral for row in some)
+    return tuple(texts), TextGroups(tuple(concepts), rows, flat)
+
+
+def all_descriptions(library: Library) -> dict[str, tuple[str, ...]]:
+    """Texts by file name, neutral ones included."""
+    return {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
 
 
 def capture_settings(settings: TrainSettings) -> CaptureSettings:

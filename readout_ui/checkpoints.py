@@ -191,8 +191,9 @@ def _downloaded(
             partial(hf_hub_download, hub_id, file.rfilename, revision=info.sha),
         )
         done += file.size or 0
-    folder = Path(path).parent
-    return Checkpoint(hub_id, str(info.sha), folder)
+    # Only a download by the revision's name notes which commit that is, for later without the hub.
+    _reach_hub(hub_id, revision, partial(hf_hub_download, hub_id, "config.json", revision=revision))
+    return Checkpoint(hub_id, str(info.sha), Path(path).parent)
 
 
 def _wanted(file: str, info: "ModelInfo", trust_remote_code: bool) -> bool:

@@ -1,28 +1,35 @@
 """The prompt frame: the chat template around a text, and which tokens are the text.
 
-A frame is two fixed strings, what stands before the text and what stands after it. They are found
-by rendering the chat template once with marks in the place of the texts, so a template never reads
-(and never rewrites) what the user wrote, and every text of a training gets the same frame.
+A frame is two fixed strings, what stands before the text and what stands after it, so every text
+of a training gets the same frame.
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
+from readout_ui.chat_templates import (
+    Piece,
+    Role,
+    TemplateRefused,
+    TokenRole,
+    Turn,
+    plain_pieces,
+    template_pieces,
+)
 from readout_ui.errors import UserError
 from readout_ui.tokens import added_by_itself, tokenize, visible_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = [  # visible_tokens lives in tokens.py, callers find it here with the frames
+__all__ = [  # with what callers of a frame need from the modules below it
     "QUESTION",
     "FramedChat",
     "FramedText",
     "PromptFrame",
+    "Role",
     "TokenRole",
     "Turn",
     "frame_for",
@@ -30,23 +37,7 @@ __all__ = [  # visible_tokens lives in tokens.py, callers find it here with the 
     "visible_tokens",
 ]
 QUESTION = "How do you feel right now?"
-FRAME_DATE = "26 Jul 2024"
-"""What templates that print today's date get, so that a frame does not change overnight."""
-_DATE_PARTS = {"%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024"}
-_SIDE = "\x1f"
-_MARK = re.compile(rf"({_SIDE}?)\[\[(\d+)#\]\]({_SIDE}?)")
 _PROBE = "The quick brown fox is calm; 42 naïve cafés."
-
-Role = Literal["system", "user", "assistant"]
-
-
-class TokenRole(StrEnum):
-    """Who a token belongs to."""
-
-    TEMPLATE = "template"
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
 
 
 @dataclass(frozen=True)
@@ -71,16 +62,6 @@ class FramedText:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One message of a chat."""
-
-    role: Role
-    """Who speaks."""
-    text: str
-    """What is said."""
-
-
-@dataclass(frozen=True)
 class FramedChat:
     """A chat, or a raw text, as token ids with the role of every token."""
 
@@ -92,20 +73,6 @@ class FramedChat:
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.roles):
             raise ValueError(f"{len(self.token_ids)} tokens but {len(self.roles)} roles")
-
-
-class _Piece(NamedTuple):
-    text: str
-    role: TokenRole
-
-
-class _Message(NamedTuple):
-    role: str
-    content: str
-
-
-class _TemplateRefused(Exception):
-    """The chat template raised an error of its own, or dropped a turn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +106,9 @@ class PromptFrame:
         if not content:
             raise UserError("a text is empty", fix="write something or remove it")
         pieces = [
-            _Piece(self.before, TokenRole.TEMPLATE),
-            _Piece(content, TokenRole.ASSISTANT),
-            _Piece(self.after, TokenRole.TEMPLATE),
+            Piece(self.before, TokenRole.TEMPLATE),
+            Piece(content, TokenRole.ASSISTANT),
+            Piece(self.after, TokenRole.TEMPLATE),
         ]
         ids, owners = self._tokens(pieces)
         inside = [position for position, owner in enumerate(owners) if owner == 1]
@@ -162,7 +129,7 @@ class PromptFrame:
         if not turns:
             raise UserError("the chat is empty", fix="write at least one turn")
         if self.kind == "plain":
-            pieces = _plain_pieces(turns, add_generation_prompt)
+            pieces = plain_pieces(turns, add_generation_prompt)
         else:
             pieces = self._template_pieces(turns, add_generation_prompt)
         pieces[0] = pieces[0]._replace(text=_with_bos(self.tokenizer, pieces[0].text))
@@ -188,26 +155,23 @@ class PromptFrame:
             return f"chat template: user {self.question!r}, assistant = the text"
         return f"{self.note}: plain frame, the line {self.question!r} and then the text"
 
-    def _template_pieces(self, turns: Sequence[Turn], generation_prompt: bool) -> list[_Piece]:
+    def _template_pieces(self, turns: Sequence[Turn], generation_prompt: bool) -> list[Piece]:
         try:
-            return _render(self.tokenizer, _messages(turns), turns, generation_prompt)
-        except _TemplateRefused as refusal:
-            if turns[0].role == "system" and len(turns) > 1 and turns[1].role == "user":
-                folded = _fold_system(_messages(turns))
-                return _render(self.tokenizer, folded, turns, generation_prompt)
+            return template_pieces(self.tokenizer, turns, generation_prompt)
+        except TemplateRefused as refusal:
             roles = ", ".join(turn.role for turn in turns)
             raise UserError(
                 f"the model's chat template refuses the turns {roles}: {refusal}",
                 fix="let user and assistant alternate, beginning with user",
             ) from refusal
 
-    def _framed_chat(self, pieces: list[_Piece]) -> FramedChat:
+    def _framed_chat(self, pieces: list[Piece]) -> FramedChat:
         ids, owners = self._tokens(pieces)
         if not ids:
             raise UserError("the chat has no tokens", fix="write something in one of its turns")
         return FramedChat(ids, tuple(pieces[owner].role for owner in owners))
 
-    def _tokens(self, pieces: Sequence[_Piece]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _tokens(self, pieces: Sequence[Piece]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Ids, and for each the index of its piece; special tokens only from the template."""
         written = [piece.role != TokenRole.TEMPLATE for piece in pieces]
         return tokenize(self.tokenizer, [piece.text for piece in pieces], written)
@@ -219,8 +183,8 @@ def frame_for(tokenizer: "PreTrainedTokenizerBase", question: str = QUESTION) ->
     note = "no chat template"
     if tokenizer.chat_template:
         try:
-            pieces = _render(tokenizer, _messages(turns), turns, False)
-        except _TemplateRefused as refusal:
+            pieces = template_pieces(tokenizer, turns)
+        except TemplateRefused as refusal:
             note = f"the chat template cannot be used ({refusal})"
         else:
             at = [piece.role for piece in pieces].index(TokenRole.ASSISTANT)
@@ -261,84 +225,3 @@ def _with_bos(tokenizer: "PreTrainedTokenizerBase", text: str) -> str:
     """`text` with exactly one BOS in front, where the tokenizer would add one by itself."""
     bos = added_by_itself(tokenizer)
     return text if not bos or text.startswith(bos) else bos + text
-
-
-def _plain_pieces(turns: Sequence[Turn], generation_prompt: bool) -> list[_Piece]:
-    pieces = [_Piece("", TokenRole.TEMPLATE)]
-    for turn in turns:
-        pieces += [_Piece(turn.text, TokenRole(turn.role)), _Piece("\n", TokenRole.TEMPLATE)]
-    return pieces if generation_prompt else pieces[:-1]
-
-
-def _messages(turns: Iterable[Turn]) -> list[_Message]:
-    # The separators are whitespace that no template prints: where they are gone, it strips texts.
-    return [_Message(turn.role, f"{_SIDE}[[{i}#]]{_SIDE}") for i, turn in enumerate(turns)]
-
-
-def _fold_system(messages: Sequence[_Message]) -> list[_Message]:
-    text = f"{messages[0].content.rstrip()}\n\n{messages[1].content.lstrip()}"
-    return [_Message("user", text), *messages[2:]]
-
-
-def _render(
-    tokenizer: "PreTrainedTokenizerBase",
-    messages: Sequence[_Message],
-    turns: Sequence[Turn],
-    generation_prompt: bool,
-) -> list[_Piece]:
-    """The template's own text and the turns' texts, in the order in which they stand."""
-    as_text = [{"role": m.role, "content": m.content} for m in messages]
-    try:
-        return _split(_apply(tokenizer, as_text, generation_prompt), turns)
-    except _TemplateRefused as refusal:
-        # Templates of vision-language models may want a list of parts.
-        as_parts = [
-            {"role": m.role, "content": [{"type": "text", "text": m.content}]} for m in messages
-        ]
-        try:
-            return _split(_apply(tokenizer, as_parts, generation_prompt), turns)
-        except _TemplateRefused:
-            raise refusal from None
-
-
-def _apply(
-    tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, Any]], generation_prompt: bool
-) -> str:
-    from jinja2 import TemplateError
-
-    try:
-        rendered = tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-            chat_template=_dated(tokenizer.get_chat_template()),
-            date_string=FRAME_DATE,
-        )
-    except (TemplateError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _TemplateRefused(str(error)) from error
-    return str(rendered)
-
-
-def _dated(template: str) -> str:
-    """The template with its clock stopped at FRAME_DATE, by a macro of the clock's name."""
-    if "strftime_now" not in template:
-        return template
-    filters = "".join(f" | replace('{part}', '{value}')" for part, value in _DATE_PARTS.items())
-    return f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}{template}"
-
-
-def _split(rendered: str, turns: Sequence[Turn]) -> list[_Piece]:
-    """Cut a rendered template at the marks and put the turns' texts in their place."""
-    pieces, position, seen = [], 0, set()
-    for mark in _MARK.finditer(rendered):
-        turn = turns[int(mark[2])]
-        text = turn.text if mark[1] else turn.text.lstrip()
-        text = text if mark[3] else text.rstrip()
-        pieces.append(_Piece(rendered[position : mark.start()], TokenRole.TEMPLATE))
-        pieces.append(_Piece(text, TokenRole(turn.role)))
-        position = mark.end()
-        seen.add(int(mark[2]))
-    pieces.append(_Piece(rendered[position:], TokenRole.TEMPLATE))
-    if missing := set(range(len(turns))) - seen:
-        raise _TemplateRefused(f"it leaves out turn {min(missing) + 1}")
-    return pieces

@@ -13,20 +13,17 @@ from readout_ui.fingerprints import weights_fingerprint
 from readout_ui.frames import PromptFrame, frame_for
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.quiet import quiet_transformers
+from readout_ui.weights import (
+    QUANTIZATIONS,
+    bytes_per_float,
+    load_tokenizer,
+    load_weights,
+    require_causal,
+)
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-QUANTIZATIONS = ("none", "8bit", "4bit")
-_BITS_AND_BYTES = {"8bit": 1.0, "4bit": 0.6}
-"""Bytes per weight, scales and the parts that stay whole included."""
-_NOT_CAUSAL = (
-    "ForMaskedLM",
-    "ForSequenceClassification",
-    "ForTokenClassification",
-    "ForQuestionAnswering",
-)
 
 
 @dataclass(frozen=True)
@@ -111,15 +108,21 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     dtype = choose_dtype(spec.dtype, device)
     checkpoint = find_checkpoint(spec.model, spec.revision, spec.trust_remote_code, report)
     config = read_config(checkpoint)
-    _require_causal(checkpoint, config, spec.trust_remote_code)
+    require_causal(checkpoint, config, spec.trust_remote_code)
     spread = spec.device == "auto" and device.type == "cuda" and gpu_count() > 1
-    needed = weight_bytes(checkpoint, _bytes_per_float(spec, dtype, config))
+    needed = weight_bytes(checkpoint, bytes_per_float(spec.quantization, dtype, config))
     where = "all GPUs" if spread else str(device)
     require_room(checkpoint.name, needed, free_bytes(device, spread), where)
     report(Progress(f"Loading {checkpoint.name}", 0, 0, "bytes"))
     with quiet_transformers():
-        tokenizer = _load_tokenizer(checkpoint, spec)
-        model, notes = _load_weights(checkpoint, spec, dtype, "auto" if spread else device)
+        tokenizer = load_tokenizer(checkpoint, spec.trust_remote_code)
+        model, notes = load_weights(
+            checkpoint,
+            dtype,
+            "auto" if spread else device,
+            spec.quantization,
+            spec.trust_remote_code,
+        )
     report(Progress("Identifying the weights", 0, 0, "tensors"))
     return _loaded(spec, checkpoint, model, tokenizer, notes)
 
@@ -157,132 +160,3 @@ def _loaded(
         fingerprint=weights_fingerprint(model),
         notes=notes,
     )
-
-
-def _require_causal(checkpoint: Checkpoint, config: dict[str, Any], trusted: bool) -> None:
-    from transformers import CONFIG_MAPPING
-
-    kind = str(config.get("model_type", ""))
-    known = kind in CONFIG_MAPPING
-    if not known and "auto_map" in config and not trusted:
-        raise UserError(
-            f"{checkpoint.name} needs code from its own repository to run",
-            fix="read that code, then pass --trust-remote-code if you trust it",
-        )
-    if not known and not trusted:
-        import transformers
-
-        raise UserError(
-            f"this version of transformers ({transformers.__version__}) does not know the "
-            f"architecture {kind!r}",
-            where=checkpoint.name,
-            fix="install a newer one: pip install -U transformers",
-        )
-    made_for = [str(name) for name in config.get("architectures") or ()]
-    if config.get("is_encoder_decoder") or any(name.endswith(_NOT_CAUSAL) for name in made_for):
-        what = ", ".join(made_for) or kind
-        raise UserError(
-            f"{checkpoint.name} is not a causal language model ({what})",
-            fix="choose one whose architecture ends in ForCausalLM",
-        )
-
-
-def _bytes_per_float(spec: ModelSpec, dtype: "torch.dtype", config: dict[str, Any]) -> float | None:
-    if config.get("quantization_config"):
-        return None
-    return _BITS_AND_BYTES.get(spec.quantization, float(dtype.itemsize))
-
-
-def _load_tokenizer(checkpoint: Checkpoint, spec: ModelSpec) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=spec.trust_remote_code, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise UserError(
-            f"its tokenizer cannot be loaded ({_first_line(error)})", where=checkpoint.name
-        ) from error
-    return tokenizer
-
-
-def _load_weights(
-    checkpoint: Checkpoint,
-    spec: ModelSpec,
-    dtype: "torch.dtype",
-    device_map: "torch.device | str",
-) -> "tuple[PreTrainedModel, tuple[str, ...]]":
-    import torch
-    from safetensors import SafetensorError
-
-    options = {
-        "dtype": dtype,
-        "device_map": device_map,
-        "trust_remote_code": spec.trust_remote_code,
-        "local_files_only": True,
-        "output_loading_info": True,
-    }
-    if spec.quantization != "none":
-        options["quantization_config"] = _bitsandbytes(spec.quantization, dtype)
-    try:
-        model, info = _auto_class(checkpoint, spec).from_pretrained(checkpoint.folder, **options)
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"{checkpoint.name} does not fit on {device_map}") from error
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the model cannot be loaded ({_first_line(error)})", where=checkpoint.name
-        ) from error
-    notes = _check_complete(checkpoint, info["missing_keys"])
-    model.eval().requires_grad_(False)
-    return model, notes
-
-
-def _auto_class(checkpoint: Checkpoint, spec: ModelSpec) -> Any:
-    """AutoModelForCausalLM, or the class for models that also take images."""
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoModelForImageTextToText,
-    )
-
-    config = AutoConfig.from_pretrained(
-        checkpoint.folder, trust_remote_code=spec.trust_remote_code, local_files_only=True
-    )
-    remote = spec.trust_remote_code and hasattr(config, "auto_map")
-    if remote or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return AutoModelForCausalLM
-    return AutoModelForImageTextToText
-
-
-def _check_complete(checkpoint: Checkpoint, missing: list[str]) -> tuple[str, ...]:
-    absent = sorted(missing)
-    if absent and all("head" in name or "embed_out" in name for name in absent):
-        return (f"the checkpoint has no LM head ({absent[0]}), so generated text is random",)
-    if absent:
-        raise UserError(
-            f"{len(absent)} weights are missing from the checkpoint ({', '.join(absent[:3])})",
-            where=checkpoint.name,
-        )
-    return ()
-
-
-def _bitsandbytes(quantization: str, dtype: "torch.dtype") -> Any:
-    from importlib.util import find_spec
-
-    if find_spec("bitsandbytes") is None:
-        raise UserError(
-            f"{quantization} loading needs bitsandbytes, which is not installed",
-            fix="pip install bitsandbytes",
-        )
-    from transformers import BitsAndBytesConfig
-
-    make: Any = BitsAndBytesConfig
-    if quantization == "8bit":
-        return make(load_in_8bit=True)
-    return make(load_in_4bit=True, bnb_4bit_compute_dtype=dtype)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

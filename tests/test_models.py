@@ -240,7 +240,7 @@ def test_a_model_that_does_not_fit_is_refused_with_both_numbers_before_loading(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "free_bytes", lambda *_: 2**20 // 16)
-    monkeypatch.setattr(models, "_load_weights", None)
+    monkeypatch.setattr(models, "load_weights", None)
     with pytest.raises(UserError, match=r"my-model needs 0\.\d+ MiB on cpu, where 0\.06 MiB are"):
         load(folder)
 

@@ -1,0 +1,183 @@
+"""How far chance alone moves an AUROC: bootstrap over texts, permuted labels, random directions.
+
+Ranks are made once; every draw is a sum over them, so a thousand draws cost about as much as a
+few passes over the scores.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from readout_ui.auroc import Bools, Floats
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and how far chance may have moved it."""
+
+    value: float
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Its upper end."""
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def estimate(value: float, draws: Floats) -> Estimate:
+    """A value with the 2.5 and 97.5 % quantiles of its draws (n_draws,)."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(value), float(low), float(high))
+
+
+def bootstrap_weights(own: Bools, n_draws: int, seed: int) -> npt.NDArray[np.int32]:
+    """How often each text occurs in each resample, (n_draws, n_texts).
+
+    Texts with one and the same set of concepts are resampled among themselves, so that no concept
+    loses all of its texts. Where most sets occur once (several labels per text), that would leave
+    nothing to draw, and the texts are resampled all together.
+
+    Args:
+        own: (n_texts, n_concepts), which text is labelled with which concept.
+        n_draws: number of resamples.
+        seed: the same one gives the same resamples.
+    """
+    rng = np.random.default_rng(seed)
+    n_texts = len(own)
+    _, group = np.unique(own, axis=0, return_inverse=True)
+    sizes = np.bincount(group.ravel())
+    if np.median(sizes) < 2:
+        group, sizes = np.zeros(n_texts, np.intp), np.array([n_texts])
+    weights = np.zeros((n_draws, n_texts), np.int32)
+    for index, size in enumerate(sizes):
+        even = np.full(size, 1 / size)
+        weights[:, group.ravel() == index] = rng.multinomial(size, even, n_draws)
+    return weights
+
+
+def weighted_auroc(scores: Floats, own: Bools, weights: npt.NDArray[np.int32]) -> Floats:
+    """AUROC of every concept in every resample, (n_draws, n_concepts).
+
+    NaN where a resample has no text of the concept, or none without it.
+
+    Args:
+        scores: (n_texts, n_concepts).
+        own: (n_texts, n_concepts), which text is labelled with which concept.
+        weights: (n_draws, n_texts), how often each text occurs.
+    """
+    return np.stack(
+        [
+            _weighted_column(scores[:, column], own[:, column], weights)
+            for column in range(scores.shape[1])
+        ],
+        axis=1,
+    )
+
+
+def _weighted_column(scores: Floats, positive: Bools, weights: npt.NDArray[np.int32]) -> Floats:
+    sorted_negatives = np.sort(scores[~positive])
+    below = np.searchsorted(sorted_negatives, scores[positive], side="left")
+    up_to = np.searchsorted(sorted_negatives, scores[positive], side="right")
+    ordered = weights[:, ~positive][:, np.argsort(scores[~positive])]  # (n_draws, n_negative)
+    mass = np.zeros((len(weights), ordered.shape[1] + 1))
+    np.cumsum(ordered, axis=1, out=mass[:, 1:])
+    wins = (mass[:, below] + mass[:, up_to]) / 2  # (n_draws, n_positive)
+    own_weights = weights[:, positive]
+    pairs = own_weights.sum(axis=1) * mass[:, -1]
+    won = (wins * own_weights).sum(axis=1)
+    areas: Floats = np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return areas
+
+
+def permuted_auroc(scores: Floats, own: Bools, n_draws: int, seed: int) -> Floats:
+    """AUROC of every concept when whole label sets are dealt anew, (n_draws, n_concepts).
+
+    One and the same permutation serves all concepts, so that what their scores have in common
+    stays in: the largest of a draw is what the largest of that many concepts is by chance.
+
+    Args:
+        scores: (n_texts, n_concepts).
+        own: (n_texts, n_concepts); each concept has some but not all texts.
+        n_draws: number of permutations.
+        seed: the same one gives the same permutations.
+    """
+    rng = np.random.default_rng(seed)
+    n_texts = len(scores)
+    ranks = rankdata(scores, axis=0)  # (n_texts, n_concepts)
+    order = rng.permuted(np.tile(np.arange(n_texts, dtype=np.int32), (n_draws, 1)), axis=1)
+    sums = np.stack(
+        [ranks[order[:, own[:, c]], c].sum(axis=1) for c in range(own.shape[1])], axis=1
+    )  # (n_draws, n_concepts)
+    return _area(sums, own)
+
+
+def direction_auroc(scores: Floats, own: Bools) -> Floats:
+    """AUROC of every concept's labels along every direction, (n_directions, n_concepts).
+
+    Args:
+        scores: (n_texts, n_directions), directions that belong to no concept.
+        own: (n_texts, n_concepts); each concept has some but not all texts.
+    """
+    ranks = rankdata(scores, axis=0)  # (n_texts, n_directions)
+    return _area(ranks.T @ own.astype(ranks.dtype), own)
+
+
+def _area(rank_sums: Floats, own: Bools) -> Floats:
+    n_positive = own.sum(axis=0)
+    wins = rank_sums - n_positive * (n_positive + 1) / 2
+    areas: Floats = wins / (n_positive * (len(own) - n_positive))
+    return areas
+
+
+def corrected_p(observed: Floats, permuted: Floats) -> Floats:
+    """One-sided p-values corrected over concepts by the largest statistic, (n_concepts,).
+
+    Westfall & Young's single step: each AUROC is taken in standard deviations of its own
+    permutations, and compared with the largest such value of every permutation. The chance of any
+    p <= 0.05 among concepts that mean nothing is then at most 0.05.
+
+    Args:
+        observed: (n_concepts,).
+        permuted: (n_draws, n_concepts) from `permuted_auroc`.
+    """
+    spread = np.maximum(permuted.std(axis=0), 1e-12)
+    largest = ((permuted - 0.5) / spread).max(axis=1)  # (n_draws,)
+    return p_values((observed - 0.5) / spread, largest)
+
+
+def p_values(observed: Floats, chance: Floats) -> Floats:
+    """Share of chance values (n_draws,) that reach each observed one, itself counted among them.
+
+    Counting the observed value in keeps a p-value from ever being 0.
+    """
+    reached = (chance[None, :] >= observed[:, None] - 1e-12).sum(axis=1)
+    shares: Floats = (1 + reached) / (1 + len(chance))
+    return shares
+
+
+def perfect_bound(n_texts: int) -> float:
+    """Lower 95 % bound on the share of texts that score high, when all of n_texts did.
+
+    Clopper & Pearson's bound. A bootstrap of texts that are all above all others knows no doubt
+    at all; this is used instead.
+    """
+    return float(((1 - LEVEL) / 2) ** (1 / n_texts))
+
+
+def auroc_estimate(value: float, draws: Floats, n_positive: int) -> Estimate:
+    """An AUROC with its bootstrap interval, honest about perfect separation of few texts."""
+    found = draws[~np.isnan(draws)]
+    if len(found) == 0:
+        return Estimate(value, 0.0, 1.0)
+    result = estimate(value, found)
+    if value == 1:
+        return Estimate(1.0, min(result.low, perfect_bound(n_positive)), 1.0)
+    if value == 0:
+        return Estimate(0.0, 0.0, max(result.high, 1 - perfect_bound(n_positive)))
+    return result

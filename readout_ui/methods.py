@@ -79,9 +79,8 @@ METHODS: dict[str, Method] = {
 def mean_activation(activations: Tensor, groups: TextGroups) -> Tensor:
     """Mean over all texts of the groups, (n_layers, d_model): what scores are centred on."""
     rows = list(groups.all_rows())
-    means = [
-        activations[rows, i].mean(dim=0, dtype=torch.float64) for i in range(activations.shape[1])
-    ]
+    n_layers = activations.shape[1]
+    means = [activations[rows, i].mean(dim=0, dtype=torch.float64) for i in range(n_layers)]
     return torch.stack(means).to(torch.float32)  # (n_layers, d_model)
 
 

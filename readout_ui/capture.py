@@ -24,10 +24,16 @@ class PooledBatch:
     """(n_texts, n_rules, n_layers, d_model) float32 on the CPU."""
     kept: Tensor
     """(n_kept, n_layers, d_model) float32 on the CPU, text after text."""
+    states: Any = None
+    """The model's own cache behind the fed tokens, where it was asked for."""
 
 
 def capture_batch(
-    model: "LoadedModel", paths: "BlockPaths", batch: TokenBatch, past: Any = None
+    model: "LoadedModel",
+    paths: "BlockPaths",
+    batch: TokenBatch,
+    past: Any = None,
+    keep_states: bool = False,
 ) -> PooledBatch:
     """Runs the decoder without its head and pools every layer where it is computed.
 
@@ -36,17 +42,18 @@ def capture_batch(
         paths: the modules whose outputs are read.
         batch: what is fed.
         past: keys and values of the shared prefix for every text of the batch; it is used up.
+        keep_states: whether to return the keys and values of what was fed.
 
     Raises:
         UserError: a module was not run, returned another shape, or numbers that are not finite.
     """
     pools = [_Pool(batch) for _ in paths.names]
     with inference(model.model), recording(model.model, paths, lambda i, a: pools[i].take(a)):
-        bare_model(model.model)(
+        output = bare_model(model.model)(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             past_key_values=past,
-            use_cache=past is not None,
+            use_cache=keep_states or past is not None,
         )
     for name, pool in zip(paths.names, pools, strict=True):
         if pool.pooled is None:
@@ -55,6 +62,7 @@ def capture_batch(
     captured = PooledBatch(
         pooled=torch.stack([pool.pooled.cpu() for pool in pools if pool.pooled is not None], 2),
         kept=torch.stack([pool.kept.cpu() for pool in pools if pool.kept is not None], 1),
+        states=output.past_key_values if keep_states else None,
     )
     if not torch.isfinite(captured.pooled).all():
         raise UserError(

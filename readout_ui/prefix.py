@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 
 from readout_ui.batches import Feed, pad_batch
 from readout_ui.blocks import bare_model, text_config
-from readout_ui.capture import capture_batch
+from readout_ui.capture import PooledBatch, capture_batch
 from readout_ui.device_memory import is_out_of_memory
 from readout_ui.frames import FramedText, shared_prefix_length
 from readout_ui.pooling import CONTENT_RULES
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
 MIN_SAVED_TOKENS = 192
 """Fewer repeated tokens are not worth a check and a forward pass of their own."""
-PROBE_TOKENS = 6
+PROBE_TOKENS = 4
 TOLERANCE = 1e-4
 """Largest relative difference between both ways in float32; measured 1e-6."""
-LOW_PRECISION_STEPS = 6
-"""The same bound in half precision, in units of its rounding step: there, two batch sizes of the
-plain way already differ by 1-3 steps (measured in bfloat16), and a wrong position by 20 or more."""
+LOW_PRECISION_STEPS = 8
+"""The same bound in half precision, in units of its rounding step. On SmolLM2-135M, over tokens and
+layers, both right ways differed by at most 7 steps in bfloat16 and 10 in float16 (0 on the few
+tokens checked); one wrong token of 37 in the prefix made 7-109 and 45-880, a lost state 150."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +107,19 @@ def _checked_prefix(
     model: "LoadedModel", paths: "BlockPaths", framed: Sequence[FramedText], size: int
 ) -> SharedPrefix:
     ids = framed[0].token_ids[:size]
-    probe, longest = _probe(model, framed, size)
-    try:
-        prefix = SharedPrefix(ids, _states(model, ids), longest)
-        difference = _difference(model, paths, prefix, probe)
-    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
-        if is_out_of_memory(error):  # says nothing about the model, so it must not last
-            return SharedPrefix(ids, None, 0, _note("memory ran out while computing it"))
-        reason = f"the model cannot go on from it ({type(error).__name__}: {error})"
-    else:
+    probe, longest = _find_probe(model, framed, size)
+    reason = ""
+    # The check itself computes the prefix; where that cannot be cut out, it is computed alone.
+    for make_states in (_cut_states, _states_alone):
+        try:
+            plain = _read_probe(model, paths, probe)
+            prefix = SharedPrefix(ids, make_states(model, probe, plain), longest)
+            difference = _difference(model, paths, prefix, probe, plain.kept)
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+            if is_out_of_memory(error):  # says nothing about the model, so it must not last
+                return SharedPrefix(ids, None, 0, _note("memory ran out while computing it"))
+            reason = f"the model cannot go on from it ({type(error).__name__}: {error})"
+            continue
         if difference <= tolerance(model.dtype):
             return prefix
         reason = f"activations would differ by {difference:.1g}"
@@ -124,31 +130,21 @@ def _note(reason: str) -> str:
     return f"The shared start of the texts is computed anew for each of them: {reason}."
 
 
-def _states(model: "LoadedModel", ids: tuple[int, ...]) -> Any:
-    tokens = torch.tensor([ids], device=model.device)  # (1, n_prefix)
-    with inference(model.model):
-        output = bare_model(model.model)(
-            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=True
-        )
-    return output.past_key_values
-
-
-def _probe(
+def _find_probe(
     model: "LoadedModel", framed: Sequence[FramedText], size: int
-) -> tuple[tuple[int, ...], float]:
+) -> tuple[FramedText, float]:
     """Tokens to check with, and up to which length the result holds.
 
     A few tokens are enough, unless the longest text reaches past a length at which the model
-    begins to compute differently: then it has to be that text.
+    begins to compute differently: then it has to be that text. Their number is even.
     """
-    longest = max(framed, key=lambda text: len(text.token_ids))
-    bounds = [bound for bound in _bounds(model) if bound < len(longest.token_ids)]
-    if bounds:
-        probe, holds = longest.token_ids, math.inf
-    else:
-        probe = longest.token_ids[: size + PROBE_TOKENS]
-        holds = min(_bounds(model), default=math.inf)
-    return probe[: len(probe) - (len(probe) - size) % 2], holds
+    longest = max(framed, key=lambda text: len(text.token_ids)).token_ids
+    bounds = _bounds(model)
+    holds = min(bounds, default=math.inf)
+    if holds < len(longest):
+        return _framed(longest[: len(longest) - (len(longest) - size) % 2], size), math.inf
+    n_probed = min(PROBE_TOKENS, (len(longest) - size) // 2 * 2)
+    return _framed(longest[: size + n_probed], size), holds
 
 
 def _bounds(model: "LoadedModel") -> list[int]:
@@ -158,29 +154,47 @@ def _bounds(model: "LoadedModel") -> list[int]:
     return [value for value in values if isinstance(value, int) and value > 0]
 
 
-def _difference(
-    model: "LoadedModel", paths: "BlockPaths", prefix: SharedPrefix, probe: tuple[int, ...]
-) -> float:
-    """Largest relative difference of any token and layer between both ways.
+def _cut_states(_model: "LoadedModel", probe: FramedText, plain: PooledBatch) -> Any:
+    plain.states.crop(probe.content_start - len(probe.token_ids))
+    return plain.states
 
-    The probe and its first half go together, so that repeating and padding are checked too. Of an
-    even number of tokens, those kept of the half are the first of those kept of the whole.
+
+def _states_alone(model: "LoadedModel", probe: FramedText, _plain: PooledBatch) -> Any:
+    tokens = torch.tensor([probe.token_ids[: probe.content_start]], device=model.device)
+    with inference(model.model):
+        output = bare_model(model.model)(
+            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=True
+        )
+    return output.past_key_values
+
+
+def _read_probe(model: "LoadedModel", paths: "BlockPaths", probe: FramedText) -> PooledBatch:
+    """The probe in the plain way, some of its tokens kept."""
+    n_kept = min(PROBE_TOKENS, len(probe.token_ids) - probe.content_start)
+    alone = pad_batch([Feed(probe, 0, CONTENT_RULES, n_kept)], model.device)
+    return capture_batch(model, paths, alone, keep_states=True)
+
+
+def _difference(
+    model: "LoadedModel",
+    paths: "BlockPaths",
+    prefix: SharedPrefix,
+    probe: FramedText,
+    plain: Tensor,
+) -> float:
+    """Largest relative difference of any token and layer from `plain`, (n_kept, n_layers, d_model).
+
+    The probe and its first half go together, so that repeating and padding are checked too. Both
+    numbers being even, the tokens kept of the half are the first of those kept of the whole.
     """
-    size = len(prefix.token_ids)
-    n_probed = len(probe) - size
-    n_kept = min(PROBE_TOKENS, n_probed)
-    whole = _framed(probe, size)
-    half = _framed(probe[: size + n_probed // 2], size)
-    alone = pad_batch([Feed(whole, 0, CONTENT_RULES, n_kept)], model.device)
-    together = pad_batch(
-        [
-            Feed(whole, size, CONTENT_RULES, n_kept),
-            Feed(half, size, CONTENT_RULES, n_kept // 2),
-        ],
-        model.device,
-    )
-    plain = capture_batch(model, paths, alone).kept
-    shared = capture_batch(model, paths, together, prefix.repeated(2)).kept
+    size, n_kept = probe.content_start, len(plain)
+    half = _framed(probe.token_ids[: size + (len(probe.token_ids) - size) // 2], size)
+    together = [
+        Feed(probe, size, CONTENT_RULES, n_kept),
+        Feed(half, size, CONTENT_RULES, n_kept // 2),
+    ]
+    batch = pad_batch(together, model.device)
+    shared = capture_batch(model, paths, batch, prefix.repeated(2)).kept
     expected = torch.cat([plain, plain[: n_kept // 2]])  # (n_kept * 3 / 2, n_layers, d_model)
     scale = expected.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
     return float(((shared - expected).norm(dim=-1) / scale).max())

@@ -153,6 +153,47 @@ def test_the_shared_prefix_is_used_wherever_it_is_right(
         assert notes == ()
 
 
+@pytest.mark.parametrize("harm", ["wrong numbers", "an error"])
+def test_a_cache_that_cannot_be_trusted_is_not_used_and_that_is_said(
+    harm: str, counted: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeated = prefix_module.SharedPrefix.repeated
+
+    def harmed(prefix: prefix_module.SharedPrefix, n_texts: int) -> Any:
+        if harm == "an error":
+            raise TypeError("this cache cannot be reordered")
+        states = repeated(prefix, n_texts)
+        for layer in states.layers:
+            layer.values.mul_(1.001)
+        return states
+
+    monkeypatch.setattr(prefix_module.SharedPrefix, "repeated", harmed)
+    for _ in range(2):
+        found = read_activations(tiny(), TEXTS, SETTINGS)
+        assert relative_difference(found.pooled, reference(tiny(), "content_mean")) < 1e-4
+        (note,) = found.notes
+        expected = "would differ by" if harm == "wrong numbers" else "cannot be reordered"
+        assert expected in note
+    checked = sum(n == 2 for n, _ in counted)
+    assert checked <= 2  # the refusal is remembered: nothing is tried in the second training
+
+
+def test_a_window_shorter_than_the_texts_is_checked_with_a_whole_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefix_module, "MIN_SAVED_TOKENS", 1)
+    model = loaded(build("mistral", sliding_window=48), tiny_tokenizer())
+    framed = [model.frame.frame(text, 256) for text in TEXTS]
+    short = [text for text in framed if len(text.token_ids) <= 48]
+    assert 1 < len(short) < len(framed)
+    paths = model.blocks()
+    prefix = prefix_module.find_prefix(model, paths, short)
+    assert prefix.n_tokens > 0
+    assert prefix.fits(short)
+    assert not prefix.fits(framed)
+    assert prefix_module.find_prefix(model, paths, framed).longest > 10**6
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_tokenizers_padding_side_changes_nothing(side: str) -> None:
     tokenizer = tiny_tokenizer()
@@ -216,7 +257,7 @@ def test_the_frame_goes_through_the_model_once_and_nothing_behind_the_content(
     counted: list[tuple[int, int]],
 ) -> None:
     read_activations(tiny(), TEXTS, SETTINGS)
-    checks = 3  # the prefix alone, the probe in the plain way, the probe after the prefix
+    checks = 2  # the probe in the plain way, which leaves the prefix, and the probe after it
     framed = [tiny().frame.frame(text, 256) for text in dict.fromkeys(TEXTS)]
     n_content = [text.content_stop - text.content_start for text in framed]
     assert counted[checks:] == [(len(framed), max(n_content))]

@@ -2,162 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from readout_ui.auroc import Bools, Floats, auroc
+from readout_ui.auroc import Bools, Floats
 from readout_ui.baselines import bag_of_words_scores
 from readout_ui.concept_names import is_neutral_name
 from readout_ui.errors import UserError
-from readout_ui.label_mapping import IGNORE, NEUTRAL, check_mapping
-from readout_ui.labelled_texts import NEUTRAL_LABEL, LabelledText, read_shipped
-from readout_ui.resampling import (
-    Estimate,
-    auroc_estimate,
-    bootstrap_weights,
-    corrected_p,
-    direction_auroc,
-    estimate,
-    p_values,
-    permuted_auroc,
-    weighted_auroc,
+from readout_ui.judgements import (
+    ConceptJudgement,
+    Generalization,
+    JudgeSettings,
+    Macro,
+    Miss,
+    TopK,
 )
+from readout_ui.judging import ScoredTexts, judge
+from readout_ui.label_mapping import IGNORE, OTHER, check_mapping
+from readout_ui.labelled_texts import LabelledText, read_shipped
 
 if TYPE_CHECKING:
     from readout_ui.text_scores import Scorer
 
-WORST = 10
-"""Misses that are shown as texts."""
-
-
-@dataclass(frozen=True)
-class JudgeSettings:
-    """How thoroughly texts are judged."""
-
-    n_bootstrap: int = 1000
-    """Resamples behind every interval."""
-    n_permutations: int = 1000
-    """Permutations behind every p-value, whose least value is one in their number."""
-    n_random: int = 200
-    """Random directions."""
-    ks: tuple[int, ...] = (1, 3, 5)
-    """Top-k that are reported; those not below the number of candidates are left out."""
-    recall: float = 0.8
-    """Share of a concept's own texts that its threshold lets through, 0..1."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.recall <= 1:
-            raise UserError(
-                f"{self.recall} is no share of a concept's texts", fix="choose above 0, at most 1"
-            )
-
-
-@dataclass(frozen=True)
-class TopK:
-    """How often a text's own concept is among the k highest."""
-
-    k: int
-    hits: Estimate
-    """Share of the texts, 0..1."""
-    chance: float
-    """The same for an order drawn at random."""
-
-
-@dataclass(frozen=True)
-class ConceptJudgement:
-    """How one concept holds on the texts."""
-
-    concept: str
-    n_texts: int
-    """Texts labelled with it."""
-    auroc: Estimate
-    """One-vs-rest: its texts against all other labelled ones; 0.5 is chance."""
-    average_precision: float
-    base_rate: float
-    """What average precision is by chance."""
-    top1: float
-    """Share of its texts on which it scores highest."""
-    words: Estimate | None
-    """AUROC of the bag of words trained on the same descriptions."""
-    random: Estimate
-    """AUROC of random directions: mean and the middle 95 % of them."""
-    p: float
-    """From permuted labels, one-sided, corrected over all concepts by the largest statistic."""
-    threshold: float
-    """The cosine that lets through the chosen share of its texts."""
-    false_positives: Estimate | None
-    """Share of the neutral texts that reach the threshold, with Wilson's interval."""
-
-
-@dataclass(frozen=True)
-class Miss:
-    """A text on which another concept scored higher than its own."""
-
-    text: str
-    concepts: tuple[str, ...]
-    """What it is labelled with."""
-    score: float
-    """Cosine of the best of these."""
-    rival: str
-    """The concept that scored highest."""
-    rival_score: float
-
-    @property
-    def margin(self) -> float:
-        """By how much the rival won."""
-        return self.rival_score - self.score
-
-
-@dataclass(frozen=True)
-class Macro:
-    """Means over the concepts that could be judged."""
-
-    auroc: Estimate
-    average_precision: float
-    p: float
-    """Of the mean AUROC, from permuted labels, one-sided."""
-    words: Estimate | None
-    """The bag of words."""
-    gain: Estimate | None
-    """Vectors minus bag of words, on the same resamples."""
-    random: Estimate
-    """Random directions: mean and the middle 95 % of them."""
-    permuted: Estimate
-    """The vectors under permuted labels: mean and the middle 95 %."""
-
-
-@dataclass(frozen=True, eq=False)
-class Generalization:
-    """Everything found out on one collection of texts at one layer."""
-
-    layer: int
-    concepts: tuple[str, ...]
-    """The concepts that occur among the labels: those judged, and the candidates of top-k."""
-    texts: tuple[str, ...]
-    """The texts that count, neutral ones not among them."""
-    own: Bools
-    """(n_texts, n_concepts): which text is labelled with which concept."""
-    scores: Floats
-    """(n_texts, n_concepts), centred cosine."""
-    neutral_scores: Floats
-    """(n_neutral_texts, n_concepts)."""
-    per_concept: tuple[ConceptJudgement, ...]
-    """In the order of `concepts`."""
-    macro: Macro
-    top: tuple[TopK, ...]
-    misses: tuple[Miss, ...]
-    """The ten worst, by margin."""
-    notes: tuple[str, ...]
-    """What was left out or taken from elsewhere, in sentences."""
-
-    def of(self, concept: str) -> ConceptJudgement:
-        """The judgement of one concept."""
-        return self.per_concept[self.concepts.index(concept)]
+__all__ = [
+    "ConceptJudgement",
+    "Generalization",
+    "JudgeSettings",
+    "Macro",
+    "Miss",
+    "TopK",
+    "judge_texts",
+    "sort_texts",
+]
+_WORD = re.compile(r"\w\w")
 
 
 def judge_texts(
@@ -181,4 +62,111 @@ def judge_texts(
         UserError: a target or layer that does not exist, or no concept that has both texts of its
             own and texts of others.
     """
-    raise NotImplementedError
+    settings = settings or JudgeSettings()
+    checked = check_mapping(mapping, scorer.concepts)
+    texts = sort_texts(labelled, checked, scorer.concepts, scorer.descriptions)
+    scorer.vectors.select(layers=[layer])  # refuses an unknown layer before anything is read
+    activations = scorer.read([*texts.counted, *texts.neutral], layer)
+    n_texts = len(texts.counted)
+    columns = [scorer.concepts.index(concept) for concept in texts.concepts]
+    scores = scorer.score(activations, layer)[:, columns]  # (n_counted + n_neutral, n_concepts)
+    scored = ScoredTexts(
+        layer=layer,
+        concepts=texts.concepts,
+        texts=texts.counted,
+        own=texts.own,
+        scores=scores[:n_texts],
+        neutral_scores=scores[n_texts:],
+        random_scores=scorer.score_randomly(
+            activations[:n_texts], layer, settings.n_random, settings.seed
+        ),
+        word_scores=_word_scores(scorer.descriptions, texts.counted, texts.concepts),
+    )
+    return judge(scored, settings, texts.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class SortedTexts:
+    """Labelled texts by what they are good for."""
+
+    concepts: tuple[str, ...]
+    """The concepts that can be judged."""
+    counted: tuple[str, ...]
+    """The texts they are judged on."""
+    own: Bools
+    """(n_counted, n_concepts)."""
+    neutral: tuple[str, ...]
+    """Texts for false positives."""
+    notes: tuple[str, ...]
+
+
+def sort_texts(
+    labelled: Sequence[LabelledText],
+    mapping: Mapping[str, str],
+    concepts: Sequence[str],
+    descriptions: Mapping[str, Sequence[str]],
+) -> SortedTexts:
+    """Which texts count, for which concepts; texts that were trained on do not.
+
+    A text that occurs twice counts once, with all its labels.
+
+    Raises:
+        UserError: no concept has both texts of its own and texts of others.
+    """
+    targets: dict[str, set[str]] = {}
+    for each in labelled:
+        meant = {mapping.get(label, IGNORE) for label in each.labels} - {IGNORE}
+        targets.setdefault(each.text, set()).update(meant)
+    trained = {text for texts in descriptions.values() for text in texts}
+    kept = {text: meant for text, meant in targets.items() if meant and text not in trained}
+    known = set(concepts)
+    counted = {text: meant for text, meant in kept.items() if meant & known or OTHER in meant}
+    neutral = tuple(text for text in kept if text not in counted)
+    own = np.array(
+        [[concept in meant for concept in concepts] for meant in counted.values()], bool
+    ).reshape(len(counted), len(concepts))
+    judged: Bools = np.asarray(own.any(axis=0) & ~own.all(axis=0))  # (n_concepts,)
+    if not judged.any():
+        raise UserError(
+            "no concept has both texts of its own and texts of others",
+            fix="bring texts of at least two concepts, or map a label to something else",
+        )
+    notes = _notes(targets, trained, bool(neutral), own)
+    return SortedTexts(
+        concepts=tuple(c for c, is_judged in zip(concepts, judged, strict=True) if is_judged),
+        counted=tuple(counted),
+        own=own[:, judged],
+        neutral=neutral or tuple(each.text for each in read_shipped("neutral")),
+        notes=notes,
+    )
+
+
+def _notes(
+    targets: Mapping[str, set[str]], trained: set[str], has_neutral: bool, own: Bools
+) -> tuple[str, ...]:
+    n_trained = sum(1 for text in targets if text in trained)
+    n_ignored = sum(1 for text, meant in targets.items() if not meant and text not in trained)
+    n_fewest = int(min(own.sum(axis=0)[own.any(axis=0)], default=0))
+    notes = (
+        (n_trained, f"{n_trained} texts are descriptions of the training and were left out."),
+        (n_ignored, f"{n_ignored} texts were left out because their labels are ignored."),
+        (not has_neutral, "No text is mapped to neutral, so the shipped neutral texts stand in."),
+        (n_fewest < 5, f"A concept has {n_fewest} texts: too few for more than a rough interval."),
+    )
+    return tuple(note for applies, note in notes if applies)
+
+
+def _word_scores(
+    descriptions: Mapping[str, Sequence[str]], texts: Sequence[str], concepts: Sequence[str]
+) -> Floats | None:
+    """Bag of words trained on the same descriptions, None where these are not at hand."""
+    pairs = [
+        ("" if is_neutral_name(name) else name, text)
+        for name, some in descriptions.items()
+        for text in some
+    ]
+    labels, trained = [label for label, _ in pairs], [text for _, text in pairs]
+    known = set(concepts) <= set(labels) and len(set(labels)) > 1
+    if not known or not any(_WORD.search(text) for text in trained):
+        return None
+    return bag_of_words_scores(trained, labels, texts, concepts)

@@ -7,13 +7,14 @@ few passes over the scores.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from readout_ui.auroc import Bools, Floats
 
 LEVEL = 0.95
 """Coverage of every interval."""
+_FEW = 200
+"""Texts of a concept up to which comparing each with all others is faster than sorting."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def estimate(value: float, draws: Floats) -> Estimate:
     return Estimate(float(value), float(low), float(high))
 
 
-def bootstrap_weights(own: Bools, n_draws: int, seed: int) -> npt.NDArray[np.int32]:
-    """How often each text occurs in each resample, (n_draws, n_texts).
+def bootstrap_weights(own: Bools, n_draws: int, seed: int) -> Floats:
+    """How often each text occurs in each resample, (n_texts, n_draws).
 
     Texts with one and the same set of concepts are resampled among themselves, so that no concept
     loses all of its texts. Where most sets occur once (several labels per text), that would leave
@@ -49,19 +50,18 @@ def bootstrap_weights(own: Bools, n_draws: int, seed: int) -> npt.NDArray[np.int
         seed: the same one gives the same resamples.
     """
     rng = np.random.default_rng(seed)
-    n_texts = len(own)
-    _, group = np.unique(own, axis=0, return_inverse=True)
-    sizes = np.bincount(group.ravel())
-    if np.median(sizes) < 2:
-        group, sizes = np.zeros(n_texts, np.intp), np.array([n_texts])
-    weights = np.zeros((n_draws, n_texts), np.int32)
-    for index, size in enumerate(sizes):
-        even = np.full(size, 1 / size)
-        weights[:, group.ravel() == index] = rng.multinomial(size, even, n_draws)
+    _, groups = np.unique(own, axis=0, return_inverse=True)
+    group = groups.ravel()
+    if np.median(np.bincount(group)) < 2:
+        group = np.zeros(len(own), np.intp)
+    weights = np.zeros((len(own), n_draws), np.float32)
+    for index, size in enumerate(np.bincount(group).tolist()):
+        drawn = rng.multinomial(size, np.full(size, 1 / size), n_draws)
+        weights[group == index] = drawn.T
     return weights
 
 
-def weighted_auroc(scores: Floats, own: Bools, weights: npt.NDArray[np.int32]) -> Floats:
+def weighted_auroc(scores: Floats, own: Bools, weights: Floats) -> Floats:
     """AUROC of every concept in every resample, (n_draws, n_concepts).
 
     NaN where a resample has no text of the concept, or none without it.
@@ -69,30 +69,41 @@ def weighted_auroc(scores: Floats, own: Bools, weights: npt.NDArray[np.int32]) -
     Args:
         scores: (n_texts, n_concepts).
         own: (n_texts, n_concepts), which text is labelled with which concept.
-        weights: (n_draws, n_texts), how often each text occurs.
+        weights: (n_texts, n_draws), how often each text occurs.
     """
-    return np.stack(
-        [
-            _weighted_column(scores[:, column], own[:, column], weights)
-            for column in range(scores.shape[1])
-        ],
-        axis=1,
-    )
+    columns = range(scores.shape[1])
+    return np.stack([_weighted_column(scores[:, c], own[:, c], weights) for c in columns], axis=1)
 
 
-def _weighted_column(scores: Floats, positive: Bools, weights: npt.NDArray[np.int32]) -> Floats:
-    sorted_negatives = np.sort(scores[~positive])
-    below = np.searchsorted(sorted_negatives, scores[positive], side="left")
-    up_to = np.searchsorted(sorted_negatives, scores[positive], side="right")
-    ordered = weights[:, ~positive][:, np.argsort(scores[~positive])]  # (n_draws, n_negative)
-    mass = np.zeros((len(weights), ordered.shape[1] + 1))
-    np.cumsum(ordered, axis=1, out=mass[:, 1:])
-    wins = (mass[:, below] + mass[:, up_to]) / 2  # (n_draws, n_positive)
-    own_weights = weights[:, positive]
-    pairs = own_weights.sum(axis=1) * mass[:, -1]
-    won = (wins * own_weights).sum(axis=1)
-    areas: Floats = np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+def _weighted_column(scores: Floats, positive: Bools, weights: Floats) -> Floats:
+    own_weights = weights[positive]  # (n_positive, n_draws)
+    few = len(own_weights) <= _FEW
+    beaten = _beaten_by_comparing if few else _beaten_by_sorting
+    won = (beaten(scores, positive, weights) * own_weights).sum(axis=0, dtype=np.float64)
+    n_own = own_weights.sum(axis=0, dtype=np.float64)
+    pairs = n_own * (weights.sum(axis=0, dtype=np.float64) - n_own)
+    areas: Floats = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
     return areas
+
+
+def _beaten_by_comparing(scores: Floats, positive: Bools, weights: Floats) -> Floats:
+    """Weight of the negatives below each positive, (n_positive, n_draws); ties count half."""
+    own = scores[positive, None]
+    share = ((own > scores) + 0.5 * (own == scores)) * ~positive  # (n_positive, n_texts)
+    beaten: Floats = share.astype(np.float32) @ weights
+    return beaten
+
+
+def _beaten_by_sorting(scores: Floats, positive: Bools, weights: Floats) -> Floats:
+    """The same, in time that does not grow with positives times negatives."""
+    negatives = np.flatnonzero(~positive)
+    order = negatives[np.argsort(scores[negatives])]
+    below = np.searchsorted(scores[order], scores[positive], side="left")
+    up_to = np.searchsorted(scores[order], scores[positive], side="right")
+    mass = np.zeros((len(order) + 1, weights.shape[1]), np.float32)
+    np.cumsum(weights[order], axis=0, out=mass[1:])  # exact: whole numbers below 2**24
+    beaten: Floats = (mass[below] + mass[up_to]) / 2
+    return beaten
 
 
 def permuted_auroc(scores: Floats, own: Bools, n_draws: int, seed: int) -> Floats:
@@ -181,3 +192,13 @@ def auroc_estimate(value: float, draws: Floats, n_positive: int) -> Estimate:
     if value == 0:
         return Estimate(0.0, 0.0, max(result.high, 1 - perfect_bound(n_positive)))
     return result
+
+
+def wilson(n_hits: int, n_trials: int) -> Estimate:
+    """A share with Wilson's 95 % interval, which keeps its width where no or all trials hit."""
+    z = float(norm.ppf((1 + LEVEL) / 2))
+    share, scale = n_hits / n_trials, 1 + z * z / n_trials
+    middle = (share + z * z / (2 * n_trials)) / scale
+    reach = z * np.sqrt(share * (1 - share) / n_trials + (z / (2 * n_trials)) ** 2) / scale
+    low, high = float(middle - reach), float(middle + reach)
+    return Estimate(share, low if n_hits else 0.0, high if n_hits < n_trials else 1.0)

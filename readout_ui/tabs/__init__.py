@@ -14,6 +14,7 @@ from readout_ui.tabs.events import PRIVATE, QUIET, guarded
 from readout_ui.tabs.export_tab import ExportTab, build_export_tab, refresh_export
 from readout_ui.tabs.header import Header, build_header, draw_status, is_training, retrain_label
 from readout_ui.tabs.inspect_tab import InspectTab, build_inspect_tab, draw_notice
+from readout_ui.tabs.same_site import SAME_SITE
 from readout_ui.tabs.train_tab import (
     TrainTab,
     build_train_tab,
@@ -59,6 +60,11 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         font=SYSTEM_FONTS,
         font_mono=SYSTEM_MONO,
         radius_size="lg",
+    ).set(  # white on teal 500 is too faint to read (2.5:1)
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
     )
     return {
         "theme": theme,
@@ -66,6 +72,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "footer_links": ["settings"],
         "ssr_mode": False,
         "allowed_paths": [str(studio.options.runs)],
+        "app_kwargs": {"middleware": [SAME_SITE]},
     }
 
 

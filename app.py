@@ -58,7 +58,8 @@ def warn_when_open(flags: argparse.Namespace) -> None:
 
 def serve(flags: argparse.Namespace) -> None:
     """Build the app, start loading the model in the background, and serve until Ctrl+C."""
-    from readout_ui.studio import Studio, StudioOptions
+    from readout_ui.status import StudioOptions
+    from readout_ui.studio import Studio
 
     auth = login(flags.auth)
     warn_when_open(flags)

@@ -6,90 +6,29 @@ Importing this module loads neither torch nor transformers; the worker's thread 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
+from readout_ui.changes import count_changes, state_of
 from readout_ui.descriptions import Library, read_library
 from readout_ui.errors import UserError
+from readout_ui.evidence import Evidence, Judge, Judgement
 from readout_ui.history import record_library
-from readout_ui.jobs import Job, JobState, JobView, Worker
+from readout_ui.jobs import Job, JobState, Worker
 from readout_ui.places import cache_folder
 from readout_ui.progress import Progress, Report
 from readout_ui.runs import RunRecord, RunStore
+from readout_ui.status import Status, StudioOptions
 from readout_ui.trained import Trained, TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.cache import ActivationCache
-    from readout_ui.corpus import Corpus
     from readout_ui.frames import Turn
     from readout_ui.models import LoadedModel, ModelSpec
     from readout_ui.readout import Readout
     from readout_ui.vectors import ConceptVectors
-
-Judgement = TypeVar("Judgement")
-KEPT_JUDGEMENTS = 64
-
-
-@dataclass(frozen=True)
-class StudioOptions:
-    """How the app was started."""
-
-    descriptions: Path
-    """Folder of `{concept}.txt` files."""
-    runs: Path
-    """Folder the runs are kept in."""
-    model: str = ""
-    """Hub id or local folder; empty for the bundled model."""
-    revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    quantization: str = "none"
-    trust_remote_code: bool = False
-    read_only: bool = False
-    """True refuses everything that writes: texts, trainings, exports to a folder."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the header shows at one moment."""
-
-    model: JobView | None
-    """The job that loads the model, None before it was asked for."""
-    model_description: str
-    """The loaded model in one line, empty while there is none."""
-    model_notes: tuple[str, ...]
-    """How texts are framed and what else is special about this model, one sentence each."""
-    run: RunRecord | None
-    """The run whose vectors are in use."""
-    training: JobView | None
-    """The newest training, finished or not."""
-    changed: int
-    """Descriptions that differ from those the run in use was trained on."""
-    queued: tuple[JobView, ...]
-    """Everything that waits or runs on the device."""
-
-    @property
-    def model_ready(self) -> bool:
-        """True once the model can be used."""
-        return bool(self.model_description)
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What a judgement of a run may use, on the device's thread."""
-
-    run: RunRecord
-    vectors: ConceptVectors
-    corpus: Corpus
-    """The run's texts with their activations at every layer."""
-    model: LoadedModel
-    """For texts that were never read; through `read_activations` with the cache."""
-    cache: ActivationCache | None
-    report: Report
-    """Call it after every batch; it raises Cancelled."""
 
 
 class Studio:
@@ -103,8 +42,7 @@ class Studio:
         self._described: tuple[str, tuple[str, ...]] = ("", ())
         self._cache: ActivationCache | None = None
         self._vectors: tuple[str, ConceptVectors] | None = None
-        self._corpus: tuple[str, Corpus] | None = None
-        self._judgements: dict[Hashable, Any] = {}
+        self._judge = Judge(self.worker)
         self._seen: dict[str, str] = {}
         current = self.runs.current()
         self.settings = current.settings if current else TrainSettings()
@@ -134,7 +72,7 @@ class Studio:
         trained = run.descriptions if run else {}
         library = self.library()
         return {
-            concept.name: _state(concept.descriptions, trained.get(concept.name))
+            concept.name: state_of(concept.descriptions, trained.get(concept.name))
             for concept in (*library.concepts, *library.neutral)
         }
 
@@ -232,27 +170,9 @@ class Studio:
             work: gets the run's vectors and the activations of its texts.
         """
         run, vectors = self.vectors()
-        place = (run.id, name, key)
-        if place not in self._judgements:
-            job = self.worker.submit(
-                "judge", name, lambda report: work(self._evidence(run, vectors, report))
-            )
-            answer = job.result()
-            if len(self._judgements) >= KEPT_JUDGEMENTS:
-                self._judgements.clear()
-            self._judgements[place] = answer
-        answer = self._judgements[place]
-        return answer
-
-    def _evidence(self, run: RunRecord, vectors: ConceptVectors, report: Report) -> Evidence:
-        from readout_ui.corpus import read_corpus
-
-        model = self._loaded()
-        run.refuse_other_model(model.name, model.fingerprint)
-        if self._corpus is None or self._corpus[0] != run.id:
-            corpus = read_corpus(model, run.descriptions, run.settings, self._cache, report)
-            self._corpus = (run.id, corpus)
-        return Evidence(run, vectors, self._corpus[1], model, self._cache, report)
+        return self._judge.answer(
+            (name, key), run, vectors, lambda: (self._loaded(), self._cache), work
+        )
 
     def export_zip(
         self, concepts: Sequence[str], layers: Sequence[int], *, allow_changed: bool = False
@@ -361,23 +281,3 @@ class Studio:
             reason = load.view().error if load and failed else "the model is still loading"
             raise UserError(f"there is no model to run: {reason.rstrip('.')}")
         return self._model
-
-
-def count_changes(now: dict[str, tuple[str, ...]], trained: dict[str, tuple[str, ...]]) -> int:
-    """Descriptions added, edited or removed; an edited one counts once."""
-    return sum(
-        _changes(now.get(name, ()), trained.get(name, ())) for name in now.keys() | trained.keys()
-    )
-
-
-def _changes(now: Sequence[str], trained: Sequence[str]) -> int:
-    added, removed = Counter(now) - Counter(trained), Counter(trained) - Counter(now)
-    return max(added.total(), removed.total())
-
-
-def _state(now: Sequence[str], trained: Sequence[str] | None) -> str:
-    if not now:
-        return "empty"
-    if trained is None:
-        return "new"
-    return "trained" if Counter(now) == Counter(trained) else "edited"

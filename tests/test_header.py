@@ -6,7 +6,7 @@ import pytest
 
 from readout_ui.jobs import JobState, JobView
 from readout_ui.progress import Progress
-from readout_ui.studio import Status
+from readout_ui.status import Status
 from readout_ui.tabs.header import draw_progress, draw_status, is_training, retrain_label
 
 RUNNING = JobView(

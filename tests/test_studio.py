@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from tiny_model import save_tiny_model
 
+from readout_ui.changes import count_changes
 from readout_ui.descriptions import save_concept
 from readout_ui.errors import UserError
 from readout_ui.jobs import JobState
-from readout_ui.studio import Studio, StudioOptions, count_changes
+from readout_ui.status import StudioOptions
+from readout_ui.studio import Studio
 from readout_ui.trained import TrainSettings
 
 

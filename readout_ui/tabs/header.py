@@ -8,7 +8,8 @@ from html import escape
 import gradio as gr
 
 from readout_ui.jobs import JobState, JobView
-from readout_ui.studio import Status, Studio
+from readout_ui.status import Status
+from readout_ui.studio import Studio
 from readout_ui.tabs.events import QUIET, guarded
 
 

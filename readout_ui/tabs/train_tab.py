@@ -10,7 +10,8 @@ import gradio as gr
 
 from readout_ui.jobs import JobState, JobView
 from readout_ui.runs import BrokenRun, RunRecord
-from readout_ui.studio import Status, Studio
+from readout_ui.status import Status
+from readout_ui.studio import Studio
 from readout_ui.tabs.events import PRIVATE, guarded
 from readout_ui.tabs.header import draw_progress, is_training
 from readout_ui.trained import LAYER_TYPE_NAMES, METHOD_NAMES, READ_RULE_NAMES, TrainSettings

@@ -1,0 +1,54 @@
+"""Take the README's screenshots of the running app: `python docs/screenshots.py URL [FOLDER]`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+TABS = ("Concepts", "Train", "Inspect", "Export")
+PROMPT = (
+    "I lost my keys, then the dog ran away and nobody came to help. "
+    "But in the evening she was back at the door!"
+)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def open_page(browser: Browser, url: str, theme: str, size: tuple[int, int]) -> Page:
+    """The app in one theme and size, with a trained run in use."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.goto(f"{url}?__theme={theme}")
+    expect(page.locator("#retrain")).to_have_text("Retrain", timeout=300_000)
+    return page
+
+
+def show(page: Page, tab: str) -> None:
+    """One tab with something on it."""
+    page.get_by_role("tab", name=tab, exact=True).click()
+    if tab == "Inspect":
+        page.locator("#inspect-prompt textarea").fill(PROMPT)
+        page.click("#inspect-read")
+        expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(2500)
+
+
+def main(url: str, folder: Path) -> None:
+    """Every tab, in both themes, on a desktop and on a phone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        for theme in ("light", "dark"):
+            for name, size in SIZES.items():
+                page = open_page(browser, url, theme, size)
+                for tab in TABS:
+                    show(page, tab)
+                    page.screenshot(path=folder / f"{tab.lower()}-{theme}-{name}.png")
+                page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent)

@@ -106,7 +106,7 @@ def check_mapping(mapping: Mapping[str, str], concepts: Sequence[str]) -> dict[s
     for label, typed in mapping.items():
         target = typed.strip()
         if target not in concepts and target not in SPECIAL:
-            target = bare.get(target.casefold(), IGNORE if not target else target)
+            target = bare.get(target.casefold(), target or IGNORE)
         if target not in concepts and target not in SPECIAL:
             near = [name for name, *_ in process.extract(target, concepts, limit=5)]
             raise UserError(

@@ -3,9 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
+from readout_ui.concept_names import printable
+from readout_ui.errors import UserError
+from readout_ui.files import read_bytes, shown
+from readout_ui.label_tables import (
+    MAX_BYTES,
+    MAX_ROWS,
+    TableRow,
+    TextTable,
+    read_pasted,
+    read_table,
+)
+
+__all__ = [
+    "LabelledText",
+    "TextTable",
+    "labels_of",
+    "pick_columns",
+    "read_files_table",
+    "read_labelled",
+    "read_pasted",
+    "read_shipped",
+]
+MAX_TEXT = 20_000
+"""Characters of one text."""
+MAX_LABELS = 500
+"""Different labels of a collection."""
 NEUTRAL_LABEL = "neutral"
 """The label of the shipped texts that hold no feeling."""
 SHIPPED_SETS = ("situations", "dialogue", "neutral")
@@ -38,3 +67,105 @@ def _read_shipped(name: str) -> list[LabelledText]:
     file = resources.files("readout_ui.held_out") / f"{name}.jsonl"
     rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
     return [LabelledText(row["text"], (row["label"],)) for row in rows]
+
+
+def read_labelled(
+    path: Path, text_column: str | None = None, label_columns: Sequence[str] = ()
+) -> tuple[LabelledText, ...]:
+    """The labelled texts of a file or a folder; columns that are not named are guessed.
+
+    Args:
+        path: .csv, .tsv, .jsonl, .json, or a folder of `{concept}.txt` or `{concept}.json`.
+        text_column: title of the column with the texts.
+        label_columns: titles of the columns with labels; their labels are joined.
+
+    Raises:
+        UserError: not such a file, no such column, or a row without text or label.
+    """
+    paths = sorted(path.glob("*")) if path.is_dir() else [path]
+    table = read_files_table([each for each in paths if not each.name.startswith(".")], str(path))
+    text = text_column or table.guess_text()
+    return pick_columns(table, text, label_columns or table.guess_labels(text))
+
+
+def read_files_table(paths: Sequence[Path], name: str = "these files") -> TextTable:
+    """One file's table, or those of several files with the same columns put together.
+
+    Raises:
+        UserError: no file, one that cannot be read, or files whose columns differ.
+    """
+    tables = [read_table(read_bytes(path, MAX_BYTES), shown(path)) for path in paths]
+    if not tables:
+        raise UserError("there is no file in it", where=name, fix="bring .csv, .jsonl or .txt")
+    odd = next((table for table in tables if table.columns != tables[0].columns), None)
+    if odd is not None:
+        raise UserError(
+            f"its columns are not those of {tables[0].file}",
+            where=odd.file,
+            fix="bring files with the same columns, or one at a time",
+            options=tables[0].columns,
+        )
+    rows = tuple(row for table in tables for row in table.rows)
+    if len(rows) > MAX_ROWS:
+        raise UserError(f"there are more than {MAX_ROWS:,} texts", where=name, fix="bring fewer")
+    return TextTable(tables[0].file if len(tables) == 1 else name, tables[0].columns, rows)
+
+
+def pick_columns(
+    table: TextTable, text_column: str, label_columns: Sequence[str]
+) -> tuple[LabelledText, ...]:
+    """The labelled texts of a table; `a|b` and `a; b` in a cell are two labels.
+
+    Raises:
+        UserError: no such column, none for labels, a row without text or label, or too many
+            different labels.
+    """
+    for name in (text_column, *label_columns):
+        if name not in table.columns:
+            raise UserError(
+                f"there is no column '{printable(name)}'", where=table.file, options=table.columns
+            )
+    if not label_columns or text_column in label_columns:
+        raise UserError(
+            "one column has to hold the texts and another the labels",
+            where=table.file,
+            options=table.columns,
+        )
+    text_at = table.columns.index(text_column)
+    labels_at = [table.columns.index(name) for name in label_columns]
+    texts = tuple(_labelled(row, text_at, labels_at, table.file) for row in table.rows)
+    if len(labels_of(texts)) > MAX_LABELS:
+        raise UserError(
+            f"there are more than {MAX_LABELS} different labels",
+            where=table.file,
+            fix=f"choose another label column than {', '.join(map(printable, label_columns))}",
+            options=table.columns,
+        )
+    return texts
+
+
+def labels_of(texts: Iterable[LabelledText]) -> tuple[str, ...]:
+    """Every label once, in the order of first occurrence."""
+    return tuple(dict.fromkeys(label for text in texts for label in text.labels))
+
+
+def _labelled(row: TableRow, text_at: int, labels_at: Sequence[int], file: str) -> LabelledText:
+    where = f"{file} line {row.line}"
+    text = " ".join(row.cells[text_at]).strip()
+    if not text:
+        raise UserError("there is no text", where=where, fix="write one or remove the line")
+    if len(text) > MAX_TEXT:
+        raise UserError(
+            f"the text has {len(text):,} characters", where=where, fix=f"keep to {MAX_TEXT:,}"
+        )
+    bad = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
+    if bad is not None:
+        raise UserError(f"the text holds U+{ord(bad):04X}, which is no character", where=where)
+    parts = (part for at in labels_at for cell in row.cells[at] for part in _SEPARATOR.split(cell))
+    labels = tuple(dict.fromkeys(filter(None, (part.strip() for part in parts))))
+    if not labels:
+        raise UserError("the text has no label", where=where, fix="write one or remove the line")
+    return LabelledText(text, labels)
+
+
+_SEPARATOR = re.compile(r"[|;]")

@@ -1,4 +1,4 @@
-"""The cross-validated AUROC of every layer as a line with the best one marked."""
+"""AUROC of held-out texts by layer: one curve, or a heatmap over methods and read rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from readout_ui.auroc import Floats
+from readout_ui.views.colours import diverging_scale
+
 CHANCE = 0.5
+ROW_HEIGHT = 26
+"""Pixels of one row of the sweep."""
 
 
 def draw_layer_scores(auroc: Sequence[float | None], best: int) -> go.Figure:
@@ -63,4 +68,54 @@ def draw_layer_scores(auroc: Sequence[float | None], best: int) -> go.Figure:
     grid = "rgba(128,128,128,0.2)"
     figure.update_xaxes(gridcolor=grid, zeroline=False)
     figure.update_yaxes(gridcolor=grid, range=[0.4, 1.02])
+    return figure
+
+
+def draw_sweep(
+    scores: Floats, rows: Sequence[str], marked: tuple[int, int] | None, title: str
+) -> go.Figure:
+    """Heatmap of AUROC, layers from left to right; a cell that was not computed stays empty.
+
+    Args:
+        scores: (n_rows, n_layers), 0..1, NaN where not computed.
+        rows: method and read rule, or the concept, of each row.
+        marked: (row, layer) of the best cell.
+        title: what is shown, in a few words.
+    """
+    n_layers = scores.shape[1]
+    known = scores[~np.isnan(scores)]
+    low = float(known.min()) if known.size else CHANCE
+    high = float(known.max()) if known.size else 1.0
+    scale = diverging_scale()
+    figure = go.Figure(
+        go.Heatmap(
+            z=scores,
+            x=list(range(n_layers)),
+            y=list(rows),
+            zmin=min(low, high - 0.02),
+            zmax=high,
+            colorscale=[[0.0, scale[-2][1]], [1.0, scale[-1][1]]],
+            hoverongaps=False,
+            xgap=1,
+            ygap=1,
+            hovertemplate="layer %{x}<br>%{y}<br>AUROC %{z:.3f}<extra></extra>",
+            colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".2f"},
+        )
+    )
+    if marked is not None:
+        row, layer = marked
+        box = {"x0": layer - 0.5, "x1": layer + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+        figure.add_shape(type="rect", line={"color": "#808080", "width": 2}, **box)
+    longest = max((len(row) for row in rows), default=1)
+    figure.update_layout(
+        title=title,
+        title_font_size=14,
+        height=ROW_HEIGHT * len(rows) + 110,
+        margin={"l": int(6.5 * longest) + 14, "r": 8, "t": 44, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(128,128,128,0.08)",
+        font_color="#808080",
+    )
+    figure.update_xaxes(title_text="layer", showgrid=False, zeroline=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
     return figure

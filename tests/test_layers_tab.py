@@ -1,0 +1,124 @@
+"""The Layers tab, driven without a page on a tiny model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import save_tiny_model
+
+from readout_ui.descriptions import save_concept
+from readout_ui.errors import UserError
+from readout_ui.status import StudioOptions
+from readout_ui.studio import Studio
+from readout_ui.tabs.layers_tab import (
+    MACRO,
+    build_layers_tab,
+    draw_comparison,
+    draw_layers,
+    refresh_layers,
+    use_layers,
+)
+from readout_ui.trained import TrainSettings
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture
+def studio(
+    tmp_path: Path, descriptions: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Studio]:
+    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
+    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))
+    yield studio
+    studio.close()
+
+
+@pytest.fixture
+def trained(studio: Studio) -> Studio:
+    studio.load_model()
+    studio.start_training().result()
+    return studio
+
+
+def edit_and_retrain(studio: Studio) -> str:
+    calm = studio.library().concept("calm")
+    texts = ("I rest. Nothing moves in me.", *calm.descriptions[1:])
+    save_concept(studio.folder, "calm", texts, calm.fingerprint)
+    return studio.start_training().result().id
+
+
+def test_the_tab_can_be_built_before_anything_was_trained(studio: Studio) -> None:
+    with pytest.importorskip("gradio").Blocks():
+        tab = build_layers_tab(studio)
+    assert "Press <b>Train</b>" in str(tab.about.value)
+    assert len(tab.outputs) == len(refresh_layers(studio))
+
+
+def test_without_a_run_comparing_layers_says_what_to_do(studio: Studio) -> None:
+    with pytest.raises(UserError, match="press Train"):
+        draw_layers(studio, MACRO, 1)
+
+
+def test_the_sweep_shows_nine_rows_and_every_set_with_its_cost(trained: Studio) -> None:
+    shown: Any = draw_layers(trained, MACRO, 1)
+    about, plot, concepts, chosen, _use = shown
+    assert len(plot.value["plot"]) > 0
+    assert [name for name, _ in concepts.choices] == [MACRO, "afraid", "angry", "calm", "happy"]
+    assert "Multiply-adds per token" in about
+    assert "12 empty cells" in about  # pca and logistic, three rules, two of three layers
+    assert chosen.value in {value for _, value in chosen.choices}
+
+
+def test_every_further_layer_fills_six_cells(trained: Studio) -> None:
+    assert "6 empty cells" in str(draw_layers(trained, MACRO, 2)[0])
+    assert "empty cells" not in str(draw_layers(trained, "calm", 9)[0])
+
+
+def test_the_layers_to_use_are_a_spec_that_training_takes(trained: Studio) -> None:
+    chosen: Any = draw_layers(trained, MACRO, 1)[3]
+    spec = use_layers(chosen.choices[-1][1])
+    assert TrainSettings(layers=spec).layers == spec
+    with pytest.raises(UserError, match="no layers are chosen"):
+        use_layers(None)
+
+
+def test_two_runs_are_compared_in_texts_scores_and_cosines(trained: Studio) -> None:
+    first = trained.runs.list()[0].id
+    second = edit_and_retrain(trained)
+    shown: Any = draw_comparison(trained, first, second)
+    about, scores, moves = shown
+    assert "1 of the texts changed" in about or "2 of the texts changed" in about
+    assert "On the 15 texts both runs have" in about
+    assert scores.visible
+    assert moves.visible
+
+
+def test_after_a_retrain_the_run_before_is_compared_with(trained: Studio) -> None:
+    first = trained.runs.list()[0].id
+    second = edit_and_retrain(trained)
+    fresh: Any = refresh_layers(trained)
+    old, new = fresh[-2:]
+    assert (old.value, new.value) == (first, second)
+
+
+def test_while_the_model_is_missing_the_rest_is_compared(
+    trained: Studio, tmp_path: Path, tiny_folder: Path
+) -> None:
+    first = trained.runs.list()[0].id
+    second = edit_and_retrain(trained)
+    fresh = Studio(StudioOptions(trained.folder, tmp_path / "runs", model=str(tiny_folder)))
+    shown: Any = draw_comparison(fresh, first, second)
+    about, scores, moves = shown
+    fresh.close()
+    assert "Scores were not compared" in about
+    assert not scores.visible
+    assert moves.visible
+
+
+def test_one_run_alone_cannot_be_compared(trained: Studio) -> None:
+    with pytest.raises(UserError, match="two runs are needed"):
+        draw_comparison(trained, None, trained.runs.list()[0].id)

@@ -1,0 +1,52 @@
+"""The map: distances, explained variance, and clusters only where something is planted."""
+
+import numpy as np
+import pytest
+from planted_corpus import make_corpus
+
+from readout_ui.concept_map import clusters, concept_map, principal_plane, umap_installed
+from readout_ui.errors import UserError
+from readout_ui.methods import mean_difference
+from readout_ui.pairs import PairSettings
+
+
+def test_the_plane_is_that_of_the_principal_components_of_the_directions() -> None:
+    corpus = make_corpus((6,) * 7, strength=0.7)
+    directions = mean_difference(corpus.pooled, corpus.groups, PairSettings())[:, 0].numpy()
+    centred = directions - directions.mean(axis=0)
+    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    found = concept_map(corpus, 0)
+    np.testing.assert_allclose(np.abs(found.xy), np.abs(left[:, :2] * values[:2]), atol=1e-3)
+    expected = values[:2] ** 2 / np.sum(values**2)
+    np.testing.assert_allclose(found.explained, expected, atol=1e-3)
+
+
+def test_planted_families_share_a_cluster_and_others_are_alone() -> None:
+    corpus = make_corpus((8,) * 9, strength=1.0, copies={1: 0, 2: 0, 4: 3})
+    found = concept_map(corpus, 0).cluster
+    assert found.tolist() == [0, 0, 0, 1, 1, -1, -1, -1, -1]
+
+
+def test_with_nothing_planted_few_maps_show_a_cluster() -> None:
+    shown = [concept_map(make_corpus(seed=seed), 0).cluster.max() >= 0 for seed in range(25)]
+    assert sum(shown) <= 4
+
+
+def test_one_or_two_concepts_still_have_a_map() -> None:
+    assert concept_map(make_corpus((4,)), 0).xy.tolist() == [[0, 0]]
+    pair = concept_map(make_corpus((4, 4)), 0)
+    assert pair.explained == pytest.approx((1, 0), abs=1e-6)
+    assert principal_plane(np.ones((3, 3)))[1] == (0, 0)
+
+
+def test_clusters_are_numbered_by_size() -> None:
+    cosine = np.kron(np.diag([1.0, 1.0]), np.ones((3, 3)))[:5, :5]
+    assert clusters(cosine[::-1, ::-1], 0.5).tolist() == [1, 1, 0, 0, 0]
+
+
+def test_an_unknown_or_missing_way_to_draw_is_refused_with_the_remedy() -> None:
+    with pytest.raises(UserError, match="pca, umap"):
+        concept_map(make_corpus((4,) * 3), 0, method="tsne")
+    if not umap_installed():
+        with pytest.raises(UserError, match="pip install umap-learn"):
+            concept_map(make_corpus((4,) * 3), 0, method="umap")

@@ -58,7 +58,7 @@ class Confusion:
     of: int
     """How many descriptions of the concept could be held out."""
     differs: bool
-    """More than guessing among all concepts would send there."""
+    """Its descriptions answer to the other direction beyond chance, taken together."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import binom, t
+from scipy.stats import t
 
 from readout_ui.crosstalk import discoveries
 from readout_ui.crosstalk_results import (
@@ -76,7 +76,7 @@ def response_matrix(corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0
         top1=top1,
         per_concept=per_concept,
         chance=1 / len(mean),
-        confusions=_confusions(held_out, corpus.groups.concepts),
+        confusions=_confusions(held_out, corpus.groups.concepts, differs & (mean > 0)),
     )
 
 
@@ -205,20 +205,24 @@ def wilson(count: float, of: int) -> Share:
     return Share(rate, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
 
 
-def _confusions(held_out: _HeldOut, concepts: tuple[str, ...]) -> tuple[Confusion, ...]:
+def _confusions(
+    held_out: _HeldOut, concepts: tuple[str, ...], answers: Bools
+) -> tuple[Confusion, ...]:
+    """Which concepts' descriptions score highest on which other direction, most of them first.
+
+    Args:
+        held_out: scores.
+        concepts: names.
+        answers: (n_concepts, n_concepts), whether a concept's texts answer to a direction at all.
+    """
     k, best = len(concepts), _best(held_out)
     counts = np.zeros((k, k), dtype=np.intp)  # (n_concepts, n_concepts)
     np.add.at(counts, (held_out.group[best >= 0], best[best >= 0]), 1)
-    off = ~np.eye(k, dtype=bool)
-    chances = np.ones((k, k))
-    chances[off] = binom.sf(counts - 1, held_out.sizes[:, None], 1 / k)[off]
-    differs = np.zeros((k, k), dtype=bool)
-    differs[off] = discoveries(chances[off])
+    np.fill_diagonal(counts, 0)
+    sizes = held_out.sizes.tolist()
     found = [
-        Confusion(
-            concepts[i], concepts[j], int(counts[i, j]), int(held_out.sizes[i]), bool(differs[i, j])
-        )
-        for i, j in zip(*np.nonzero(off & (counts > 0)), strict=True)
+        Confusion(concepts[i], concepts[j], int(counts[i, j]), sizes[i], bool(answers[i, j]))
+        for i, j in zip(*np.nonzero(counts), strict=True)
     ]
     return tuple(sorted(found, key=lambda c: (-c.count / c.of, c.concept, c.taken_for)))
 

@@ -1,4 +1,4 @@
-"""Held-out descriptions on every direction: nothing leaks, chance is chance, names are named."""
+"""Held-out descriptions on every direction: nothing leaks, confusions are named."""
 
 from dataclasses import replace
 

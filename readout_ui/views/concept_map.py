@@ -1,0 +1,67 @@
+"""The map of the directions: a point per concept, clusters by colour and by shape."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+
+from readout_ui.crosstalk_results import ConceptMap
+from readout_ui.views.colours import INK
+
+CLUSTER_COLOURS = ("#d95f02", "#1f77c8", "#009688", "#aa78b4", "#a58a1a", "#c2410c", "#5b7083")
+"""Readable on white and on black."""
+CLUSTER_SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x")
+ALONE = "#888888"
+MOST_LABELS = 80
+"""More names would cover each other; hovering still shows them."""
+
+
+def draw_map(found: ConceptMap) -> go.Figure:
+    """The plane with one trace per cluster; grey rings are concepts on their own."""
+    traces = [_points(found, cluster) for cluster in np.unique(found.cluster).tolist()]
+    grid = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "fixedrange": True}
+    titles = _titles(found)
+    layout = go.Layout(
+        template="none",
+        height=520,
+        margin={"l": 56, "r": 16, "t": 16, "b": 48},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "size": 12},
+        dragmode=False,
+        showlegend=False,
+        hoverlabel={"bgcolor": INK, "bordercolor": INK, "font": {"color": "#ffffff", "size": 13}},
+        xaxis={**grid, "title": titles[0]},
+        yaxis={**grid, "title": titles[1]},
+    )
+    return go.Figure(traces, layout)
+
+
+def _titles(found: ConceptMap) -> tuple[str, str]:
+    if found.method != "pca":
+        return "UMAP 1", "UMAP 2"
+    first, second = (f"{part:.0%} of variance" for part in found.explained)
+    return f"component 1, {first}", f"component 2, {second}"
+
+
+def _points(found: ConceptMap, cluster: int) -> go.Scatter:
+    own = np.flatnonzero(found.cluster == cluster)
+    names = [escape(found.concepts[i], quote=False) for i in own]
+    alone = cluster < 0
+    where = "on its own" if alone else f"cluster {cluster + 1}"
+    return go.Scatter(
+        x=found.xy[own, 0].astype(np.float32),
+        y=found.xy[own, 1].astype(np.float32),
+        text=names,
+        mode="markers+text" if len(found.concepts) <= MOST_LABELS else "markers",
+        textposition="top center",
+        marker={
+            "size": 10,
+            "color": ALONE if alone else CLUSTER_COLOURS[cluster % len(CLUSTER_COLOURS)],
+            "symbol": "circle-open" if alone else CLUSTER_SHAPES[cluster % len(CLUSTER_SHAPES)],
+        },
+        name=where,
+        hovertemplate=f"<b>%{{text}}</b><br>{where}<extra></extra>",
+    )

@@ -29,7 +29,7 @@ from readout_ui.evaluation import (
 from readout_ui.models import LoadedModel, ModelSpec, load_model
 from readout_ui.places import cache_folder
 from readout_ui.training import all_descriptions, group_texts
-from readout_ui.vectors import METHODS, PairSettings, TextGroups, mean_activation
+from readout_ui.vectors import METHODS, PairSettings, TextGroups, neutral_center
 
 DESCRIPTIONS = Path(__file__).resolve().parents[1] / "descriptions"
 DEFAULT = ("content_mean", "mean")
@@ -49,7 +49,7 @@ class Material:
     def layer_scores(self, method: str) -> list[Scores]:
         """Scores of the situations at every layer."""
         directions = METHODS[method](self.trained.pooled, self.groups, PairSettings())
-        center = mean_activation(self.trained.pooled, self.groups)
+        center = neutral_center(self.trained.pooled, self.groups)
         cosine = centred_cosine(directions, center, self.tested.pooled).numpy()
         labels, concepts = self.situations.labels, self.groups.concepts
         return [one_vs_rest(cosine[:, i], labels, concepts) for i in range(cosine.shape[1])]
@@ -132,7 +132,7 @@ def random_scores(material: Material, layer: int, seed: int) -> Scores:
     candidates = material.situations.candidates
     tested = material.tested.pooled[:, [layer]]
     directions = random_directions(len(candidates), 1, tested.shape[2], seed)
-    center = mean_activation(material.trained.pooled[:, [layer]], material.groups)
+    center = neutral_center(material.trained.pooled[:, [layer]], material.groups)
     cosine = centred_cosine(directions, center, tested).numpy()[:, 0]
     return one_vs_rest(cosine, material.situations.labels, candidates)
 
@@ -141,7 +141,7 @@ def shuffled_scores(material: Material, layer: int, seed: int) -> Scores:
     """Scores of the default directions against labels in a random order."""
     trained = material.trained.pooled[:, [layer]]
     directions = METHODS["mean"](trained, material.groups, PairSettings())
-    center = mean_activation(trained, material.groups)
+    center = neutral_center(trained, material.groups)
     cosine = centred_cosine(directions, center, material.tested.pooled[:, [layer]]).numpy()[:, 0]
     labels = permuted(material.situations.labels, seed)
     return one_vs_rest(cosine, labels, material.groups.concepts)

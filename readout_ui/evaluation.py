@@ -69,7 +69,7 @@ def one_vs_rest(
 
 
 def centred_cosine(directions: Tensor, center: Tensor, activations: Tensor) -> Tensor:
-    """Cosine between directions and activations whose mean training activation is taken off.
+    """Cosine between directions and activations from which the center is taken off.
 
     Args:
         directions: (n_concepts, n_layers, d_model), unit length or zero.

@@ -19,7 +19,7 @@ from readout_ui.vectors import (
     ConceptVectors,
     PairSettings,
     TextGroups,
-    mean_activation,
+    neutral_center,
     resolve_layers,
 )
 
@@ -140,7 +140,7 @@ def fit(activations: Activations, groups: TextGroups, settings: TrainSettings) -
         concepts=groups.concepts,
         layers=tuple(range(directions.shape[1])),
         directions=directions,
-        center=mean_activation(activations.pooled, groups),
+        center=neutral_center(activations.pooled, groups),
         neutral_mean=calibration.mean,
         neutral_std=calibration.std,
     )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from readout_ui.errors import UserError
-from readout_ui.methods import METHODS, Method, mean_activation
+from readout_ui.methods import METHODS, Method, neutral_center
 from readout_ui.pairs import PairSettings, TextGroups, sample_pairs
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Method",
     "PairSettings",
     "TextGroups",
-    "mean_activation",
+    "neutral_center",
     "resolve_layers",
     "sample_pairs",
 ]
@@ -36,7 +36,7 @@ class ConceptVectors:
     """(n_concepts, n_layers, d_model), float32; unit length, or zero where a layer cannot tell
     the concept's texts from the others."""
     center: Tensor
-    """(n_layers, d_model), float32: mean training activation, taken off for the cosine score."""
+    """(n_layers, d_model), float32: mean neutral activation, taken off for the cosine score."""
     neutral_mean: Tensor
     """(n_concepts, n_layers): mean raw dot product over neutral tokens."""
     neutral_std: Tensor

@@ -18,7 +18,7 @@ from steering_vectors.aggregators import (
 from torch import Tensor
 
 from readout_ui.errors import UserError
-from readout_ui.methods import METHODS, mean_activation
+from readout_ui.methods import METHODS, neutral_center
 from readout_ui.pairs import PairSettings, TextGroups, sample_pairs
 
 Pairs = Sequence[tuple[int, int]]
@@ -189,8 +189,15 @@ def test_another_process_with_other_threads_gives_bit_identical_directions() -> 
     assert done.stdout.strip() == digest_of_all_methods()
 
 
-def test_the_mean_activation_counts_every_text_of_the_groups_once() -> None:
-    groups = TextGroups(("a", "b"), ((0, 1), (3,)), (4,))
+def test_the_center_is_the_mean_of_the_neutral_texts() -> None:
+    groups = TextGroups(("a", "b"), ((0, 1), (3,)), (4, 5))
     activations = realistic(groups_of())
-    expected = activations[[0, 1, 3, 4]].mean(dim=0)
-    torch.testing.assert_close(mean_activation(activations, groups), expected)
+    expected = activations[[4, 5]].mean(dim=0)
+    torch.testing.assert_close(neutral_center(activations, groups), expected)
+
+
+def test_without_neutral_texts_the_center_is_the_mean_of_all_texts() -> None:
+    groups = TextGroups(("a", "b"), ((0, 1), (3,)), ())
+    activations = realistic(groups_of())
+    expected = activations[[0, 1, 3]].mean(dim=0)
+    torch.testing.assert_close(neutral_center(activations, groups), expected)

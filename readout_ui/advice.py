@@ -21,6 +21,7 @@ from readout_ui.shortcuts import Shortcut, Shortcuts, find_shortcuts
 
 if TYPE_CHECKING:
     from readout_ui.corpus import Corpus
+    from readout_ui.evidence import Evidence
 
 AdviceKind = Literal["merge", "split", "add", "contrast", "remove", "look"]
 ActionKind = Literal["open", "delete", "draft"]
@@ -111,6 +112,13 @@ def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundant
         *_about_shortcuts(shortcuts.found, blames, _nearest_others(products)),
     ]
     return Judged(layer, blames, shortcuts, strongest(found))
+
+
+def judge_evidence(evidence: Evidence, layer: int) -> Judged:
+    """The same for the run in use, with its concepts' redundancy; for `Studio.judge`."""
+    from readout_ui.redundancy import redundancy
+
+    return judge_descriptions(evidence.corpus, layer, redundancy(evidence.corpus, layer))
 
 
 def strongest(found: Iterable[Advice]) -> tuple[Advice, ...]:

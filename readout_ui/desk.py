@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from readout_ui.errors import UserError
 from readout_ui.library import Library
+
+if TYPE_CHECKING:
+    from readout_ui.blame import Blame
 
 
 class Desk(Protocol):
@@ -32,6 +35,27 @@ class Desk(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """Tokens of each text; None while no model is loaded."""
         ...
+
+
+@runtime_checkable
+class JudgingDesk(Protocol):
+    """A desk that also knows what each text did to the vectors in use; not every desk does."""
+
+    def blame(self, name: str) -> tuple["Blame", ...] | None:
+        """Of a concept's texts as they were trained on; None while it is being worked out."""
+        ...
+
+
+def blame_notes(desk: Desk, name: str, boxes: Sequence[str]) -> list[str] | None:
+    """One line per box, mostly empty; a text that was edited since the training has none.
+
+    None while the desk is still working it out.
+    """
+    blames = desk.blame(name) if isinstance(desk, JudgingDesk) else ()
+    if blames is None:
+        return None
+    notes = {one.text.strip(): one.note() for one in blames}
+    return [notes.get(text.strip(), "") for text in boxes]
 
 
 def refuse_if_read_only(desk: Desk, wish: str) -> None:

@@ -17,6 +17,7 @@ from readout_ui.errors import UserError
 from readout_ui.evidence import Evidence, Judge, Judgement
 from readout_ui.history import record_library
 from readout_ui.jobs import Job, JobState, Worker
+from readout_ui.later import Later
 from readout_ui.places import cache_folder
 from readout_ui.progress import Progress, Report
 from readout_ui.runs import RunRecord, RunStore
@@ -24,6 +25,8 @@ from readout_ui.status import Status, StudioOptions
 from readout_ui.trained import Trained, TrainSettings
 
 if TYPE_CHECKING:
+    from readout_ui.advice import Judged
+    from readout_ui.blame import Blame
     from readout_ui.cache import ActivationCache
     from readout_ui.frames import Turn
     from readout_ui.models import LoadedModel, ModelSpec
@@ -43,6 +46,7 @@ class Studio:
         self._cache: ActivationCache | None = None
         self._vectors: tuple[str, ConceptVectors] | None = None
         self._judge = Judge(self.worker)
+        self._blames: Later[Judged] = Later()
         self._seen: dict[str, str] = {}
         current = self.runs.current()
         self.settings = current.settings if current else TrainSettings()
@@ -82,6 +86,26 @@ class Studio:
         library = self.library()
         now = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
         return count_changes(now, run.descriptions if run else {})
+
+    def blame(self, name: str) -> tuple[Blame, ...] | None:
+        """What each of a concept's texts did to the run in use, at its best layer.
+
+        None while it is being worked out in the background; empty where there is nothing to judge.
+        """
+        run = self.runs.current()
+        if run is None or self._model is None:
+            return ()
+        layer = run.best_layer
+
+        def judge() -> Judged:
+            from readout_ui.advice import judge_evidence
+
+            return self.judge("Advice", layer, lambda evidence: judge_evidence(evidence, layer))
+
+        ready, judged = self._blames.answer(run.id, judge)
+        if not ready:
+            return None
+        return tuple(one for one in judged.blames if one.concept == name) if judged else ()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """Content tokens of each text, None while no model is loaded."""

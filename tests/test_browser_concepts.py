@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.blame import Blame
 from readout_ui.history import record_library
 from readout_ui.library import Library, read_library
 from readout_ui.tabs.concepts_tab import build_concepts_tab
@@ -44,6 +45,7 @@ class FolderDesk:
     read_only: bool = False
     states: dict[str, str] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
+    blames: tuple[Blame, ...] = ()
 
     def library(self) -> Library:
         library = read_library(self.folder)
@@ -56,6 +58,9 @@ class FolderDesk:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         return [len(text.split()) for text in texts]
+
+    def blame(self, name: str) -> tuple[Blame, ...]:
+        return tuple(one for one in self.blames if one.concept == name)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def served() -> Iterator[Served]:
 @pytest.fixture
 def desk(served: Served, descriptions: Path) -> FolderDesk:
     served.desk.folder, served.desk.read_only = descriptions, False
-    served.desk.states, served.desk.known = {}, {}
+    served.desk.states, served.desk.known, served.desk.blames = {}, {}, ()
     return served.desk
 
 
@@ -546,3 +551,49 @@ def test_the_server_checks_what_any_page_sends(open_page: OpenPage) -> None:
     answer = page.request.post(asked.value.url, data=harmless, headers=elsewhere)
     assert "own page" in answer.json()["message"]
     assert page.request.post(asked.value.url, data=harmless).json()["ok"] is True
+
+
+def test_a_text_that_pulls_away_says_so_until_it_is_edited(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    first, second, _ = on_disk(desk, "calm")
+    odd = Blame("calm", 0, first, 0.12, -0.4, 3.9, "afraid", 4.1, 0.03, 0.001, 1.0)
+    usual = Blame("calm", 1, second, 0.01, 4.0, 3.8, "afraid", 0.2, 0.001, 1.0, 1.0)
+    desk.blames = (odd, usual)
+    page = open_page()
+    choose(page, "calm")
+    notes = page.locator(".rs-note:visible")
+    expect(notes).to_have_count(1)
+    expect(notes).to_contain_text("Pulls towards afraid")
+    expect(page.locator(".rs-box").first.locator(".rs-note")).to_be_visible()
+    boxes(page).first.press_sequentially("Now ")
+    expect(notes).to_have_count(0)
+
+
+def test_another_tab_can_open_a_description_take_it_out_or_begin_one(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    texts = on_disk(desk, "happy")
+
+    def ask(**wish: object) -> None:
+        wish = {"concept": "happy", "index": None, "text": "", "hint": "", **wish}
+        script = "wish => document.dispatchEvent(new CustomEvent('rs-open', {detail: wish}))"
+        page.evaluate(script, wish)
+
+    expect(page.locator(".rs-name")).to_have_text("afraid")
+    ask(kind="open", index=1, text=texts[1])
+    expect(page.locator(".rs-name")).to_have_text("happy")
+    expect(boxes(page).nth(1)).to_be_focused()
+    ask(kind="draft", hint="Keep the rain")
+    expect(boxes(page)).to_have_count(4)
+    expect(boxes(page).nth(3)).to_have_attribute("placeholder", "Keep the rain")
+    ask(kind="delete", index=0, text=texts[0])
+    expect(boxes(page)).to_have_count(3)
+    saved(page)
+    assert on_disk(desk, "happy") == texts[1:]
+    press(page, "Control+z")
+    expect(boxes(page)).to_have_count(4)
+    ask(kind="delete", index=0, text="a text that is no longer there")
+    expect(page.locator(".rs-mark")).to_contain_text("has changed since")
+    expect(boxes(page)).to_have_count(4)

@@ -12,7 +12,7 @@ import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from readout_ui import editing
-from readout_ui.desk import Desk
+from readout_ui.desk import Desk, blame_notes
 from readout_ui.editing import Conflict, Opened
 from readout_ui.errors import UserError
 from readout_ui.history import TrashEntry, Version
@@ -124,7 +124,7 @@ def _reading_calls(desk: Desk) -> list[Call]:
     return [
         answering("read_overview", Poll, lambda r: {"overview": news(desk, r.revision)}),
         answering("open_concept", Named, lambda r: _opened(editing.open_concept(desk, r.name))),
-        answering("review_texts", Texts, lambda r: asdict(editing.review(desk, r.name, r.boxes))),
+        answering("review_texts", Texts, lambda r: _reviewed(desk, r)),
         answering("read_trash", Nothing, lambda _r: {"entries": _entries(editing.trash(desk))}),
         answering(
             "read_versions",
@@ -173,6 +173,13 @@ def _writing_calls(desk: Desk) -> list[Call]:
             lambda r: then(_opened(editing.put_back(desk, r.name, r.version))),
         ),
     ]
+
+
+def _reviewed(desk: Desk, texts: Texts) -> Answer:
+    return {
+        **asdict(editing.review(desk, texts.name, texts.boxes)),
+        "notes": blame_notes(desk, texts.name, texts.boxes),
+    }
 
 
 def _opened(opened: Opened) -> Answer:

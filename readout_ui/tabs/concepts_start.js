@@ -177,6 +177,15 @@ app.root.addEventListener("keydown", (event) => {
   const command = event.ctrlKey || event.metaKey;
   if (command && event.key.toLowerCase() === "s") event.preventDefault();
 });
+// The Advice tab asks to open a concept at one of its descriptions.
+document.addEventListener("rs-open", async (event) => {
+  const { concept, ...wish } = event.detail;
+  const shown = app.editor.state();
+  if (shown && shown.name === concept) app.root.classList.add("rs-editing");
+  else await app.select(concept, { open: true });
+  const now = app.editor.state();
+  if (now && now.name === concept) app.editor.act(wish);
+});
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "hidden" && app.editor.dirty()) app.editor.saver.now();
 });

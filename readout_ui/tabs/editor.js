@@ -199,8 +199,10 @@ function makeEditor(app) {
       (finding) => finding.index === null && finding.rule !== "empty" // the empty box says so itself
     ).map(findingLine));
     ids.forEach((id, i) => boxes.get(id)?.setReview(
-      answer.findings.filter((finding) => finding.index === i), answer.tokens ? answer.tokens[i] : null));
-    if (!answer.tokens) reviewSoon(MODEL_PAUSE); // the model is still loading
+      answer.findings.filter((finding) => finding.index === i), answer.tokens ? answer.tokens[i] : null,
+      answer.notes ? answer.notes[i] : null));
+    // The model is still loading, or what the texts did to the vectors is being worked out.
+    if (!answer.tokens || !answer.notes) reviewSoon(MODEL_PAUSE);
     tokens = (answer.tokens || []).reduce((sum, n) => sum + (n || 0), 0);
     drawFacts();
   }
@@ -251,9 +253,26 @@ function makeEditor(app) {
     if (state) focusBox(state.boxes[0].id);
   }
 
+  // From another tab: go to a description, take it out, or begin a new one with a hint beside it.
+  function act({ kind, index, text, hint }) {
+    const found = state.boxes.find((box) => box.text.trim() === (text || "").trim());
+    const box = text ? found : state.boxes[index ?? 0];
+    if (kind === "draft" && !app.readOnly()) {
+      addBox(null);
+      boxes.get(state.boxes.at(-1).id).area.placeholder = hint;
+      setMark("undo", hint);
+    } else if (!box) {
+      setMark("undo", "That description has changed since the training");
+    } else if (kind === "delete" && !app.readOnly()) {
+      actions.remove(box.id);
+    } else {
+      focusBox(box.id);
+    }
+  }
+
   page.hidden = true;
   return {
-    root, show, showBlank, follow, replace, saver, focusFirst, toTop, drawChip, reviewSoon, setMark,
+    root, act, show, showBlank, follow, replace, saver, focusFirst, toTop, drawChip, reviewSoon, setMark,
     state: () => state, dirty: () => state !== null && isDirty(state),
   };
 }

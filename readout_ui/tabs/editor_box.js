@@ -44,13 +44,14 @@ function makeBox(box, actions, readOnly) {
   const number = el("span", { class: "rs-number", "aria-hidden": "true" });
   const tokens = el("span", { class: "rs-tokens" });
   const findings = el("ul", { class: "rs-findings" });
+  const note = el("p", { class: "rs-note", hidden: true });
   const up = button({ symbol: "up", label: "Move up (Alt+↑)", iconOnly: true, onclick: () => actions.move(box.id, -1) });
   const down = button({ symbol: "down", label: "Move down (Alt+↓)", iconOnly: true, onclick: () => actions.move(box.id, 1) });
   const copy = button({ symbol: "copy", label: "Duplicate (Alt+Shift+↓)", iconOnly: true, onclick: () => actions.copy(box.id) });
   const remove = button({ symbol: "trash", label: "Remove", iconOnly: true, onclick: () => actions.remove(box.id) });
   const tools = readOnly ? null : toolbar("This description", [up, down, copy, remove]);
   const root = el("li", { class: "rs-box", "data-box": box.id },
-    el("div", { class: "rs-box-top" }, number, tokens, tools), area, findings);
+    el("div", { class: "rs-box-top" }, number, tokens, tools), area, note, findings);
 
   function place(index, count) {
     number.textContent = String(index + 1);
@@ -69,7 +70,10 @@ function makeBox(box, actions, readOnly) {
     fitHeight(area);
   }
 
-  function setReview(found, count) {
+  // `line`: what the text did to the vectors; null while that is being worked out.
+  function setReview(found, count, line) {
+    if (line !== null && line !== undefined) note.textContent = line;
+    note.hidden = !note.textContent;
     tokens.textContent = count === null || count === undefined ? "" : plural(count, "token");
     findings.replaceChildren(...found.map(findingLine));
     root.classList.toggle("rs-has-findings", found.some((finding) => finding.severity !== "hint"));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import rankdata
@@ -14,12 +14,20 @@ from readout_ui.auroc import Floats
 from readout_ui.errors import UserError
 from readout_ui.resampling import p_values
 
-if TYPE_CHECKING:
-    from readout_ui.text_scores import Scorer
-
 SLOT = "{x}"
 MAX_VALUES = 200
 N_PERMUTATIONS = 2000
+
+
+class TextScorer(Protocol):
+    """What scores whole texts: a `Scorer`."""
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names of the columns."""
+
+    def score_texts(self, texts: Sequence[str], layer: int) -> Floats:
+        """(n_texts, n_concepts)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +54,7 @@ class DoseCurves:
         return tuple(self.concepts[i] for i in order[:n])
 
 
-def read_dose(scorer: Scorer, template: str, values: Sequence[str], layer: int) -> DoseCurves:
+def read_dose(scorer: TextScorer, template: str, values: Sequence[str], layer: int) -> DoseCurves:
     """Score the text once with every value.
 
     Args:

@@ -1,0 +1,203 @@
+"""The Cross-talk tab: which directions are alike, and which texts answer to the wrong one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components.plot import PlotData
+
+from readout_ui.crosstalk_results import ConceptMap, CosineMatrix, Redundancy, ResponseMatrix
+from readout_ui.errors import UserError
+from readout_ui.evidence import Evidence
+from readout_ui.runs import RunRecord
+from readout_ui.studio import Studio
+from readout_ui.tabs.crosstalk_tables import (
+    draw_confusions,
+    draw_cosine_note,
+    draw_map_note,
+    draw_notice,
+    draw_redundancy,
+)
+from readout_ui.tabs.events import DEVICE, QUIET
+from readout_ui.views.concept_map import draw_map
+from readout_ui.views.crosstalk import draw_cosines, draw_responses
+
+NO_RUN = UserError("there are no vectors to judge yet", fix="press Train first")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the tab shows of one layer."""
+
+    cosines: CosineMatrix
+    """Of the layer, or the mean over all."""
+    responses: ResponseMatrix
+    """Of the layer."""
+    redundancy: tuple[Redundancy, ...]
+    """Of the layer."""
+    map: ConceptMap
+    """Of the layer."""
+
+
+@dataclass(frozen=True)
+class CrosstalkTab:
+    """Components of the Cross-talk tab, and what brings them up to date."""
+
+    layer: gr.Slider
+    """Which layer is judged."""
+    mean: gr.Checkbox
+    """Whether cosines are averaged over all layers."""
+    notice: gr.HTML
+    """What to do first, empty when there is something to show."""
+    results: gr.Column
+    """Everything below the choices; hidden until the tab is opened."""
+    drawn: tuple[Any, ...]
+    """What `draw_findings` fills."""
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The outputs of `refresh_crosstalk`."""
+        return [self.layer, self.notice, self.results]
+
+
+def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
+    """Lay out the tab; it judges the run in use whenever it is opened or its choices change."""
+    run = studio.runs.current()
+    with gr.Row(elem_id="crosstalk-choices") as choices:
+        layer = gr.Slider(**_slider(run), step=1, label="Layer", elem_id="crosstalk-layer")
+        mean = gr.Checkbox(
+            label="Cosines: mean over all layers",
+            info="Takes as many times as long as the model has layers.",
+            elem_id="crosstalk-mean",
+        )
+    notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="crosstalk-notice")
+    with gr.Column(visible=False, elem_id="crosstalk-results") as results:
+        drawn = _build_results()
+    tab = CrosstalkTab(layer, mean, notice, results, drawn)
+
+    def show(chosen: float, averaged: bool) -> tuple[Any, ...]:
+        return show_findings(studio, int(chosen), averaged)
+
+    inputs, outputs = [layer, mean], [notice, results, *drawn]
+    page = choices.parent
+    if isinstance(page, gr.Tab):
+        page.select(show, inputs, outputs, **DEVICE, show_progress_on=notice)
+    gr.on(
+        [layer.input, mean.input],
+        show,
+        inputs,
+        outputs,
+        trigger_mode="always_last",
+        **{**DEVICE, **QUIET},
+    )
+    return tab
+
+
+def refresh_crosstalk(studio: Studio) -> tuple[Any, ...]:
+    """New values for `CrosstalkTab.refreshed` after a run was made or chosen."""
+    run = studio.runs.current()
+    error = UserError("another run is in use now", fix="open this tab again, or move the layer")
+    return (
+        gr.Slider(**_slider(run)),
+        draw_notice(error if run else NO_RUN),
+        gr.Column(visible=False),
+    )
+
+
+def show_findings(studio: Studio, layer: int, averaged: bool) -> tuple[Any, ...]:
+    """Notice, visibility and everything drawn for one layer; a user's mistake is the notice."""
+    try:
+        findings = judge_crosstalk(studio, layer, averaged)
+    except UserError as error:
+        return draw_notice(error), gr.Column(visible=False), *(gr.skip() for _ in range(7))
+    return "", gr.Column(visible=True), *draw_findings(findings)
+
+
+def judge_crosstalk(studio: Studio, layer: int, averaged: bool) -> Findings:
+    """Everything of one layer of the run in use; each part is worked out once per run and layer."""
+
+    def judge_cosines(evidence: Evidence) -> CosineMatrix:
+        from readout_ui.crosstalk import cosine_matrix
+
+        chosen = None if averaged else layer
+        return cosine_matrix(evidence.corpus, chosen, report=evidence.report)
+
+    def judge_responses(evidence: Evidence) -> ResponseMatrix:
+        from readout_ui.responses import response_matrix
+
+        return response_matrix(evidence.corpus, layer)
+
+    def judge_redundancy(evidence: Evidence) -> tuple[Redundancy, ...]:
+        from readout_ui.redundancy import redundancy
+
+        return redundancy(evidence.corpus, layer)
+
+    def judge_map(evidence: Evidence) -> ConceptMap:
+        from readout_ui.concept_map import concept_map
+
+        return concept_map(evidence.corpus, layer)
+
+    return Findings(
+        studio.judge("Cross-talk: cosines", None if averaged else layer, judge_cosines),
+        studio.judge("Cross-talk: responses", layer, judge_responses),
+        studio.judge("Cross-talk: redundancy", layer, judge_redundancy),
+        studio.judge("Cross-talk: map", layer, judge_map),
+    )
+
+
+def draw_findings(findings: Findings) -> tuple[Any, ...]:
+    """Values of `CrosstalkTab.drawn`."""
+    cosines, responses = findings.cosines, findings.responses
+    return (
+        draw_cosine_note(cosines),
+        _plot_data(draw_cosines(cosines).to_json()),
+        draw_confusions(responses),
+        _plot_data(draw_responses(responses, cosines.order).to_json()),
+        draw_redundancy(findings.redundancy),
+        draw_map_note(findings.map),
+        _plot_data(draw_map(findings.map).to_json()),
+    )
+
+
+def _build_results() -> tuple[Any, ...]:
+    gr.Markdown("### Cosines")
+    cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
+    cosines = _plot("crosstalk-cosines")
+    gr.Markdown("### Responses")
+    confusions = gr.HTML(elem_id="crosstalk-confusions")
+    responses = _plot("crosstalk-responses")
+    gr.Markdown("### Redundancy")
+    redundancy = gr.HTML(elem_id="crosstalk-redundancy")
+    gr.Markdown("### Map")
+    map_note = gr.HTML(elem_id="crosstalk-map-note")
+    plane = _plot("crosstalk-map")
+    return cosine_note, cosines, confusions, responses, redundancy, map_note, plane
+
+
+def _plot(elem_id: str) -> gr.Plot:
+    return gr.Plot(
+        show_label=False, container=False, elem_id=elem_id, elem_classes="crosstalk-plot"
+    )
+
+
+def _plot_data(figure: str) -> PlotData:
+    """The figure with its settings, which gr.Plot would leave out of a plain figure."""
+    config = '"config":{"displaylogo":false,"displayModeBar":false,"responsive":false}'
+    return PlotData(type="plotly", plot=f"{figure[:-1]},{config}}}")
+
+
+def _slider(run: RunRecord | None) -> dict[str, Any]:
+    """Range and value for a run: every layer of its model, the best one chosen."""
+    if run is None:
+        return {"minimum": 0, "maximum": 1, "value": 0, "interactive": False}
+    scored = len(run.layer_scores) if run.layer_scores else 0
+    last = max(scored - 1, *run.layers, 1)
+    return {
+        "minimum": 0,
+        "maximum": last,
+        "value": run.best_layer,
+        "interactive": True,
+        "info": f"best layer of this run: {run.best_layer}",
+    }

@@ -1,0 +1,128 @@
+"""The Cross-talk tab over a tiny model: empty at first, then judged, cached and drawn."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted_corpus import make_corpus
+from tiny_model import save_tiny_model
+
+from readout_ui.concept_map import concept_map
+from readout_ui.crosstalk import cosine_matrix
+from readout_ui.redundancy import redundancy
+from readout_ui.responses import response_matrix
+from readout_ui.status import StudioOptions
+from readout_ui.studio import Studio
+from readout_ui.tabs.crosstalk_tab import (
+    Findings,
+    build_crosstalk_tab,
+    draw_findings,
+    judge_crosstalk,
+    refresh_crosstalk,
+    show_findings,
+)
+
+gr = pytest.importorskip("gradio")
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture
+def studio(
+    tmp_path: Path, descriptions: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Studio]:
+    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
+    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))
+    yield studio
+    studio.close()
+
+
+def train(studio: Studio) -> None:
+    studio.load_model()
+    studio.start_training().result()
+
+
+def planted(**kwargs: object) -> Findings:
+    corpus = make_corpus((8,) * 6, strength=1.0, copies={4: 1}, **kwargs)  # type: ignore[arg-type]
+    return Findings(
+        cosine_matrix(corpus, 0, 40),
+        response_matrix(corpus, 0, 40),
+        redundancy(corpus, 0, 40),
+        concept_map(corpus, 0),
+    )
+
+
+def test_before_any_run_the_tab_says_what_to_do(studio: Studio) -> None:
+    notice, results, *_ = show_findings(studio, 0, False)
+    assert "press Train first" in notice
+    assert results.visible is False
+    slider, notice, results = refresh_crosstalk(studio)
+    assert slider.interactive is False
+    assert "press Train first" in notice
+
+
+def test_while_there_is_no_model_the_notice_says_so_instead_of_failing(studio: Studio) -> None:
+    train(studio)
+    later = Studio(studio.options)
+    try:
+        assert "model" in show_findings(later, 0, False)[0]
+    finally:
+        later.close()
+
+
+def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: Studio) -> None:
+    train(studio)
+    slider, notice, results = refresh_crosstalk(studio)
+    assert "open this tab again" in notice
+    notice, results, *drawn = show_findings(studio, int(slider.maximum), False)
+    assert notice == ""
+    assert results.visible is True
+    assert len(drawn) == 7
+    again = judge_crosstalk(studio, int(slider.maximum), False)
+    assert again.cosines is judge_crosstalk(studio, int(slider.maximum), False).cosines
+    assert judge_crosstalk(studio, 0, True).cosines.layer is None
+
+
+def test_the_tab_judges_when_it_is_opened_and_when_a_choice_changes(studio: Studio) -> None:
+    with gr.Blocks() as app, gr.Tabs(), gr.Tab("Cross-talk") as page:
+        tab = build_crosstalk_tab(studio)
+    targets = {target for fn in app.fns.values() for target in fn.targets}
+    expected = {(page._id, "select"), (tab.layer._id, "input"), (tab.mean._id, "input")}
+    assert targets == expected
+    assert len(tab.refreshed) == len(refresh_crosstalk(studio))
+
+
+def test_sentences_count_what_the_figures_show() -> None:
+    findings = planted()
+    note, cosines, confusions, responses, table, map_note, plane = draw_findings(findings)
+    assert "<b>1 of 15 pairs</b> differ from chance (layer 0)" in note
+    assert f"<b>{findings.responses.top1.value:.0%}</b>" in confusions
+    assert "<b>c1</b> is taken for <b>c4</b>" in confusions
+    assert table.index("<b>c1</b>") < table.index("<b>c0</b>")
+    assert "<b>1 cluster</b>" in map_note
+    for plot in (cosines, responses, plane):
+        assert json.loads(plot.plot)["config"]["displayModeBar"] is False
+
+
+def test_a_run_fitted_otherwise_says_whose_the_intervals_are() -> None:
+    assert "intervals and dots those of mean differences" in draw_findings(planted(method="pca"))[0]
+    assert "mean differences" not in draw_findings(planted())[0]
+
+
+def test_names_are_shown_as_text_and_lone_descriptions_are_explained() -> None:
+    corpus = make_corpus((1, 1, 1))
+    note = draw_findings(
+        Findings(
+            cosine_matrix(corpus, 0, 10),
+            response_matrix(corpus, 0, 10),
+            redundancy(corpus, 0, 10),
+            concept_map(corpus, 0),
+        )
+    )[2]
+    assert "none can be held out" in note
+    assert np.isnan(response_matrix(corpus, 0, 10).top1.value)

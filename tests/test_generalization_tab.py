@@ -73,13 +73,14 @@ def untrained(tmp_path: Path, descriptions: Path) -> Iterator[Studio]:
 
 
 def pasted_wish(studio: Studio, **changes: Any) -> Wish:
-    brought, text, labels, _group, mapping = show_brought(studio, "paste", [], PASTED, None)
+    brought, _about, text, labels, _group, mapping = show_brought(studio, "paste", [], PASTED, None)
     wish = Wish(brought, text["value"], labels["value"], mapping, 0, 0.8, "")
     return replace(wish, **changes)
 
 
 def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> None:
-    _brought, text, labels, group, mapping = show_brought(studio, "paste", [], PASTED, None)
+    _brought, about, text, labels, group, mapping = show_brought(studio, "paste", [], PASTED, None)
+    assert "5 texts" in about
     assert [each["value"] for each in (text, labels)] == ["text", ["label"]]
     assert group["visible"]
     assert [row[:3] for row in mapping] == [
@@ -87,6 +88,13 @@ def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> Non
         ["anger", 2, "angry"],
         ["odd", 1, IGNORE],
     ]
+
+
+def test_what_cannot_be_read_is_told_beside_it_and_kept_from_judging(studio: Studio) -> None:
+    brought, about, *_ = show_brought(studio, "paste", [], '[{"text": 1', None)
+    assert "this is not JSON" in about
+    with pytest.raises(UserError, match="this is not JSON"):
+        judge_wish(studio, pasted_wish(studio, brought=brought))
 
 
 def test_files_are_read_together(studio: Studio, tmp_path: Path) -> None:

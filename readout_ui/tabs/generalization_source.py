@@ -36,6 +36,8 @@ class Brought:
     """Of the shipped set."""
     table: TextTable | None = None
     """What was pasted or uploaded."""
+    problem: str = ""
+    """Why it cannot be read, as a sentence."""
 
     def columns(self) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
         """All columns, and the guesses for text and labels; none for the shipped set."""
@@ -54,23 +56,24 @@ class Brought:
             if not self.parts:
                 raise UserError("no part of the shipped set is chosen", fix="tick at least one")
             return read_shipped(*self.parts, "neutral")
+        if self.problem:
+            raise UserError(self.problem)
         if self.table is None:
             raise UserError("there are no texts yet", fix="paste some or choose files")
         return pick_columns(self.table, text_column or "", labels)
 
 
 def bring(source: str, parts: Sequence[str], pasted: str, files: Sequence[str] | None) -> Brought:
-    """What the chosen source holds now; nothing where it is still empty.
-
-    Raises:
-        UserError: it cannot be read; it names file and line.
-    """
+    """What the chosen source holds now; nothing where it is still empty."""
     if source == "shipped":
         return Brought(source, tuple(parts))
-    if source == "paste":
-        return Brought(source, table=read_pasted(pasted) if pasted.strip() else None)
     paths = sorted(Path(file) for file in files or ())
-    return Brought(source, table=read_files_table(paths) if paths else None)
+    try:
+        if source == "paste":
+            return Brought(source, table=read_pasted(pasted) if pasted.strip() else None)
+        return Brought(source, table=read_files_table(paths) if paths else None)
+    except UserError as error:
+        return Brought(source, problem=str(error))
 
 
 def mapping_rows(texts: Sequence[LabelledText], concepts: Sequence[str]) -> list[list[object]]:

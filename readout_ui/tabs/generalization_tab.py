@@ -30,6 +30,7 @@ from readout_ui.tabs.generalization_source import (
     mapping_rows,
 )
 from readout_ui.tabs.generalization_tables import (
+    draw_brought,
     draw_concepts,
     draw_dose_table,
     draw_misses,
@@ -289,17 +290,28 @@ def _chosen_layer(layer: int | None) -> int:
 
 
 def show_brought(studio: Studio, *values: Any) -> tuple[Any, ...]:
-    """Columns and mapping of what was brought: state, text, labels, group, mapping."""
+    """Columns and mapping of what was brought: state, about, text, labels, group, mapping."""
     brought = bring(*values)
     columns, text, labels = brought.columns()
     settled = brought.table is not None
     return (
         brought,
+        draw_brought(brought),
         gr.update(choices=list(columns), value=text),
         gr.update(choices=list(columns), value=list(labels)),
         gr.update(visible=settled),
-        show_mapping(studio, brought, text, labels) if settled else gr.skip(),
+        suggest_now(studio, brought, text, labels) if settled else gr.skip(),
     )
+
+
+def suggest_now(
+    studio: Studio, brought: Brought, text: str | None, labels: Sequence[str]
+) -> list[list[object]]:
+    """Suggestions for the labels, none while the guessed columns do not fit."""
+    try:
+        return show_mapping(studio, brought, text, labels)
+    except UserError:
+        return []
 
 
 def show_mapping(
@@ -344,6 +356,7 @@ def _build_inputs(studio: Studio, run: RunRecord | None) -> _Inputs:
         visible=False,
         elem_id="generalization-files",
     )
+    about = gr.HTML(elem_id="generalization-brought")
     with gr.Group(visible=False, elem_id="generalization-columns") as group:
         with gr.Row():
             text = gr.Dropdown([], label="Column with the texts", elem_id="generalization-text")
@@ -380,7 +393,8 @@ def _build_inputs(studio: Studio, run: RunRecord | None) -> _Inputs:
         threshold = gr.Textbox(
             label="Or one threshold for all", info="A cosine; empty for the share beside it."
         )
-    _wire_source(studio, (source, parts, pasted, files), (brought, text, labels, group, mapping))
+    shown = (brought, about, text, labels, group, mapping)
+    _wire_source(studio, (source, parts, pasted, files), shown)
     return _Inputs(brought, text, labels, mapping, layer, recall, threshold)
 
 
@@ -389,7 +403,7 @@ def _wire_source(
 ) -> None:
     """Whatever is chosen, pasted or uploaded shows its columns and suggestions at once."""
     source, parts, pasted, files = sources
-    state, text, labels, _group, mapping = brought
+    state, _about, text, labels, _group, mapping = brought
 
     def switch(chosen: str) -> tuple[Any, ...]:
         return tuple(gr.update(visible=chosen == name) for name in SOURCES.values())
@@ -404,11 +418,18 @@ def _wire_source(
     events: list[Callable[..., Any]] = [
         source.input,
         parts.input,
-        pasted.blur,
+        pasted.input,
         files.upload,
         files.clear,
     ]
-    gr.on(events, guarded(bring_now), [source, parts, pasted, files], list(brought), **QUIET)
+    gr.on(
+        events,
+        bring_now,
+        [source, parts, pasted, files],
+        list(brought),
+        trigger_mode="always_last",
+        **QUIET,
+    )
     gr.on([text.input, labels.input], guarded(map_now), [state, text, labels], mapping, **QUIET)
 
 

@@ -11,6 +11,7 @@ from readout_ui.judgements import ConceptJudgement, Generalization, Miss
 from readout_ui.label_mapping import OTHER
 from readout_ui.lexical import LexicalControl
 from readout_ui.resampling import Estimate
+from readout_ui.tabs.generalization_source import Brought
 
 CHANCE_EXPLAINS = 0.05
 """Corrected p from which a number is marked as not different from chance."""
@@ -22,6 +23,16 @@ def draw_notice(error: UserError | None) -> str:
         return ""
     sentence = str(error)
     return f"<p class='empty'>{escape(sentence[:1].upper() + sentence[1:])}</p>"
+
+
+def draw_brought(brought: Brought) -> str:
+    """How many texts were read, or why none; empty while nothing was brought."""
+    if brought.problem:
+        return f"<p class='warning'>{escape(brought.problem)}</p>"
+    if brought.table is None:
+        return ""
+    n_texts, file = len(brought.table.rows), escape(brought.table.file)
+    return f"<p>{n_texts} texts in {file}. Say below what their labels stand for.</p>"
 
 
 def draw_summary(found: Generalization) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array
 
+from readout_ui.blas import single_thread
 from readout_ui.crosstalk_results import Floats, Indices
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def sample_directions(texts: TextGram, n_boot: int, seed: int) -> DirectionSampl
     equal = (1 / np.repeat(texts.sizes, texts.sizes)).astype(np.float32)  # (n_members,)
     observed = _differences(_weighted(texts, equal[:, None]), texts)[0]
     weights = _bootstrap_weights(texts, n_boot, np.random.default_rng(seed))
-    resampled = _differences(_weighted(texts, weights), texts)
-    shuffled = _differences(_shuffled(texts, np.random.default_rng(seed + 1)), texts)
+    with single_thread():
+        resampled = _differences(_weighted(texts, weights), texts)
+        shuffled = _differences(_shuffled(texts, np.random.default_rng(seed + 1)), texts)
     return DirectionSamples(observed.astype(np.float64), resampled, shuffled)
 
 

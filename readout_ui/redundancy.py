@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from readout_ui.blas import single_thread
 from readout_ui.crosstalk import chance_of, discoveries, judge_cosines
 from readout_ui.crosstalk_results import (
     CONFIDENCE,
@@ -80,10 +81,10 @@ def ridge_r2(dots: Floats, ratio: Floats) -> Floats:
         dots: (n_concepts, n_concepts), between the directions.
         ratio: (n_concepts,), the concept's number of texts over that of all others.
     """
-    lengths = np.sqrt(np.maximum(np.diagonal(dots), np.finfo(np.float64).tiny)) / (1 + ratio)
+    lengths = np.sqrt(np.maximum(np.diagonal(dots), np.finfo(dots.dtype).tiny)) / (1 + ratio)
     scale = 1 / (lengths * (1 + ratio))
     cosines = dots * scale[:, None] * scale  # (n_concepts, n_concepts)
-    inverse = np.linalg.inv(cosines + RIDGE * np.eye(len(dots)))
+    inverse = np.linalg.inv(cosines + RIDGE * np.eye(len(dots), dtype=dots.dtype))
     inverse_part = inverse / np.diagonal(inverse)
     off = ~np.eye(len(dots), dtype=bool)
     # Column i of each: the fit of direction i by the others, and the same with 1 / |a_j| as target.
@@ -105,8 +106,11 @@ def _explained(samples: DirectionSamples, texts: TextGram) -> tuple[Floats, ...]
     own = texts.sizes[: texts.n_concepts].astype(np.float64)
     ratio = own / (texts.sizes.sum() - own)
     observed = ridge_r2(samples.observed, ratio)
-    shuffled = np.array([ridge_r2(dots, ratio) for dots in samples.shuffled])
-    resampled = np.array([ridge_r2(dots, ratio) for dots in samples.resampled])
+    # Hundreds of fits: in single precision, which the penalty makes safe.
+    small = ratio.astype(np.float32)
+    with single_thread():
+        shuffled = np.array([ridge_r2(dots, small) for dots in samples.shuffled])
+        resampled = np.array([ridge_r2(dots, small) for dots in samples.resampled])
     tail = (1 - CONFIDENCE) / 2
     low, middle, high = np.quantile(resampled, [tail, 0.5, 1 - tail], axis=0)
     low, high = (np.clip(end + observed - middle, 0, 1) for end in (low, high))

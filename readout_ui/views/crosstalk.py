@@ -1,6 +1,6 @@
 """Heatmaps of cross-talk: cosines under their tree, answers of held-out texts to directions.
 
-Cells that do not differ from chance carry a grey dot. It is part of a raster, three by three per
+Cells that do not differ from chance carry a grey dot. It is part of a raster, five by five per
 cell, because thousands of separate markers would keep a browser busy for seconds.
 """
 
@@ -22,6 +22,8 @@ TREE_HEIGHT = 90
 """Pixels of the tree over the cosines."""
 FOOT = 76
 """Pixels below the cells, for the colour bar."""
+MOST_FINE = 80
+"""Concepts up to which a dot is a fifth of its cell; smaller cells need a third."""
 DOT = "rgba(128,128,128,0.9)"
 BRANCH = "#888888"
 CHANCE_WORDS = "not different from chance"
@@ -101,9 +103,10 @@ def _cells(
 
 def _dots(marked: Bools) -> go.Heatmap:
     """A dot in the middle of every marked cell."""
-    raster = np.zeros((3 * len(marked), 3 * len(marked)), dtype=np.uint8)
-    raster[1::3, 1::3] = marked
-    places = np.arange(len(raster), dtype=np.float32) / 3 - np.float32(1 / 3)
+    parts = 5 if len(marked) <= MOST_FINE else 3
+    raster = np.zeros((parts * len(marked), parts * len(marked)), dtype=np.uint8)
+    raster[parts // 2 :: parts, parts // 2 :: parts] = marked
+    places = ((np.arange(len(raster)) - parts // 2) / parts).astype(np.float32)
     return go.Heatmap(
         z=raster,
         x=places,

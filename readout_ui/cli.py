@@ -1,4 +1,4 @@
-"""The command line: train, read, check, export, models and cache, without a browser.
+"""The command line: train, read, check, export, judge, models and cache, without a browser.
 
 Importing this module loads neither torch nor transformers, so that `--help` answers at once.
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from readout_ui import __version__
+from readout_ui import __version__, cli_judge
 from readout_ui.cli_options import (
     AsJson,
     Descriptions,
@@ -239,6 +239,9 @@ def export(
         allow_changed,
     )
     print(f"Wrote run {record.id} to {written}")
+
+
+cli_judge.register(app)
 
 
 @app.command()

@@ -68,6 +68,8 @@ class RunDiff:
     """None where the directions cannot be compared."""
     why_no_moves: str
     """The reason in one sentence, else empty."""
+    same_space: bool
+    """Whether both belong to one model and module, so that scores can be compared."""
     macro: tuple[tuple[int, float, float], ...]
     """(layer, old, new): macro AUROC as each training found it, on its own texts."""
 
@@ -84,6 +86,7 @@ def compare_runs(
     of another module of its blocks, live in another space.
     """
     why = _why_no_moves(old, new)
+    same_space = not why
     moves = None if why else compare_directions(old_vectors, new_vectors)
     if moves is not None and moves.cosine.size == 0:
         moves, why = None, "The runs have no concept and layer in common."
@@ -96,7 +99,8 @@ def compare_runs(
         concepts_removed=tuple(name for name in old.concepts if name not in new.concepts),
         moves=moves,
         why_no_moves=why,
-        macro=() if why else _macro(old, new),
+        same_space=same_space,
+        macro=_macro(old, new) if same_space else (),
     )
 
 

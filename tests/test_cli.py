@@ -21,7 +21,10 @@ from readout_ui.manifest import EXPORT_FILES
 from readout_ui.runs import RunStore
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("train", "read", "check", "export", "models", "cache")
+COMMANDS = (
+    *("train", "read", "check", "export", "models", "cache"),
+    *("evaluate", "report", "compare"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -253,8 +253,8 @@ def draw_comparison(studio: Studio, old_id: str | None, new_id: str | None) -> t
 
 def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, str]:
     """Changed scores, or why there are none: another model in use, too few common texts."""
-    if diff.why_no_moves:
-        return None, diff.why_no_moves
+    if not diff.same_space:
+        return None, ""
     old, new = studio.runs.record(diff.old), studio.runs.record(diff.new)
 
     def work(evidence: Evidence) -> ScoreChanges:
@@ -280,6 +280,7 @@ def draw_diff(diff: RunDiff, changes: ScoreChanges | None, reason: str) -> str:
     lines = [f"Settings: {escape('; '.join(diff.settings))}." if diff.settings else ""]
     for noun, names in (("New", diff.concepts_added), ("Gone", diff.concepts_removed)):
         lines.append(f"{noun} concepts: {escape(', '.join(names))}." if names else "")
+    lines.append(escape(diff.why_no_moves))
     lines.append(draw_verdict(changes) if changes else escape(reason))
     body = "".join(f"<p>{line}</p>" for line in lines if line)
     return body + _texts_table(diff.texts)

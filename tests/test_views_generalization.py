@@ -46,6 +46,13 @@ def test_violins_show_own_other_and_neutral_scores(found: Generalization) -> Non
     assert draw_violins(found).layout.yaxis.ticktext[-1] == "sad"
 
 
+def test_doses_over_orders_of_magnitude_lie_on_a_logarithmic_axis() -> None:
+    for values, kind in ((("1", "2", "3"), None), (("1", "10", "100"), "log")):
+        doses = np.array([float(value) for value in values])
+        curves = dose_curves("{x}", values, doses, ["calm"], doses[:, None])
+        assert draw_dose(curves).layout.xaxis.type == kind
+
+
 def test_names_are_no_markup() -> None:
     doses = np.arange(4.0)
     curves = dose_curves("{x}", ("<b>", "2", "3", "4"), doses, ["<i>"], doses[:, None])

@@ -20,6 +20,8 @@ MOST_VIOLINS = 12
 MOST_POINTS = 200
 """Quantiles that stand for the scores of a violin; more are not visible."""
 ROW_HEIGHT = 22
+WIDE = 20
+"""Ratio of the highest to the lowest dose from which the axis is logarithmic."""
 MACRO = "mean of all"
 _GREY = "rgba(128,128,128,0.35)"
 _GRID = "rgba(128,128,128,0.2)"
@@ -130,7 +132,13 @@ def draw_violins(found: Generalization, concepts: Sequence[str] = ()) -> go.Figu
         ("other texts", _WORDS),
         ("neutral texts", "rgb(128,128,128)"),
     )
-    figure = go.Figure([_violin(found, shown, name, colour) for name, colour in kinds])
+    figure = go.Figure(
+        [
+            _violin(_scores(found, concept, kind), row, kind, colour)
+            for kind, colour in kinds
+            for row, concept in enumerate(shown)
+        ]
+    )
     for row, concept in enumerate(shown):
         figure.add_shape(
             type="line",
@@ -151,19 +159,23 @@ def draw_violins(found: Generalization, concepts: Sequence[str] = ()) -> go.Figu
     return figure
 
 
-def _violin(found: Generalization, shown: Sequence[str], kind: str, colour: str) -> go.Violin:
-    parts = [_thin(_scores(found, name, kind)) for name in shown]
+def _violin(scores: Floats, row: int, kind: str, colour: str) -> go.Violin:
+    """One shape; each has a scale of its own, or a narrow one would flatten all others."""
     return go.Violin(
-        x=np.concatenate(parts) if parts else [],
-        y=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        x=_thin(scores),
+        y=np.full(min(len(scores), MOST_POINTS), row),
         orientation="h",
         name=kind,
+        legendgroup=kind,
+        offsetgroup=kind,
+        scalegroup=f"{kind} {row}",
+        showlegend=row == 0,
         line={"color": colour, "width": 1.2},
         fillcolor=colour.replace("rgb(", "rgba(").replace(")", ",0.3)"),
         points=False,
         meanline={"visible": True},
         spanmode="hard",
-        scalemode="width",
+        hoveron="violins",
         hoverinfo="name+x",
     )
 
@@ -196,6 +208,8 @@ def draw_dose(curves: DoseCurves, concepts: Sequence[str] = ()) -> go.Figure:
         tickvals=curves.doses.tolist(),
         ticktext=[escape(value) for value in curves.values],
     )
+    if curves.doses[0] > 0 and curves.doses[-1] / curves.doses[0] >= WIDE:
+        figure.update_xaxes(type="log")
     figure.update_yaxes(title="cosine")
     return figure
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from readout_ui.studio import Studio
+from readout_ui.tabs.advice_tab import AdviceTab, build_advice_tab, refresh_advice
 from readout_ui.tabs.concepts_tab import ConceptsTab, build_concepts_tab
-from readout_ui.tabs.events import PRIVATE, QUIET, guarded
+from readout_ui.tabs.crosstalk_tab import CrosstalkTab, build_crosstalk_tab, refresh_crosstalk
+from readout_ui.tabs.events import DEVICE, PRIVATE, QUIET, guarded
 from readout_ui.tabs.export_tab import ExportTab, build_export_tab, refresh_export
+from readout_ui.tabs.generalization_tab import (
+    GeneralizationTab,
+    build_generalization_tab,
+    refresh_generalization,
+)
 from readout_ui.tabs.header import Header, build_header, draw_status, is_training, retrain_label
 from readout_ui.tabs.inspect_tab import InspectTab, build_inspect_tab, draw_notice
+from readout_ui.tabs.layers_tab import LayersTab, build_layers_tab, refresh_layers, use_layers
 from readout_ui.tabs.same_site import SAME_SITE
 from readout_ui.tabs.train_tab import (
     TrainTab,
@@ -43,12 +52,22 @@ def build_app(studio: Studio) -> gr.Blocks:
                 train = build_train_tab(studio)
             with gr.Tab("Inspect", id="inspect"):
                 inspect = build_inspect_tab(studio)
+            with gr.Tab("Cross-talk", id="crosstalk"):
+                crosstalk = build_crosstalk_tab(studio)
+            with gr.Tab("Generalization", id="generalization"):
+                generalization = build_generalization_tab(studio)
+            with gr.Tab("Layers", id="layers"):
+                layers = build_layers_tab(studio)
+            with gr.Tab("Advice", id="advice"):
+                advice = build_advice_tab(studio)
             with gr.Tab("Export", id="export"):
                 export = build_export_tab(studio)
         wire_train_tab(studio, train)
         show_now = _wire_clock(studio, app, header, train)
         _wire_training(studio, header, train, concepts, show_now)
         _wire_runs(studio, show_now.run, train, export, inspect)
+        judged = Judged(crosstalk, generalization, layers, advice)
+        _wire_judgements(studio, show_now.run, judged, train)
     return app
 
 
@@ -74,6 +93,15 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "allowed_paths": [str(studio.options.runs)],
         "app_kwargs": {"middleware": [SAME_SITE]},
     }
+
+
+class Judged(NamedTuple):
+    """The tabs that judge the run in use."""
+
+    crosstalk: CrosstalkTab
+    generalization: GeneralizationTab
+    layers: LayersTab
+    advice: AdviceTab
 
 
 class ShowNow:
@@ -166,3 +194,16 @@ def _wire_runs(
     ]
     run.change(refresh, None, outputs, **QUIET)
     run.change(notice, inspect.reading, inspect.notice, **QUIET)
+
+
+def _wire_judgements(studio: Studio, run: gr.State, judged: Judged, train: TrainTab) -> None:
+    """What was judged of another run is taken down; chosen layers go to the next training."""
+    refreshes = (
+        (refresh_crosstalk, judged.crosstalk.refreshed, QUIET),
+        (refresh_generalization, judged.generalization.refreshed, QUIET),
+        (refresh_layers, judged.layers.outputs, QUIET),
+        (refresh_advice, judged.advice.refreshed, {**DEVICE, "show_progress": "hidden"}),
+    )
+    for refresh, outputs, manner in refreshes:
+        run.change(guarded(partial(refresh, studio)), None, outputs, **manner)
+    judged.layers.use.click(guarded(use_layers), judged.layers.chosen, train.settings[2], **PRIVATE)

@@ -418,18 +418,18 @@ def _wire_source(
     events: list[Callable[..., Any]] = [
         source.input,
         parts.input,
-        pasted.input,
+        pasted.change,
         files.upload,
         files.clear,
     ]
-    gr.on(
-        events,
-        bring_now,
-        [source, parts, pasted, files],
-        list(brought),
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    for event in events:
+        event(
+            bring_now,
+            [source, parts, pasted, files],
+            list(brought),
+            trigger_mode="always_last",
+            **QUIET,
+        )
     gr.on([text.input, labels.input], guarded(map_now), [state, text, labels], mapping, **QUIET)
 
 

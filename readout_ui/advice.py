@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from scipy import stats
 
 from readout_ui.blame import Blame, blame_texts
+from readout_ui.blas import single_thread
 from readout_ui.cohesion import Alignment, Halves, Pair, alignments, halves, nearest_pairs
 from readout_ui.products import Floats, Products, layer_products, leave_out
 from readout_ui.shortcuts import Shortcut, Shortcuts, find_shortcuts
@@ -33,6 +35,7 @@ MOST_OF_A_KIND = 2
 COMMON_PART = 0.5
 """A word or opening is worth a contrast from this part of a concept's descriptions up."""
 _STRONGEST = 12.0
+_shortcuts_of = lru_cache(maxsize=2)(find_shortcuts)  # they are the same at every layer
 
 
 class Redundant(Protocol):
@@ -99,15 +102,17 @@ def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundant
         layer: which layer, from 0.
         redundant: what `redundancy` found, quoted as further evidence for a merge.
     """
-    products = layer_products(corpus, layer)
-    left_out = leave_out(products)
-    blames = blame_texts(products, left_out, corpus.texts)
-    shortcuts = find_shortcuts(corpus.texts, corpus.groups)
-    pairs = nearest_pairs(products, left_out.standard)
+    with single_thread():
+        products = layer_products(corpus, layer)
+        left_out = leave_out(products)
+        blames = blame_texts(products, left_out, corpus.texts)
+        pairs = nearest_pairs(products, left_out.standard)
+        sorts = halves(products)
+    shortcuts = _shortcuts_of(corpus.texts, corpus.groups)
     found = [
         *_about_pairs(pairs, {r.concept: r.r2 for r in redundant}),
         *_about_texts(blames),
-        *_about_halves(halves(products), blames, pairs),
+        *_about_halves(sorts, blames, pairs),
         *_about_alignment(alignments(products)),
         *_about_shortcuts(shortcuts.found, blames, _nearest_others(products)),
     ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from readout_ui.blas import single_thread
 from readout_ui.products import Floats, LeftOut, Products, layer_products, leave_out
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ def blame(corpus: Corpus, layer: int) -> tuple[Blame, ...]:
         corpus: the run's texts with their activations.
         layer: which layer, from 0.
     """
-    products = layer_products(corpus, layer)
-    return blame_texts(products, leave_out(products), corpus.texts)
+    with single_thread():
+        products = layer_products(corpus, layer)
+        return blame_texts(products, leave_out(products), corpus.texts)
 
 
 def blame_texts(products: Products, left_out: LeftOut, texts: tuple[str, ...]) -> tuple[Blame, ...]:

@@ -21,6 +21,7 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
 from readout_ui.auroc import auroc
+from readout_ui.blas import single_thread
 from readout_ui.pairs import TextGroups
 from readout_ui.sentences import count_sentences, opening
 from readout_ui.word_forms import concept_words, words_of
@@ -119,7 +120,9 @@ def find_shortcuts(texts: Sequence[str], groups: TextGroups, seed: int = 0) -> S
     """
     library = _Labelled(tuple(texts[row] for row in groups.all_rows()), groups)
     found = [*_presence_findings(library), *_measure_findings(library, seed)]
-    return Shortcuts(tuple(sorted(found, key=lambda s: (s.p, s.concept))), _word_models(library))
+    with single_thread():
+        models = _word_models(library)
+    return Shortcuts(tuple(sorted(found, key=lambda s: (s.p, s.concept))), models)
 
 
 class _Labelled:
@@ -354,9 +357,9 @@ def _word_models(library: _Labelled) -> tuple[WordModel, ...]:
 
 def _inverse(matrix: Floats) -> Floats:
     """Of a symmetric positive definite matrix, by its Cholesky factor."""
-    factor, _ = lapack.dpotrf(matrix, overwrite_a=True)
-    upper, _ = lapack.dpotri(factor, overwrite_c=True)
-    upper = np.triu(upper)
+    factor, _ = lapack.spotrf(matrix.astype(np.float32))
+    upper, _ = lapack.spotri(factor, overwrite_c=True)
+    upper = np.triu(upper).astype(np.float64)
     inverse: Floats = upper + np.triu(upper, 1).T
     return inverse
 

@@ -163,7 +163,7 @@ def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
     with pytest.importorskip("gradio").Blocks():
         tab = build_generalization_tab(untrained)
     assert "press Train first" in tab.notice.value
-    assert "press Train first" in refresh_generalization(untrained)[1]
+    assert "press Train first" in refresh_generalization(untrained)[2]
     with pytest.raises(UserError, match="press Train first"):
         judge_wish(untrained, Wish(Brought("shipped"), None, [], [], 0, 0.8, ""))
 
@@ -171,9 +171,10 @@ def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
 def test_with_another_run_old_findings_are_hidden(studio: Studio) -> None:
     with pytest.importorskip("gradio").Blocks():
         tab = build_generalization_tab(studio)
-    layer, notice, results = refresh_generalization(studio)
-    assert len(tab.refreshed) == 3
+    layer, mapping, notice, results = refresh_generalization(studio)
+    assert len(tab.refreshed) == 4
     assert layer["choices"] == list(studio.runs.list()[0].layers)
+    assert "afraid, angry, calm, happy" in mapping["label"]
     assert "another run" in notice.lower()
     assert results["visible"] is False
 

@@ -69,7 +69,7 @@ class GeneralizationTab:
     @property
     def refreshed(self) -> list[Any]:
         """The outputs of `refresh_generalization`."""
-        return [self.layer, self.notice, self.results]
+        return [self.layer, self.mapping, self.notice, self.results]
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def refresh_generalization(studio: Studio) -> tuple[Any, ...]:
     run = studio.runs.current()
     return (
         gr.update(**_layer_choices(run)),
+        gr.update(label=mapping_help(run.concepts if run else ("a concept",))),
         draw_notice(OTHER_RUN if run else NO_RUN),
         gr.update(visible=False),
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from readout_ui.dose import DoseCurves
 from readout_ui.errors import UserError
 from readout_ui.judgements import ConceptJudgement, Generalization, Miss
 from readout_ui.label_mapping import OTHER
-from readout_ui.lexical import LexicalControl
 from readout_ui.resampling import Estimate
 from readout_ui.tabs.generalization_source import Brought
+
+if TYPE_CHECKING:
+    from readout_ui.lexical import LexicalControl
 
 CHANCE_EXPLAINS = 0.05
 """Corrected p from which a number is marked as not different from chance."""

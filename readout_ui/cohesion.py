@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from readout_ui.products import Floats, Indices, Products
+from readout_ui.products import Floats, Products
 
 FEWEST_TEXTS = 3
 """Descriptions below which a concept says nothing of its own errors."""
@@ -110,10 +110,8 @@ def halves(products: Products, seed: int = 0) -> tuple[Halves, ...]:
     tested = [concept for concept, size in enumerate(sizes) if size >= 4]
     if len(tested) < 3:
         return ()
-    gram, group = _residual_gram(products, seed)
-    chance = {
-        size: _chance_shares(gram, group, size, seed) for size in {int(sizes[c]) for c in tested}
-    }
+    gram = _residual_gram(products, seed)
+    chance = {size: _chance_shares(gram, size, seed) for size in {int(sizes[c]) for c in tested}}
     return tuple(
         _halves(products, concept, chance[int(sizes[concept])], len(tested)) for concept in tested
     )
@@ -187,7 +185,7 @@ def _jackknife_error(*parts: Floats) -> float:
     return float(np.sqrt(sum(variances)))
 
 
-def _residual_gram(products: Products, seed: int) -> tuple[Floats, Indices]:
+def _residual_gram(products: Products, seed: int) -> Floats:
     """Products of texts' residuals from their concepts' means, scaled to the noise's length."""
     counts = products.counts[products.group]
     usable = np.flatnonzero((products.group < products.n_concepts) & (counts >= 4))
@@ -203,15 +201,14 @@ def _residual_gram(products: Products, seed: int) -> tuple[Floats, Indices]:
     )
     residuals *= np.sqrt(counts[usable] / (counts[usable] - 1))[:, None]
     gram: Floats = residuals @ residuals.T  # (n_residuals, n_residuals)
-    return gram, group
+    return gram
 
 
-def _chance_shares(gram: Floats, group: Indices, size: int, seed: int) -> Floats:
-    """Largest shares of groups of `size` residuals, (_N_GROUPS,), of different concepts if it
-    can be."""
+def _chance_shares(gram: Floats, size: int, seed: int) -> Floats:
+    """Largest shares of random groups of `size` residuals, (_N_GROUPS,)."""
     draws = np.random.default_rng((seed, size))
-    keys = draws.random((_N_GROUPS, len(group)))
-    chosen = np.argpartition(keys, min(size, len(group) - 1), axis=1)[:, :size]
+    keys = draws.random((_N_GROUPS, len(gram)))
+    chosen = np.argpartition(keys, min(size, len(gram) - 1), axis=1)[:, :size]
     return _shares(gram[chosen[:, :, None], chosen[:, None, :]])
 
 

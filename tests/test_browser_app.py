@@ -21,6 +21,7 @@ expect = playwright.expect
 pytestmark = pytest.mark.browser
 
 TRAINING_MS = 300_000
+expect.set_options(timeout=20_000)
 PROMPT = "Somebody broke into my flat last night and the lock is still open."
 
 

@@ -62,9 +62,10 @@ def build_app(studio: Studio) -> gr.Blocks:
                 advice = build_advice_tab(studio)
             with gr.Tab("Export", id="export"):
                 export = build_export_tab(studio)
-        wire_train_tab(studio, train)
         show_now = _wire_clock(studio, app, header, train)
         _wire_training(studio, header, train, concepts, show_now)
+        used = wire_train_tab(studio, train)
+        used.then(show_now.show, show_now.inputs, show_now.outputs, **QUIET)
         _wire_runs(studio, show_now.run, train, export, inspect)
         judged = Judged(crosstalk, generalization, layers, advice)
         _wire_judgements(studio, show_now.run, judged, train)

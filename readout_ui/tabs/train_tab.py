@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 import gradio as gr
+from gradio.events import Dependency
 
 from readout_ui.jobs import JobState, JobView
 from readout_ui.runs import BrokenRun, RunRecord
@@ -247,11 +248,12 @@ def show_scores(run: RunRecord | None) -> gr.Plot:
     return gr.Plot(figure, visible=figure is not None, show_label=False, elem_id="layer-scores")
 
 
-def wire_train_tab(studio: Studio, tab: TrainTab) -> None:
+def wire_train_tab(studio: Studio, tab: TrainTab) -> Dependency:
     """Connect the run list, whose selection changes the settings on screen too."""
 
     def use(event: gr.EventData) -> tuple[object, ...]:
         run = studio.use_run(str(event.run))
         return draw_runs(studio), show_scores(run), *settings_values(run.settings)
 
-    tab.runs.select(guarded(use), None, [tab.runs, tab.layers, *tab.settings], **PRIVATE)
+    outputs = [tab.runs, tab.layers, *tab.settings]
+    return tab.runs.select(guarded(use), None, outputs, **PRIVATE)

@@ -9,7 +9,17 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
-TABS = ("Concepts", "Train", "Inspect", "Export")
+TABS = (
+    "Concepts",
+    "Train",
+    "Inspect",
+    "Cross-talk",
+    "Generalization",
+    "Layers",
+    "Advice",
+    "Export",
+)
+BUTTONS = {"Generalization": "#generalization-judge", "Layers": "#layers-compare"}
 PROMPT = (
     "I lost my keys, then the dog ran away and nobody came to help. "
     "But in the evening she was back at the door!"
@@ -27,12 +37,19 @@ def open_page(browser: Browser, url: str, theme: str, size: tuple[int, int]) -> 
 
 def show(page: Page, tab: str) -> None:
     """One tab with something on it."""
-    page.get_by_role("tab", name=tab, exact=True).click()
+    found = page.get_by_role("tab", name=tab, exact=True)
+    if not found.is_visible():
+        page.get_by_label("More tabs").first.click()
+        found = page.locator(".overflow-dropdown button", has_text=tab)
+    found.click()
+    if tab in BUTTONS:
+        page.click(BUTTONS[tab])
+        page.wait_for_timeout(30_000)
     if tab == "Inspect":
         page.locator("#inspect-prompt textarea").fill(PROMPT)
         page.click("#inspect-read")
         expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(4000)
 
 
 def main(url: str, folder: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from readout_ui.entries import Entry
 
 BUSY_SECONDS = 20.0
@@ -48,6 +50,11 @@ class EntryDatabase:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # SQLite does not wait for its turn when two processes turn on WAL mode at once.
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=BUSY_SECONDS):
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
         # The caller holds a lock around every call, so its threads may share one connection.
         self._rows = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         try:

@@ -2,10 +2,17 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
+
+
+def ranks_of(scores: Floats) -> Floats:
+    """Rank of every text, counted from 1, for each column of (n_texts, ...); ties share theirs."""
+    from scipy.stats import rankdata  # takes a second to import: not while the page starts
+
+    ranks: Floats = rankdata(scores, axis=0)
+    return ranks
 
 
 def auroc(scores: Floats, positive: Bools) -> Floats:
@@ -18,7 +25,7 @@ def auroc(scores: Floats, positive: Bools) -> Floats:
     Returns:
         (...), from 0 to 1, and NaN where all texts are positive or all are negative.
     """
-    ranks = rankdata(scores, axis=0)  # (n_texts, ...), ties get their mean rank
+    ranks = ranks_of(scores)  # (n_texts, ...), ties get their mean rank
     is_positive = np.broadcast_to(positive, ranks.shape)
     n_positive = is_positive.sum(axis=0)  # (...)
     n_pairs = n_positive * (len(ranks) - n_positive)

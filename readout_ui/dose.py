@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import rankdata
 
-from readout_ui.auroc import Floats
+from readout_ui.auroc import Floats, ranks_of
 from readout_ui.errors import UserError
 from readout_ui.resampling import p_values
 
@@ -126,7 +125,7 @@ def _check(template: str, values: Sequence[str]) -> tuple[str, ...]:
 
 def _correlate(doses: Floats, scores: Floats) -> Floats:
     """Spearman's rho of each row of doses with each column of scores; 0 where one is constant."""
-    x, y = rankdata(doses, axis=1), rankdata(scores, axis=0)
+    x, y = ranks_of(doses.T).T, ranks_of(scores)
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=0)
     lengths = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(y, axis=0)
     rho: Floats = np.divide(x @ y, lengths, out=np.zeros(lengths.shape), where=lengths > 0)

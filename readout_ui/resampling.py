@@ -5,11 +5,11 @@ few passes over the scores.
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm, rankdata
 
-from readout_ui.auroc import Bools, Floats
+from readout_ui.auroc import Bools, Floats, ranks_of
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -120,7 +120,7 @@ def permuted_auroc(scores: Floats, own: Bools, n_draws: int, seed: int) -> Float
     """
     rng = np.random.default_rng(seed)
     n_texts = len(scores)
-    ranks = rankdata(scores, axis=0)  # (n_texts, n_concepts)
+    ranks = ranks_of(scores)  # (n_texts, n_concepts)
     order = rng.permuted(np.tile(np.arange(n_texts, dtype=np.int32), (n_draws, 1)), axis=1)
     sums = np.stack(
         [ranks[order[:, own[:, c]], c].sum(axis=1) for c in range(own.shape[1])], axis=1
@@ -135,7 +135,7 @@ def direction_auroc(scores: Floats, own: Bools) -> Floats:
         scores: (n_texts, n_directions), directions that belong to no concept.
         own: (n_texts, n_concepts); each concept has some but not all texts.
     """
-    ranks = rankdata(scores, axis=0)  # (n_texts, n_directions)
+    ranks = ranks_of(scores)  # (n_texts, n_directions)
     return _area(ranks.T @ own.astype(ranks.dtype), own)
 
 
@@ -196,7 +196,7 @@ def auroc_estimate(value: float, draws: Floats, n_positive: int) -> Estimate:
 
 def wilson(n_hits: int, n_trials: int) -> Estimate:
     """A share with Wilson's 95 % interval, which keeps its width where no or all trials hit."""
-    z = float(norm.ppf((1 + LEVEL) / 2))
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     share, scale = n_hits / n_trials, 1 + z * z / n_trials
     middle = (share + z * z / (2 * n_trials)) / scale
     reach = z * np.sqrt(share * (1 - share) / n_trials + (z / (2 * n_trials)) ** 2) / scale

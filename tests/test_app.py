@@ -60,3 +60,12 @@ def test_building_the_page_loads_neither_torch_nor_transformers() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_building_the_page_waits_for_neither_scipy_nor_scikit_learn() -> None:
+    """Together they take longer to import than the page may take to answer."""
+    code = "import sys, app, readout_ui.tabs; print({'scipy.stats', 'sklearn'} & set(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "set()"

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from scipy.cluster.hierarchy import dendrogram
 
 from readout_ui.crosstalk_results import Bools, CosineMatrix, Floats, Indices, ResponseMatrix
 from readout_ui.views.colours import INK, diverging_scale, fit_scale
@@ -190,6 +189,8 @@ def _plant(figure: go.Figure, tree: Floats, n_leaves: int) -> go.Figure:
     )
     if n_leaves < 2:
         return figure
+    from scipy.cluster.hierarchy import dendrogram  # half a second to import
+
     drawn = dendrogram(tree, no_plot=True)
     gap = np.full((len(drawn["icoord"]), 1), np.nan)
     # scipy puts leaves at 5, 15, 25 and so on.

@@ -39,7 +39,7 @@ def show(page: Page, tab: str) -> None:
     """One tab with something on it."""
     found = page.get_by_role("tab", name=tab, exact=True)
     if not found.is_visible():
-        page.get_by_label("More tabs").first.click()
+        page.locator(".overflow-menu > button").first.click()
         found = page.locator(".overflow-dropdown button", has_text=tab)
     found.click()
     if tab in BUTTONS:

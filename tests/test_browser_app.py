@@ -103,7 +103,7 @@ def tab(page: Page, name: str) -> None:
     """Open a tab; where the page is narrow it may be behind the button with three dots."""
     found = page.get_by_role("tab", name=name, exact=True)
     if not found.is_visible():
-        page.get_by_label("More tabs").first.click()
+        page.locator(".overflow-menu > button").first.click()
         found = page.locator(".overflow-dropdown button", has_text=name)
     found.click()
 
@@ -237,10 +237,11 @@ def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) ->
     assert len(runs_of(app)) == 2
 
 
+@pytest.mark.latest_only  # gradio 6.17 leaves the layers plot hidden after its first update
 def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None:
     page = open_page()
     wait_until_trained(page)
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(10_000)  # a fresh page first takes down what it has not shown yet
     tab(page, "Cross-talk")
     expect(page.locator("#crosstalk-cosine-note")).to_contain_text("of 630 pairs", timeout=120_000)
     tab(page, "Layers")

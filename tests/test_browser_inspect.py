@@ -248,6 +248,7 @@ def test_clicking_a_row_label_colours_the_text_by_that_concept(open_page: OpenPa
     expect(page.get_by_label("Text coloured by")).to_have_value(last)
 
 
+@pytest.mark.latest_only  # gradio 6.17 gives a multiple choice no label to find it by
 def test_chosen_concepts_are_the_only_rows(open_page: OpenPage) -> None:
     page = open_page()
     read(page)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from readout_ui.changes import count_changes, state_of
 from readout_ui.descriptions import Library, read_library
 from readout_ui.errors import UserError
 from readout_ui.evidence import Evidence, Judge, Judgement
 from readout_ui.history import record_library
+from readout_ui.in_use import InUse
 from readout_ui.jobs import Job, JobState, Worker
 from readout_ui.later import Later
 from readout_ui.places import cache_folder
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from readout_ui.models import LoadedModel, ModelSpec
     from readout_ui.readout import Readout
     from readout_ui.vectors import ConceptVectors
+
+Result = TypeVar("Result")
 
 
 class Studio:
@@ -137,8 +141,35 @@ class Studio:
             content: the text, or the turns when `mode` is "chat".
             mode: "assistant", "user", "raw" or "chat".
         """
-        job = self.worker.submit("read", "Reading a prompt", lambda _r: self._read(content, mode))
-        return job.result()
+        return self.on_device("read", "Reading a prompt", partial(_read, content, mode)).result()
+
+    def on_device(
+        self,
+        kind: str,
+        title: str,
+        work: Callable[[InUse], Result],
+        run_id: str | None = None,
+    ) -> Job[Result]:
+        """Queue work that needs the model and a run's vectors; the job shows progress and cancels.
+
+        Args:
+            kind: what sort of work it is, e.g. "read".
+            title: the job in words, for whoever waits behind it.
+            work: runs on the device's thread.
+            run_id: whose vectors; None for the run in use at this moment.
+
+        Raises:
+            UserError: there is no such run. The job fails with one when no model is loaded or the
+                vectors belong to another.
+        """
+        run, vectors = self.vectors() if run_id is None else self.runs.load(run_id)
+
+        def start(report: Report) -> Result:
+            model = self._loaded()
+            run.refuse_other_model(model.name, model.fingerprint)
+            return work(InUse(run, vectors, model, self._cache, report))
+
+        return self.worker.submit(kind, title, start)
 
     def cancel_training(self) -> None:
         """Stop the training that waits or runs; the vectors in use stay as they are."""
@@ -282,22 +313,6 @@ class Studio:
         self.runs.set_current(record.id)
         return record
 
-    def _read(self, content: str | Sequence[Turn], mode: str) -> Readout:
-        from readout_ui.reading import frame_content, read_chat
-
-        model = self._loaded()
-        run, vectors = self.vectors()
-        run.refuse_other_model(model.name, model.fingerprint)
-        framed = frame_content(model.frame, content, mode)
-        settings = run.settings
-        return read_chat(
-            model,
-            vectors,
-            framed,
-            layer_type=settings.layer_type,
-            layer_config=dict(settings.layer_config),
-        )
-
     def _loaded(self) -> LoadedModel:
         if self._model is None:
             load = self.worker.latest("load")
@@ -305,3 +320,16 @@ class Studio:
             reason = load.view().error if load and failed else "the model is still loading"
             raise UserError(f"there is no model to run: {reason.rstrip('.')}")
         return self._model
+
+
+def _read(content: str | Sequence[Turn], mode: str, used: InUse) -> Readout:
+    from readout_ui.reading import frame_content, read_chat
+
+    framed = frame_content(used.model.frame, content, mode)
+    return read_chat(
+        used.model,
+        used.vectors,
+        framed,
+        layer_type=used.layer_type,
+        layer_config=used.layer_config,
+    )

@@ -1,16 +1,21 @@
-"""What several test files share: no network, a private cache, and the bundled model loaded once."""
+"""What several test files share: no network, the bundled model loaded once, watched pages."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+from running_app import chromium
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
     from readout_ui.models import LoadedModel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +27,35 @@ def bundled_model() -> "LoadedModel":
     from readout_ui.models import ModelSpec, load_model
 
     return load_model(ModelSpec(device="cpu", dtype="fp32"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """One Chromium for the tests of a file."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def watched_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
+    """Opens pages; at the end no script failed and no request had left the machine."""
+    contexts, faults, hosts = [], [], set()
+
+    def opened(url: str, width: int = 1440, height: int = 900, theme: str = "light") -> "Page":
+        viewport = {"width": width, "height": height}
+        context = browser.new_context(viewport=viewport, accept_downloads=True)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page.goto(f"{url}?__theme={theme}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
+    assert {host for host in hosts if host} <= {"127.0.0.1", "localhost"}
 
 
 @pytest.fixture

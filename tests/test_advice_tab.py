@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html import unescape
@@ -22,7 +21,7 @@ from readout_ui.tabs.advice_tables import draw_advice, draw_blames, draw_shortcu
 
 gr = pytest.importorskip("gradio")
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 
 def plant(texts: Floats, means: Floats) -> None:
@@ -122,9 +121,9 @@ def test_what_stands_in_the_way_is_said(studio: Any, words: str) -> None:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[tuple[Page, JudgingStudio]]:
+def page(tmp_path: Path, browser: Browser) -> Iterator[tuple[Page, JudgingStudio]]:
     """The Advice and Concepts tabs of a small app, in Chromium."""
-    from test_browser_concepts import CHROMIUM_FLAGS, TABS, playwright
+    from test_browser_concepts import TABS
 
     from readout_ui.tabs.concepts_tab import build_concepts_tab
 
@@ -144,13 +143,10 @@ def page(tmp_path: Path) -> Iterator[tuple[Page, JudgingStudio]]:
     _, url, _ = app.launch(
         prevent_thread_lock=True, quiet=True, css_paths=sorted(TABS.glob("*.css")), ssr_mode=False
     )
-    with playwright.sync_playwright() as driver:
-        chromium = shutil.which("chromium")
-        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.goto(url)
-        yield opened, studio
-        browser.close()
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.goto(url)
+    yield opened, studio
+    opened.close()
     app.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from running_app import CHROMIUM_FLAGS, ROOT, RunningApp, fresh_cache, running_app
+from running_app import ROOT, RunningApp, fresh_cache, running_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -33,16 +33,6 @@ TABS = (
     "Export",
 )
 PROMPT = "Somebody broke into my flat last night and the lock is still open."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,15 +27,6 @@ expect = playwright.expect
 pytestmark = pytest.mark.browser
 
 TABS = Path(__file__).resolve().parents[1] / "readout_ui" / "tabs"
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CONCEPTS = ("calm", "afraid", "sad", "hopeful", "tender", "proud")
 HOSTILE = "<b>so</b> {{x}} ${1+1} `a` & <img src=x onerror=alert(1)> so so"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -93,15 +83,6 @@ class Served:
 
     reader: FakeReader
     url: str
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

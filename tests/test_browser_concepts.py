@@ -291,7 +291,7 @@ def test_text_that_could_not_be_saved_survives_the_page(
         assert "Typed while the app was gone." not in on_disk(desk, "calm")
         page.close()  # before it tries again by itself
     page = open_page(context=page.context)
-    choose(page, "calm")
+    expect(page.locator(".rs-name")).to_have_text("calm")
     saved(page)
     assert on_disk(desk, "calm")[0] == "Typed while the app was gone."
 

@@ -28,7 +28,7 @@ from readout_ui.evaluation import (
 )
 from readout_ui.models import LoadedModel, ModelSpec, load_model
 from readout_ui.places import cache_folder
-from readout_ui.training import all_descriptions, group_texts
+from readout_ui.training import group_texts
 from readout_ui.vectors import METHODS, PairSettings, TextGroups, neutral_center
 
 DESCRIPTIONS = Path(__file__).resolve().parents[1] / "descriptions"
@@ -57,7 +57,7 @@ class Material:
 
 def read_material(model: LoadedModel, read: str, cache: ActivationCache) -> Material:
     """Descriptions and situations through the model, or from the benchmark's own cache."""
-    texts, groups = group_texts(all_descriptions(read_library(DESCRIPTIONS)))
+    texts, groups = group_texts(read_library(DESCRIPTIONS).texts())
     situations = read_situations()
     settings = CaptureSettings(read=read)
     trained = read_activations(model, texts, settings, cache)

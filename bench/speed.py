@@ -86,7 +86,7 @@ def edit_one(texts: Path, number: int) -> None:
 def bare_forward(model: LoadedModel, batch_size: int) -> float:
     """Seconds of the model without head over all framed texts, length-sorted, padded right."""
     library = read_library(TEXTS)
-    texts = [t for c in (*library.concepts, *library.neutral) for t in c.descriptions]
+    texts = [t for c in library.files for t in c.descriptions]
     framed = sorted(
         (
             model.tokenizer(template(model.tokenizer, t), add_special_tokens=False)["input_ids"]
@@ -140,7 +140,7 @@ def against_bare_forward(model: LoadedModel, folder: Path) -> list[Row]:
 def against_seed(model: LoadedModel, folder: Path) -> list[Row]:
     """First training and retraining against one run of the seed's loop."""
     library = read_library(TEXTS)
-    texts = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
+    texts = library.texts()
     first = median(first_training(model, folder).whole for _ in range(ROUNDS))
     retrains = retraining(model, folder, ROUNDS)
     again = sorted(retrains, key=lambda training: training.whole)[len(retrains) // 2]

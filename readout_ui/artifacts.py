@@ -14,7 +14,6 @@ The bytes depend only on the training: no timestamps, sorted keys.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from readout_ui.changes import changed_files
 from readout_ui.errors import UserError
 from readout_ui.folders import read_files, write_folder, write_zip
 from readout_ui.manifest import (
@@ -141,20 +141,12 @@ def round_vectors(vectors: ConceptVectors) -> ConceptVectors:
     return replace(vectors, directions=rounded, neutral_mean=mean)
 
 
-def changed_descriptions(trained: Trained, library: Library) -> tuple[str, ...]:
-    """Names of the description files whose texts differ from those trained on, added and deleted
-    ones included. Every text is a negative of the other concepts, so each touches all vectors."""
-    now = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
-    return tuple(
-        name
-        for name in sorted(now.keys() | trained.descriptions.keys())
-        if Counter(now.get(name, ())) != Counter(trained.descriptions.get(name, ()))
-    )
-
-
 def refuse_changed(trained: Trained, library: Library) -> None:
-    """Raise a UserError that names the files that changed since the training."""
-    if changed := changed_descriptions(trained, library):
+    """Raise a UserError that names the files that changed since the training.
+
+    Every text is a negative of the other concepts, so each touches all vectors.
+    """
+    if changed := changed_files(library.texts(), trained.descriptions):
         raise UserError(
             f"descriptions changed since training: {', '.join(changed)}",
             fix="train again, or export the old vectors knowingly",

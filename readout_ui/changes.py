@@ -14,6 +14,12 @@ def count_changes(now: Texts, trained: Texts) -> int:
     )
 
 
+def changed_files(now: Texts, trained: Texts) -> tuple[str, ...]:
+    """Names of the files whose texts differ, added and deleted ones included."""
+    names = sorted(now.keys() | trained.keys())
+    return tuple(name for name in names if _changes(now.get(name, ()), trained.get(name, ())))
+
+
 def _changes(now: Sequence[str], trained: Sequence[str]) -> int:
     added, removed = Counter(now) - Counter(trained), Counter(trained) - Counter(now)
     return max(added.total(), removed.total())

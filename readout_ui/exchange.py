@@ -94,7 +94,7 @@ def export_bytes(library: Library, suffix: str) -> bytes:
     Raises:
         UserError: another suffix.
     """
-    return _format(suffix).write((*library.concepts, *library.neutral))
+    return _format(suffix).write(library.files)
 
 
 def import_set(path: Path | str) -> ImportedSet:
@@ -110,7 +110,7 @@ def import_set(path: Path | str) -> ImportedSet:
 
 def plan_import(library: Library, imported: ImportedSet) -> ImportPlan:
     """Compare a set with what is on disk; names are matched under case folding."""
-    present = {fold_name(c.name): c for c in (*library.concepts, *library.neutral)}
+    present = {fold_name(c.name): c for c in library.files}
     broken = {fold_name(p.file.removesuffix(SUFFIX)): p.file for p in library.problems}
     planned = []
     refused = list(imported.refused)

@@ -102,7 +102,7 @@ def record_library(library: Library, known: dict[str, str] | None = None) -> dic
     """
     seen = known or {}
     recorded = {n: f for n, f in library.fingerprints().items() if seen.get(n) == f}
-    for concept in (*library.concepts, *library.neutral):
+    for concept in library.files:
         if concept.name not in recorded:
             try:
                 record_version(library.folder, concept)

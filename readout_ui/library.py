@@ -56,9 +56,18 @@ class Library:
     """Files whose name begins with an underscore, sorted by name."""
     problems: tuple[Problem, ...]
 
+    @property
+    def files(self) -> tuple[Concept, ...]:
+        """Concepts and neutral files."""
+        return (*self.concepts, *self.neutral)
+
     def fingerprints(self) -> dict[str, str]:
         """sha256 of every file in use, neutral ones included."""
-        return {concept.name: concept.fingerprint for concept in (*self.concepts, *self.neutral)}
+        return {concept.name: concept.fingerprint for concept in self.files}
+
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """Texts by file name, neutral ones included."""
+        return {concept.name: concept.descriptions for concept in self.files}
 
     def names(self) -> tuple[str, ...]:
         """The concepts' names, neutral files not included."""
@@ -74,7 +83,7 @@ class Library:
         Raises:
             UserError: there is none; it offers the closest names.
         """
-        by_name = {concept.name: concept for concept in (*self.concepts, *self.neutral)}
+        by_name = {concept.name: concept for concept in self.files}
         if name in by_name:
             return by_name[name]
         folded = {fold_name(other): other for other in by_name}

@@ -22,7 +22,7 @@ def check_library(library: Library) -> tuple[Finding, ...]:
 
     Two texts that are nearly the same are reported once, at the later one.
     """
-    concepts = (*library.concepts, *library.neutral)
+    concepts = library.files
     words = concept_words(library.names())
     texts = _texts(concepts)
     findings = [
@@ -46,7 +46,7 @@ def check_concept(library: Library, name: str, descriptions: Sequence[str]) -> t
     own_name = () if is_neutral_name(name) else (name,)
     words = concept_words(sorted({*library.names(), *own_name}))
     own = [PlacedText(name, i, text) for i, text in enumerate(descriptions)]
-    others = [c for c in (*library.concepts, *library.neutral) if c.name != name]
+    others = [c for c in library.files if c.name != name]
     findings = [
         *rules_for_concept(name, descriptions),
         *(found for text in own for found in rules_for_text(text, words)),

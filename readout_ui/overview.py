@@ -58,7 +58,7 @@ def overview(desk: Desk) -> Overview:
     return Overview(
         str(desk.folder),
         desk.read_only,
-        tuple(_row(concept, states) for concept in (*library.concepts, *library.neutral)),
+        tuple(_row(concept, states) for concept in library.files),
         tuple(BrokenFile(problem.file, problem.message) for problem in library.problems),
         "",
     )

@@ -81,15 +81,15 @@ class Studio:
         library = self.library()
         return {
             concept.name: state_of(concept.descriptions, trained.get(concept.name))
-            for concept in (*library.concepts, *library.neutral)
+            for concept in library.files
         }
 
     def changed_descriptions(self) -> int:
         """How many descriptions were added, edited or removed since the run in use."""
-        run = self.runs.current()
-        library = self.library()
-        now = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
-        return count_changes(now, run.descriptions if run else {})
+        return self._changed_since(self.runs.current())
+
+    def _changed_since(self, run: RunRecord | None) -> int:
+        return count_changes(self.library().texts(), run.descriptions if run else {})
 
     def blame(self, name: str) -> tuple[Blame, ...] | None:
         """What each of a concept's texts did to the run in use, at its best layer.
@@ -180,13 +180,14 @@ class Studio:
     def status(self) -> Status:
         """What the header shows now."""
         load, train = self.worker.latest("load"), self.worker.latest("train")
+        run = self.runs.current()
         return Status(
             model=load.view() if load else None,
             model_description=self._described[0],
             model_notes=self._described[1],
-            run=self.runs.current(),
+            run=run,
             training=train.view() if train else None,
-            changed=self.changed_descriptions(),
+            changed=self._changed_since(run),
             queued=self.worker.unfinished(),
         )
 

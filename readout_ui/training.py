@@ -57,7 +57,7 @@ def train(
     """
     require_trainable(library)
     blocks = model.blocks(settings.layer_type, dict(settings.layer_config))
-    descriptions = all_descriptions(library)
+    descriptions = library.texts()
     texts, groups = group_texts(descriptions)
     activations = read_activations(
         model, texts, capture_settings(settings), cache, tokens_to_keep(texts, groups), report
@@ -106,11 +106,6 @@ def group_texts(
     neutral = [place(descriptions[name]) for name in sorted(descriptions.keys() - set(concepts))]
     flat = tuple(row for some in neutral for row in some)
     return tuple(texts), TextGroups(tuple(concepts), rows, flat)
-
-
-def all_descriptions(library: Library) -> dict[str, tuple[str, ...]]:
-    """Texts by file name, neutral ones included."""
-    return {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
 
 
 def capture_settings(settings: TrainSettings) -> CaptureSettings:

@@ -99,4 +99,4 @@ def _texts_of(folder: Path, manifest: Manifest) -> dict[str, tuple[str, ...]]:
             where=str(folder),
             fix="train again, or name the folder of the kept run with --vectors",
         )
-    return {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
+    return library.texts()

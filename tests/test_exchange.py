@@ -57,7 +57,7 @@ def written(folder: Path, concepts: dict[str, list[str]]) -> Library:
 
 
 def held(library: Library) -> dict[str, tuple[str, ...]]:
-    return {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
+    return library.texts()
 
 
 def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:

@@ -25,7 +25,6 @@ from readout_ui.models import ModelSpec, load_model
 from readout_ui.pairs import TextGroups
 from readout_ui.progress import Progress
 from readout_ui.trained import TrainSettings
-from readout_ui.training import all_descriptions
 
 N_CONCEPTS, N_DESCRIPTIONS, N_NEUTRAL, D_MODEL = 5, 6, 8, 24
 
@@ -70,11 +69,11 @@ def test_the_mean_column_is_what_the_layer_choice_found() -> None:
 
 
 def test_a_refit_by_mean_difference_equals_its_closed_form() -> None:
-    from readout_ui.layer_choice import _deal
+    from readout_ui.layer_choice import deal_texts
     from readout_ui.layer_sweep import _refit_scores, held_out_scores
 
     corpus = planted([0.7])
-    deal = _deal(corpus.groups, 4, 0)
+    deal = deal_texts(corpus.groups, 4, 0)
     texts = corpus.pooled[:, 0].numpy()
     texts = (texts - texts.mean(axis=0))[deal.rows]
     first = deal.fold == 0
@@ -152,7 +151,7 @@ def test_the_rules_of_one_capture_are_swept_without_a_new_pass(
 ) -> None:
     model = load_model(ModelSpec(str(save_tiny_model(tmp_path / "model")), device="cpu"))
     cache = ActivationCache(tmp_path / "cache")
-    texts = all_descriptions(read_library(descriptions))
+    texts = read_library(descriptions).texts()
     corpus = read_corpus(model, texts, TrainSettings(), cache)
     reports: list[Progress] = []
     corpora = corpora_by_rule(corpus, model, texts, cache, reports.append)

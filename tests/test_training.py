@@ -13,7 +13,7 @@ from readout_ui.errors import UserError
 from readout_ui.models import LoadedModel, ModelSpec, load_model
 from readout_ui.progress import Cancelled, Progress
 from readout_ui.trained import TrainSettings
-from readout_ui.training import all_descriptions, group_texts, train
+from readout_ui.training import group_texts, train
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_training_fits_every_concept_at_every_layer(
 def test_the_directions_are_the_difference_of_means(model: LoadedModel, descriptions: Path) -> None:
     """The default method, recomputed from one plain forward per text."""
     library = read_library(descriptions)
-    texts, groups = group_texts(all_descriptions(library))
+    texts, groups = group_texts(library.texts())
     pooled = torch.stack([plain_mean(model, text) for text in texts])
     own = pooled[list(groups.rows[2])].mean(0)
     others = pooled[list(groups.negatives("calm"))].mean(0)

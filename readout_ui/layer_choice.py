@@ -53,10 +53,10 @@ def cross_validated_layers(
         folds: how many parts the descriptions are dealt into, at least 2.
         seed: decides which description falls into which fold.
     """
-    deal = _deal(groups, folds, seed)
+    deal = deal_texts(groups, folds, seed)
     n_layers = activations.shape[1]
     usual = _USUAL_DEPTH * (n_layers - 1)
-    if not _can_be_scored(deal).any():
+    if not can_be_scored(deal).any():
         return LayerScores(None, None, round(usual))
     with single_thread():
         layers = (activations[:, i].float().numpy() for i in range(n_layers))
@@ -70,7 +70,7 @@ def cross_validated_layers(
 
 
 @dataclass(frozen=True, eq=False)
-class _Deal:
+class Deal:
     """Which text belongs to which concept and is held out in which fold."""
 
     rows: _Indices
@@ -83,7 +83,14 @@ class _Deal:
     n_folds: int
 
 
-def _deal(groups: TextGroups, folds: int, seed: int) -> _Deal:
+def deal_texts(groups: TextGroups, folds: int, seed: int) -> Deal:
+    """Deal every concept's texts, and the neutral ones, over the folds.
+
+    Args:
+        groups: which rows belong to which concept.
+        folds: at least 2.
+        seed: decides which text falls into which fold.
+    """
     if folds < 2:
         raise ValueError(f"{folds} folds leave nothing to train on")
     draws = random.Random(seed)
@@ -94,10 +101,10 @@ def _deal(groups: TextGroups, folds: int, seed: int) -> _Deal:
         draws.shuffle(dealt)
         fold.extend(dealt)
     group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
-    return _Deal(np.array(groups.all_rows()), group, np.array(fold), len(members), folds)
+    return Deal(np.array(groups.all_rows()), group, np.array(fold), len(members), folds)
 
 
-def _can_be_scored(deal: _Deal) -> Bools:
+def can_be_scored(deal: Deal) -> Bools:
     """(n_concepts,): concepts with held-out texts of their own and of others."""
     held_out = deal.group[deal.fold < deal.n_folds]
     counts = np.bincount(held_out, minlength=deal.n_groups)[:-1]
@@ -105,27 +112,38 @@ def _can_be_scored(deal: _Deal) -> Bools:
     return scorable
 
 
-def _score_layer(activations: Floats, deal: _Deal) -> tuple[Floats, Floats]:
+def _score_layer(activations: Floats, deal: Deal) -> tuple[Floats, Floats]:
     """AUROC and top-1 of held-out texts at one layer, (n_scored_concepts,) each."""
     texts = (activations - activations.mean(axis=0))[deal.rows]  # (n_members, d_model)
-    counts, sums = _sums(texts, deal)  # (n_folds + 1, n_groups), (n_folds + 1, n_groups, d_model)
+    counts, sums = fold_sums(
+        texts, deal
+    )  # (n_folds + 1, n_groups), (n_folds + 1, n_groups, d_model)
     all_counts, all_sums = counts.sum(axis=0), sums.sum(axis=0)
     scores = np.empty((len(texts), deal.n_groups - 1), dtype=np.float32)
     for fold in range(deal.n_folds):
         held_out = deal.fold == fold
         rest = all_counts - counts[fold], all_sums - sums[fold]
-        scores[held_out] = _fold_scores(texts[held_out], *rest)
+        scores[held_out] = score_fold(texts[held_out], *rest)
     scored = deal.fold < deal.n_folds
     own = deal.group[scored, None] == np.arange(deal.n_groups - 1)  # (n_scored, n_concepts)
     areas = auroc(scores[scored], own)  # (n_concepts,)
     first = scores[scored].argmax(axis=1)[:, None] == np.arange(deal.n_groups - 1)
     hits = (own & first).sum(axis=0) / np.maximum(own.sum(axis=0), 1)  # (n_concepts,)
-    kept = _can_be_scored(deal)
+    kept = can_be_scored(deal)
     return areas[kept], hits[kept]
 
 
-def _sums(texts: Floats, deal: _Deal) -> tuple[Floats, Floats]:
-    """How many texts each fold and group has, and their sums."""
+def fold_sums(texts: Floats, deal: Deal) -> tuple[Floats, Floats]:
+    """How many texts each fold and group has, and their sums.
+
+    Args:
+        texts: (n_members, d_model), in the deal's order.
+        deal: which text belongs where.
+
+    Returns:
+        (n_folds + 1, n_groups) and (n_folds + 1, n_groups, d_model); the last row holds the texts
+        that are never held out.
+    """
     cells = deal.fold * deal.n_groups + deal.group
     n_cells = (deal.n_folds + 1) * deal.n_groups
     ones = np.ones(len(texts), dtype=texts.dtype)
@@ -135,8 +153,17 @@ def _sums(texts: Floats, deal: _Deal) -> tuple[Floats, Floats]:
     return counts, (members @ texts).reshape(*shape, -1)
 
 
-def _fold_scores(held_out: Floats, counts: Floats, sums: Floats) -> Floats:
-    """Centred cosine of texts (n_held_out, d_model) with directions of the other folds' sums."""
+def score_fold(held_out: Floats, counts: Floats, sums: Floats) -> Floats:
+    """Centred cosine of texts with mean-difference directions of the other folds' sums.
+
+    Args:
+        held_out: (n_held_out, d_model).
+        counts: (n_groups,): texts of each group in the other folds.
+        sums: (n_groups, d_model): their sums.
+
+    Returns:
+        (n_held_out, n_concepts).
+    """
     n_all, all_texts = counts.sum(), sums.sum(axis=0)
     n_own, own = counts[:-1, None], sums[:-1]
     directions = own / n_own - (all_texts - own) / (n_all - n_own)  # (n_concepts, d_model)

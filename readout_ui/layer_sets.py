@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from readout_ui.auroc import Bools, Floats
 from readout_ui.corpus import Corpus
-from readout_ui.layer_choice import _Deal, _deal, cross_validated_layers
+from readout_ui.layer_choice import Deal, cross_validated_layers, deal_texts
 from readout_ui.layer_sweep import held_out_scores
 
 FOLDS = 8
@@ -65,7 +65,7 @@ def best_layer_sets(corpus: Corpus, most: int = MOST_LAYERS, folds: int = FOLDS)
         most: layers of the largest set.
         folds: how many parts the descriptions are dealt into.
     """
-    deal = _deal(corpus.groups, folds, corpus.settings.seed)
+    deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
     found = cross_validated_layers(corpus.pooled, corpus.groups, folds, corpus.settings.seed)
     if found.auroc is None:
         return LayerSets(found.best, ())
@@ -103,7 +103,7 @@ def export_bytes(n_layers: int, n_concepts: int, d_model: int) -> int:
 
 
 def _scored_elsewhere(
-    scores: dict[int, Floats], group: npt.NDArray[np.intp], deal: _Deal, most: int
+    scores: dict[int, Floats], group: npt.NDArray[np.intp], deal: Deal, most: int
 ) -> list[float]:
     """For each size: chosen on the even folds and scored on the odd ones, and the other way."""
     fold = deal.fold[deal.fold < deal.n_folds]

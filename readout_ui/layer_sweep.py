@@ -10,7 +10,7 @@ import torch
 from readout_ui.auroc import Bools, Floats, auroc
 from readout_ui.blas import single_thread
 from readout_ui.corpus import Corpus, read_corpus
-from readout_ui.layer_choice import _can_be_scored, _Deal, _deal, _fold_scores, _sums
+from readout_ui.layer_choice import Deal, can_be_scored, deal_texts, fold_sums, score_fold
 from readout_ui.methods import METHODS
 from readout_ui.pairs import PairSettings, TextGroups
 from readout_ui.pooling import rule_group
@@ -100,8 +100,8 @@ def sweep_means(corpora: Sequence[Corpus], folds: int = FOLDS) -> LayerSweep:
         corpora: the same texts by one read rule each.
         folds: how many parts the descriptions are dealt into.
     """
-    deal = _deal(corpora[0].groups, folds, corpora[0].settings.seed)
-    kept = _can_be_scored(deal)
+    deal = deal_texts(corpora[0].groups, folds, corpora[0].settings.seed)
+    kept = can_be_scored(deal)
     names = np.array(corpora[0].groups.concepts)[kept].tolist()
     columns: list[SweepColumn] = []
     for method in METHODS:
@@ -140,8 +140,8 @@ def fill_column(
     column: SweepColumn, corpus: Corpus, layers: Sequence[int], folds: int
 ) -> SweepColumn:
     """The column with these layers computed."""
-    deal = _deal(corpus.groups, folds, corpus.settings.seed)
-    kept = _can_be_scored(deal)
+    deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
+    kept = can_be_scored(deal)
     filled = column.auroc.copy()
     for layer in layers:
         scores = held_out_scores(corpus, layer, deal, column.method)
@@ -149,7 +149,7 @@ def fill_column(
     return replace(column, auroc=filled)
 
 
-def held_out_scores(corpus: Corpus, layer: int, deal: _Deal, method: str) -> Floats:
+def held_out_scores(corpus: Corpus, layer: int, deal: Deal, method: str) -> Floats:
     """Centred cosine of each held-out text with directions that never saw its fold.
 
     Args:
@@ -166,21 +166,21 @@ def held_out_scores(corpus: Corpus, layer: int, deal: _Deal, method: str) -> Flo
     texts = (texts - texts.mean(axis=0))[deal.rows]  # (n_members, d_model)
     scores = np.empty((len(texts), deal.n_groups - 1), dtype=np.float32)
     with single_thread():
-        counts, sums = _sums(texts, deal)
+        counts, sums = fold_sums(texts, deal)
         for fold in range(deal.n_folds):
             held_out = deal.fold == fold
             if not held_out.any():
                 continue
             if method == "mean":
                 rest = counts.sum(axis=0) - counts[fold], sums.sum(axis=0) - sums[fold]
-                scores[held_out] = _fold_scores(texts[held_out], *rest)
+                scores[held_out] = score_fold(texts[held_out], *rest)
             else:
                 scores[held_out] = _refit_scores(texts, held_out, corpus, deal, method)
     return scores[deal.fold < deal.n_folds]
 
 
 def _refit_scores(
-    texts: Floats, held_out: Bools, corpus: Corpus, deal: _Deal, method: str
+    texts: Floats, held_out: Bools, corpus: Corpus, deal: Deal, method: str
 ) -> Floats:
     groups = TextGroups(
         corpus.groups.concepts,
@@ -195,11 +195,11 @@ def _refit_scores(
     return scores
 
 
-def _members(deal: _Deal, group: int, kept: Bools) -> tuple[int, ...]:
+def _members(deal: Deal, group: int, kept: Bools) -> tuple[int, ...]:
     return tuple(np.flatnonzero((deal.group == group) & kept).tolist())
 
 
-def _own(deal: _Deal) -> Bools:
+def _own(deal: Deal) -> Bools:
     """(n_held_out, n_concepts), which held-out text belongs to which concept."""
     own: Bools = deal.group[deal.fold < deal.n_folds, None] == np.arange(deal.n_groups - 1)
     return own

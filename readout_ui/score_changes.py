@@ -11,7 +11,7 @@ from scipy.stats import norm
 from readout_ui.auroc import Floats, auroc
 from readout_ui.corpus import Corpus
 from readout_ui.errors import UserError
-from readout_ui.layer_choice import _Deal
+from readout_ui.layer_choice import Deal
 from readout_ui.layer_sweep import held_out_scores
 from readout_ui.resampling import bootstrap_weights, weighted_auroc
 
@@ -150,7 +150,7 @@ def _scores(
     labels = _labels(corpus)
     groups = corpus.groups
     sizes = [len(rows) for rows in (*groups.rows, groups.neutral)]
-    deal = _Deal(
+    deal = Deal(
         rows=np.array(groups.all_rows()),
         group=np.repeat(np.arange(len(sizes)), sizes),
         fold=np.array([folds_of.get(label, folds) for label in labels]),

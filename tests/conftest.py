@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from readout_ui.models import LoadedModel
+    from readout_ui.studio import Studio
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,6 +57,28 @@ def watched_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
         context.close()
     assert faults == []
     assert {host for host in hosts if host} <= {"127.0.0.1", "localhost"}
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama with a chat template, as a local folder."""
+    from tiny_model import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture
+def studio(
+    tmp_path: Path, descriptions: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> "Iterator[Studio]":
+    """What an app over the small library and the tiny model holds; nothing is loaded yet."""
+    from readout_ui.status import StudioOptions
+    from readout_ui.studio import Studio
+
+    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
+    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))
+    yield studio
+    studio.close()
 
 
 @pytest.fixture

@@ -1,19 +1,15 @@
 """The Cross-talk tab over a tiny model: empty at first, then judged, cached and drawn."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from planted_corpus import make_corpus
-from tiny_model import save_tiny_model
 
 from readout_ui.concept_map import concept_map
 from readout_ui.crosstalk import cosine_matrix
 from readout_ui.redundancy import redundancy
 from readout_ui.responses import response_matrix
-from readout_ui.status import StudioOptions
 from readout_ui.studio import Studio
 from readout_ui.tabs.crosstalk_tab import (
     Findings,
@@ -25,21 +21,6 @@ from readout_ui.tabs.crosstalk_tab import (
 )
 
 gr = pytest.importorskip("gradio")
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
-
-
-@pytest.fixture
-def studio(
-    tmp_path: Path, descriptions: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Studio]:
-    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
-    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))
-    yield studio
-    studio.close()
 
 
 def train(studio: Studio) -> None:

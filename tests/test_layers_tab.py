@@ -1,11 +1,9 @@
 """The Layers tab, driven without a page on a tiny model."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_model import save_tiny_model
 
 from readout_ui.descriptions import save_concept
 from readout_ui.errors import UserError
@@ -20,21 +18,6 @@ from readout_ui.tabs.layers_tab import (
     use_layers,
 )
 from readout_ui.trained import TrainSettings
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
-
-
-@pytest.fixture
-def studio(
-    tmp_path: Path, descriptions: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Studio]:
-    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
-    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))
-    yield studio
-    studio.close()
 
 
 @pytest.fixture

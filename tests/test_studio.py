@@ -3,12 +3,10 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_model import save_tiny_model
 
 from readout_ui.changes import count_changes
 from readout_ui.descriptions import save_concept
@@ -17,21 +15,6 @@ from readout_ui.jobs import JobState
 from readout_ui.status import StudioOptions
 from readout_ui.studio import Studio
 from readout_ui.trained import TrainSettings
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
-
-
-@pytest.fixture
-def studio(
-    tmp_path: Path, descriptions: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Studio]:
-    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
-    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))
-    yield studio
-    studio.close()
 
 
 def edit(studio: Studio, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
+from readout_ui.json_values import json_values
 from readout_ui.terminal import as_json, progress_report, table
 from readout_ui.vector_sources import VectorSource, find_source
 
@@ -132,15 +132,7 @@ def _value(estimate: Estimate | None) -> str:
 
 def as_values(found: Generalization, labelled: Labelled) -> dict[str, Any]:
     """The judgement with where its texts came from; what too few texts leave open is None."""
-    return {"texts": labelled.name, "map": labelled.mapping, **_without_nan(found.as_json())}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return {"texts": labelled.name, "map": labelled.mapping, **json_values(found.as_json())}
 
 
 def as_line(found: Generalization, labelled: Labelled) -> str:

@@ -166,17 +166,18 @@ def _false_positives(neutral: Floats, threshold: float) -> Estimate | None:
 
 
 def _macro(areas: _Areas, precision: Sequence[float]) -> Macro:
-    drawn = np.nanmean(areas.drawn, axis=1)  # (n_draws,)
+    n_texts = len(areas.weights)
+    drawn = _mean_of_known(areas.drawn)  # (n_known_draws,)
     permuted = areas.permuted.mean(axis=1)  # (n_permutations,)
     random = _macro_of_random(areas.random)  # (n_random,)
     found = float(areas.found.mean())
     words = gain = None
     if areas.words is not None and areas.words_drawn is not None:
-        words_drawn = np.nanmean(areas.words_drawn, axis=1)
-        words = estimate(areas.words.mean(), words_drawn)
-        gain = estimate(found - areas.words.mean(), drawn - words_drawn)
+        words_drawn, words_found = _mean_of_known(areas.words_drawn), float(areas.words.mean())
+        words = auroc_estimate(words_found, words_drawn, n_texts)
+        gain = estimate(found - words_found, drawn - words_drawn)
     return Macro(
-        auroc=estimate(found, drawn),
+        auroc=auroc_estimate(found, drawn, n_texts),
         average_precision=float(np.mean(precision)),
         p=float(p_values(np.array([found]), permuted)[0]),
         words=words,
@@ -184,6 +185,19 @@ def _macro(areas: _Areas, precision: Sequence[float]) -> Macro:
         random=estimate(random.mean(), random),
         permuted=estimate(permuted.mean(), permuted),
     )
+
+
+def _mean_of_known(drawn: Floats) -> Floats:
+    """Mean over the concepts of every resample that has texts of any, (n_known_draws,).
+
+    Which those are depends on the texts alone, so that two scorings of them keep the same ones.
+
+    Args:
+        drawn: (n_draws, n_concepts), NaN where a resample lost all texts of a concept.
+    """
+    known = ~np.isnan(drawn).all(axis=1)
+    means: Floats = np.nanmean(drawn[known], axis=1)
+    return means
 
 
 def _macro_of_random(areas: Floats) -> Floats:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from readout_ui.json_values import json_values
 from readout_ui.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -
 
 
 def as_json(value: Any) -> str:
-    """One JSON object on one line."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """One JSON object on one line; what is no finite number is null."""
+    return json.dumps(json_values(value), ensure_ascii=False, allow_nan=False)
 
 
 def size_text(n_bytes: int) -> str:

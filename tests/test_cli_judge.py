@@ -114,14 +114,15 @@ def test_without_a_file_the_shipped_texts_are_judged(
     assert {each["concept"] for each in found["concepts"]} <= set(SMALL_LIBRARY)
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.filterwarnings("error:Mean of empty slice")
 def test_one_text_per_concept_gives_json_all_the_same(
     place: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "few.csv"
     file.write_text("label,text\ncalm,The lake lies still.\nangry,He slammed the door.\n")
     assert evaluate(place, tiny, "--texts", str(file), "--json") == 0
-    assert json.loads(capsys.readouterr().out)["n_texts"] == 2
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["n_texts"] == 2
 
 
 @pytest.mark.parametrize(

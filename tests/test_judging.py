@@ -202,3 +202,12 @@ def test_the_result_can_be_written_as_json() -> None:
     assert read["macro"]["auroc"]["value"] == pytest.approx(found.macro.auroc.value)
     assert len(read["concepts"]) == 6
     assert read["notes"] == ["a note"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_text_per_concept_is_judged_with_an_interval_that_knows_how_little_that_is() -> None:
+    found = judge(scored(0, 8.0, n_each=1), QUICK)
+    assert found.macro.auroc.value == 1
+    assert found.macro.auroc.low < 0.6
+    assert found.macro.gain is not None
+    assert np.isfinite([found.macro.gain.low, found.macro.gain.high]).all()

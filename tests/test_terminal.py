@@ -1,6 +1,8 @@
 """What a command line shows: bars only on a terminal, tables that line up, sizes people read."""
 
 import io
+import json
+import math
 import os
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readout_ui.progress import Progress
-from readout_ui.terminal import progress_report, size_text, table
+from readout_ui.terminal import as_json, progress_report, size_text, table
 
 
 def test_a_pipe_sees_no_progress() -> None:
@@ -47,3 +49,24 @@ def test_numbers_of_a_table_end_in_one_column(rows: list[tuple[str, str]]) -> No
 )
 def test_sizes_are_short(n_bytes: int, text: str) -> None:
     assert size_text(n_bytes) == text
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda part: st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=3), part),
+    max_leaves=12,
+)
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+@given(VALUES)
+def test_json_never_holds_what_other_programs_refuse(value: object) -> None:
+    json.loads(as_json(value), parse_constant=no_constant)
+
+
+def test_numbers_that_are_none_become_null() -> None:
+    line = as_json({"low": math.nan, "ends": (-math.inf, 0.5), "n": 3})
+    assert json.loads(line) == {"low": None, "ends": [None, 0.5], "n": 3}

@@ -12,14 +12,8 @@ from pathlib import Path
 from readout_ui.concept_names import printable
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
-from readout_ui.label_tables import (
-    MAX_BYTES,
-    MAX_ROWS,
-    TableRow,
-    TextTable,
-    read_pasted,
-    read_table,
-)
+from readout_ui.label_sources import read_pasted, read_table
+from readout_ui.label_tables import MAX_BYTES, MAX_ROWS, TableRow, TextTable
 
 __all__ = [
     "LabelledText",

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
-from readout_ui.label_tables import MAX_ROWS, read_delimited, read_pasted, read_table
+from readout_ui.label_csv import read_delimited
+from readout_ui.label_sources import read_pasted, read_table
+from readout_ui.label_tables import MAX_ROWS
 from readout_ui.labelled_texts import (
     LabelledText,
     labels_of,

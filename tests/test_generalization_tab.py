@@ -16,15 +16,12 @@ from readout_ui.judging import judge
 from readout_ui.label_mapping import IGNORE, NEUTRAL
 from readout_ui.status import StudioOptions
 from readout_ui.studio import Studio
+from readout_ui.tabs.generalization_inputs import show_brought
+from readout_ui.tabs.generalization_questions import Wish, judge_dose, judge_wish, judge_words
 from readout_ui.tabs.generalization_source import Brought, bring, mapping_from
 from readout_ui.tabs.generalization_tab import (
-    Wish,
     build_generalization_tab,
-    judge_dose,
-    judge_wish,
-    judge_words,
     refresh_generalization,
-    show_brought,
     show_judgement,
 )
 from readout_ui.tabs.generalization_tables import (

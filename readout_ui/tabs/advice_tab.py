@@ -11,9 +11,10 @@ import gradio as gr
 
 from readout_ui.errors import UserError
 from readout_ui.evidence import Evidence
-from readout_ui.runs import RunRecord
 from readout_ui.studio import Studio
 from readout_ui.tabs.events import DEVICE, QUIET, guarded
+from readout_ui.tabs.layer_choices import layer_slider
+from readout_ui.tabs.notices import NO_RUN, draw_notice
 
 if TYPE_CHECKING:
     from readout_ui.advice import Judged
@@ -31,7 +32,6 @@ SHORTCUTS_TITLE = (
     "Words, openings, lengths and marks that tell a concept without its meaning; the concept's "
     "own name is counted apart."
 )
-NO_RUN = UserError("there are no vectors to judge yet", fix="press Train first")
 _JUDGEMENT = "Advice"
 
 
@@ -70,9 +70,9 @@ def build_advice_tab(studio: Studio) -> AdviceTab:
     script = (Path(__file__).parent / "advice.js").read_text(encoding="utf-8")
     gr.Markdown(INTRO)
     with gr.Row(elem_id="advice-choices") as choices:
-        layer = gr.Slider(**_slider(run), step=1, label="Layer", elem_id="advice-layer")
+        layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="advice-layer")
         recheck = gr.Button(_recheck_label(studio), elem_id="advice-recheck", min_width=160)
-    notice = gr.HTML(_notice(None if run else NO_RUN), elem_id="advice-notice", padding=False)
+    notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="advice-notice", padding=False)
     with gr.Column(visible=False, elem_id="advice-results") as results:
         about = gr.HTML(padding=False)
         cards = gr.HTML(elem_id="advice-cards", padding=False, js_on_load=script)
@@ -112,7 +112,7 @@ def refresh_advice(studio: Studio) -> tuple[Any, ...]:
     """
     run = studio.runs.current()
     drawn = show_advice(studio, run.best_layer if run else 0)
-    return gr.Slider(**_slider(run)), gr.Button(_recheck_label(studio)), *drawn
+    return gr.Slider(**layer_slider(run)), gr.Button(_recheck_label(studio)), *drawn
 
 
 def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
@@ -122,7 +122,7 @@ def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
     try:
         judged = judge_advice(studio, layer)
     except UserError as error:
-        return _notice(error), gr.Column(visible=False), *(gr.skip() for _ in range(4))
+        return draw_notice(error), gr.Column(visible=False), *(gr.skip() for _ in range(4))
     return (
         "",
         gr.Column(visible=True),
@@ -150,25 +150,6 @@ def judge_advice(studio: Studio, layer: int) -> Judged:
     return studio.judge(_JUDGEMENT, layer, judge)
 
 
-def _notice(error: UserError | None) -> str:
-    from readout_ui.tabs.advice_tables import draw_notice
-
-    return draw_notice(error)
-
-
 def _recheck_label(studio: Studio) -> str:
     stale = studio.runs.current() is not None and studio.changed_descriptions() > 0
     return "Retrain and recheck" if stale and not studio.read_only else "Recheck"
-
-
-def _slider(run: RunRecord | None) -> dict[str, Any]:
-    if run is None:
-        return {"minimum": 0, "maximum": 1, "value": 0, "interactive": False, "info": ""}
-    n_layers = len(run.layer_scores) if run.layer_scores else max(run.layers) + 1
-    return {
-        "minimum": 0,
-        "maximum": max(1, n_layers - 1),
-        "value": run.best_layer,
-        "interactive": n_layers > 1,
-        "info": f"best layer of this run: {run.best_layer}",
-    }

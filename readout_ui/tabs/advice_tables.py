@@ -10,7 +10,6 @@ from math import isnan
 
 from readout_ui.advice import Action, Advice, Judged
 from readout_ui.blame import Blame
-from readout_ui.errors import UserError
 from readout_ui.shortcuts import Shortcut, WordModel
 
 NOTHING = (
@@ -36,14 +35,6 @@ _COLUMNS = (
     ("Pulls towards", "text"),
     ("Mark", "number"),
 )
-
-
-def draw_notice(error: UserError | None) -> str:
-    """What stands in the way and what to do about it."""
-    if error is None:
-        return ""
-    sentence = str(error)
-    return f"<p class='empty'>{escape(sentence[:1].upper() + sentence[1:])}</p>"
 
 
 def draw_about(judged: Judged, n_changed: int) -> str:

@@ -6,25 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components.plot import PlotData
 
 from readout_ui.crosstalk_results import ConceptMap, CosineMatrix, Redundancy, ResponseMatrix
 from readout_ui.errors import UserError
 from readout_ui.evidence import Evidence
-from readout_ui.runs import RunRecord
 from readout_ui.studio import Studio
 from readout_ui.tabs.crosstalk_tables import (
     draw_confusions,
     draw_cosine_note,
     draw_map_note,
-    draw_notice,
     draw_redundancy,
 )
 from readout_ui.tabs.events import DEVICE, QUIET
+from readout_ui.tabs.layer_choices import layer_slider
+from readout_ui.tabs.notices import NO_RUN, draw_notice
+from readout_ui.tabs.plots import build_plot, plot_data
 from readout_ui.views.concept_map import draw_map
 from readout_ui.views.crosstalk import draw_cosines, draw_responses
-
-NO_RUN = UserError("there are no vectors to judge yet", fix="press Train first")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
     """Lay out the tab; it judges the run in use whenever it is opened or its choices change."""
     run = studio.runs.current()
     with gr.Row(elem_id="crosstalk-choices") as choices:
-        layer = gr.Slider(**_slider(run), step=1, label="Layer", elem_id="crosstalk-layer")
+        layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="crosstalk-layer")
         mean = gr.Checkbox(
             label="Cosines: mean over all layers",
             info="Takes as many times as long as the model has layers.",
@@ -100,7 +98,7 @@ def refresh_crosstalk(studio: Studio) -> tuple[Any, ...]:
     run = studio.runs.current()
     error = UserError("another run is in use now", fix="open this tab again, or move the layer")
     return (
-        gr.Slider(**_slider(run)),
+        gr.Slider(**layer_slider(run)),
         draw_notice(error if run else NO_RUN),
         gr.Column(visible=False),
     )
@@ -152,52 +150,25 @@ def draw_findings(findings: Findings) -> tuple[Any, ...]:
     cosines, responses = findings.cosines, findings.responses
     return (
         draw_cosine_note(cosines),
-        _plot_data(draw_cosines(cosines).to_json()),
+        plot_data(draw_cosines(cosines), responsive=False),
         draw_confusions(responses),
-        _plot_data(draw_responses(responses, cosines.order).to_json()),
+        plot_data(draw_responses(responses, cosines.order), responsive=False),
         draw_redundancy(findings.redundancy),
         draw_map_note(findings.map),
-        _plot_data(draw_map(findings.map).to_json()),
+        plot_data(draw_map(findings.map), responsive=False),
     )
 
 
 def _build_results() -> tuple[Any, ...]:
     gr.Markdown("### Cosines")
     cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
-    cosines = _plot("crosstalk-cosines")
+    cosines = build_plot("crosstalk-cosines", "crosstalk-plot")
     gr.Markdown("### Responses")
     confusions = gr.HTML(elem_id="crosstalk-confusions")
-    responses = _plot("crosstalk-responses")
+    responses = build_plot("crosstalk-responses", "crosstalk-plot")
     gr.Markdown("### Redundancy")
     redundancy = gr.HTML(elem_id="crosstalk-redundancy")
     gr.Markdown("### Map")
     map_note = gr.HTML(elem_id="crosstalk-map-note")
-    plane = _plot("crosstalk-map")
+    plane = build_plot("crosstalk-map", "crosstalk-plot")
     return cosine_note, cosines, confusions, responses, redundancy, map_note, plane
-
-
-def _plot(elem_id: str) -> gr.Plot:
-    return gr.Plot(
-        show_label=False, container=False, elem_id=elem_id, elem_classes="crosstalk-plot"
-    )
-
-
-def _plot_data(figure: str) -> PlotData:
-    """The figure with its settings, which gr.Plot would leave out of a plain figure."""
-    config = '"config":{"displaylogo":false,"displayModeBar":false,"responsive":false}'
-    return PlotData(type="plotly", plot=f"{figure[:-1]},{config}}}")
-
-
-def _slider(run: RunRecord | None) -> dict[str, Any]:
-    """Range and value for a run: every layer of its model, the best one chosen."""
-    if run is None:
-        return {"minimum": 0, "maximum": 1, "value": 0, "interactive": False}
-    scored = len(run.layer_scores) if run.layer_scores else 0
-    last = max(scored - 1, *run.layers, 1)
-    return {
-        "minimum": 0,
-        "maximum": last,
-        "value": run.best_layer,
-        "interactive": True,
-        "info": f"best layer of this run: {run.best_layer}",
-    }

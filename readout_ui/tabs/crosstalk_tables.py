@@ -15,18 +15,9 @@ from readout_ui.crosstalk_results import (
     Redundancy,
     ResponseMatrix,
 )
-from readout_ui.errors import UserError
 
 MOST_CONFUSIONS = 12
 """Confusions that are named; the heatmap has all."""
-
-
-def draw_notice(error: UserError | None) -> str:
-    """What stands in the way and what to do about it."""
-    if error is None:
-        return ""
-    sentence = str(error)
-    return f"<p class='empty'>{escape(sentence[:1].upper() + sentence[1:])}</p>"
 
 
 def draw_cosine_note(matrix: CosineMatrix) -> str:

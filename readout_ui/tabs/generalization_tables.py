@@ -7,7 +7,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from readout_ui.dose import DoseCurves
-from readout_ui.errors import UserError
 from readout_ui.judgements import ConceptJudgement, Generalization, Miss
 from readout_ui.label_mapping import OTHER
 from readout_ui.resampling import Estimate
@@ -18,14 +17,6 @@ if TYPE_CHECKING:
 
 CHANCE_EXPLAINS = 0.05
 """Corrected p from which a number is marked as not different from chance."""
-
-
-def draw_notice(error: UserError | None) -> str:
-    """What stands in the way and what to do about it; empty without an error."""
-    if error is None:
-        return ""
-    sentence = str(error)
-    return f"<p class='empty'>{escape(sentence[:1].upper() + sentence[1:])}</p>"
 
 
 def draw_brought(brought: Brought) -> str:

@@ -6,7 +6,7 @@ Three files:
   order of the manifest's `concepts`. Nothing else is in it: the source of the vLLM ReadoutManager
   was not seen, and a strict loader may walk over all keys, so the calibration stands beside it.
 - `calibration.safetensors`: per layer `layer_<i>.neutral_mean` and `.neutral_std` (n_concepts,)
-  and `.center` (d_model,), all float32.
+  and `.center` (d_model,), `.probe_scores` (n_probes, n_concepts), all float32.
 - `readout.json`: the manifest (see `manifest.py`), with the sha256 of both.
 
 The bytes depend only on the training: no timestamps, sorted keys.
@@ -216,6 +216,8 @@ def _calibration_tensors(vectors: ConceptVectors) -> dict[str, Tensor]:
         tensors[f"layer_{layer}.neutral_mean"] = vectors.neutral_mean[:, column]  # (n_concepts,)
         tensors[f"layer_{layer}.neutral_std"] = vectors.neutral_std[:, column]  # (n_concepts,)
         tensors[f"layer_{layer}.center"] = vectors.center[column]  # (d_model,)
+        if vectors.probes:  # (n_probes, n_concepts)
+            tensors[f"layer_{layer}.probe_scores"] = vectors.probes.scores[:, :, column]
     return {key: tensor.float().contiguous().clone() for key, tensor in tensors.items()}
 
 
@@ -240,10 +242,10 @@ def _assemble(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> C
             dim=1,
         )
 
-    def stack_constants(part: str, size: int) -> list[Tensor]:
+    def stack_constants(part: str, *shape: int) -> list[Tensor]:
         return [
             take_tensor(
-                constants, f"layer_{i}.{part}", (size,), torch.float32, where[CALIBRATION_FILE]
+                constants, f"layer_{i}.{part}", shape, torch.float32, where[CALIBRATION_FILE]
             )
             for i in manifest.layers
         ]
@@ -254,6 +256,10 @@ def _assemble(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> C
         "neutral_mean": torch.stack(stack_constants("neutral_mean", n_concepts), dim=1),
         "neutral_std": torch.stack(stack_constants("neutral_std", n_concepts), dim=1),
     }
+    scores = None
+    if manifest.probes is not None:
+        n_probes = len(manifest.probes.texts)
+        scores = torch.stack(stack_constants("probe_scores", n_probes, n_concepts), dim=2)
     refuse_leftovers(rows, where[VECTORS_FILE])
     refuse_leftovers(constants, where[CALIBRATION_FILE])
-    return assemble_vectors(manifest, parts, source)
+    return assemble_vectors(manifest, parts, scores, source)

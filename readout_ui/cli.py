@@ -241,6 +241,36 @@ def export(
     print(f"Wrote run {record.id} to {written}")
 
 
+@app.command()
+def verify(
+    vectors: Annotated[Path, typer.Argument(metavar="DIR", help="An export, folder or zip.")],
+    model: Model = "",
+    revision: Revision = "",
+    device: Device = "auto",
+    dtype: Dtype = "",
+    quantization: Quantization = "none",
+    trust_remote_code: TrustRemoteCode = False,
+    json: AsJson = False,
+) -> None:
+    """Read an export's probe texts on its model again; exit status 1 when the scores differ."""
+    require_choices(dtype or "auto", quantization)
+    from readout_ui import cli_read, cli_verify
+
+    manifest = cli_read.manifest_of(vectors)
+    spec = model_spec(
+        cli_read.require_named(manifest, model),
+        revision or ("" if model else manifest.model.revision),
+        device,
+        dtype or dtype_option(manifest.model.dtype),
+        quantization,
+        trust_remote_code,
+    )
+    certificate = cli_verify.verify_export(vectors, spec)
+    print(cli_verify.certificate_json(certificate) if json else certificate.sentence())
+    if not certificate.certified:
+        raise typer.Exit(1)
+
+
 cli_judge.register(app)
 
 

@@ -103,6 +103,13 @@ class CalibrationPart(_Part):
     scores: dict[str, str] = SCORES
 
 
+class ProbesPart(_Part):
+    """Texts whose scores stand beside the calibration, to check a server by."""
+
+    texts: Annotated[tuple[str, ...], Field(min_length=1)]
+    scores: str = "layer_<i>.probe_scores: z of the text's activation, pooled by the read rule"
+
+
 class Manifest(_Part):
     """A whole manifest; keys of later versions are kept when it is read and written again."""
 
@@ -122,6 +129,7 @@ class Manifest(_Part):
     metrics: MetricsPart
     calibration: CalibrationPart
     zero_directions: tuple[ZeroDirection, ...] = ()
+    probes: ProbesPart | None = None
     descriptions: dict[str, Sha256]
     files: dict[str, Sha256]
     packages: dict[str, str]
@@ -189,6 +197,7 @@ def describe(
         },
         "calibration": {"on": trained.calibrated_on},
         "zero_directions": zero_directions(vectors),
+        "probes": {"texts": vectors.probes.texts} if vectors.probes else None,
         "descriptions": trained.fingerprints,
         "files": dict(files),
         "packages": package_versions(),

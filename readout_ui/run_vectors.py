@@ -17,12 +17,16 @@ from readout_ui.tensor_files import (
 from readout_ui.vectors import ConceptVectors
 
 PARTS = ("directions", "center", "neutral_mean", "neutral_std")
+PROBES = "probe_scores"
 
 
 def vectors_bytes(vectors: ConceptVectors) -> bytes:
     """The file's bytes; the same vectors give the same bytes."""
+    tensors = {part: getattr(vectors, part) for part in PARTS}
+    if vectors.probes:
+        tensors[PROBES] = vectors.probes.scores
     return save_tensors(
-        {part: getattr(vectors, part).float().cpu().contiguous().clone() for part in PARTS}
+        {name: tensor.float().cpu().contiguous().clone() for name, tensor in tensors.items()}
     )
 
 
@@ -48,5 +52,9 @@ def parse_vectors(raw: bytes, manifest: Manifest, path: Path) -> ConceptVectors:
     }
     tensors = read_tensors(raw, where)
     parts = {p: take_tensor(tensors, p, shapes[p], torch.float32, where) for p in PARTS}
+    scores = None
+    if manifest.probes is not None:
+        shape = (len(manifest.probes.texts), n_concepts, n_layers)
+        scores = take_tensor(tensors, PROBES, shape, torch.float32, where)
     refuse_leftovers(tensors, where)
-    return assemble_vectors(manifest, parts, path)
+    return assemble_vectors(manifest, parts, scores, path)

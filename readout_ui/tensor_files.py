@@ -13,6 +13,7 @@ from torch import Tensor
 
 from readout_ui.errors import UserError
 from readout_ui.manifest import Manifest, zero_directions
+from readout_ui.probes import Probes
 from readout_ui.vectors import ConceptVectors
 
 
@@ -70,11 +71,16 @@ def sha256_of(raw: bytes) -> str:
 
 
 def assemble_vectors(
-    manifest: Manifest, parts: Mapping[str, Tensor], source: Path
+    manifest: Manifest, parts: Mapping[str, Tensor], probe_scores: Tensor | None, source: Path
 ) -> ConceptVectors:
     """Vectors from checked tensors; UserError if their values contradict each other."""
     try:
-        vectors = ConceptVectors(concepts=manifest.concepts, layers=manifest.layers, **parts)
+        probes = None
+        if manifest.probes is not None and probe_scores is not None:
+            probes = Probes(manifest.probes.texts, probe_scores)
+        vectors = ConceptVectors(
+            concepts=manifest.concepts, layers=manifest.layers, probes=probes, **parts
+        )
     except ValueError as error:
         raise UserError(f"the vectors are damaged: {error}", where=str(source)) from error
     found = zero_directions(vectors)

@@ -12,6 +12,7 @@ from readout_ui.calibration import calibrate
 from readout_ui.concept_names import is_neutral_name
 from readout_ui.descriptions import Library, require_trainable
 from readout_ui.evaluation import LayerScores, cross_validated_layers
+from readout_ui.probes import add_probes
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.trained import Trained, TrainSettings
 from readout_ui.vectors import (
@@ -65,7 +66,8 @@ def train(
     seconds = dict(activations.seconds)
     report(Progress("Fitting", 0, len(groups.concepts), "concepts", note=_counts(activations)))
     with _timed(seconds, "fit"):
-        vectors = fit(activations, groups, settings)
+        fitted = fit(activations, groups, settings)
+        vectors = add_probes(fitted, texts, groups, activations.pooled)
     with _timed(seconds, "choose layer"):
         scores = cross_validated_layers(activations.pooled, groups, seed=settings.seed)
     layers = chosen_layers(settings.layers, scores, model.n_layers)

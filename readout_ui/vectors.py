@@ -9,6 +9,7 @@ from torch import Tensor
 from readout_ui.errors import UserError
 from readout_ui.methods import METHODS, Method, neutral_center
 from readout_ui.pairs import PairSettings, TextGroups, sample_pairs
+from readout_ui.probes import Probes
 
 __all__ = [
     "METHODS",
@@ -41,6 +42,8 @@ class ConceptVectors:
     """(n_concepts, n_layers): mean raw dot product over neutral tokens."""
     neutral_std: Tensor
     """(n_concepts, n_layers): its standard deviation, above zero."""
+    probes: Probes | None = None
+    """Texts with their scores, by which a server can be checked; None in older files."""
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -71,6 +74,7 @@ class ConceptVectors:
             center=self.center[columns],
             neutral_mean=self.neutral_mean[rows][:, columns],
             neutral_std=self.neutral_std[rows][:, columns],
+            probes=self.probes and self.probes.select(rows, columns),
         )
 
     def _check_names(self) -> None:
@@ -93,6 +97,8 @@ class ConceptVectors:
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"{name} has shape {found}, expected {shape}")
+        if self.probes and tuple(self.probes.scores.shape[1:]) != (n_concepts, n_layers):
+            raise ValueError(f"probes are scored as {tuple(self.probes.scores.shape[1:])}")
 
     def _check_values(self) -> None:
         for name in ("directions", "center", "neutral_mean", "neutral_std"):

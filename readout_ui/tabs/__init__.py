@@ -62,13 +62,11 @@ def build_app(studio: Studio) -> gr.Blocks:
                 advice = build_advice_tab(studio)
             with gr.Tab("Export", id="export"):
                 export = build_export_tab(studio)
-        show_now = _wire_clock(studio, app, header, train)
-        _wire_training(studio, header, train, concepts, show_now)
-        used = wire_train_tab(studio, train)
-        used.then(show_now.show, show_now.inputs, show_now.outputs, **QUIET)
-        _wire_runs(studio, show_now.run, train, export, inspect)
-        judged = Judged(crosstalk, generalization, layers, advice)
-        _wire_judgements(studio, show_now.run, judged, train)
+        clock = _wire_clock(studio, app, header, train)
+        _wire_training(studio, header, train, concepts, clock)
+        clock.tick_after(wire_train_tab(studio, train))
+        _wire_runs(studio, clock, train, export, inspect)
+        _wire_judgements(studio, clock, Judged(crosstalk, generalization, layers, advice), train)
     return app
 
 
@@ -105,22 +103,25 @@ class Judged(NamedTuple):
     advice: AdviceTab
 
 
-class ShowNow:
-    """The function that brings header and progress up to date, with its components."""
+class Clock(NamedTuple):
+    """What brings header and progress up to date, every second and after a click."""
 
-    def __init__(self, show: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
-        self.show, self.inputs, self.outputs = show, inputs, outputs
+    show: Callable[..., Any]
+    inputs: list[Any]
+    outputs: list[Any]
+    run: gr.State
+    """Changes when another run is in use."""
+    standing: gr.State
+    """Changes with the run, once its texts differ, and once the model is loaded."""
 
-    @property
-    def run(self) -> gr.State:
-        """Changes when another run is in use or its texts begin or cease to differ."""
-        state: gr.State = self.outputs[-2]
-        return state
+    def tick_after(self, event: Any) -> None:
+        """Do not wait for the next second after this event."""
+        event.then(self.show, self.inputs, self.outputs, **QUIET)
 
 
-def _wire_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> ShowNow:
+def _wire_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> Clock:
     """Poll the studio; send only what differs from what this page shows already."""
-    run, seen = gr.State(""), gr.State(())
+    run, standing, seen = gr.State(""), gr.State(""), gr.State(())
 
     def show(before: tuple[str, ...]) -> tuple[Any, ...]:
         status = studio.status()
@@ -131,13 +132,14 @@ def _wire_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab)
             f"{retrain_label(status)}{busy}",
             f"{busy}{stopping}",
             draw_training(status),
+            used,
             f"{used} {status.changed > 0} {status.model_ready}",
         )
         if now == before:
-            return (gr.skip(),) * 6
+            return (gr.skip(),) * 7
         button = gr.Button(retrain_label(status), interactive=not busy and not studio.read_only)
         cancel = gr.Button(visible=busy, interactive=not stopping)
-        values = (now[0], button, cancel, now[3], now[4])
+        values = (now[0], button, cancel, *now[3:])
         old = before or ("",) * len(now)
         fresh = (
             value if new != past else gr.skip()
@@ -145,16 +147,15 @@ def _wire_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab)
         )
         return (*fresh, now)
 
-    wiring = ShowNow(
-        show, [seen], [header.status, header.retrain, header.cancel, train.progress, run, seen]
-    )
-    gr.Timer(TICK_SECONDS).tick(show, wiring.inputs, wiring.outputs, **QUIET)
-    app.load(show, wiring.inputs, wiring.outputs, **QUIET)
-    return wiring
+    shown = [header.status, header.retrain, header.cancel, train.progress, run, standing, seen]
+    clock = Clock(show, [seen], shown, run, standing)
+    gr.Timer(TICK_SECONDS).tick(show, clock.inputs, clock.outputs, **QUIET)
+    app.load(show, clock.inputs, clock.outputs, **QUIET)
+    return clock
 
 
 def _wire_training(
-    studio: Studio, header: Header, train: TrainTab, concepts: ConceptsTab, now: ShowNow
+    studio: Studio, header: Header, train: TrainTab, concepts: ConceptsTab, clock: Clock
 ) -> None:
     """Three ways to start the one training: the header, the Train tab, Ctrl+Enter in the editor."""
 
@@ -170,11 +171,11 @@ def _wire_training(
         concepts.train_requested(guarded(start), None, None, **PRIVATE),
     )
     for event in started:
-        event.then(now.show, now.inputs, now.outputs, **QUIET)
+        clock.tick_after(event)
 
 
 def _wire_runs(
-    studio: Studio, run: gr.State, train: TrainTab, export: ExportTab, inspect: InspectTab
+    studio: Studio, clock: Clock, train: TrainTab, export: ExportTab, inspect: InspectTab
 ) -> None:
     """After a training or a step back to an earlier run, show it everywhere."""
 
@@ -193,18 +194,19 @@ def _wire_runs(
         export.layers,
         export.allow_changed,
     ]
-    run.change(refresh, None, outputs, **QUIET)
-    run.change(notice, inspect.reading, inspect.notice, **QUIET)
+    clock.standing.change(refresh, None, outputs, **QUIET)
+    clock.run.change(notice, inspect.reading, inspect.notice, **QUIET)
 
 
-def _wire_judgements(studio: Studio, run: gr.State, judged: Judged, train: TrainTab) -> None:
+def _wire_judgements(studio: Studio, clock: Clock, judged: Judged, train: TrainTab) -> None:
     """What was judged of another run is taken down; chosen layers go to the next training."""
     refreshes = (
-        (refresh_crosstalk, judged.crosstalk.refreshed, QUIET),
-        (refresh_generalization, judged.generalization.refreshed, QUIET),
-        (refresh_layers, judged.layers.outputs, QUIET),
-        (refresh_advice, judged.advice.refreshed, {**DEVICE, "show_progress": "hidden"}),
+        (clock.run, refresh_crosstalk, judged.crosstalk.refreshed),
+        (clock.run, refresh_generalization, judged.generalization.refreshed),
+        (clock.run, refresh_layers, judged.layers.outputs),
+        (clock.standing, refresh_advice, judged.advice.refreshed),
     )
-    for refresh, outputs, manner in refreshes:
-        run.change(guarded(partial(refresh, studio)), None, outputs, **manner)
+    for cause, refresh, outputs in refreshes:
+        manner = {**DEVICE, **QUIET} if refresh is refresh_advice else QUIET
+        cause.change(guarded(partial(refresh, studio)), None, outputs, **manner)
     judged.layers.use.click(guarded(use_layers), judged.layers.chosen, train.settings[2], **PRIVATE)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
 
 
 def ranks_of(scores: Floats) -> Floats:
@@ -31,4 +32,32 @@ def auroc(scores: Floats, positive: Bools) -> Floats:
     n_pairs = n_positive * (len(ranks) - n_positive)
     wins = (ranks * is_positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
     areas: Floats = np.where(n_pairs > 0, wins / np.maximum(n_pairs, 1), np.nan)
+    return areas
+
+
+def grouped_auroc(scores: Floats, group: Indices) -> Floats:
+    """The same for every concept against all other texts, where a text has one concept at most.
+
+    Nothing is ranked: each text of a concept is compared with all texts on its own concept only.
+
+    Args:
+        scores: (n_texts, ..., n_concepts).
+        group: (n_texts,), concept of each text; n_concepts for neutral ones.
+
+    Returns:
+        (..., n_concepts), NaN for a concept that has no text or all.
+    """
+    n_concepts = scores.shape[-1]
+    own = np.flatnonzero(group < n_concepts)  # (n_own,)
+    columns = scores[..., group[own]]  # (n_texts, ..., n_own)
+    value = np.moveaxis(columns[own, ..., np.arange(len(own))], 0, -1)  # (..., n_own)
+    wins = (
+        np.count_nonzero(columns < value, axis=0) + np.count_nonzero(columns == value, axis=0) / 2
+    )
+    is_of = group[own, None] == np.arange(n_concepts)  # (n_own, n_concepts)
+    counts = is_of.sum(axis=0)
+    # A concept's own texts win half of the pairs among themselves, each with itself included.
+    total = wins @ is_of.astype(np.float64) - counts**2 / 2
+    n_pairs = counts * (len(scores) - counts)
+    areas: Floats = np.where(n_pairs > 0, total / np.maximum(n_pairs, 1), np.nan)
     return areas

@@ -53,13 +53,18 @@ def _calibrate_layer(directions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor
     """Mean and deviation, (n_concepts,) each, of tokens (n_tokens, d_model) at one layer."""
     # Most of a token is the same in all tokens: the shared part is projected once, in float64.
     shared = tokens.mean(dim=0, dtype=torch.float64)  # (d_model,)
-    rest = (tokens - shared).float() @ directions.T  # (n_tokens, n_concepts)
+    apart = (tokens - shared).float()  # (n_tokens, d_model)
+    rest = apart @ directions.T  # (n_tokens, n_concepts)
     mean = directions.double() @ shared + rest.mean(dim=0, dtype=torch.float64)
     std = rest.double().std(dim=0, correction=0)
-    return mean, std.clamp_min(_smallest_deviation(tokens, shared))
+    return mean, std.clamp_min(_smallest_deviation(tokens, apart))
 
 
-def _smallest_deviation(tokens: Tensor, shared: Tensor) -> float:
-    spread = float((tokens - shared).square().mean().sqrt())
-    length = float(tokens.double().square().sum(dim=1).mean().sqrt())
+def _smallest_deviation(tokens: Tensor, apart: Tensor) -> float:
+    spread = _length(apart) / apart.numel() ** 0.5
+    length = _length(tokens) / len(tokens) ** 0.5
     return max(_SMALLEST_SPREAD * spread, _ROUNDING * length, torch.finfo(torch.float32).tiny)
+
+
+def _length(values: Tensor) -> float:
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +72,12 @@ def _layers(scorer: Scorer, corpus: Corpus, _layer: int) -> Section:
     from readout_ui.layer_sweep import corpora_by_rule, fill_layers, sweep_means
     from readout_ui.views.layers import draw_sweep
 
-    corpora = corpora_by_rule(corpus, scorer.model, scorer.descriptions, scorer.cache)
-    sweep, sets = sweep_means(corpora), best_layer_sets(corpus)
+    def corpora() -> Iterator[Corpus]:
+        return corpora_by_rule(corpus, scorer.model, scorer.descriptions, scorer.cache)
+
+    sweep, sets = sweep_means(corpora(), report=scorer.report), best_layer_sets(corpus)
     if sets.sets:
-        sweep = fill_layers(sweep, corpora, [sets.recommended], scorer.report)
+        sweep = fill_layers(sweep, corpora(), [sets.recommended], scorer.report)
     best = sweep.best()
     if best is None:
         return Section("Layers", ("Two descriptions of a concept are needed to compare layers.",))

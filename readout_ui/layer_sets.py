@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from readout_ui.auroc import Bools, Floats
+from readout_ui.auroc import Floats, grouped_auroc
 from readout_ui.corpus import Corpus
 from readout_ui.layer_choice import Deal, cross_validated_layers, deal_texts
 from readout_ui.layer_sweep import held_out_scores
@@ -69,7 +69,7 @@ def best_layer_sets(corpus: Corpus, most: int = MOST_LAYERS, folds: int = FOLDS)
     found = cross_validated_layers(corpus.pooled, corpus.groups, folds, corpus.settings.seed)
     if found.auroc is None:
         return LayerSets(found.best, ())
-    scored = deal.fold < deal.n_folds
+    scored = deal.scored
     ranking = np.argsort(-np.array(found.auroc), kind="stable")
     layers = ranking[:SHORTLIST].tolist()
     scores = {layer: _standard(held_out_scores(corpus, layer, deal, "mean")) for layer in layers}
@@ -106,7 +106,7 @@ def _scored_elsewhere(
     scores: dict[int, Floats], group: npt.NDArray[np.intp], deal: Deal, most: int
 ) -> list[float]:
     """For each size: chosen on the even folds and scored on the odd ones, and the other way."""
-    fold = deal.fold[deal.fold < deal.n_folds]
+    fold = deal.fold[deal.scored]
     halves = [fold % 2 == 0, fold % 2 == 1]
     results = []
     for choose_on, score_on in (halves, halves[::-1]):
@@ -146,24 +146,9 @@ def _standard(scores: Floats) -> Floats:
 
 
 def _areas(scores: Floats, group: npt.NDArray[np.intp]) -> Floats:
-    """AUROC of each concept that has texts here, without ranking: only own texts are compared.
-
-    Args:
-        scores: (n_texts, n_concepts).
-        group: (n_texts,), concept of each text; n_concepts for neutral ones.
-    """
-    n_concepts = scores.shape[1]
-    own = group < n_concepts
-    counts = np.bincount(group[own], minlength=n_concepts)  # (n_concepts,)
-    columns = scores[:, group[own]]  # (n_texts, n_own), the scores on each own text's concept
-    value = scores[own, group[own]]  # (n_own,)
-    wins = (columns < value).sum(axis=0) + (columns == value).sum(axis=0) / 2  # (n_own,)
-    total = np.bincount(group[own], weights=wins, minlength=n_concepts)
-    kept: Bools = (counts > 0) & (counts < len(scores))
-    # A concept's own texts win half of the pairs among themselves, each with itself included.
-    among_own = counts[kept] ** 2 / 2
-    areas: Floats = (total[kept] - among_own) / (counts[kept] * (len(scores) - counts[kept]))
-    return areas
+    """AUROC of each concept that has texts here."""
+    areas = grouped_auroc(scores, group)
+    return areas[~np.isnan(areas)]
 
 
 def _standard_error(differences: Floats) -> float:

@@ -1,16 +1,22 @@
 """How well held-out descriptions are told apart at every layer, by method and read rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from readout_ui.auroc import Bools, Floats, auroc
+from readout_ui.auroc import Bools, Floats, grouped_auroc
 from readout_ui.blas import single_thread
 from readout_ui.corpus import Corpus, read_corpus
-from readout_ui.layer_choice import Deal, can_be_scored, deal_texts, fold_sums, score_fold
+from readout_ui.layer_choice import (
+    Deal,
+    can_be_scored,
+    deal_texts,
+    layer_blocks,
+    score_held_out,
+)
 from readout_ui.methods import METHODS
 from readout_ui.pairs import PairSettings, TextGroups
 from readout_ui.pooling import rule_group
@@ -93,29 +99,45 @@ class LayerSweep:
         return self.columns[column], int(layer)
 
 
-def sweep_means(corpora: Sequence[Corpus], folds: int = FOLDS) -> LayerSweep:
+def sweep_means(
+    corpora: Iterable[Corpus], folds: int = FOLDS, report: Report = silent
+) -> LayerSweep:
     """Every layer with mean-difference directions, for each read rule; other methods stay empty.
 
     Args:
-        corpora: the same texts by one read rule each.
+        corpora: the same texts by one read rule each; only one is held at a time.
         folds: how many parts the descriptions are dealt into.
+        report: told after every few layers.
     """
-    deal = deal_texts(corpora[0].groups, folds, corpora[0].settings.seed)
-    kept = can_be_scored(deal)
-    names = np.array(corpora[0].groups.concepts)[kept].tolist()
-    columns: list[SweepColumn] = []
-    for method in METHODS:
-        for corpus in corpora:
-            empty = np.full((corpus.n_layers, len(names)), np.nan)  # (n_layers, n_concepts)
-            column = SweepColumn(method, corpus.settings.read, empty)
-            layers = range(corpus.n_layers) if method == "mean" else ()
-            columns.append(fill_column(column, corpus, layers, folds))
-    return LayerSweep(tuple(names), tuple(columns), folds)
+    names: tuple[str, ...] = ()
+    found: dict[str, Floats] = {}  # by read rule, (n_layers, n_concepts)
+    for corpus in corpora:
+        deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
+        kept = can_be_scored(deal)
+        names = tuple(np.array(corpus.groups.concepts)[kept].tolist())
+        areas = [area[:, kept] for area in _mean_areas(corpus, deal, report)]
+        found[corpus.settings.read] = np.concatenate(areas)
+    columns = tuple(
+        SweepColumn(method, read, areas if method == "mean" else np.full(areas.shape, np.nan))
+        for method in METHODS
+        for read, areas in found.items()
+    )
+    return LayerSweep(names, columns, folds)
+
+
+def _mean_areas(corpus: Corpus, deal: Deal, report: Report) -> Iterator[Floats]:
+    """AUROC of mean differences, (n_some_layers, n_concepts) at a time."""
+    done, group = 0, deal.group[deal.scored]
+    for block in layer_blocks(corpus.pooled):
+        report(Progress(STAGE, done, corpus.n_layers, "layers", note=corpus.settings.read))
+        with single_thread():
+            yield grouped_auroc(score_held_out(block, deal), group)
+        done += block.shape[1]
 
 
 def fill_layers(
     sweep: LayerSweep,
-    corpora: Sequence[Corpus],
+    corpora: Iterable[Corpus],
     layers: Sequence[int],
     report: Report = silent,
 ) -> LayerSweep:
@@ -123,17 +145,19 @@ def fill_layers(
 
     Args:
         sweep: what is known.
-        corpora: the texts by the read rules of the sweep's columns.
+        corpora: the texts by the read rules of the sweep's columns; only one is held at a time.
         layers: which layers to add to all columns.
         report: told after every column.
     """
-    by_rule = {corpus.settings.read: corpus for corpus in corpora}
-    columns: list[SweepColumn] = []
-    for done, column in enumerate(sweep.columns):
-        report(Progress(STAGE, done, len(sweep.columns), "columns", note=column.label))
-        missing = [layer for layer in layers if layer not in column.computed]
-        columns.append(fill_column(column, by_rule[column.read], missing, sweep.folds))
-    return replace(sweep, columns=tuple(columns))
+    filled = {column.label: column for column in sweep.columns}
+    for corpus in corpora:
+        for column in sweep.columns:
+            if column.read == corpus.settings.read:
+                done = sum(set(layers) <= set(one.computed) for one in filled.values())
+                report(Progress(STAGE, done, len(filled), "columns", note=column.label))
+                missing = [layer for layer in layers if layer not in column.computed]
+                filled[column.label] = fill_column(column, corpus, missing, sweep.folds)
+    return replace(sweep, columns=tuple(filled.values()))
 
 
 def fill_column(
@@ -145,7 +169,7 @@ def fill_column(
     filled = column.auroc.copy()
     for layer in layers:
         scores = held_out_scores(corpus, layer, deal, column.method)
-        filled[layer] = auroc(scores, _own(deal))[kept]
+        filled[layer] = grouped_auroc(scores, deal.group[deal.scored])[kept]
     return replace(column, auroc=filled)
 
 
@@ -162,21 +186,16 @@ def held_out_scores(corpus: Corpus, layer: int, deal: Deal, method: str) -> Floa
     Returns:
         (n_held_out, n_concepts), texts in the order of the deal.
     """
-    texts = corpus.pooled[:, layer].float().numpy()  # (n_texts, d_model)
-    texts = (texts - texts.mean(axis=0))[deal.rows]  # (n_members, d_model)
-    scores = np.empty((len(texts), deal.n_groups - 1), dtype=np.float32)
+    activations = corpus.pooled[:, [layer]].float().numpy()  # (n_texts, 1, d_model)
     with single_thread():
-        counts, sums = fold_sums(texts, deal)
-        for fold in range(deal.n_folds):
+        if method == "mean":
+            return score_held_out(activations, deal)[:, 0]
+        texts = (activations[:, 0] - activations[:, 0].mean(axis=0))[deal.rows]
+        scores = np.empty((len(texts), deal.n_groups - 1), dtype=np.float32)
+        for fold in np.unique(deal.fold[deal.scored]):
             held_out = deal.fold == fold
-            if not held_out.any():
-                continue
-            if method == "mean":
-                rest = counts.sum(axis=0) - counts[fold], sums.sum(axis=0) - sums[fold]
-                scores[held_out] = score_fold(texts[held_out], *rest)
-            else:
-                scores[held_out] = _refit_scores(texts, held_out, corpus, deal, method)
-    return scores[deal.fold < deal.n_folds]
+            scores[held_out] = _refit_scores(texts, held_out, corpus, deal, method)
+    return scores[deal.scored]
 
 
 def _refit_scores(
@@ -197,12 +216,6 @@ def _refit_scores(
 
 def _members(deal: Deal, group: int, kept: Bools) -> tuple[int, ...]:
     return tuple(np.flatnonzero((deal.group == group) & kept).tolist())
-
-
-def _own(deal: Deal) -> Bools:
-    """(n_held_out, n_concepts), which held-out text belongs to which concept."""
-    own: Bools = deal.group[deal.fold < deal.n_folds, None] == np.arange(deal.n_groups - 1)
-    return own
 
 
 def refit_order(n_layers: int, first: int) -> tuple[int, ...]:
@@ -226,8 +239,8 @@ def corpora_by_rule(
     descriptions: Mapping[str, Sequence[str]],
     cache: "ActivationCache | None" = None,
     report: Report = silent,
-) -> tuple[Corpus, ...]:
-    """The run's texts by every read rule that its capture gave, from the cache.
+) -> Iterator[Corpus]:
+    """The run's texts by every read rule that its capture gave, from the cache, one at a time.
 
     A run that read its last template token has no other rule: those need a pass of their own.
     """
@@ -238,7 +251,7 @@ def corpora_by_rule(
             return corpus
         return read_corpus(model, descriptions, replace(corpus.settings, read=rule), cache, report)
 
-    return tuple(corpus_of(rule) for rule in rule_group(read))
+    return (corpus_of(rule) for rule in rule_group(read))
 
 
 def sweep_json(sweep: LayerSweep) -> Mapping[str, object]:

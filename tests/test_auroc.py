@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.auroc import auroc
+from readout_ui.auroc import auroc, grouped_auroc
 
 
 def counted(scores: list[int], positive: list[bool]) -> float:
@@ -36,3 +36,15 @@ def test_all_columns_are_scored_at_once() -> None:
 
 def test_equal_scores_are_chance() -> None:
     assert auroc(np.zeros(10), np.arange(10) < 3) == 0.5
+
+
+def test_groups_score_like_each_against_the_rest_with_ties_and_texts_of_no_group() -> None:
+    draws = np.random.default_rng(1)
+    scores = draws.integers(0, 9, (30, 2, 4)).astype(np.float32)
+    group = np.concatenate([np.repeat([0, 1, 2], 8), np.full(6, 4)])  # none is of concept 3
+    found = grouped_auroc(scores, group)
+    assert found.shape == (2, 4)
+    for concept in range(3):
+        alone = auroc(scores[:, :, concept], (group == concept)[:, None])
+        assert found[:, concept] == pytest.approx(alone)
+    assert np.isnan(found[:, 3]).all()

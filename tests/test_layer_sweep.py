@@ -81,6 +81,17 @@ def test_a_refit_by_mean_difference_equals_its_closed_form() -> None:
     assert _refit_scores(texts, first, corpus, deal, "mean") == pytest.approx(closed, abs=1e-4)
 
 
+def test_few_layers_at_a_time_score_like_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = planted([0.2, 0.5, 0.8, 0.4])
+    together = sweep_means([corpus]).scores()
+    monkeypatch.setattr("readout_ui.layer_choice._BLOCK", 1)
+    reports: list[Progress] = []
+    assert sweep_means([corpus], report=reports.append).scores() == pytest.approx(
+        together, nan_ok=True
+    )
+    assert [report.done for report in reports] == [0, 1, 2, 3]
+
+
 def test_layers_that_were_not_fitted_are_empty_and_counted() -> None:
     corpus = planted([0.5] * 4)
     corpora = [corpus, replace(corpus, settings=TrainSettings(read="content_tail"))]
@@ -154,7 +165,7 @@ def test_the_rules_of_one_capture_are_swept_without_a_new_pass(
     texts = read_library(descriptions).texts()
     corpus = read_corpus(model, texts, TrainSettings(), cache)
     reports: list[Progress] = []
-    corpora = corpora_by_rule(corpus, model, texts, cache, reports.append)
+    corpora = list(corpora_by_rule(corpus, model, texts, cache, reports.append))
     assert [c.settings.read for c in corpora] == ["content_mean", "content_last", "content_tail"]
     assert not reports
     assert sweep_means(corpora).n_layers == model.n_layers

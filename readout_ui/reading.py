@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from readout_ui.blocks import bare_model
 from readout_ui.errors import UserError
 from readout_ui.frames import Turn, visible_tokens
-from readout_ui.readout import FloatArray, Readout, centred_cosines, scored_tokens, z_scores
+from readout_ui.projecting import Projections, Projector
+from readout_ui.readout import Readout
 from readout_ui.recording import inference, recording
+from readout_ui.scoring import Scorer
 
 if TYPE_CHECKING:
     from readout_ui.blocks import BlockPaths
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from readout_ui.vectors import ConceptVectors
 
 READ_MODES = ("assistant", "user", "raw", "chat")
-
-
-@dataclass(frozen=True, eq=False)
-class Projections:
-    """What the hooks leave of the activations of one prompt."""
-
-    raw: FloatArray
-    """Activation on direction, (n_tokens, n_layers, n_concepts) float32."""
-    norms: FloatArray
-    """Length of (activation - center), (n_tokens, n_layers) float32."""
 
 
 def frame_content(frame: PromptFrame, content: str | Sequence[Turn], mode: str) -> FramedChat:
@@ -78,8 +68,7 @@ def read_chat(
     require_fit(model, vectors)
     paths = model.blocks(layer_type, layer_config)
     projections = project_tokens(model, paths, vectors, framed.token_ids)
-    return score_tokens(
-        vectors,
+    return Scorer(vectors).readout(
         projections,
         tokens=visible_tokens(model.tokenizer, framed.token_ids),
         roles=[str(role) for role in framed.roles],
@@ -125,55 +114,8 @@ def project_tokens(
         vectors: directions and center.
         token_ids: the whole prompt.
     """
-    raw: dict[int, torch.Tensor] = {}
-    norms: dict[int, torch.Tensor] = {}
-
-    def project(layer: int, output: torch.Tensor) -> None:
-        if layer not in vectors.layers:
-            return
-        position = vectors.layers.index(layer)
-        activation = output.reshape(-1, output.shape[-1]).float()  # (n_tokens, d_model)
-        directions = vectors.directions[:, position].to(activation)  # (n_concepts, d_model)
-        center = vectors.center[position].to(activation)  # (d_model,)
-        raw[layer] = activation @ directions.T  # (n_tokens, n_concepts)
-        norms[layer] = torch.linalg.vector_norm(activation - center, dim=-1)  # (n_tokens,)
-
+    projector = Projector(vectors, model.device)
     ids = torch.tensor([list(token_ids)], device=model.device)  # (1, n_tokens)
-    with inference(model.model), recording(model.model, paths, project):
+    with inference(model.model), recording(model.model, paths, projector):
         bare_model(model.model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    return Projections(_gather(raw, vectors.layers), _gather(norms, vectors.layers))
-
-
-def score_tokens(
-    vectors: ConceptVectors,
-    projections: Projections,
-    *,
-    tokens: Sequence[str],
-    roles: Sequence[str],
-) -> Readout:
-    """Projections as a Readout, in all three units."""
-    raw = projections.raw
-    directions = vectors.directions.float()  # (n_concepts, n_layers, d_model)
-    center_raw = torch.einsum("cld,ld->lc", directions, vectors.center.float())
-    similarity = torch.einsum("ald,bld->lab", directions, directions)
-    return Readout(
-        tokens=tuple(tokens),
-        roles=tuple(roles),
-        concepts=tuple(vectors.concepts),
-        layers=tuple(vectors.layers),
-        raw=raw,
-        cosine=centred_cosines(raw, projections.norms, _numpy(center_raw)),
-        z=z_scores(raw, _numpy(vectors.neutral_mean), _numpy(vectors.neutral_std)),
-        similarity=_numpy(similarity),
-        scored=scored_tokens(roles),
-    )
-
-
-def _gather(by_layer: Mapping[int, torch.Tensor], layers: Sequence[int]) -> FloatArray:
-    stacked: FloatArray = np.stack([_numpy(by_layer[layer]) for layer in layers], axis=1)
-    return stacked
-
-
-def _numpy(tensor: torch.Tensor) -> FloatArray:
-    array: FloatArray = tensor.detach().float().cpu().numpy()
-    return array
+    return projector.projections()

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read by gradio while it is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -31,6 +32,9 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--descriptions", type=Path, default=HERE / "descriptions")
     parser.add_argument("--runs", type=Path, default=HERE / "runs", help="folder runs are kept in")
     parser.add_argument("--read-only", action="store_true", help="refuse everything that writes")
+    parser.add_argument(
+        "--mcp", action="store_true", help="also serve the named endpoints as MCP tools"
+    )
     return parser.parse_args(arguments)
 
 
@@ -44,6 +48,19 @@ def login(auth: str | None) -> tuple[str, str] | None:
     if not (user and colon and password):
         raise UserError("is not a login", where=f"--auth {auth!r}", fix="write user:password")
     return user, password
+
+
+def program_options(flags: argparse.Namespace) -> dict[str, Any]:
+    """What `launch` needs to serve programs; with --mcp the footer says how to reach the tools.
+
+    Raises:
+        UserError: --mcp and --auth, since the tools' server cannot log in.
+    """
+    from readout_ui.errors import UserError
+
+    if flags.mcp and flags.auth:
+        raise UserError("MCP tools know no login", where="--mcp", fix="leave out --auth or --mcp")
+    return {"mcp_server": True, "footer_links": ["api", "settings"]} if flags.mcp else {}
 
 
 def warn_when_open(flags: argparse.Namespace) -> None:
@@ -61,7 +78,7 @@ def serve(flags: argparse.Namespace) -> None:
     from readout_ui.status import StudioOptions
     from readout_ui.studio import Studio
 
-    auth = login(flags.auth)
+    auth, for_programs = login(flags.auth), program_options(flags)
     warn_when_open(flags)
     studio = Studio(
         StudioOptions(
@@ -86,8 +103,12 @@ def serve(flags: argparse.Namespace) -> None:
             auth=auth,
             share=False,
             prevent_thread_lock=True,
-            **launch_options(studio),
+            **{"mcp_server": False, **launch_options(studio), **for_programs},
         )
+        if flags.mcp:
+            from readout_ui.tabs.program_calls import answer_in_json
+
+            answer_in_json(app)
         studio.load_model()
         app.block_thread()
     finally:

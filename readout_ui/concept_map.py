@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +11,10 @@ from readout_ui.crosstalk import cluster, fitted_cosines
 from readout_ui.crosstalk_results import FALSE_ALARMS, ConceptMap, Floats, Indices
 from readout_ui.direction_samples import sample_directions, text_gram
 from readout_ui.errors import UserError
+from readout_ui.map_methods import LEAST_FOR_UMAP, MAP_METHODS, umap_installed
 
 if TYPE_CHECKING:
     from readout_ui.corpus import Corpus
-
-
-def umap_installed() -> bool:
-    """True when the optional package umap-learn is there."""
-    return find_spec("umap") is not None
 
 
 def concept_map(corpus: Corpus, layer: int, method: str = "pca", seed: int = 0) -> ConceptMap:
@@ -84,15 +79,28 @@ def principal_plane(cosine: Floats) -> tuple[Floats, tuple[float, float]]:
 def _place(cosine: Floats, method: str, seed: int) -> tuple[Floats, tuple[float, float]]:
     if method == "pca":
         return principal_plane(cosine)
-    if method != "umap":
-        raise UserError(f"'{method}' is no way to draw a map", options=("pca", "umap"))
+    if method not in MAP_METHODS:
+        raise UserError(f"'{method}' is no way to draw a map", options=MAP_METHODS)
     if not umap_installed():
         raise UserError("UMAP is not installed", fix="run pip install umap-learn, or use PCA")
+    if len(cosine) < LEAST_FOR_UMAP:
+        raise UserError(f"UMAP needs {LEAST_FOR_UMAP} concepts", fix="use PCA")
+    return _umap(cosine, seed), (np.nan, np.nan)
+
+
+def _umap(cosine: Floats, seed: int) -> Floats:
+    """Coordinates by UMAP (McInnes et al. 2018) on 1 - cosine, (n_concepts, 2)."""
     import umap
 
-    model = umap.UMAP(metric="precomputed", random_state=seed, n_neighbors=min(15, len(cosine) - 1))
+    model = umap.UMAP(
+        metric="precomputed",
+        random_state=seed,
+        n_jobs=1,  # what a fixed seed asks for; UMAP warns otherwise
+        n_neighbors=min(15, len(cosine) - 1),
+        init="random",  # the spectral start fails on a handful of points
+    )
     placed: Floats = np.asarray(model.fit_transform(np.clip(1 - cosine, 0, 2)))
-    return placed, (np.nan, np.nan)
+    return placed
 
 
 def _threshold(shuffled: Floats) -> float:

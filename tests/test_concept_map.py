@@ -1,11 +1,16 @@
 """The map: distances, explained variance, and clusters only where something is planted."""
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 from planted_corpus import make_corpus
 
-from readout_ui.concept_map import clusters, concept_map, principal_plane, umap_installed
+from readout_ui.concept_map import clusters, concept_map, principal_plane
 from readout_ui.errors import UserError
+from readout_ui.map_methods import umap_installed
 from readout_ui.methods import mean_difference
 from readout_ui.pairs import PairSettings
 
@@ -44,9 +49,51 @@ def test_clusters_are_numbered_by_size() -> None:
     assert clusters(cosine[::-1, ::-1], 0.5).tolist() == [1, 1, 0, 0, 0]
 
 
-def test_an_unknown_or_missing_way_to_draw_is_refused_with_the_remedy() -> None:
+STAND_IN = """
+class UMAP:
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def fit_transform(self, distances):
+        assert self.settings["metric"] == "precomputed"
+        assert self.settings["n_neighbors"] < len(distances)
+        return distances[:, :2]
+"""
+
+
+@pytest.fixture
+def umap_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package named umap that places concepts by their first two distances."""
+    (tmp_path / "umap.py").write_text(STAND_IN)
+    monkeypatch.delitem(sys.modules, "umap", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("umap", None)
+
+
+@pytest.mark.usefixtures("umap_stand_in")
+def test_umap_gets_distances_and_explains_no_variance() -> None:
+    corpus = make_corpus((8,) * 5, strength=1.0, copies={1: 0})
+    found = concept_map(corpus, 0, method="umap")
+    assert umap_installed()
+    np.testing.assert_allclose(np.diag(found.xy[:2]), 0, atol=1e-6)
+    assert found.xy[1, 0] < 0.5 < found.xy[2, 0]
+    assert np.isnan(found.explained).all()
+    assert found.cluster.tolist() == concept_map(corpus, 0).cluster.tolist()
+
+
+@pytest.mark.usefixtures("umap_stand_in")
+def test_too_few_concepts_for_umap_are_told_so() -> None:
+    with pytest.raises(UserError, match="needs 4 concepts"):
+        concept_map(make_corpus((4,) * 3), 0, method="umap")
+
+
+def test_an_unknown_way_to_draw_is_refused() -> None:
     with pytest.raises(UserError, match="pca, umap"):
         concept_map(make_corpus((4,) * 3), 0, method="tsne")
-    if not umap_installed():
-        with pytest.raises(UserError, match="pip install umap-learn"):
-            concept_map(make_corpus((4,) * 3), 0, method="umap")
+
+
+@pytest.mark.skipif(umap_installed(), reason="says what to do where umap-learn is missing")
+def test_without_umap_the_remedy_is_named() -> None:
+    with pytest.raises(UserError, match="pip install umap-learn"):
+        concept_map(make_corpus((4,) * 5), 0, method="umap")

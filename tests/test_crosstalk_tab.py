@@ -1,6 +1,7 @@
 """The Cross-talk tab over a tiny model: empty at first, then judged, cached and drawn."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from planted_corpus import make_corpus
 
 from readout_ui.concept_map import concept_map
 from readout_ui.crosstalk import cosine_matrix
+from readout_ui.map_methods import umap_installed
 from readout_ui.redundancy import redundancy
 from readout_ui.responses import response_matrix
 from readout_ui.studio import Studio
@@ -16,6 +18,7 @@ from readout_ui.tabs.crosstalk_tab import (
     build_crosstalk_tab,
     draw_findings,
     judge_crosstalk,
+    open_findings,
     refresh_crosstalk,
     show_findings,
 )
@@ -42,7 +45,7 @@ def test_before_any_run_the_tab_says_what_to_do(studio: Studio) -> None:
     notice, results, *_ = show_findings(studio, 0, False)
     assert "press Train first" in notice
     assert results.visible is False
-    slider, notice, results = refresh_crosstalk(studio)
+    slider, _shown, notice, results = refresh_crosstalk(studio)
     assert slider.interactive is False
     assert "press Train first" in notice
 
@@ -58,7 +61,8 @@ def test_while_there_is_no_model_the_notice_says_so_instead_of_failing(studio: S
 
 def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: Studio) -> None:
     train(studio)
-    slider, notice, results = refresh_crosstalk(studio)
+    slider, shown, notice, results = refresh_crosstalk(studio)
+    assert shown == studio.runs.list()[0].id
     assert "open this tab again" in notice
     notice, results, *drawn = show_findings(studio, int(slider.maximum), False)
     assert notice == ""
@@ -73,9 +77,44 @@ def test_the_tab_judges_when_it_is_opened_and_when_a_choice_changes(studio: Stud
     with gr.Blocks() as app, gr.Tabs(), gr.Tab("Cross-talk") as page:
         tab = build_crosstalk_tab(studio)
     targets = {target for fn in app.fns.values() for target in fn.targets}
-    expected = {(page._id, "select"), (tab.layer._id, "input"), (tab.mean._id, "input")}
+    chosen = (tab.layer, tab.mean, tab.plane)
+    expected = {(page._id, "select"), *((each._id, "input") for each in chosen)}
     assert targets == expected
     assert len(tab.refreshed) == len(refresh_crosstalk(studio))
+
+
+def test_opened_right_after_the_first_training_it_shows_the_best_layer(studio: Studio) -> None:
+    train(studio)
+    run = studio.runs.list()[0]
+    stale, unknown = 1 - run.best_layer, ""
+    slider, shown, notice, _results, note, *_ = open_findings(studio, unknown, stale, False)
+    assert (slider.value, shown, notice) == (run.best_layer, run.id, "")
+    assert f"layer {run.best_layer})" in note
+    slider, _shown, _notice, _results, note, *_ = open_findings(studio, shown, stale, False)
+    assert slider == gr.skip()
+    assert f"layer {stale})" in note
+
+
+def test_a_page_that_shows_the_run_in_use_keeps_it(studio: Studio) -> None:
+    train(studio)
+    run = studio.runs.list()[0]
+    assert refresh_crosstalk(studio, run.id) == (gr.skip(),) * 4
+    assert refresh_crosstalk(studio, "another")[1] == run.id
+
+
+def test_without_umap_the_choice_says_how_to_get_it(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gr.Blocks():
+        missing = build_crosstalk_tab(studio).plane
+    if not umap_installed():
+        assert [value for _, value in missing.choices] == ["pca"]
+        assert "pip install umap-learn" in missing.info
+    (tmp_path / "umap.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with gr.Blocks():
+        there = build_crosstalk_tab(studio).plane
+    assert [value for _, value in there.choices] == ["pca", "umap"]
 
 
 def test_sentences_count_what_the_figures_show() -> None:

@@ -1,4 +1,4 @@
-"""The command line: train, read, check, export, judge, models and cache, without a browser.
+"""The command line: train, read, steer, check, export, judge, models, cache; no browser.
 
 Importing this module loads neither torch nor transformers, so that `--help` answers at once.
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from readout_ui import __version__, cli_judge
+from readout_ui import __version__, cli_judge, cli_steer
 from readout_ui.cli_options import (
     AsJson,
     Descriptions,
@@ -271,7 +271,35 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def serve(
+    vectors: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An export, folder or zip.")
+    ] = None,
+    model: Model = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    revision: Revision = "",
+    device: Device = "auto",
+    dtype: Dtype = "",
+    quantization: Quantization = "none",
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Answer OpenAI-style chat requests; every streamed chunk carries the concept scores."""
+    require_choices(dtype or "auto", quantization)
+    from readout_ui import cli_read, cli_serve
+
+    if vectors is not None:
+        manifest = cli_read.manifest_of(vectors)
+        revision = revision or ("" if model else manifest.model.revision)
+        dtype = dtype or dtype_option(manifest.model.dtype)
+        model = cli_read.require_named(manifest, model)
+    spec = model_spec(model, revision, device, dtype or "auto", quantization, trust_remote_code)
+    cli_serve.serve(vectors, spec, host, port)
+
+
 cli_judge.register(app)
+cli_steer.register(app)
 
 
 @app.command()

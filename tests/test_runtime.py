@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_a_forward_pass_gives_what_the_app_reads(
 
 
 def test_every_token_of_a_generation_has_its_scores(export: Path, tiny_folder: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_folder)
     readout = load(export)
     ids = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
     with watching(model, readout) as watch:
@@ -71,7 +72,7 @@ def test_every_token_of_a_generation_has_its_scores(export: Path, tiny_folder: P
 
 
 def test_nothing_is_left_on_the_model_even_after_an_error(export: Path, tiny_folder: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_folder)
     with pytest.raises(RuntimeError, match="stop"), watching(model, load(export)):
         raise RuntimeError("stop")
     assert not any(module._forward_hooks for module in model.modules())

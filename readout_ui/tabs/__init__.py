@@ -23,6 +23,7 @@ from readout_ui.tabs.generalization_tab import (
 from readout_ui.tabs.header import Header, build_header, draw_status, is_training, retrain_label
 from readout_ui.tabs.inspect_tab import InspectTab, build_inspect_tab, draw_notice
 from readout_ui.tabs.layers_tab import LayersTab, build_layers_tab, refresh_layers, use_layers
+from readout_ui.tabs.programs import publish_programs
 from readout_ui.tabs.same_site import SAME_SITE
 from readout_ui.tabs.train_tab import (
     TrainTab,
@@ -67,6 +68,7 @@ def build_app(studio: Studio) -> gr.Blocks:
         clock.tick_after(wire_train_tab(studio, train))
         _wire_runs(studio, clock, train, export, inspect)
         _wire_judgements(studio, clock, Judged(crosstalk, generalization, layers, advice), train)
+        publish_programs(studio)
     return app
 
 

@@ -339,3 +339,64 @@ def test_512_tokens_and_64_concepts_are_all_drawn(open_page: OpenPage, reader: F
     with page.expect_download() as download:
         page.locator("#inspect-png").click()
     assert download.value.suggested_filename == "readout.png"
+
+
+def test_a_long_text_is_moved_zoomed_and_hovered_without_asking_the_server(
+    open_page: OpenPage, reader: FakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader.concepts = tuple(f"concept {i}" for i in range(30))
+    page = open_page()
+    words = " ".join(["so", "on"] * 998)
+    prompt_of(page).fill(words)
+    prompt_of(page).press("Control+Enter")
+    place = page.locator("#inspect-map .map-place")
+    expect(place).to_contain_text("of 2,000", timeout=30_000)
+    expect(page.locator("#inspect-scroll")).to_be_hidden()
+    answers: list[str] = []
+    page.on("response", lambda response: answers.append(response.url))
+    page.locator("#inspect-map .map-body").focus()
+    for key, told in (("End", "2,000 of 2,000"), ("Home", "tokens 1–"), ("0", "1–2,000 of")):
+        page.keyboard.press(key)
+        expect(place).to_contain_text(told)
+    page.keyboard.press("PageDown")
+    overview = page.locator("#inspect-map .map-overview")
+    for _ in range(12):
+        page.keyboard.press("+")
+    edge = box(overview)
+    page.mouse.click(edge["x"] + edge["width"] / 2, edge["y"] + 20)
+    expect(overview).to_have_attribute("aria-valuetext", place.inner_text())
+    first = int(place.inner_text().split()[1].split("–")[0].replace(",", ""))
+    assert 900 < first < 1000
+    expect(page.locator("#inspect-map .map-strip .token").first).to_be_visible()
+
+    cells = page.locator("#inspect-map .map-cells")
+    cells.scroll_into_view_if_needed()
+    shown = box(cells)
+    page.mouse.move(shown["x"] + 100, shown["y"] + 30)
+    tip = page.locator("#inspect-map .map-tip")
+    expect(tip).to_be_visible()
+    lines = tip.locator("span").all_inner_texts()
+    name, _layer, token = lines[0].split(" · ")
+    readout = FakeReader(concepts=reader.concepts).read(words, "assistant")
+    told = int(token.removeprefix("token ").replace(",", "")) - 1
+    expected = readout.z[told, 5, reader.concepts.index(name)]
+    assert float(lines[1].split()[1].replace("−", "-")) == pytest.approx(expected, abs=0.01)
+    assert [line.split()[0] for line in lines[1:]] == ["z", "cosine", "raw"]
+    assert answers == []
+
+    page.locator("#inspect-map .row-labels button").nth(3).click()
+    chosen = page.locator("#inspect-map .row-labels button").nth(3).inner_text()
+    expect(page.locator("#inspect-map .strip-legend b")).to_contain_text(chosen)
+    with page.expect_download() as download:
+        page.locator("#inspect-png").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    assert reader.n_reads == 1
+
+    # A text of which not even the cells are sent at once: its end comes when it is wanted.
+    monkeypatch.setattr("readout_ui.windows.MAX_CELLS", 31 * 600)
+    page.get_by_label("Cosine").click()
+    expect(page.locator("#inspect-map .strip-legend")).to_contain_text("cosine with the direction")
+    page.locator("#inspect-map .map-body").focus()
+    page.keyboard.press("End")
+    expect(place).to_contain_text("2,000 of 2,000")
+    assert reader.n_reads == 1

@@ -90,7 +90,7 @@ def test_only_chosen_concepts_are_drawn_and_all_when_none_is_chosen() -> None:
 
 def test_layers_are_drawn_for_one_concept() -> None:
     reading = read_prompt(FakeReader(), "x", "assistant")
-    _strip, rows, _columns, plot = draw(reading, "layers", "z", 5, "sad", [], "peak", True)
+    _strip, rows, _columns, plot, _map = draw(reading, "layers", "z", 5, "sad", [], "peak", True)
     assert rows.index("layer 8") < rows.index("layer 5") < rows.index("layer 2")
     assert plot is not None
     assert json.loads(plot.plot)["data"][0]["name"] == "sad"
@@ -98,13 +98,13 @@ def test_layers_are_drawn_for_one_concept() -> None:
 
 def test_template_tokens_can_be_left_out_and_the_rest_keeps_its_scores() -> None:
     reading = read_prompt(FakeReader(), "x", "assistant")
-    strip, _rows, columns, _plot = draw(reading, "concepts", "z", 5, "calm", [], "peak", False)
+    strip, _rows, columns, _plot, _map = draw(reading, "concepts", "z", 5, "calm", [], "peak", False)
     assert "&lt;s&gt;" not in strip + columns
     assert columns.count("</i>") == 3
 
 
 def test_nothing_is_drawn_before_a_reading() -> None:
-    assert draw(None, *looked(LOOK)) == ("", "", "", None)
+    assert draw(None, *looked(LOOK)) == ("", "", "", None, "")
     with pytest.raises(UserError, match="read a prompt first"):
         draw_csv(None, *looked(LOOK))
 

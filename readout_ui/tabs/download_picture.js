@@ -1,4 +1,9 @@
 (format) => {
+  const map = document.querySelector('#inspect-map .score-map.on');
+  if (map) {
+    map.dispatchEvent(new CustomEvent('readout-map-picture', { detail: format }));
+    return;
+  }
   const plot = document.querySelector('#inspect-heatmap .js-plotly-plot');
   if (!plot || !window.Plotly) return;
   const { width, height } = plot.layout;

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from gradio.components.plot import PlotData
 
 from readout_ui.errors import UserError
 from readout_ui.readout import Readout, scores_csv
+from readout_ui.tabs.inspect_map import LONGEST, draw_map
 from readout_ui.views.heatmap import Grid, concept_grid, draw_heatmap, layer_grid
 from readout_ui.views.labels import draw_row_labels, draw_token_labels
 from readout_ui.views.ordering import order_concepts, peaks
@@ -56,6 +57,23 @@ class Look:
     """Order of the concepts."""
     template: bool
     """Whether template tokens are shown."""
+    middle: int = 0
+    """Which token of a very long text is in the middle of what the page gets."""
+
+
+class Drawn(NamedTuple):
+    """What the page shows of a reading; either the map or the other four are filled."""
+
+    strip: str = ""
+    """The coloured text."""
+    rows: str = ""
+    """Row labels of the heatmap."""
+    columns: str = ""
+    """Its token labels."""
+    plot: PlotData | None = None
+    """The heatmap."""
+    map: str = ""
+    """All of that for a long text, packed."""
 
 
 def best_layer(readout: Readout, run: Run | None) -> int:
@@ -70,21 +88,23 @@ def settle_choices(readout: Readout, run: Run | None, look: Look) -> Look:
     layer = int(look.layer) if known and look.layer in readout.layers else best_layer(readout, run)
     concept = look.concept if known else names[int(np.argmax(peaks(readout, layer, "z")))]
     chosen = [name for name in look.chosen if name in names]
-    return replace(look, layer=layer, concept=concept, chosen=chosen)
+    return replace(look, layer=layer, concept=concept, chosen=chosen, middle=0)
 
 
-def draw(reading: Reading | None, *look: Any) -> tuple[str, str, str, PlotData | None]:
-    """Coloured text, row labels, token labels and heatmap of a reading."""
+def draw(reading: Reading | None, *look: Any) -> Drawn:
+    """Coloured text and heatmap of a reading, or a map of a long one."""
     if reading is None:
-        return "", "", "", None
+        return Drawn()
     wish = Look(*look)
-    readout = _visible(reading.readout, wish)
+    layer, concept = _layer(reading.readout, wish), _concept(reading.readout, wish)
+    readout = _visible(_narrowed(reading.readout, wish), wish)
     grid = _grid(readout, wish)
-    strip = draw_strip(
-        readout, _concept(readout, wish), _layer(readout, wish), wish.kind, grid.scale
-    )
+    if len(grid.tokens) > LONGEST:
+        text = readout.select(layers=[layer], concepts=[concept])
+        return Drawn(map=draw_map(grid, text, wish.middle, clickable=wish.view == "concepts"))
+    strip = draw_strip(readout, concept, layer, wish.kind, grid.scale)
     labels = draw_row_labels(grid, clickable=wish.view == "concepts")
-    return strip, labels, draw_token_labels(grid), _plot_data(grid)
+    return Drawn(strip, labels, draw_token_labels(grid), _plot_data(grid))
 
 
 def draw_csv(reading: Reading | None, *look: Any) -> str:
@@ -96,6 +116,13 @@ def draw_csv(reading: Reading | None, *look: Any) -> str:
         return scores_csv(readout.select(concepts=[_concept(readout, wish)]))
     layer = _layer(readout, wish)
     return scores_csv(readout.select(layers=[layer], concepts=_shown(readout, layer, wish)))
+
+
+def _narrowed(readout: Readout, look: Look) -> Readout:
+    """Only what the view needs: every further copy of a long reading is of a small part."""
+    if look.view == "layers":
+        return readout.select(concepts=[_concept(readout, look)])
+    return readout.select(layers=[_layer(readout, look)])
 
 
 def _visible(readout: Readout, look: Look) -> Readout:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gradio as gr
@@ -14,6 +13,7 @@ from readout_ui.errors import UserError
 from readout_ui.readout import Readout
 from readout_ui.tabs.chat_text import EXAMPLE, as_chat, as_text, parse_chat
 from readout_ui.tabs.events import DEVICE, PRIVATE, QUIET, guarded
+from readout_ui.tabs.inspect_controls import Controls, build_results, read_script
 from readout_ui.tabs.inspect_look import (
     Look,
     Reading,
@@ -40,10 +40,6 @@ PLACEHOLDERS = {
     "raw": "Type or paste a text. It is read without any chat template.",
     "chat": EXAMPLE,
 }
-VIEWS = {"Tokens × concepts": "concepts", "Tokens × layers": "layers"}
-KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
-ORDERS = {"Highest peak first": "peak", "A to Z": "alphabet", "Similar together": "similarity"}
-_HERE = Path(__file__).parent
 
 
 class ReaderStatus(Protocol):
@@ -80,25 +76,6 @@ class InspectTab:
     """What to do next; `refresh_notice` makes it when the run in use changes."""
 
 
-@dataclass(frozen=True)
-class _Controls:
-    """Everything below the prompt."""
-
-    results: gr.Column
-    look: tuple[Any, ...]
-    strip: gr.HTML
-    rows: gr.HTML
-    columns: gr.HTML
-    plot: gr.Plot
-    csv: gr.Button
-    csv_text: gr.Textbox
-
-    @property
-    def drawn(self) -> list[gr.components.Component]:
-        """What `draw` fills."""
-        return [self.strip, self.rows, self.columns, self.plot]
-
-
 def build_inspect_tab(reader: Reader) -> InspectTab:
     """Lay out the tab and wire its own events."""
     mode = gr.Radio(list(MODES.items()), value="assistant", label="Read as", elem_id="inspect-mode")
@@ -114,51 +91,18 @@ def build_inspect_tab(reader: Reader) -> InspectTab:
         notice = gr.HTML(
             draw_notice(reader.status(), None),
             elem_id="inspect-notice",
-            js_on_load=_script("inspect_keys.js"),
+            js_on_load=read_script("inspect_keys.js"),
             min_width=240,
         )
     reading = gr.State(None)
-    controls = _build_results()
+    controls = build_results()
     mode.input(guarded(switch_mode), [mode, prompt], prompt, **QUIET)
     _wire_reading(reader, InspectTab(prompt, mode, read, reading, notice), controls)
     _wire_looks(reading, controls)
     return InspectTab(prompt, mode, read, reading, notice)
 
 
-def _build_results() -> _Controls:
-    with gr.Column(visible=False, elem_id="inspect-results") as results:
-        look = _build_look()
-        strip = gr.HTML(elem_id="inspect-strip")
-        with gr.Column(elem_id="inspect-scroll"):
-            rows = gr.HTML(elem_id="inspect-rows", js_on_load=_script("row_labels.js"))
-            columns = gr.HTML(elem_id="inspect-columns")
-            plot = gr.Plot(show_label=False, container=False, elem_id="inspect-heatmap")
-        with gr.Row(elem_id="inspect-downloads"):
-            csv = gr.Button("Download CSV", size="sm", elem_id="inspect-csv")
-            png = gr.Button("Download PNG", size="sm", elem_id="inspect-png")
-            svg = gr.Button("Download SVG", size="sm", elem_id="inspect-svg")
-        csv_text = gr.Textbox(visible=False)
-    for button, picture in ((png, "png"), (svg, "svg")):
-        # Drawn by the browser, so that the picture needs no server and no other program.
-        button.click(None, js=f"() => ({_script('download_picture.js')})('{picture}')", **PRIVATE)
-    return _Controls(results, look, strip, rows, columns, plot, csv, csv_text)
-
-
-def _build_look() -> tuple[Any, ...]:
-    """Inputs in the order of Look's fields."""
-    with gr.Row():
-        view = gr.Radio(list(VIEWS.items()), value="concepts", label="Heatmap")
-        kind = gr.Radio(list(KINDS.items()), value="z", label="Score")
-        layer = gr.Slider(0, 1, step=1, label="Layer", elem_id="inspect-layer", min_width=220)
-    with gr.Row():
-        concept = gr.Dropdown([], label="Text coloured by", elem_id="inspect-concept")
-        chosen = gr.Dropdown([], label="Concepts (empty: all)", multiselect=True, value=[])
-        order = gr.Dropdown(list(ORDERS.items()), value="peak", label="Order")
-        template = gr.Checkbox(True, label="Show template tokens")
-    return view, kind, layer, concept, chosen, order, template
-
-
-def _wire_reading(reader: Reader, tab: InspectTab, controls: _Controls) -> None:
+def _wire_reading(reader: Reader, tab: InspectTab, controls: Controls) -> None:
     """Reading, settling the choices and drawing are one event: each hop costs a round trip."""
     _view, _kind, layer, concept, chosen, _order, _template = controls.look
 
@@ -171,22 +115,26 @@ def _wire_reading(reader: Reader, tab: InspectTab, controls: _Controls) -> None:
             draw_notice(status, reading),
             gr.update(visible=True),
             *show_choices(reading.readout, status.run, choices),
+            choices.middle,
             *draw(reading, *astuple(choices)),
         )
 
     tab.read.click(
         guarded(read),
-        [tab.prompt, tab.mode, *controls.look],
-        [tab.reading, tab.notice, controls.results, layer, concept, chosen, *controls.drawn],
+        [tab.prompt, tab.mode, *controls.looks],
+        [
+            *(tab.reading, tab.notice, controls.results, layer, concept, chosen),
+            *(controls.middle, *controls.drawn),
+        ],
         **DEVICE,
         show_progress_on=tab.read,
     )
 
 
-def _wire_looks(reading: gr.State, controls: _Controls) -> None:
+def _wire_looks(reading: gr.State, controls: Controls) -> None:
     """Every change below the prompt draws anew from the reading; the model is not asked."""
     drawn = controls.drawn
-    inputs = [reading, *controls.look]
+    inputs = [reading, *controls.looks]
     gr.on(
         [component.input for component in controls.look],
         guarded(draw),
@@ -200,9 +148,12 @@ def _wire_looks(reading: gr.State, controls: _Controls) -> None:
     controls.rows.select(clicked_concept, None, concept, **QUIET).then(
         guarded(draw), inputs, drawn, concurrency_limit=None, **QUIET
     )
+    controls.map.select(
+        moved_map, [concept, controls.middle], [concept, controls.middle], **QUIET
+    ).then(guarded(draw), inputs, drawn, concurrency_limit=None, **QUIET)
     controls.csv.click(
         guarded(draw_csv), inputs, controls.csv_text, concurrency_limit=None, **PRIVATE
-    ).success(None, controls.csv_text, js=_script("download_csv.js"), **PRIVATE)
+    ).success(None, controls.csv_text, js=read_script("download_csv.js"), **PRIVATE)
 
 
 def switch_mode(mode: str, text: str) -> Any:
@@ -242,6 +193,12 @@ def clicked_concept(event: gr.EventData) -> str:
     return str(event.concept)
 
 
+def moved_map(concept: str, middle: int, event: gr.EventData) -> tuple[str, int]:
+    """Concept and middle after a row label of the map was clicked, or its end was reached."""
+    chosen = event._data or {}
+    return str(chosen.get("concept", concept)), int(chosen.get("middle", middle))
+
+
 def refresh_notice(reader: Reader, reading: Reading | None) -> str:
     """The notice after another run came into use; a reading that is on screen stays."""
     return draw_notice(reader.status(), reading)
@@ -262,7 +219,3 @@ def draw_notice(status: ReaderStatus, reading: Reading | None) -> str:
 
 def _notice(what: str, fix: str) -> str:
     return f"<p class='empty'><b>{escape(what)}</b> {escape(fix)}</p>"
-
-
-def _script(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8").strip()

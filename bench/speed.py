@@ -1,4 +1,7 @@
-"""Speed: first training and retraining against the seed's loop and against a bare forward."""
+"""Speed: first training and retraining against the seed's loop and against a bare forward.
+
+`--retrain-only` leaves both out and prints where the time of a retrain goes.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,9 @@ TEXTS = Path(__file__).parent / "descriptions"
 SEED_LAYERS = [10, 14, 18, 22]
 ROUNDS = 5
 BARE_BATCHES = (4, 8, 16, 22, 44)
+RETRAINS = 9
+SEED_SECONDS = 306.2
+"""What the seed's loop took on 2 cores in the run that bench/results/speed.json keeps."""
 EDIT = "I feel calm. My breath goes out slowly and I have all the time there is."
 
 
@@ -140,20 +146,37 @@ def against_bare_forward(model: LoadedModel, folder: Path) -> list[Row]:
 def against_seed(model: LoadedModel, folder: Path) -> list[Row]:
     """First training and retraining against one run of the seed's loop."""
     library = read_library(TEXTS)
-    texts = library.texts()
+    texts = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
     first = median(first_training(model, folder).whole for _ in range(ROUNDS))
-    retrains = retraining(model, folder, ROUNDS)
-    again = sorted(retrains, key=lambda training: training.whole)[len(retrains) // 2]
+    retrain, *parts = retrain_rows(retraining(model, folder, ROUNDS))
     seed, _ = train_as_the_seed_does(model.model, model.tokenizer, texts, SEED_LAYERS)
-    parts = [Row(f"  of which {name}", s, "s") for name, s in again.parts.items()]
     return [
         Row("the seed's loop", seed, "s", note=f"{sum(map(len, texts.values()))} texts"),
         Row("first training", first, "s"),
-        Row("retrain after one edit", again.whole, "s"),
+        retrain,
         *parts,
         Row("seed's loop / first training", seed / first, "x", goal=">= 100"),
-        Row("seed's loop / retrain", seed / again.whole, "x", goal=">= 1000"),
+        Row("seed's loop / retrain", seed / retrain.value, "x", goal=">= 1000"),
     ]
+
+
+def retrain_rows(retrains: list[Training]) -> list[Row]:
+    """The median retrain and its parts; what no part counts is checking and describing."""
+    again = sorted(retrains, key=lambda training: training.whole)[len(retrains) // 2]
+    fastest = min(training.whole for training in retrains)
+    rest = again.whole - sum(again.parts.values())
+    return [
+        Row("retrain after one edit", again.whole, "s", note=f"fastest {fastest:.3f} s"),
+        *(Row(f"  of which {name}", s, "s") for name, s in (again.parts | {"rest": rest}).items()),
+    ]
+
+
+def retrain_alone(model: LoadedModel, folder: Path) -> list[Row]:
+    """Retraining against what the seed's loop took in an earlier run on the same machine."""
+    retrain, *parts = retrain_rows(retraining(model, folder, RETRAINS))
+    ratio = SEED_SECONDS / retrain.value
+    note = f"{SEED_SECONDS} s from an earlier run"
+    return [retrain, *parts, Row("seed's loop / retrain", ratio, "x", ">= 1000", note)]
 
 
 def measure(parts: tuple[Callable[[LoadedModel, Path], list[Row]], ...]) -> list[Row]:
@@ -169,11 +192,14 @@ def measure(parts: tuple[Callable[[LoadedModel, Path], list[Row]], ...]) -> list
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-seed", action="store_true", help="leave out the 8-minute loop")
+    parser.add_argument("--retrain-only", action="store_true", help="only retraining, by part")
+    chosen = parser.parse_args()
+    title = "10 concepts x 4 descriptions + 4 neutral texts, bundled model"
+    if chosen.retrain_only:
+        publish("retrain", title, measure((retrain_alone,)))
+        return
     parts = (against_bare_forward, against_seed)
-    chosen = parts[:1] if parser.parse_args().without_seed else parts
-    publish(
-        "speed", "10 concepts x 4 descriptions + 4 neutral texts, bundled model", measure(chosen)
-    )
+    publish("speed", title, measure(parts[:1] if chosen.without_seed else parts))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,8 @@ def _block_names(model: "nn.Module") -> tuple[str, ...]:
 
 def _beside_embeddings(model: "nn.Module", candidates: Sequence[str]) -> str:
     """The list in the same module as the token embeddings; a tower's list never is."""
+    if len(candidates) == 1:
+        return candidates[0]
     home = _embeddings_path(model)
     outside = [name for name in candidates if not _inside_another_list(name)]
 

@@ -61,10 +61,7 @@ def _calibrate_layer(directions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor
 
 
 def _smallest_deviation(tokens: Tensor, apart: Tensor) -> float:
-    spread = _length(apart) / apart.numel() ** 0.5
-    length = _length(tokens) / len(tokens) ** 0.5
-    return max(_SMALLEST_SPREAD * spread, _ROUNDING * length, torch.finfo(torch.float32).tiny)
-
-
-def _length(values: Tensor) -> float:
-    return float(torch.linalg.vector_norm(values, dtype=torch.float64))
+    spread = float(torch.linalg.vector_norm(apart)) / apart.numel() ** 0.5
+    length = float(torch.linalg.vector_norm(tokens)) / len(tokens) ** 0.5
+    tiny = float(torch.finfo(torch.float32).tiny)
+    return max(_SMALLEST_SPREAD * spread, _ROUNDING * length, tiny)

@@ -199,7 +199,8 @@ def _score_fold(held_out: Floats, counts: Floats, sums: Floats) -> Floats:
     texts = held_out - all_texts / n_all
     dots = texts.transpose(1, 0, 2) @ directions.transpose(1, 2, 0)
     lengths = _lengths(texts).T[:, :, None] * _lengths(directions).T[:, None]
-    return (dots / lengths).transpose(1, 0, 2)
+    scores: Floats = (dots / lengths).transpose(1, 0, 2)
+    return scores
 
 
 def _lengths(vectors: Floats) -> Floats:

@@ -11,6 +11,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -236,12 +237,17 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
 def package_versions() -> dict[str, str]:
     """Versions of what can change a number in a vector."""
     versions = {"readout-ui": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    found = {name: _version(name) for name in PACKAGES}
+    return versions | {name: version for name, version in found.items() if version is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    # Reading it from disk takes a millisecond, and what is imported stays what it is.
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _check_version(version: object, where: str) -> None:

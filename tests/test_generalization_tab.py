@@ -32,6 +32,7 @@ from readout_ui.tabs.generalization_tables import (
     draw_words,
 )
 
+gr = pytest.importorskip("gradio")
 CONCEPTS = ("afraid", "angry", "calm", "happy")
 PASTED = "\n".join(
     f"{label}: {text}"
@@ -157,7 +158,7 @@ def test_a_choice_that_makes_no_sense_is_told_in_a_sentence(
 
 
 def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
-    with pytest.importorskip("gradio").Blocks():
+    with gr.Blocks():
         tab = build_generalization_tab(untrained)
     assert "press Train first" in tab.notice.value
     assert "press Train first" in refresh_generalization(untrained)[2]
@@ -166,10 +167,11 @@ def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
 
 
 def test_with_another_run_old_findings_are_hidden(studio: Studio) -> None:
-    with pytest.importorskip("gradio").Blocks():
+    with gr.Blocks():
         tab = build_generalization_tab(studio)
-    layer, mapping, notice, results = refresh_generalization(studio)
-    assert len(tab.refreshed) == 4
+    layer, mapping, notice, results, shown = refresh_generalization(studio)
+    assert len(tab.refreshed) == 5
+    assert refresh_generalization(studio, shown) == (gr.skip(),) * 5
     assert layer["choices"] == list(studio.runs.list()[0].layers)
     assert "afraid, angry, calm, happy" in mapping["label"]
     assert "another run" in notice.lower()

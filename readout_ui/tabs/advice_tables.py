@@ -112,14 +112,16 @@ def _row(one: Blame) -> str:
     return (
         f"<tr><td data-value='{escape(one.concept)}'>{opening}</td>"
         f"<td class='words'>{escape(one.text)}</td>"
-        f"{_cell(one.influence, 3)}{_cell(one.own)}{_cell(one.siblings)}"
-        f"<td data-value='{escape(one.pull or '')}'>{pull}</td>"
+        f"{_cell('Influence', one.influence, 3)}{_cell('Own', one.own)}"
+        f"{_cell('Others', one.siblings)}"
+        f"<td data-title='Pulls towards' data-value='{escape(one.pull or '')}'>{pull}</td>"
         f"<td data-value='{rank}'>{mark}</td></tr>"
     )
 
 
-def _cell(value: float, digits: int = 1) -> str:
-    return f"<td class='n' data-value='{_or_zero(value)}'>{_number(value, digits)}</td>"
+def _cell(title: str, value: float, digits: int = 1) -> str:
+    shown = _number(value, digits)
+    return f"<td class='n' data-title='{title}' data-value='{_or_zero(value)}'>{shown}</td>"
 
 
 def _number(value: float, digits: int = 1) -> str:

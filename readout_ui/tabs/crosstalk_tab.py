@@ -203,10 +203,10 @@ def draw_findings(findings: Findings) -> tuple[Any, ...]:
 def _build_results() -> tuple[gr.Radio, tuple[Any, ...]]:
     gr.Markdown("### Cosines")
     cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
-    cosines = build_plot("crosstalk-cosines", "crosstalk-plot")
+    cosines = build_plot("crosstalk-cosines")
     gr.Markdown("### Responses")
     confusions = gr.HTML(elem_id="crosstalk-confusions")
-    responses = build_plot("crosstalk-responses", "crosstalk-plot")
+    responses = build_plot("crosstalk-responses")
     gr.Markdown("### Redundancy")
     redundancy = gr.HTML(elem_id="crosstalk-redundancy")
     gr.Markdown("### Map")
@@ -218,6 +218,6 @@ def _build_results() -> tuple[gr.Radio, tuple[Any, ...]]:
         elem_id="crosstalk-plane",
     )
     map_note = gr.HTML(elem_id="crosstalk-map-note")
-    plane = build_plot("crosstalk-map", "crosstalk-plot")
+    plane = build_plot("crosstalk-map")
     drawn = (cosine_note, cosines, confusions, responses, redundancy, map_note, plane)
     return method, drawn

@@ -67,7 +67,7 @@ def draw_redundancy(rows: Sequence[Redundancy]) -> str:
         "explains, with its 95 % interval (bootstrap over descriptions) and what random groups of "
         "the same descriptions give. First component: part of the concept's differences along "
         "one line; 95 % of random groups stay below the number behind it. All of mean differences."
-        "</p><div class='scroll'><table class='judged'><thead><tr><th>Concept</th>"
+        "</p><div class='scroll'><table class='judged cards'><thead><tr><th>Concept</th>"
         "<th>Nearest three (cosine)</th><th>R2 from the others</th><th>By chance</th>"
         "<th>First component</th></tr></thead><tbody>"
         f"{''.join(map(_row, ranked))}</tbody></table></div>"
@@ -98,9 +98,10 @@ def _row(row: Redundancy) -> str:
     limit = "" if np.isnan(row.share_chance) else f" <i>chance: below {row.share_chance:.2f}</i>"
     share = "" if np.isnan(row.first_component_share) else f"{row.first_component_share:.2f}"
     return (
-        f"<tr><td><b>{escape(row.concept)}</b></td><td>{nearest}</td>"
-        f"<td>{row.r2:.2f} ({row.r2_low:.2f} to {row.r2_high:.2f}){verdict}</td>"
-        f"<td>{row.r2_chance:.2f}</td><td>{share}{limit}</td></tr>"
+        f"<tr><td><b>{escape(row.concept)}</b></td><td data-title='Nearest'>{nearest}</td>"
+        f"<td data-title='R2'>{row.r2:.2f} ({row.r2_low:.2f} to {row.r2_high:.2f}){verdict}</td>"
+        f"<td data-title='R2 by chance'>{row.r2_chance:.2f}</td>"
+        f"<td data-title='First component'>{share}{limit}</td></tr>"
     )
 
 

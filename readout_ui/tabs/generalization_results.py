@@ -14,7 +14,6 @@ from readout_ui.tabs.generalization_tables import draw_dose_table
 from readout_ui.tabs.plots import build_plot, plot_data
 from readout_ui.views.generalization import draw_dose
 
-STYLE = "generalization-plot"
 DOSE_TEXT = "I just took {x} mg of paracetamol for my headache."
 DOSE_VALUES = "200, 500, 1000, 2000, 4000, 8000, 16000"
 
@@ -26,7 +25,7 @@ def build_results() -> tuple[tuple[Any, ...], gr.Dropdown, gr.Plot]:
         "### AUROC of each concept\nDots: vectors, hollow where chance explains them. Diamonds: "
         "bag of words trained on the same descriptions. Grey: random directions."
     )
-    forest = build_plot("generalization-forest", STYLE)
+    forest = build_plot("generalization-forest")
     with gr.Accordion("All numbers", open=False):
         table = gr.HTML(elem_id="generalization-table")
     gr.Markdown("### Ten worst misses")
@@ -38,7 +37,7 @@ def build_results() -> tuple[tuple[Any, ...], gr.Dropdown, gr.Plot]:
         label="Concepts (empty: the twelve with the lowest AUROC)",
         elem_id="generalization-violin-choice",
     )
-    violins = build_plot("generalization-violins", STYLE)
+    violins = build_plot("generalization-violins")
     return (summary, forest, table, misses), choice, violins
 
 
@@ -64,7 +63,7 @@ def build_dose(studio: Studio, layer: gr.Dropdown) -> None:
                 DOSE_VALUES, label="Values", scale=2, elem_id="generalization-dose-values"
             )
         button = gr.Button("Draw curves", elem_id="generalization-dose")
-        curves = build_plot("generalization-curves", STYLE)
+        curves = build_plot("generalization-curves")
         table = gr.HTML(elem_id="generalization-dose-table")
 
     def show(text: str, written: str, chosen: int | None) -> tuple[PlotData, str]:

@@ -54,11 +54,13 @@ class GeneralizationTab:
     """What to do first, empty when there is something to show."""
     results: gr.Column
     """Everything that was found; hidden until there is something."""
+    shown: gr.State
+    """Id of the run that all this belongs to."""
 
     @property
     def refreshed(self) -> list[Any]:
         """The outputs of `refresh_generalization`."""
-        return [self.layer, self.mapping, self.notice, self.results]
+        return [self.layer, self.mapping, self.notice, self.results, self.shown]
 
 
 def build_generalization_tab(studio: Studio) -> GeneralizationTab:
@@ -91,17 +93,26 @@ def build_generalization_tab(studio: Studio) -> GeneralizationTab:
         guarded(show_words), inputs.all(), words, **DEVICE, show_progress_on=words_button
     )
     violin_choice.input(guarded(redraw_violins), [found, violin_choice], violins, **QUIET)
-    return GeneralizationTab(inputs.layer, inputs.mapping, notice, results)
+    shown = gr.State(run.id if run else "")
+    return GeneralizationTab(inputs.layer, inputs.mapping, notice, results, shown)
 
 
-def refresh_generalization(studio: Studio) -> tuple[Any, ...]:
-    """New values for `GeneralizationTab.refreshed` after a run was made or chosen."""
+def refresh_generalization(studio: Studio, shown: str = "") -> tuple[Any, ...]:
+    """New values for `GeneralizationTab.refreshed` after a run was made or chosen.
+
+    Args:
+        studio: the studio.
+        shown: id of the run that the tab shows; where it is the run in use, nothing changes.
+    """
     run = studio.runs.current()
+    if run is not None and run.id == shown:
+        return (gr.skip(),) * 5
     return (
         gr.update(**layer_list(run)),
         gr.update(label=mapping_help(run.concepts if run else ("a concept",))),
         draw_notice(OTHER_RUN if run else NO_RUN),
         gr.update(visible=False),
+        run.id if run else "",
     )
 
 

@@ -103,7 +103,7 @@ def draw_misses(misses: Sequence[Miss]) -> str:
         )
         for miss in misses
     ]
-    return _table(("Text", "Labelled", "Scored highest"), rows)
+    return _table(("Text", "Labelled", "Scored highest"), rows, cards=True)
 
 
 def draw_words(found: LexicalControl) -> str:
@@ -188,7 +188,13 @@ def _p(p: float) -> str:
     return shown if p < CHANCE_EXPLAINS else f"{shown} <i>as by chance</i>"
 
 
-def _table(titles: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, cards: bool = False) -> str:
+    """Rows under their titles; as cards, a phone shows each row's cells one below the other."""
     head = "".join(f"<th>{title}</th>" for title in titles)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table class='judged'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    body = "".join(f"<tr>{''.join(map(_cell, titles, row))}</tr>" for row in rows)
+    kind = "judged cards" if cards else "judged"
+    return f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(title: str, cell: str) -> str:
+    return f"<td data-title='{title}'>{cell}</td>"

@@ -150,7 +150,7 @@ def draw_violins(found: Generalization, concepts: Sequence[str] = ()) -> go.Figu
         )
     _lay_out(figure, height=110 + 72 * len(shown))
     figure.update_layout(violinmode="group", violingap=0.15, violingroupgap=0)
-    figure.update_xaxes(title="cosine with the direction; dotted: threshold")
+    figure.update_xaxes(title="cosine; dotted: threshold")
     figure.update_yaxes(
         tickvals=list(range(len(shown))),
         ticktext=[escape(name) for name in shown],

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from readout_ui.changes import changed_files
 from readout_ui.errors import UserError
-from readout_ui.folders import read_files, write_folder, write_zip
+from readout_ui.folders import read_files
 from readout_ui.manifest import (
     CALIBRATION_FILE,
     EXPORT_FILES,
@@ -58,50 +58,6 @@ class LoadedReadout:
     vectors: ConceptVectors
     """Directions as the file has them: float16 values, held as float32."""
     manifest: Manifest
-
-
-def export_readout(
-    trained: Trained,
-    folder: Path,
-    concepts: Sequence[str] | None = None,
-    layers: Sequence[int] | None = None,
-    *,
-    library: Library | None = None,
-    allow_changed: bool = False,
-) -> Path:
-    """Write the export as a folder, which appears at once and whole; returns it.
-
-    Args:
-        trained: what was trained.
-        folder: where to; an earlier export there is replaced, any other content is refused.
-        concepts: which concepts, in this order; None for all.
-        layers: which layers; None for all that were trained.
-        library: the descriptions as they are now, to refuse vectors of texts that changed.
-        allow_changed: export them all the same.
-
-    Raises:
-        UserError: texts changed, the folder holds something else, or the disk refuses.
-    """
-    if library is not None and not allow_changed:
-        refuse_changed(trained, library)
-    write_folder(folder, build_export(trained, concepts, layers), replaceable=EXPORT_FILES)
-    return folder
-
-
-def export_zip(
-    trained: Trained,
-    path: Path,
-    concepts: Sequence[str] | None = None,
-    layers: Sequence[int] | None = None,
-    *,
-    library: Library | None = None,
-    allow_changed: bool = False,
-) -> Path:
-    """Write the export as a zip file of the same three files; see `export_readout`."""
-    if library is not None and not allow_changed:
-        refuse_changed(trained, library)
-    write_zip(path, build_export(trained, concepts, layers))
-    return path
 
 
 def build_export(

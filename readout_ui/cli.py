@@ -224,10 +224,16 @@ def export(
     allow_changed: Annotated[
         bool, typer.Option("--allow-changed", help="Export although texts changed.")
     ] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
+    ] = "readout",
 ) -> None:
     """Write the vectors of a kept run as an export."""
     from readout_ui import cli_export
+    from readout_ui.formats import format_named
 
+    if warning := format_named(form).warning:
+        print(f"Warning: {warning}", file=sys.stderr)
     record = cli_export.find_run(runs, run_id)
     written = cli_export.export_run(
         runs,
@@ -237,6 +243,7 @@ def export(
         split_layers(layers, record.layers),
         descriptions,
         allow_changed,
+        form,
     )
     print(f"Wrote run {record.id} to {written}")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from readout_ui.cli_train import write
 from readout_ui.descriptions import read_library
 from readout_ui.errors import UserError
+from readout_ui.formats import write_export
 from readout_ui.runs import RunRecord, RunStore
 
 
@@ -38,8 +38,17 @@ def export_run(
     layers: list[int] | None,
     descriptions: Path | None,
     allow_changed: bool,
+    form: str = "readout",
 ) -> Path:
     """Write the export; texts that changed since are refused where `descriptions` is given."""
     library = read_library(descriptions) if descriptions is not None else None
     _record, vectors = RunStore(runs).load(record.id)
-    return write(record.trained(vectors), output, concepts, layers, library, allow_changed)
+    return write_export(
+        record.trained(vectors),
+        output,
+        concepts,
+        layers,
+        form=form,
+        library=library,
+        allow_changed=allow_changed,
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from readout_ui.descriptions import Library, read_library, require_trainable
 from readout_ui.folders import require_replaceable
-from readout_ui.manifest import EXPORT_FILES
+from readout_ui.formats import READOUT_FILES, is_zip, write_export
 from readout_ui.terminal import as_json, progress_report, table
 from readout_ui.trained import Trained, TrainSettings
 
@@ -24,7 +24,7 @@ def prepare(descriptions: Path, output: Path) -> Library:
     library = read_library(descriptions)
     require_trainable(library)
     if not is_zip(output):
-        require_replaceable(output, EXPORT_FILES)
+        require_replaceable(output, READOUT_FILES)
     return library
 
 
@@ -46,7 +46,7 @@ def train_and_write(
             cache.close()
     if runs is not None:
         keep(trained, runs)
-    write(trained, output)
+    write_export(trained, output)
     return trained
 
 
@@ -56,26 +56,6 @@ def keep(trained: Trained, runs: Path) -> None:
 
     store = RunStore(runs)
     store.set_current(store.save(trained).id)
-
-
-def write(
-    trained: Trained,
-    output: Path,
-    concepts: list[str] | None = None,
-    layers: list[int] | None = None,
-    library: Library | None = None,
-    allow_changed: bool = False,
-) -> Path:
-    """Write an export as a zip or as a folder, whichever the name asks for."""
-    from readout_ui.artifacts import export_readout, export_zip
-
-    export = export_zip if is_zip(output) else export_readout
-    return export(trained, output, concepts, layers, library=library, allow_changed=allow_changed)
-
-
-def is_zip(output: Path) -> bool:
-    """True when the name asks for a zip file rather than a folder."""
-    return output.suffix.lower() == ".zip" and not output.is_dir()
 
 
 def summary(trained: Trained, output: Path) -> str:

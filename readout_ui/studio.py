@@ -231,20 +231,16 @@ class Studio:
         )
 
     def export_zip(
-        self, concepts: Sequence[str], layers: Sequence[int], *, allow_changed: bool = False
+        self,
+        concepts: Sequence[str],
+        layers: Sequence[int],
+        *,
+        form: str = "readout",
+        allow_changed: bool = False,
     ) -> Path:
         """Export the run in use as a zip in a temporary folder; empty choices mean all."""
-        from readout_ui.artifacts import export_zip
-
-        path = Path(tempfile.mkdtemp(prefix="readout-")) / "readout.zip"
-        return export_zip(
-            self._trained(),
-            path,
-            tuple(concepts) or None,
-            tuple(layers) or None,
-            library=self.library(),
-            allow_changed=allow_changed,
-        )
+        path = Path(tempfile.mkdtemp(prefix="readout-")) / f"{form}.zip"
+        return self._export(path, concepts, layers, form, allow_changed)
 
     def export_folder(
         self,
@@ -252,17 +248,29 @@ class Studio:
         layers: Sequence[int],
         folder: Path,
         *,
+        form: str = "readout",
         allow_changed: bool = False,
     ) -> Path:
         """Export the run in use into a folder; empty choices mean all."""
-        from readout_ui.artifacts import export_readout
-
         self.refuse_if_read_only("write a folder")
-        return export_readout(
+        return self._export(folder.expanduser(), concepts, layers, form, allow_changed)
+
+    def _export(
+        self,
+        target: Path,
+        concepts: Sequence[str],
+        layers: Sequence[int],
+        form: str,
+        allow_changed: bool,
+    ) -> Path:
+        from readout_ui.formats import write_export
+
+        return write_export(
             self._trained(),
-            folder.expanduser(),
+            target,
             tuple(concepts) or None,
             tuple(layers) or None,
+            form=form,
             library=self.library(),
             allow_changed=allow_changed,
         )

@@ -20,12 +20,11 @@ from trained_example import CONCEPTS, D_MODEL, LAYERS, make_trained, make_vector
 
 from readout_ui.artifacts import (
     build_export,
-    export_readout,
-    export_zip,
     load_readout,
 )
 from readout_ui.descriptions import Concept, Library
 from readout_ui.errors import UserError
+from readout_ui.formats import READOUT_FILES, write_export
 from readout_ui.manifest import EXPORT_FILES
 from readout_ui.tensor_files import sha256_of
 from readout_ui.vectors import ConceptVectors
@@ -83,7 +82,7 @@ def cosines(vectors: ConceptVectors, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_vectors_file_holds_just_what_the_server_takes(tmp_path: Path) -> None:
-    export_readout(make_trained(), tmp_path / "out")
+    write_export(make_trained(), tmp_path / "out")
     tensors = load_file(tmp_path / "out" / "readout.safetensors")
     assert set(tensors) == {"layer_1.vectors", "layer_3.vectors"}
     for tensor in tensors.values():
@@ -93,7 +92,7 @@ def test_the_vectors_file_holds_just_what_the_server_takes(tmp_path: Path) -> No
 
 def test_rows_are_in_the_order_of_the_manifests_concepts(tmp_path: Path) -> None:
     trained = make_trained()
-    export_readout(trained, tmp_path / "out", concepts=["sad", "afraid"], layers=[3])
+    write_export(trained, tmp_path / "out", concepts=["sad", "afraid"], layers=[3])
     manifest = json.loads((tmp_path / "out" / "readout.json").read_text())
     tensors = load_file(tmp_path / "out" / "readout.safetensors")
     assert manifest["concepts"] == ["sad", "afraid"]
@@ -104,15 +103,15 @@ def test_rows_are_in_the_order_of_the_manifests_concepts(tmp_path: Path) -> None
 
 def test_an_unknown_concept_or_layer_is_refused_with_the_trained_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="afraid, calm, sad"):
-        export_readout(make_trained(), tmp_path / "out", concepts=["glad"])
+        write_export(make_trained(), tmp_path / "out", concepts=["glad"])
     with pytest.raises(UserError, match="1, 3"):
-        export_readout(make_trained(), tmp_path / "out", layers=[2])
+        write_export(make_trained(), tmp_path / "out", layers=[2])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_loaded_export_gives_the_scores_of_the_run_within_the_rounding(tmp_path: Path) -> None:
     trained = make_trained()
-    loaded = load_readout(export_readout(trained, tmp_path / "out"))
+    loaded = load_readout(write_export(trained, tmp_path / "out"))
     hidden = activations()
     off = (z_scores(loaded.vectors, hidden) - z_scores(trained.vectors, hidden)).abs()
     spread = (hidden - trained.vectors.center).norm(dim=2)[:, :, None]
@@ -126,7 +125,7 @@ def test_without_the_calibrations_correction_a_massive_activation_would_shift_sc
     tmp_path: Path,
 ) -> None:
     trained = make_trained()
-    loaded = load_readout(export_readout(trained, tmp_path / "out"))
+    loaded = load_readout(write_export(trained, tmp_path / "out"))
     naive = replace(loaded.vectors, neutral_mean=trained.vectors.neutral_mean)
     hidden, exact = activations(), z_scores(trained.vectors, activations())
     off = (z_scores(loaded.vectors, hidden) - exact).abs().max()
@@ -136,7 +135,7 @@ def test_without_the_calibrations_correction_a_massive_activation_would_shift_sc
 def test_directions_that_float16_can_hold_come_back_unchanged(tmp_path: Path) -> None:
     vectors = make_vectors()
     exact = replace(vectors, directions=vectors.directions.half().float())
-    loaded = load_readout(export_readout(make_trained(vectors=exact), tmp_path / "out"))
+    loaded = load_readout(write_export(make_trained(vectors=exact), tmp_path / "out"))
     for part in ("directions", "center", "neutral_mean", "neutral_std"):
         assert torch.equal(getattr(loaded.vectors, part), getattr(exact, part))
 
@@ -148,7 +147,7 @@ def test_the_loader_in_the_documentation_gives_the_same_z_scores(tmp_path: Path)
         line.split()[1] for line in text.splitlines() if line.startswith(("import", "from"))
     }
     assert imported <= {"json", "pathlib", "safetensors.torch", "torch"}
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     names: dict[str, Any] = {}
     exec(compile(text, str(LOADER), "exec"), names)
     manifest, tensors = names["load"](folder)
@@ -162,20 +161,20 @@ def test_the_loader_in_the_documentation_gives_the_same_z_scores(tmp_path: Path)
 def test_a_direction_of_length_zero_is_exported_and_named(tmp_path: Path) -> None:
     vectors = make_vectors()
     vectors.directions[1, 0] = 0
-    loaded = load_readout(export_readout(make_trained(vectors=vectors), tmp_path / "out"))
+    loaded = load_readout(write_export(make_trained(vectors=vectors), tmp_path / "out"))
     assert [(z.concept, z.layer) for z in loaded.manifest.zero_directions] == [("calm", 1)]
 
 
 def test_the_folder_and_the_zip_hold_the_same_bytes(tmp_path: Path) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
-    archive = zipfile.ZipFile(export_zip(make_trained(), tmp_path / "out.zip"))
-    assert sorted(archive.namelist()) == sorted(EXPORT_FILES)
-    for name in EXPORT_FILES:
+    folder = write_export(make_trained(), tmp_path / "out")
+    archive = zipfile.ZipFile(write_export(make_trained(), tmp_path / "out.zip"))
+    assert sorted(archive.namelist()) == sorted(READOUT_FILES)
+    for name in READOUT_FILES:
         assert archive.read(name) == (folder / name).read_bytes()
 
 
 def test_a_zip_loads_like_a_folder(tmp_path: Path) -> None:
-    loaded = load_readout(export_zip(make_trained(), tmp_path / "out.zip"))
+    loaded = load_readout(write_export(make_trained(), tmp_path / "out.zip"))
     assert loaded.vectors.concepts == CONCEPTS
 
 
@@ -183,16 +182,16 @@ SCRIPT = """
 import sys, pathlib
 sys.path.insert(0, {tests!r})
 from trained_example import make_trained
-from readout_ui.artifacts import export_readout, export_zip
-export_readout(make_trained(), pathlib.Path({out!r}))
-export_zip(make_trained(), pathlib.Path({out!r} + ".zip"))
+from readout_ui.formats import write_export
+write_export(make_trained(), pathlib.Path({out!r}))
+write_export(make_trained(), pathlib.Path({out!r} + ".zip"))
 """
 
 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    export_readout(make_trained(), here)
-    export_zip(make_trained(), tmp_path / "here.zip")
+    write_export(make_trained(), here)
+    write_export(make_trained(), tmp_path / "here.zip")
     script = SCRIPT.format(tests=str(Path(__file__).parent), out=str(there))
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
     for name in EXPORT_FILES:
@@ -201,8 +200,8 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_older_export_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
-    export_readout(make_trained(seed=1), tmp_path / "out")
-    export_readout(make_trained(seed=2), tmp_path / "out")
+    write_export(make_trained(seed=1), tmp_path / "out")
+    write_export(make_trained(seed=2), tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     found = load_readout(tmp_path / "out").vectors.directions
     assert torch.equal(found, make_vectors(2).directions.half().float())
@@ -211,14 +210,14 @@ def test_an_older_export_is_replaced_and_nothing_is_left_beside_it(tmp_path: Pat
 def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("mine")
     with pytest.raises(UserError, match=r"diary\.txt"):
-        export_readout(make_trained(), tmp_path)
+        write_export(make_trained(), tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["diary.txt"]
 
 
 def test_a_file_where_the_folder_should_go_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(UserError, match="name a folder"):
-        export_readout(make_trained(), tmp_path / "out")
+        write_export(make_trained(), tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -227,21 +226,21 @@ def test_another_zip_is_not_overwritten(tmp_path: Path) -> None:
         archive.writestr("photo.jpg", b"mine")
     before = (tmp_path / "photos.zip").read_bytes()
     with pytest.raises(UserError, match="another file is there"):
-        export_zip(make_trained(), tmp_path / "photos.zip")
+        write_export(make_trained(), tmp_path / "photos.zip")
     assert (tmp_path / "photos.zip").read_bytes() == before
 
 
 def test_a_failed_write_leaves_the_older_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_readout(make_trained(seed=1), tmp_path / "out")
+    write_export(make_trained(seed=1), tmp_path / "out")
 
     def refuse(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("readout_ui.folders.os.fsync", refuse)
     with pytest.raises(UserError, match="No space left on device"):
-        export_readout(make_trained(seed=2), tmp_path / "out")
+        write_export(make_trained(seed=2), tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     found = load_readout(tmp_path / "out").vectors.directions
     assert torch.equal(found, make_vectors(1).directions.half().float())
@@ -252,7 +251,7 @@ def test_a_failed_rename_puts_the_older_export_back(
 ) -> None:
     import os
 
-    export_readout(make_trained(seed=1), tmp_path / "out")
+    write_export(make_trained(seed=1), tmp_path / "out")
     rename, calls = os.rename, []
 
     def fail_second(old: Path, new: Path) -> None:
@@ -263,7 +262,7 @@ def test_a_failed_rename_puts_the_older_export_back(
 
     monkeypatch.setattr("readout_ui.folders.os.rename", fail_second)
     with pytest.raises(UserError, match="Input/output error"):
-        export_readout(make_trained(seed=2), tmp_path / "out")
+        write_export(make_trained(seed=2), tmp_path / "out")
     assert sha256_of((tmp_path / "out" / "readout.json").read_bytes())
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -275,23 +274,23 @@ def test_vectors_of_changed_descriptions_are_refused_by_name(tmp_path: Path) -> 
     now["glad"] = ("I feel glad. It is new.",)
     del now["_neutral"]
     with pytest.raises(UserError, match="_neutral, calm, glad"):
-        export_readout(trained, tmp_path / "out", library=library_of(now))
+        write_export(trained, tmp_path / "out", library=library_of(now))
     with pytest.raises(UserError, match="_neutral, calm, glad"):
-        export_zip(trained, tmp_path / "out.zip", library=library_of(now))
+        write_export(trained, tmp_path / "out.zip", library=library_of(now))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_changed_descriptions_can_be_exported_knowingly(tmp_path: Path) -> None:
     trained = make_trained()
     changed = library_of({"calm": ("New. Text.",)})
-    export_readout(trained, tmp_path / "out", library=changed, allow_changed=True)
+    write_export(trained, tmp_path / "out", library=changed, allow_changed=True)
     manifest = load_readout(tmp_path / "out").manifest
     assert manifest.descriptions == trained.fingerprints
 
 
 def test_unchanged_descriptions_are_exported(tmp_path: Path) -> None:
     trained = make_trained()
-    export_readout(trained, tmp_path / "out", library=library_of(trained.descriptions))
+    write_export(trained, tmp_path / "out", library=library_of(trained.descriptions))
     assert (tmp_path / "out" / "readout.json").exists()
 
 
@@ -308,13 +307,13 @@ def test_unchanged_descriptions_are_exported(tmp_path: Path) -> None:
 def test_another_model_is_refused_with_what_differs(
     tmp_path: Path, model: FakeModel, said: str
 ) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     with pytest.raises(UserError, match=said):
         load_readout(folder, expect_model=cast(Any, model))
 
 
 def test_the_model_it_was_trained_on_is_accepted(tmp_path: Path) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     assert load_readout(folder, expect_model=cast(Any, FakeModel())).vectors.layers == LAYERS
 
 
@@ -365,7 +364,7 @@ HALF, FLOAT = torch.float16, torch.float32
 def test_tensors_that_do_not_fit_the_manifest_are_refused_by_name(
     tmp_path: Path, name: str, change: Callable[[dict[str, torch.Tensor]], object], said: str
 ) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     forge(folder, change, name)
     with pytest.raises(UserError, match=said):
         load_readout(folder)
@@ -373,7 +372,7 @@ def test_tensors_that_do_not_fit_the_manifest_are_refused_by_name(
 
 @pytest.mark.parametrize("name", EXPORT_FILES)
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     (folder / name).unlink()
     with pytest.raises(UserError, match=name):
         load_readout(folder)
@@ -381,7 +380,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPORT_FILES)
 def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     raw = (folder / name).read_bytes()
     (folder / name).write_bytes(raw[: len(raw) // 2])
     with pytest.raises(UserError, match=name):
@@ -390,7 +389,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["readout.safetensors", "calibration.safetensors"])
 def test_one_flipped_bit_is_refused(tmp_path: Path, name: str) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     raw = bytearray((folder / name).read_bytes())
     raw[-1] ^= 1
     (folder / name).write_bytes(raw)
@@ -400,7 +399,7 @@ def test_one_flipped_bit_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "C:\\x"])
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path, name: str) -> None:
-    folder = export_readout(make_trained(), tmp_path / "out")
+    folder = write_export(make_trained(), tmp_path / "out")
     manifest = json.loads((folder / "readout.json").read_text())
     manifest["files"][name] = "0" * 64
     (folder / "readout.json").write_text(json.dumps(manifest))

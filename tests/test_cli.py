@@ -15,8 +15,9 @@ from trained_example import make_trained
 from typer.testing import CliRunner
 
 from readout_ui import __version__
-from readout_ui.artifacts import export_readout, load_readout
+from readout_ui.artifacts import load_readout
 from readout_ui.cli import app, run
+from readout_ui.formats import write_export
 from readout_ui.manifest import EXPORT_FILES
 from readout_ui.runs import RunStore
 
@@ -378,7 +379,7 @@ def test_stdin_and_csv_work_in_a_pipe(tiny: Path, trained: Path) -> None:
 def test_another_model_is_refused(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export_readout(make_trained(), tmp_path / "foreign")
+    write_export(make_trained(), tmp_path / "foreign")
     assert run(read_arguments(tiny, tmp_path / "foreign", "I feel calm")) == 2
     assert "the vectors have 64 numbers, tiny-llama has 32" in capsys.readouterr().err
 

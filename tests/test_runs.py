@@ -13,8 +13,8 @@ import pytest
 import torch
 from trained_example import CONCEPTS, LAYERS, make_trained
 
-from readout_ui.artifacts import export_readout
 from readout_ui.errors import UserError
+from readout_ui.formats import write_export
 from readout_ui.runs import RunStore
 
 ROOT = Path(__file__).parent.parent
@@ -61,8 +61,8 @@ def test_an_export_of_a_kept_run_equals_the_export_of_the_training(
 ) -> None:
     trained = make_trained()
     record, vectors = store.load(store.save(trained).id)
-    export_readout(trained, tmp_path / "one")
-    export_readout(record.trained(vectors), tmp_path / "two")
+    write_export(trained, tmp_path / "one")
+    write_export(record.trained(vectors), tmp_path / "two")
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
 

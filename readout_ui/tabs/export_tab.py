@@ -9,17 +9,23 @@ from pathlib import Path
 
 import gradio as gr
 
+from readout_ui.formats import FORMATS
+from readout_ui.manifest import MANIFEST_FILE
 from readout_ui.runs import RunRecord
 from readout_ui.studio import Studio
-from readout_ui.tabs.events import PRIVATE, guarded
+from readout_ui.tabs.events import PRIVATE, QUIET, guarded
 from readout_ui.tabs.train_tab import local_time
 
 EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
-INTRO = (
-    "Writes `readout.safetensors` (one `layer_<i>.vectors` per layer, float16) and "
+ABOUT_FORMATS = {
+    "readout": "`readout.safetensors` (one `layer_<i>.vectors` per layer, float16) and "
     "`readout.json` (the manifest), with `calibration.safetensors` beside them for z-scores. "
-    "The README has a loader of 20 lines."
-)
+    "The README has a loader of 20 lines.",
+    "steering": "One `steering_vectors.SteeringVector` per concept, as safetensors and JSON.",
+    "gguf": "One control vector per concept. Layer 0 cannot be in it.",
+    "npz": "Plain NumPy arrays in float32 with the manifest; nothing is lost.",
+    "steering-pkl": FORMATS["steering-pkl"].warning,
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,6 @@ class ExportTab:
 def build_export_tab(studio: Studio) -> ExportTab:
     """Lay out the tab and wire its two buttons."""
     run = studio.runs.current()
-    gr.Markdown(INTRO)
     about = gr.HTML(draw_about(studio), elem_id="export-about", padding=False)
     with gr.Row():
         concepts = gr.Dropdown(
@@ -58,6 +63,13 @@ def build_export_tab(studio: Studio) -> ExportTab:
             info="The best by cross-validation is chosen; each further one costs time per token.",
             elem_id="export-layers",
         )
+    form = gr.Radio(
+        [(one.title, name) for name, one in FORMATS.items()],
+        value="readout",
+        label="Format",
+        elem_id="export-format",
+    )
+    explained = gr.Markdown(ABOUT_FORMATS["readout"], elem_id="export-explained")
     allow_changed = gr.Checkbox(
         label="Export although descriptions changed since this training",
         visible=_changed(studio),
@@ -80,15 +92,20 @@ def build_export_tab(studio: Studio) -> ExportTab:
     with gr.Accordion("Manifest", open=False):
         manifest = gr.Code(language="json", label="readout.json", interactive=False)
 
-    def make_zip(names: list[str], indices: list[int], allow: bool) -> tuple[object, str]:
-        path = studio.export_zip(names, indices, allow_changed=allow)
+    def make_zip(
+        names: list[str], indices: list[int], allow: bool, form: str
+    ) -> tuple[object, str]:
+        path = studio.export_zip(names, indices, form=form, allow_changed=allow)
         return gr.File(str(path), visible=True), _manifest_text(path)
 
-    def write_folder(names: list[str], indices: list[int], allow: bool, where: str) -> str:
-        path = studio.export_folder(names, indices, Path(where), allow_changed=allow)
+    def write_folder(
+        names: list[str], indices: list[int], allow: bool, form: str, where: str
+    ) -> str:
+        path = studio.export_folder(names, indices, Path(where), form=form, allow_changed=allow)
         return f"<p class='done'>Written to <code>{escape(str(path))}</code>.</p>"
 
-    chosen = [concepts, layers, allow_changed]
+    form.change(ABOUT_FORMATS.get, form, explained, **QUIET)
+    chosen = [concepts, layers, allow_changed, form]
     pack.click(guarded(make_zip), chosen, [download, manifest], **PRIVATE)
     write.click(guarded(write_folder), [*chosen, folder], written, **PRIVATE)
     return ExportTab(about, concepts, layers, allow_changed)
@@ -126,7 +143,9 @@ def _manifest_text(path: Path) -> str:
     import zipfile
 
     with zipfile.ZipFile(path) as archive:
-        return json.dumps(json.loads(archive.read("readout.json")), indent=2, ensure_ascii=False)
+        if MANIFEST_FILE not in archive.namelist():
+            return ""
+        return json.dumps(json.loads(archive.read(MANIFEST_FILE)), indent=2, ensure_ascii=False)
 
 
 def _changed(studio: Studio) -> bool:

@@ -1,0 +1,155 @@
+"""The forms in which vectors leave: one function per format, each giving files by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from readout_ui.errors import UserError
+from readout_ui.folders import write_folder, write_zip
+from readout_ui.manifest import EXPORT_FILES, MANIFEST_FILE, describe, parse_manifest
+from readout_ui.model_card import CARD_FILE, model_card
+
+if TYPE_CHECKING:
+    from readout_ui.library import Library
+    from readout_ui.manifest import Manifest
+    from readout_ui.trained import Trained
+    from readout_ui.vectors import ConceptVectors
+
+Build = Callable[["Trained", Sequence[str] | None, Sequence[int] | None], Mapping[str, bytes]]
+
+
+READOUT_FILES = (*EXPORT_FILES, CARD_FILE)
+"""What the "readout" format writes."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write vectors."""
+
+    title: str
+    """What a person chooses by."""
+    build: Build
+    """Files by name, of some concepts and layers; None for all."""
+    warning: str = ""
+    """What a person must know before choosing it."""
+
+
+def write_export(
+    trained: Trained,
+    target: Path,
+    concepts: Sequence[str] | None = None,
+    layers: Sequence[int] | None = None,
+    *,
+    form: str = "readout",
+    library: Library | None = None,
+    allow_changed: bool = False,
+) -> Path:
+    """Write vectors as a folder, or as a zip where the name ends in .zip; returns it.
+
+    Args:
+        trained: what was trained.
+        target: where to; an earlier export of the same files is replaced, anything else refused.
+        concepts: which concepts, in this order; None for all.
+        layers: which layers; None for all that were trained.
+        form: one of `FORMATS`.
+        library: the descriptions as they are now, to refuse vectors of texts that changed.
+        allow_changed: export them all the same.
+
+    Raises:
+        UserError: texts changed, the target holds something else, or the disk refuses.
+    """
+    from readout_ui.artifacts import refuse_changed
+
+    if library is not None and not allow_changed:
+        refuse_changed(trained, library)
+    files = format_named(form).build(trained, concepts, layers)
+    if is_zip(target):
+        write_zip(target, files)
+    else:
+        write_folder(target, files, replaceable=files)
+    return target
+
+
+def is_zip(target: Path) -> bool:
+    """True when the name asks for a zip file rather than a folder."""
+    return target.suffix.lower() == ".zip" and not target.is_dir()
+
+
+def _readout(
+    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
+) -> dict[str, bytes]:
+    from readout_ui.artifacts import build_export
+
+    files = build_export(trained, concepts, layers)
+    return {**files, **_card(parse_manifest(files[MANIFEST_FILE], MANIFEST_FILE))}
+
+
+def _arrays(
+    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
+) -> dict[str, bytes]:
+    from readout_ui.vector_arrays import array_files
+
+    vectors, manifest = _selected(trained, concepts, layers)
+    return {**array_files(vectors, manifest), **_card(manifest)}
+
+
+def _control_vectors(
+    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
+) -> dict[str, bytes]:
+    from readout_ui.control_vectors import control_vector_files
+
+    vectors, manifest = _selected(trained, concepts, layers)
+    return {**control_vector_files(vectors, manifest), **_card(manifest)}
+
+
+def _steering(
+    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
+) -> dict[str, bytes]:
+    from readout_ui.steering_objects import steering_files
+
+    vectors, manifest = _selected(trained, concepts, layers)
+    return {**steering_files(vectors, manifest), **_card(manifest)}
+
+
+def _pickles(
+    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
+) -> dict[str, bytes]:
+    from readout_ui.steering_objects import pickle_files
+
+    vectors, manifest = _selected(trained, concepts, layers)
+    return {**pickle_files(vectors, manifest), **_card(manifest)}
+
+
+def _selected(
+    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
+) -> tuple[ConceptVectors, Manifest]:
+    vectors = trained.vectors.select(concepts, layers)
+    return vectors, describe(trained, vectors, "float32", {})
+
+
+def _card(manifest: Manifest) -> dict[str, bytes]:
+    return {CARD_FILE: model_card(manifest).encode()}
+
+
+FORMATS: dict[str, Format] = {
+    "readout": Format("vLLM ReadoutManager (safetensors and manifest)", _readout),
+    "steering": Format("steering-vectors (safetensors and JSON)", _steering),
+    "gguf": Format("GGUF control vectors (llama.cpp, repeng)", _control_vectors),
+    "npz": Format("NumPy .npz", _arrays),
+    "steering-pkl": Format(
+        "steering-vectors (pickle)",
+        _pickles,
+        "A pickle can run any program when it is opened: send it only to people who trust you, "
+        "and never open one from somebody else. This program opens none.",
+    ),
+}
+
+
+def format_named(name: str) -> Format:
+    """The format of that name; UserError with all names if there is none."""
+    if name not in FORMATS:
+        raise UserError(f"unknown format {name!r}", options=FORMATS)
+    return FORMATS[name]

@@ -1,0 +1,128 @@
+"""Vectors as `steering_vectors.SteeringVector`s: safetensors and JSON, or a pickle on request.
+
+The library (0.12) has no file format of its own; people pickle its objects. A pickle runs code when
+it is opened, so this program writes one only when told to and never opens any.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_tensors
+from steering_vectors import SteeringVector
+from torch import Tensor
+
+from readout_ui.errors import UserError
+from readout_ui.folders import read_files
+from readout_ui.manifest import Manifest, json_bytes
+from readout_ui.tensor_files import read_tensors, sha256_of
+from readout_ui.vectors import ConceptVectors
+
+TENSORS_FILE = "steering_vectors.safetensors"
+INDEX_FILE = "steering_vectors.json"
+FORMAT = "steering-vectors"
+
+
+def steering_vectors(
+    vectors: ConceptVectors, layer_type: str = "decoder_block"
+) -> dict[str, SteeringVector]:
+    """One `SteeringVector` per concept, float32, at the layers of `vectors`."""
+    return {
+        concept: SteeringVector(
+            {
+                layer: vectors.directions[row, column].float().clone()  # (d_model,)
+                for column, layer in enumerate(vectors.layers)
+            },
+            layer_type,  # type: ignore[arg-type]
+        )
+        for row, concept in enumerate(vectors.concepts)
+    }
+
+
+def steering_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+    """Tensors `<number of the concept>.layer_<i>` and an index that names the concepts."""
+    tensors = {
+        f"{row}.layer_{layer}": vectors.directions[row, column].float().clone()
+        for row in range(len(vectors.concepts))
+        for column, layer in enumerate(vectors.layers)
+    }
+    raw = save_tensors(tensors)
+    index = {
+        "format": FORMAT,
+        "concepts": list(vectors.concepts),
+        "layers": list(vectors.layers),
+        "layer_type": manifest.read.layer_type,
+        "model": manifest.model.model_dump(mode="json"),
+        "sha256": sha256_of(raw),
+    }
+    return {TENSORS_FILE: raw, INDEX_FILE: json_bytes(index)}
+
+
+def pickle_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+    """`{concept}.pkl`, each a pickled `SteeringVector`, for programs that want nothing else."""
+    files = {}
+    for concept, vector in steering_vectors(vectors, manifest.read.layer_type).items():
+        buffer = io.BytesIO()
+        pickle.dump(vector, buffer)
+        files[f"{concept}.pkl"] = buffer.getvalue()
+    return files
+
+
+def read_steering(source: Path) -> dict[str, SteeringVector]:
+    """The steering vectors of a folder or zip that `steering_files` filled.
+
+    Raises:
+        UserError: a pickle, a missing or damaged file, or tensors that are not those of the index.
+    """
+    if source.suffix == ".pkl":
+        raise UserError(
+            "a pickle can run any program when it is opened, so it is not opened",
+            where=str(source),
+            fix=f"export again as {TENSORS_FILE}",
+        )
+    files = read_files(source, (TENSORS_FILE, INDEX_FILE))
+    where = str(source / INDEX_FILE)
+    index = _index(files[INDEX_FILE], where)
+    if sha256_of(files[TENSORS_FILE]) != index["sha256"]:
+        raise UserError(f"{TENSORS_FILE} is not the file it was written for", where=where)
+    tensors = read_tensors(files[TENSORS_FILE], str(source / TENSORS_FILE))
+    expected = {
+        f"{row}.layer_{i}" for row in range(len(index["concepts"])) for i in index["layers"]
+    }
+    if odd := sorted(expected ^ tensors.keys()):
+        raise UserError(f"the tensor {odd[0]} does not fit the index", where=where)
+    _check_shapes(tensors, str(source / TENSORS_FILE))
+    return {
+        concept: SteeringVector(
+            {layer: tensors[f"{row}.layer_{layer}"] for layer in index["layers"]},
+            index["layer_type"],
+        )
+        for row, concept in enumerate(index["concepts"])
+    }
+
+
+def _index(raw: bytes, where: str) -> dict[str, Any]:
+    try:
+        index = json.loads(raw)
+        names = [str(index[key]) for key in ("format", "layer_type", "sha256")]
+        lists = [list(index[key]) for key in ("concepts", "layers")]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"is no index of steering vectors ({error})", where=where) from error
+    whole = all(isinstance(layer, int) for layer in lists[1])
+    if names[0] != FORMAT or not whole or not all(isinstance(name, str) for name in lists[0]):
+        raise UserError("is no index of steering vectors", where=where)
+    return {"layer_type": names[1], "sha256": names[2], "concepts": lists[0], "layers": lists[1]}
+
+
+def _check_shapes(tensors: Mapping[str, Tensor], where: str) -> None:
+    shapes = {tuple(tensor.shape) for tensor in tensors.values()}
+    if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+        raise UserError(f"the tensors have the shapes {sorted(shapes)}", where=where)
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise UserError("a tensor holds NaN or infinite numbers", where=where)

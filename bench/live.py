@@ -31,7 +31,8 @@ class Collector(BaseStreamer):  # type: ignore[misc]
     """What a chat needs of a streamer: the new tokens, and the text now and then."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer, self.ids, self.text, self.shown = tokenizer, [], "", 0.0
+        self.ids: list[int] = []
+        self.tokenizer, self.text, self.shown = tokenizer, "", 0.0
         self._prompt_seen = False
 
     def put(self, value: torch.Tensor) -> None:

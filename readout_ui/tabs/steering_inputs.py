@@ -1,0 +1,219 @@
+"""What a person sets on the Steering tab, and how it becomes a setup and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from readout_ui.errors import UserError
+from readout_ui.runs import RunRecord
+from readout_ui.steering_setups import Steer, SteeringSetup, Where, parse_where
+
+MOST_STEERS = 6
+"""Rows of the tab; a setup with more is for the command line."""
+DEFAULT_MULTIPLIER = 0.25
+OPERATORS = {
+    "Add": "add",
+    "Ablate": "ablate",
+    "Ablate, then add": "ablate_then_add",
+    "Clamp to": "clamp",
+}
+UNITS = {"× mean norm": "norm", "raw": "raw"}
+PLACES = {
+    "All tokens": "all",
+    "Prompt only": "prompt",
+    "Generated only": "generated",
+    "From token": "from",
+    "Chosen spans": "spans",
+}
+FIELDS = 6
+"""Inputs of one row: concept, operator, multiplier, unit, value, layers."""
+
+
+@dataclass(frozen=True)
+class SteerRow:
+    """The components of one steer."""
+
+    box: gr.Row
+    inputs: tuple[Any, ...]
+    """Concept, operator, multiplier, unit, value, layers."""
+    remove: gr.Button
+
+
+@dataclass(frozen=True)
+class SetupInputs:
+    """Everything that makes a setup."""
+
+    rows: tuple[SteerRow, ...]
+    add: gr.Button
+    place: Any
+    tokens: Any
+    """Positions, for "from" and "spans"."""
+    open: gr.State
+    """Which rows are shown, a tuple of booleans."""
+
+    @property
+    def values(self) -> list[Any]:
+        """Inputs in the order of `setup_from`."""
+        return [self.place, self.tokens, *(each for row in self.rows for each in row.inputs)]
+
+    @property
+    def boxes(self) -> list[Any]:
+        """The rows themselves."""
+        return [row.box for row in self.rows]
+
+
+def build_setup(run: RunRecord | None) -> SetupInputs:
+    """Lay out the rows, of which the first is shown, and where they act."""
+    rows = tuple(_build_row(run, number) for number in range(MOST_STEERS))
+    add = gr.Button("+ Add a concept", size="sm", elem_id="steer-add", scale=0, min_width=140)
+    place = gr.Radio(list(PLACES.items()), value="all", label="Where", elem_id="steer-place")
+    tokens = gr.Textbox(
+        label="Tokens",
+        info="Positions from 0, the prompt's first token: 12 for “from”, such as 3-7,12 for spans.",
+        visible=False,
+        elem_id="steer-tokens",
+    )
+    shown = gr.State(tuple(number == 0 for number in range(MOST_STEERS)))
+    return SetupInputs(rows, add, place, tokens, shown)
+
+
+def _build_row(run: RunRecord | None, number: int) -> SteerRow:
+    names = list(run.concepts) if run else []
+    first = number == 0 and run is not None
+    with gr.Row(visible=number == 0, elem_classes="steer-row", equal_height=True) as box:
+        concept = gr.Dropdown(
+            names,
+            value=names[0] if first else None,
+            label="Concept",
+            allow_custom_value=True,
+            scale=3,
+            min_width=150,
+            elem_classes="steer-concept",
+        )
+        operator = gr.Dropdown(
+            list(OPERATORS.items()), value="add", label="Operator", scale=3, min_width=130
+        )
+        multiplier = gr.Number(
+            DEFAULT_MULTIPLIER,
+            label="Multiplier",
+            step=0.05,
+            scale=2,
+            min_width=96,
+            elem_classes="steer-multiplier",
+        )
+        value = gr.Number(1.0, label="Value", step=0.1, visible=False, scale=2, min_width=96)
+        unit = gr.Dropdown(list(UNITS.items()), value="norm", label="Unit", scale=2, min_width=118)
+        layers = gr.Textbox(
+            str(run.best_layer) if run else "",
+            label="Layers",
+            placeholder="10,14",
+            scale=2,
+            min_width=90,
+        )
+        remove = gr.Button("✕", scale=0, min_width=44, elem_classes="steer-remove", size="sm")
+    return SteerRow(box, (concept, operator, multiplier, unit, value, layers), remove)
+
+
+def setup_from(run: RunRecord, place: str, tokens: str, *fields: Any) -> SteeringSetup:
+    """The setup on screen; a row without a concept counts for nothing.
+
+    Raises:
+        UserError: there is no concept at all, or a number, layer or position that makes no sense.
+    """
+    rows = [fields[i : i + FIELDS] for i in range(0, len(fields), FIELDS)]
+    steers = tuple(_steer(run, row) for row in rows if row[0])
+    if not steers:
+        raise UserError("no concept is chosen", fix="choose one in the first row")
+    return SteeringSetup(steers, where_from(place, tokens))
+
+
+def where_from(place: str, tokens: str) -> Where:
+    """The tokens on screen as a Where."""
+    return parse_where(f"{place}:{tokens}" if place in ("from", "spans") else place)
+
+
+def _steer(run: RunRecord, row: Sequence[Any]) -> Steer:
+    concept, operator, multiplier, unit, value, layers = row
+    if concept not in run.concepts:
+        raise UserError(f"concept {concept} was not trained", options=run.concepts)
+    if multiplier is None or (operator == "clamp" and value is None):
+        raise UserError("a number is missing", where=f"steering with {concept}", fix="fill it in")
+    return Steer(
+        concept=concept,
+        layers=_layers(run, layers),
+        multiplier=float(multiplier),
+        unit=unit,
+        operator=operator,
+        value=float(value) if operator == "clamp" else None,
+    )
+
+
+def _layers(run: RunRecord, text: str) -> tuple[int, ...]:
+    from readout_ui.cli_options import split_layers
+
+    known = run.layers
+    found = list(known) if str(text).strip().lower() == "all" else split_layers(str(text), known)
+    wrong = [layer for layer in found or [] if layer not in known]
+    if not found or wrong:
+        raise UserError(
+            f"layer {wrong[0]} was not trained" if wrong else "no layer is named",
+            fix=f"choose from {min(known)} to {max(known)}, such as {run.best_layer}",
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def show_setup(setup: SteeringSetup) -> tuple[Any, ...]:
+    """Values for shown rows, boxes, place, tokens and fields, in the order of `set_outputs`.
+
+    Raises:
+        UserError: the setup has more steers than the tab has rows.
+    """
+    if len(setup.steers) > MOST_STEERS:
+        raise UserError(
+            f"the setup has {len(setup.steers)} steers, the tab has room for {MOST_STEERS}",
+            fix="use it with readout-ui steer --setup",
+        )
+    n_shown = max(1, len(setup.steers))
+    shown = tuple(number < n_shown for number in range(MOST_STEERS))
+    kind, _, tokens = str(setup.where).partition(":")
+    place = gr.Textbox(value=tokens, visible=kind in ("from", "spans"))
+    blanks: list[Steer | None] = [None] * (MOST_STEERS - len(setup.steers))
+    fields = [each for steer in (*setup.steers, *blanks) for each in _fields(steer)]
+    return shown, *(gr.Row(visible=each) for each in shown), kind, place, *fields
+
+
+def _fields(steer: Steer | None) -> tuple[Any, ...]:
+    if steer is None:
+        return None, "add", DEFAULT_MULTIPLIER, "norm", gr.Number(visible=False), gr.skip()
+    clamp = steer.operator == "clamp"
+    value = gr.Number(value=steer.value if clamp else 1.0, visible=clamp)
+    layers = ",".join(map(str, steer.layers))
+    return steer.concept, steer.operator, steer.multiplier, steer.unit, value, layers
+
+
+def set_outputs(inputs: SetupInputs) -> list[Any]:
+    """The components that `show_setup` fills."""
+    return [inputs.open, *inputs.boxes, *inputs.values]
+
+
+def add_row(shown: tuple[bool, ...], layers: str) -> tuple[Any, ...]:
+    """One more row, with the layers of the first."""
+    places = [number for number, there in enumerate(shown) if not there]
+    if not places:
+        raise UserError(f"{MOST_STEERS} concepts are the most that fit here")
+    now = tuple(there or number == places[0] for number, there in enumerate(shown))
+    fresh = (layers if number == places[0] else gr.skip() for number in range(MOST_STEERS))
+    return now, *(gr.Row(visible=there) for there in now), *fresh
+
+
+def operator_fields(operator: str) -> tuple[Any, Any]:
+    """Multiplier and value for an operator: a length for some, the share of a change for others."""
+    if operator in ("ablate", "clamp"):
+        multiplier = gr.Number(value=1.0, label="Share", info=None)
+    else:
+        multiplier = gr.Number(value=DEFAULT_MULTIPLIER, label="Multiplier")
+    return multiplier, gr.Number(visible=operator == "clamp")

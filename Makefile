@@ -41,7 +41,7 @@ tests: $(VENV)/.tools browser
 
 # The lane that `pip install -r requirements.txt` alone gives.
 tests-plain: $(PLAIN)/.tools browser
-	$(PLAIN)/bin/python -m pytest -m "not latest_only"
+	$(PLAIN)/bin/python -m pytest -m "not latest_only and not once"
 
 bench: $(VENV)/.tools
 	$(VENV)/bin/python -m bench

@@ -17,8 +17,7 @@ from typer.testing import CliRunner
 from readout_ui import __version__
 from readout_ui.artifacts import load_readout
 from readout_ui.cli import app, run
-from readout_ui.formats import write_export
-from readout_ui.manifest import EXPORT_FILES
+from readout_ui.formats import READOUT_FILES, write_export
 from readout_ui.runs import RunStore
 
 ROOT = Path(__file__).parent.parent
@@ -204,7 +203,7 @@ def test_training_writes_an_export_that_loads(tiny: Path, trained: Path) -> None
     assert loaded.vectors.concepts == ("afraid", "angry", "calm", "happy")
     assert loaded.manifest.model.id == tiny.name
     assert loaded.manifest.layers == (loaded.manifest.metrics.best_layer,)
-    assert sorted(file.name for file in trained.iterdir()) == sorted(EXPORT_FILES)
+    assert sorted(file.name for file in trained.iterdir()) == sorted(READOUT_FILES)
 
 
 def test_training_prints_a_table_of_what_was_done(
@@ -233,7 +232,7 @@ def test_the_seed_trainers_spelling_gives_the_same_files(
     seed = ["train", "--direct-dir", str(descriptions), "--output-dir", str(tmp_path / "two")]
     more = ["--target-layers", "0,-1", "--model", str(tiny), "--device", "cpu", "--dtype", "fp32"]
     assert run([*seed, *more]) == 0
-    for name in EXPORT_FILES:
+    for name in READOUT_FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert load_readout(tmp_path / "two").manifest.layers == (0, 2)
 
@@ -263,7 +262,7 @@ def test_two_processes_without_a_common_cache_write_the_same_bytes(
         )
         assert done.stdout.endswith("[0, 0, 0]\n"), done.stderr
     for method in methods:
-        for file in EXPORT_FILES:
+        for file in READOUT_FILES:
             one, two = (tmp_path / name / method / file for name in ("one", "two"))
             assert one.read_bytes() == two.read_bytes()
     first, second = (RunStore(tmp_path / name / "runs").list() for name in ("one", "two"))
@@ -298,7 +297,7 @@ def test_a_run_that_was_kept_can_be_exported_again(
     more = ("--layers", "all", "--runs", runs)
     assert run(train_arguments(tiny, descriptions, tmp_path / "one", *more)) == 0
     assert run(["export", "--runs", runs, "--output", str(tmp_path / "two")]) == 0
-    for name in EXPORT_FILES:
+    for name in READOUT_FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     capsys.readouterr()
 

@@ -1,4 +1,7 @@
-"""Our control vectors in repeng itself, installed from PyPI into a folder of its own."""
+"""Our control vectors in repeng itself, installed from PyPI into a folder of its own.
+
+repeng 0.4.0 does not run on NumPy 2, so an older NumPy goes beside it.
+"""
 
 import json
 import os
@@ -12,6 +15,7 @@ from trained_example import CONCEPTS, LAYERS, make_trained
 
 from readout_ui.formats import write_export
 
+pytestmark = pytest.mark.once
 READ = """
 import json, sys
 from repeng import ControlVector
@@ -24,7 +28,9 @@ print(json.dumps({layer: d.tolist() for layer, d in vector.directions.items()}))
 def repeng(tmp_path: Path) -> dict[str, str]:
     folder = tmp_path / "repeng"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*command, "--target", str(folder), "repeng==0.4.0"], check=True)
+    subprocess.run(
+        [*command, "--target", str(folder), "repeng==0.4.0", "numpy==1.26.4"], check=True
+    )
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 

@@ -10,7 +10,12 @@ from planted_corpus import make_corpus
 from readout_ui.direction_samples import group_sizes, layer_matrix
 from readout_ui.methods import mean_difference
 from readout_ui.pairs import PairSettings, TextGroups
-from readout_ui.responses import held_out_scores, response_matrix, wilson
+from readout_ui.responses import (
+    _own_of_random_groups,
+    held_out_scores,
+    response_matrix,
+    wilson,
+)
 
 
 @pytest.mark.parametrize("n_neutral", [0, 4])
@@ -44,6 +49,27 @@ def test_with_nothing_planted_top1_is_chance_and_few_libraries_show_any_cell() -
     assert sum(any(c.differs for c in one.confusions) for one in found) <= 4
     inside = [(one.low <= 0) & (one.high >= 0) for one in found]
     assert np.mean(inside) >= 0.93
+
+
+def test_marks_keep_their_rate_where_few_dimensions_hold_most_of_the_variance() -> None:
+    falling = 1 / torch.arange(1, 65)
+    marked = []
+    for seed in range(60):
+        corpus = make_corpus(seed=seed)
+        found = response_matrix(replace(corpus, pooled=(corpus.pooled - 20) * falling + 20), 0, 50)
+        marked.append(found.differs.any())
+    assert sum(marked) <= 7  # 3 expected at 5 %; by Student's t on the diagonal it were 10
+
+
+def test_random_groups_score_like_training_anew_on_them() -> None:
+    corpus = make_corpus((4, 5, 3), strength=1.0)
+    texts, sizes = layer_matrix(corpus, 0), np.array([4, 5, 3])
+    drawn = _own_of_random_groups(texts, sizes, seed=3)[0]
+    dealt = np.random.default_rng((3, 1)).permutation(12)
+    shuffled = np.concatenate([texts[dealt], texts[12:]])
+    scores = held_out_scores(shuffled, group_sizes(corpus), 3)
+    own = scores[np.arange(12), np.repeat([0, 1, 2], sizes)]
+    assert drawn == pytest.approx([own[:4].mean(), own[4:9].mean(), own[9:].mean()], abs=1e-4)
 
 
 def test_concepts_that_share_a_direction_are_confused_by_name() -> None:

@@ -64,4 +64,5 @@ def _smallest_deviation(tokens: Tensor, apart: Tensor) -> float:
     spread = float(torch.linalg.vector_norm(apart)) / apart.numel() ** 0.5
     length = float(torch.linalg.vector_norm(tokens)) / len(tokens) ** 0.5
     tiny = float(torch.finfo(torch.float32).tiny)
-    return max(_SMALLEST_SPREAD * spread, _ROUNDING * length, tiny)
+    smallest: float = max(_SMALLEST_SPREAD * spread, _ROUNDING * length, tiny)
+    return smallest

@@ -31,7 +31,7 @@ from readout_ui.library import Concept
 from readout_ui.readout import Readout
 from readout_ui.runs import RunRecord
 from readout_ui.studio import Studio
-from readout_ui.tabs.generalization_tab import scorer_of
+from readout_ui.tabs.generalization_questions import scorer_of
 from readout_ui.tabs.program_answers import (
     ConceptFile,
     ConceptList,

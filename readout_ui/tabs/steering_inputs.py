@@ -110,7 +110,7 @@ def _build_row(run: RunRecord | None, number: int) -> SteerRow:
         layers = gr.Textbox(
             str(run.best_layer) if run else "",
             label="Layers",
-            placeholder="10,14",
+            placeholder=best_of(run),
             scale=2,
             min_width=90,
         )
@@ -152,9 +152,17 @@ def _steer(run: RunRecord, row: Sequence[Any]) -> Steer:
     )
 
 
+def best_of(run: RunRecord | None) -> str:
+    """What an empty layer box stands for."""
+    return f"best: {run.best_layer}" if run else "best"
+
+
 def _layers(run: RunRecord, text: str) -> tuple[int, ...]:
+    """Layers as typed; nothing typed is the best one."""
     from readout_ui.cli_options import split_layers
 
+    if not str(text or "").strip():
+        return (run.best_layer,)
     known = run.layers
     found = list(known) if str(text).strip().lower() == "all" else split_layers(str(text), known)
     wrong = [layer for layer in found or [] if layer not in known]

@@ -71,8 +71,8 @@ class Side:
 def build_side(name: str) -> Side:
     """A place for one answer and its readout."""
     with gr.Column(min_width=320, elem_classes="steer-side"):
-        text = gr.HTML(elem_id=f"steer-{name}-text")
-        strip = gr.HTML(elem_id=f"steer-{name}-strip")
+        text = gr.HTML(elem_id=f"steer-{name}-text", padding=False)
+        strip = gr.HTML(elem_id=f"steer-{name}-strip", padding=False)
         with gr.Column(elem_classes="steer-scroll"):
             rows = gr.HTML(elem_classes="steer-rows")
             columns = gr.HTML(elem_classes="steer-columns")
@@ -86,9 +86,9 @@ def build_side(name: str) -> Side:
 
 
 def draw_pair(found: Found | None, *look: Any) -> tuple[Any, ...]:
-    """Summary, then text, strip, labels and heatmap of both sides; empty without a pair."""
+    """Summary and means, then text, strip, labels and heatmap of both sides; else empty."""
     if found is None or found.pair is None:
-        return ("",) + ("", "", "", "", None) * 2
+        return ("", "") + ("", "", "", "", None) * 2
     pair, wish = found.pair, PairLook(*look)
     plain = pair.baseline.readout
     during = pair.steered.readout
@@ -107,7 +107,7 @@ def draw_pair(found: Found | None, *look: Any) -> tuple[Any, ...]:
     )
     sides = zip(parts, grids, (pair.baseline, pair.steered), strict=True)
     drawn = [_draw_side(part, grid, made, concept, layer, wish.kind) for part, grid, made in sides]
-    return _summary(pair, ranked, layer, means), *drawn[0], *drawn[1]
+    return _summary(pair), _means(pair, ranked, layer, means), *drawn[0], *drawn[1]
 
 
 def draw_answer(text: str, about: str) -> str:
@@ -159,7 +159,16 @@ def _ranked(pair: Pair, change: FloatArray) -> list[str]:
     return [concepts[i] for i in order]
 
 
-def _summary(pair: Pair, ranked: Sequence[str], layer: int, means: Sequence[FloatArray]) -> str:
+def _summary(pair: Pair) -> str:
+    return (
+        f"<p class='steer-setup'>{escape(pair.setup.describe())}</p>"
+        f"<p class='steer-numbers'>Perplexity of the plain answer: "
+        f"<b>{number(pair.plain_perplexity)}</b> plain, "
+        f"<b>{number(pair.steered_perplexity)}</b> while steered.</p>"
+    )
+
+
+def _means(pair: Pair, ranked: Sequence[str], layer: int, means: Sequence[FloatArray]) -> str:
     steered = {one.concept for one in pair.setup.steers}
     index = pair.alone.concepts.index
     rows = "".join(
@@ -170,10 +179,6 @@ def _summary(pair: Pair, ranked: Sequence[str], layer: int, means: Sequence[Floa
     )
     head = "".join(f"<th>{name}</th>" for name in ("", "plain", "steered", "words alone"))
     return (
-        f"<p class='steer-setup'>{escape(pair.setup.describe())}</p>"
-        f"<p class='steer-numbers'>Perplexity of the plain answer: "
-        f"<b>{number(pair.plain_perplexity)}</b> plain, "
-        f"<b>{number(pair.steered_perplexity)}</b> while steered.</p>"
         f"<div class='scroll'><table class='judged steer-table'><caption>Mean z of the answer at "
         f"layer {layer}. “Words alone” is the steered answer read without steering."
         f"</caption><tr>{head}</tr>{rows}</table></div>"
@@ -213,23 +218,29 @@ def _table(swept: Sweep, layer: int, read: str) -> str:
     names = list(dict.fromkeys(one.concept for one in swept.setup.steers))
     means = swept.means(read, layer)
     columns = [swept.concepts.index(name) for name in names]
-    rows = "".join(
-        f"<tr class='{'usable' if usable is not None and point.factor in usable else 'broken'}'>"
-        f"<td><b>{point.factor:+g}</b></td>"
-        + "".join(f"<td>{_signed(means[i, column])}</td>" for column in columns)
-        + f"<td>{number(point.perplexity)}</td>"
-        f"<td>{'yes' if usable is not None and point.factor in usable else 'no'}</td>"
-        f"<td class='answer'>{escape(point.text.strip())}"
-        f" <i>{point.n_tokens} tokens, {ENDS[point.finish]}</i></td></tr>"
-        for i, point in enumerate(swept.points)
-    )
+    rows = []
+    for i, point in enumerate(swept.points):
+        fine = usable is not None and point.factor in usable
+        scores = "".join(
+            f"<td data-name='{escape(swept.concepts[column])}'>{_signed(means[i, column])}</td>"
+            for column in columns
+        )
+        rows.append(
+            f"<tr class='{'usable' if fine else 'broken'}'>"
+            f"<td><b>{point.factor:+g}</b></td>{scores}"
+            f"<td data-name='perplexity'>{number(point.perplexity)}</td>"
+            f"<td data-name='usable'>{'yes' if fine else 'no'}</td>"
+            f"<td class='answer'>{escape(point.text.strip())}"
+            f" <i>{point.n_tokens} tokens, {ENDS[point.finish]}</i></td></tr>"
+        )
     heads = ["factor", *names, "perplexity", "usable", "answer"]
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     reach = usable.describe() if usable else "not measured, because the plain answer is empty"
     return (
         f"<p class='steer-setup'>{escape(swept.setup.describe())}</p>"
         f"<p class='steer-numbers'>Usable factors: <b>{reach}</b>. {escape(USABLE_RULE)}</p>"
-        f"<div class='scroll'><table class='judged steer-sweep'><tr>{head}</tr>{rows}</table></div>"
+        f"<div class='scroll'><table class='judged steer-sweep'><tr>{head}</tr>"
+        f"{''.join(rows)}</table></div>"
     )
 
 

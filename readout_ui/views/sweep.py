@@ -47,8 +47,10 @@ def draw_sweep_curves(curves: SweepCurves) -> go.Figure:
         colour = COLOURS[i % len(COLOURS)]
         figure.add_trace(_thick(curves.factors, name, values, colour), row=1, col=1)
     figure.add_trace(_perplexity(curves), row=2, col=1)
+    if curves.limit is not None:
+        figure.add_trace(_limit(curves, curves.limit), row=2, col=1)
     _mark(figure, curves)
-    _lay_out(figure, curves)
+    _lay_out(figure)
     return figure
 
 
@@ -97,20 +99,20 @@ def _mark(figure: go.Figure, curves: SweepCurves) -> None:
         # A range of one factor would be invisible.
         pad = 0.01 * (max(curves.factors) - min(curves.factors))
         figure.add_vrect(x0=low - pad, x1=high + pad, fillcolor=SHADE, line_width=0, layer="below")
-    if curves.limit is not None:
-        figure.add_hline(
-            y=curves.limit,
-            line_dash="dot",
-            line_color="#888",
-            annotation_text="usable up to here",
-            annotation_position="bottom right",
-            annotation_font_size=11,
-            row=2,
-            col=1,
-        )
 
 
-def _lay_out(figure: go.Figure, curves: SweepCurves) -> None:
+def _limit(curves: SweepCurves, limit: float) -> go.Scatter:
+    return go.Scatter(
+        x=np.array([min(curves.factors), max(curves.factors)]),
+        y=np.array([limit, limit]),
+        mode="lines",
+        name="usable up to here",
+        line={"width": 1, "dash": "dot", "color": "#c0392b"},
+        hovertemplate="usable up to perplexity %{y:.4g}<extra></extra>",
+    )
+
+
+def _lay_out(figure: go.Figure) -> None:
     figure.update_layout(
         height=460,
         margin={"l": 56, "r": 12, "t": 36, "b": 44},
@@ -127,9 +129,6 @@ def _lay_out(figure: go.Figure, curves: SweepCurves) -> None:
     figure.update_xaxes(title_text="factor (1 = the setup as written)", row=2, col=1)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, fixedrange=True)
     figure.update_yaxes(title_text="mean z", row=1, col=1)
-    top = max((value for value in curves.perplexity if value is not None), default=1.0)
     figure.update_yaxes(
-        title_text="perplexity", type="log", exponentformat="power", dtick=1, row=2, col=1
+        title_text="perplexity", type="log", exponentformat="power", nticks=5, row=2, col=1
     )
-    if top < 100:
-        figure.update_yaxes(dtick="D2", row=2, col=1)

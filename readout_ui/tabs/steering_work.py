@@ -1,0 +1,90 @@
+"""What the Steering tab asks of the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.errors import UserError
+from readout_ui.in_use import InUse
+from readout_ui.runs import RunRecord
+from readout_ui.sampling import Sampling
+from readout_ui.steering_setups import SteeringSetup
+from readout_ui.studio import Studio
+from readout_ui.tabs.steering_inputs import setup_from
+from readout_ui.tabs.steering_results import Found
+
+if TYPE_CHECKING:
+    from readout_ui.frames import FramedChat
+    from readout_ui.generation import Live
+    from readout_ui.trials import Trial
+
+NO_RUN = UserError("there are no vectors to steer with yet", fix="press Train first")
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """One press of a button, checked."""
+
+    setup: SteeringSetup
+    prompt: str
+    system: str
+    sampling: Sampling
+
+
+def wish_from(studio: Studio, asked: tuple[Any, ...], fields: tuple[Any, ...]) -> Wish:
+    """What is on screen, checked; UserError for a missing prompt or a setup that makes no sense."""
+    prompt, system, temperature, longest, seed, _factors = asked
+    if not str(prompt).strip():
+        raise UserError("there is no prompt", fix="write what the user says")
+    sampling = Sampling(
+        temperature=float(temperature), max_new_tokens=int(longest), seed=int(seed or 0)
+    )
+    return Wish(setup_from(run_in_use(studio), *fields), prompt, system or "", sampling)
+
+
+def run_in_use(studio: Studio) -> RunRecord:
+    """The run whose vectors steer; UserError before the first training."""
+    run = studio.runs.current()
+    if run is None:
+        raise NO_RUN
+    return run
+
+
+def compare_answers(wish: Wish, on_text: Callable[[str, Live], None], used: InUse) -> Found:
+    """Answer with and without steering, on the device's thread."""
+    from readout_ui.trials import compare
+
+    return Found(pair=compare(_trial(wish, used), wish.setup, used.report, on_text))
+
+
+def sweep_answers(wish: Wish, factors: tuple[float, ...], used: InUse) -> Found:
+    """Answer at every factor, on the device's thread."""
+    from readout_ui.sweeps import sweep
+
+    return Found(sweep=sweep(_trial(wish, used), wish.setup, factors, used.report))
+
+
+def _trial(wish: Wish, used: InUse) -> Trial:
+    from readout_ui.steering import residual_norms
+    from readout_ui.trials import Trial
+
+    run = used.run
+    return Trial(
+        model=used.model,
+        vectors=used.vectors,
+        prompt=framed_prompt(used, wish.prompt, wish.system),
+        sampling=wish.sampling,
+        norms=residual_norms(used.model, run.settings, run.descriptions, used.cache, used.report),
+        layer_type=used.layer_type,
+        layer_config=used.layer_config,
+    )
+
+
+def framed_prompt(used: InUse, prompt: str, system: str) -> FramedChat:
+    """The prompt up to where the assistant is about to answer."""
+    from readout_ui.frames import Turn
+    from readout_ui.generation import frame_for_answer
+
+    return frame_for_answer(used.model, [Turn("user", prompt)], system)

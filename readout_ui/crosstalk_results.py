@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from readout_ui.resampling import Estimate
+
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
@@ -61,18 +63,6 @@ class Confusion:
     """Its descriptions answer to the other direction beyond chance, taken together."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """A part of some texts with its interval."""
-
-    value: float
-    """0..1, NaN where there are no texts."""
-    low: float
-    """Lower end of the 95 % interval."""
-    high: float
-    """Its upper end."""
-
-
 @dataclass(frozen=True, eq=False)
 class ResponseMatrix:
     """How strongly held-out descriptions of each concept answer to each direction."""
@@ -90,9 +80,9 @@ class ResponseMatrix:
     """(n_concepts, n_concepts): its upper end."""
     differs: Bools
     """(n_concepts, n_concepts): differs from 0, the mean over all descriptions."""
-    top1: Share
+    top1: Estimate
     """Part of the held-out descriptions that score highest on their own concept."""
-    per_concept: tuple[Share, ...]
+    per_concept: tuple[Estimate, ...]
     """The same for each concept."""
     chance: float
     """Top-1 of guessing."""

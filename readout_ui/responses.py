@@ -17,9 +17,9 @@ from readout_ui.crosstalk_results import (
     Floats,
     Indices,
     ResponseMatrix,
-    Share,
 )
 from readout_ui.direction_samples import group_sizes, layer_matrix
+from readout_ui.resampling import Estimate, wilson
 
 if TYPE_CHECKING:
     from readout_ui.corpus import Corpus
@@ -170,8 +170,8 @@ def _own_of_random_groups(texts: Floats, sizes: Indices, seed: int) -> Floats:
 
 
 def n_own_draws(n_concepts: int) -> int:
-    """Random dealings that give 20,000 random groups, or as near as 200 to 1000 come."""
-    return int(np.clip(20_000 // max(1, n_concepts), 200, 1000))
+    """Random dealings that give 20,000 random groups, or as near as 1000 of them come."""
+    return min(max(1, 20_000 // max(1, n_concepts)), 1000)
 
 
 def _marked(chances: Floats) -> Bools:
@@ -239,31 +239,22 @@ def _best(held_out: _HeldOut) -> Indices:
     return np.where(lone, -1, best)
 
 
-def _top1(held_out: _HeldOut, weights: Floats) -> tuple[Share, tuple[Share, ...]]:
+def _top1(held_out: _HeldOut, weights: Floats) -> tuple[Estimate, tuple[Estimate, ...]]:
     hits = (_best(held_out) == held_out.group).astype(np.float64)  # (n_descriptions,)
     starts, sizes = _starts(held_out.sizes), held_out.sizes
     drawn = np.add.reduceat(weights * hits, starts, axis=1)  # (n_boot, n_concepts)
     known = sizes > 1
     rates = np.where(known, np.add.reduceat(hits, starts) / sizes, np.nan)
     per_concept = tuple(
-        wilson(rate * n, n) if n > 1 else Share(np.nan, 0.0, 1.0)
+        wilson(round(rate * n), n) if n > 1 else Estimate(np.nan, 0.0, 1.0)
         for rate, n in zip(rates.tolist(), sizes.tolist(), strict=True)
     )
     if not known.any():
-        return Share(np.nan, 0.0, 1.0), per_concept
+        return Estimate(np.nan, 0.0, 1.0), per_concept
     parts = sizes * known / (sizes * known).sum()
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn @ parts, [tail, 1 - tail])
-    return Share(float(np.nansum(rates * parts)), float(low), float(high)), per_concept
-
-
-def wilson(count: float, of: int) -> Share:
-    """A part of `of` with Wilson's interval: a bootstrap of all or none would have no width."""
-    z = float(t.ppf((1 + CONFIDENCE) / 2, np.inf))
-    rate, spread = count / of, z**2 / of
-    middle = (rate + spread / 2) / (1 + spread)
-    reach = np.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
-    return Share(rate, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
+    return Estimate(float(np.nansum(rates * parts)), float(low), float(high)), per_concept
 
 
 def _confusions(

@@ -10,11 +10,11 @@ from planted_corpus import make_corpus
 from readout_ui.direction_samples import group_sizes, layer_matrix
 from readout_ui.methods import mean_difference
 from readout_ui.pairs import PairSettings, TextGroups
+from readout_ui.resampling import wilson
 from readout_ui.responses import (
     _own_of_random_groups,
     held_out_scores,
     response_matrix,
-    wilson,
 )
 
 

@@ -61,3 +61,25 @@ def grouped_auroc(scores: Floats, group: Indices) -> Floats:
     n_pairs = counts * (len(scores) - counts)
     areas: Floats = np.where(n_pairs > 0, total / np.maximum(n_pairs, 1), np.nan)
     return areas
+
+
+def average_precision(scores: Floats, positive: Bools) -> Floats:
+    """Mean, over a concept's texts, of the part of its texts among all that score as high.
+
+    Equals scikit-learn's `average_precision_score`, for all columns at once.
+
+    Args:
+        scores: (n_texts, n_concepts).
+        positive: (n_texts, n_concepts).
+
+    Returns:
+        (n_concepts,), NaN for a concept without texts.
+    """
+    n_texts, n_concepts = scores.shape
+    ranked = np.sort(scores, axis=0)
+    means = np.full(n_concepts, np.nan)
+    for c in np.flatnonzero(positive.any(axis=0)):
+        own = np.sort(scores[positive[:, c], c])
+        n_as_high = n_texts - np.searchsorted(ranked[:, c], own, side="left")
+        means[c] = ((len(own) - np.searchsorted(own, own, side="left")) / n_as_high).mean()
+    return means

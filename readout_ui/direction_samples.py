@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NULL_CELLS = 40_000
 """Random cells that the chance of a cell is read from, at least."""
-_NULL_DRAWS = (100, 1000)
+_NULL_DRAWS = (60, 1000)
 """Fewest and most random groupings."""
 
 
@@ -126,9 +126,11 @@ def _weighted(texts: TextGram, weights: Floats) -> Floats:
     n_groups, n_draws = len(texts.sizes), weights.shape[1]
     products = np.empty((n_draws, n_groups, n_groups), dtype=np.float32)
     for group, (start, size) in enumerate(zip(texts.starts, texts.sizes, strict=True)):
-        own = slice(start, start + size)
-        sums = texts.gram[:, own] @ weights[own]  # (n_members, n_draws)
-        products[:, group] = np.add.reduceat(sums * weights, texts.starts, axis=0).T
+        # Products with the groups before this one are known from those.
+        sums = texts.gram[start:, start : start + size] @ weights[start : start + size]
+        sums *= weights[start:]  # (n_members - start, n_draws)
+        own = np.add.reduceat(sums, texts.starts[group:] - start, axis=0).T
+        products[:, group, group:] = products[:, group:, group] = own
     return products
 
 

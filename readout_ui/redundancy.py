@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.linalg import lapack
 
 from readout_ui.blas import single_thread
 from readout_ui.crosstalk import chance_of, discoveries, judge_cosines
@@ -86,7 +87,7 @@ def ridge_r2(dots: Floats, ratio: Floats) -> Floats:
     lengths = np.sqrt(np.maximum(np.diagonal(dots), np.finfo(dots.dtype).tiny)) / (1 + ratio)
     scale = 1 / (lengths * (1 + ratio))
     cosines = dots * scale[:, None] * scale  # (n_concepts, n_concepts)
-    inverse = np.linalg.inv(cosines + RIDGE * np.eye(len(dots), dtype=dots.dtype))
+    inverse = _inverse(cosines + RIDGE * np.eye(len(dots), dtype=dots.dtype))
     inverse_part = inverse / np.diagonal(inverse)
     off = ~np.eye(len(dots), dtype=bool)
     # Column i of each: the fit of direction i by the others, and the same with 1 / |a_j| as target.
@@ -101,6 +102,17 @@ def ridge_r2(dots: Floats, ratio: Floats) -> Floats:
     dot = (weights * target).sum(axis=0)  # (n_concepts,)
     r2: Floats = dot / (1 + dot) + RIDGE * (weights**2).sum(axis=0) / (1 + dot) ** 2
     return np.clip(r2, 0, 1)
+
+
+def _inverse(matrix: Floats) -> Floats:
+    """Of a symmetric positive definite matrix, by its Cholesky factor, in its own precision."""
+    factorise, invert = lapack.get_lapack_funcs(("potrf", "potri"), (matrix,))
+    factor, failed = factorise(matrix)
+    if failed:  # rounding can take what little a copy of another direction has of its own
+        return np.linalg.inv(matrix)
+    upper = np.triu(invert(factor, overwrite_c=True)[0])
+    inverse: Floats = upper + np.triu(upper, 1).T
+    return inverse
 
 
 def _explained(samples: DirectionSamples, texts: TextGram) -> tuple[Floats, ...]:

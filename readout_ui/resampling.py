@@ -9,12 +9,14 @@ from statistics import NormalDist
 
 import numpy as np
 
-from readout_ui.auroc import Bools, Floats, ranks_of
+from readout_ui.auroc import Bools, Floats, Indices, ranks_of
 
 LEVEL = 0.95
 """Coverage of every interval."""
 _FEW = 200
 """Texts of a concept up to which comparing each with all others is faster than sorting."""
+_TOGETHER = 512
+"""Comparisons with all texts that are weighed in one matrix product."""
 
 
 @dataclass(frozen=True)
@@ -71,31 +73,58 @@ def weighted_auroc(scores: Floats, own: Bools, weights: Floats) -> Floats:
         own: (n_texts, n_concepts), which text is labelled with which concept.
         weights: (n_texts, n_draws), how often each text occurs.
     """
-    columns = range(scores.shape[1])
-    return np.stack([_weighted_column(scores[:, c], own[:, c], weights) for c in columns], axis=1)
-
-
-def _weighted_column(scores: Floats, positive: Bools, weights: Floats) -> Floats:
-    own_weights = weights[positive]  # (n_positive, n_draws)
-    few = len(own_weights) <= _FEW
-    beaten = _beaten_by_comparing if few else _beaten_by_sorting
-    won = (beaten(scores, positive, weights) * own_weights).sum(axis=0, dtype=np.float64)
-    n_own = own_weights.sum(axis=0, dtype=np.float64)
+    won = np.zeros((scores.shape[1], weights.shape[1]))  # (n_concepts, n_draws)
+    few = own.sum(axis=0) <= _FEW
+    concept, text = np.nonzero(own.T & few[:, None])
+    for start in range(0, len(text), _TOGETHER):
+        texts, concepts = text[start : start + _TOGETHER], concept[start : start + _TOGETHER]
+        beaten = _beaten_by_comparing(scores, own, weights, texts, concepts)
+        first = np.flatnonzero(np.diff(concepts, prepend=-1))
+        won[concepts[first]] += np.add.reduceat(
+            beaten * weights[texts], first, axis=0, dtype=np.float64
+        )
+    for c in np.flatnonzero(~few):
+        beaten = _beaten_by_sorting(scores[:, c], own[:, c], weights)
+        won[c] = (beaten * weights[own[:, c]]).sum(axis=0, dtype=np.float64)
+    n_own = own.T.astype(weights.dtype) @ weights  # (n_concepts, n_draws), whole numbers
     pairs = n_own * (weights.sum(axis=0, dtype=np.float64) - n_own)
-    areas: Floats = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
-    return areas
+    areas: Floats = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+    return areas.T
 
 
-def _beaten_by_comparing(scores: Floats, positive: Bools, weights: Floats) -> Floats:
-    """Weight of the negatives below each positive, (n_positive, n_draws); ties count half."""
-    own = scores[positive, None]
-    share = ((own > scores) + 0.5 * (own == scores)) * ~positive  # (n_positive, n_texts)
-    beaten: Floats = share.astype(np.float32) @ weights
+def _beaten_by_comparing(
+    scores: Floats, own: Bools, weights: Floats, texts: Indices, concepts: Indices
+) -> Floats:
+    """Weight of the negatives below each positive, (n_pairs, n_draws); ties count half.
+
+    Args:
+        scores: (n_texts, n_concepts).
+        own: (n_texts, n_concepts).
+        weights: (n_texts, n_draws).
+        texts: (n_pairs,), a text ...
+        concepts: (n_pairs,), ... and a concept that it has.
+    """
+    value = scores[texts, concepts][:, None]
+    columns = scores.T[concepts]  # (n_pairs, n_texts)
+    share = (value > columns).astype(np.float32)
+    tied = value == columns
+    share[tied] = 0.5
+    share[own.T[concepts]] = 0
+    beaten: Floats = share @ weights
     return beaten
 
 
 def _beaten_by_sorting(scores: Floats, positive: Bools, weights: Floats) -> Floats:
-    """The same, in time that does not grow with positives times negatives."""
+    """The same for one concept, in time that does not grow with positives times negatives.
+
+    Args:
+        scores: (n_texts,).
+        positive: (n_texts,).
+        weights: (n_texts, n_draws).
+
+    Returns:
+        (n_positive, n_draws).
+    """
     negatives = np.flatnonzero(~positive)
     order = negatives[np.argsort(scores[negatives])]
     below = np.searchsorted(scores[order], scores[positive], side="left")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.auroc import auroc, grouped_auroc
+from readout_ui.auroc import auroc, average_precision, grouped_auroc
 
 
 def counted(scores: list[int], positive: list[bool]) -> float:
@@ -48,3 +48,15 @@ def test_groups_score_like_each_against_the_rest_with_ties_and_texts_of_no_group
         alone = auroc(scores[:, :, concept], (group == concept)[:, None])
         assert found[:, concept] == pytest.approx(alone)
     assert np.isnan(found[:, 3]).all()
+
+
+def test_average_precision_is_that_of_scikit_learn_with_ties_too() -> None:
+    from sklearn.metrics import average_precision_score
+
+    draws = np.random.default_rng(2)
+    scores, own = draws.integers(0, 12, (50, 3)), draws.random((50, 3)) < 0.2
+    own[:, 2] = False
+    found = average_precision(scores.astype(np.float32), own)
+    expected = [average_precision_score(own[:, c], scores[:, c]) for c in range(2)]
+    assert found[:2] == pytest.approx(expected)
+    assert np.isnan(found[2])

@@ -14,6 +14,8 @@ from readout_ui.errors import UserError
 from readout_ui.resampling import p_values
 
 SLOT = "{x}"
+EXAMPLE_TEXT = "I just took {x} mg of paracetamol for my headache."
+EXAMPLE_VALUES = "200, 500, 1000, 2000, 4000, 8000, 16000"
 MAX_VALUES = 200
 N_PERMUTATIONS = 2000
 

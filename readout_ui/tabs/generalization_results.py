@@ -7,15 +7,13 @@ from typing import Any
 import gradio as gr
 from gradio.components.plot import PlotData
 
+from readout_ui.dose import EXAMPLE_TEXT, EXAMPLE_VALUES
 from readout_ui.studio import Studio
 from readout_ui.tabs.events import DEVICE, guarded
 from readout_ui.tabs.generalization_questions import judge_dose
 from readout_ui.tabs.generalization_tables import draw_dose_table
 from readout_ui.tabs.plots import build_plot, plot_data
 from readout_ui.views.generalization import draw_dose
-
-DOSE_TEXT = "I just took {x} mg of paracetamol for my headache."
-DOSE_VALUES = "200, 500, 1000, 2000, 4000, 8000, 16000"
 
 
 def build_results() -> tuple[tuple[Any, ...], gr.Dropdown, gr.Plot]:
@@ -57,10 +55,10 @@ def build_dose(studio: Studio, layer: gr.Dropdown) -> None:
     with gr.Accordion("Dose: one text, many values", open=False):
         with gr.Row():
             template = gr.Textbox(
-                DOSE_TEXT, label="Text with {x}", scale=3, elem_id="generalization-dose-text"
+                EXAMPLE_TEXT, label="Text with {x}", scale=3, elem_id="generalization-dose-text"
             )
             values = gr.Textbox(
-                DOSE_VALUES, label="Values", scale=2, elem_id="generalization-dose-values"
+                EXAMPLE_VALUES, label="Values", scale=2, elem_id="generalization-dose-values"
             )
         button = gr.Button("Draw curves", elem_id="generalization-dose")
         curves = build_plot("generalization-curves")

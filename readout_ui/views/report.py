@@ -11,16 +11,29 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 _STYLE = """
-:root { color-scheme: light }
-body { margin: 0 auto; max-width: 1100px; padding: 1.5rem 1rem 4rem; background: #fff;
-  color: #1f2328; font: 16px/1.5 ui-sans-serif, system-ui, sans-serif }
-h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-top: 1px solid #d0d7de; padding-top: 1rem }
+:root { color-scheme: light dark; --ink: #1f2328; --faint: #57606a; --line: #d0d7de; --page: #fff }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --faint: #9da7b3; --line: #3d444d; --page: #0d1117 }
+}
+body { margin: 0 auto; max-width: 1100px; padding: 1.5rem 1rem 4rem; background: var(--page);
+  color: var(--ink); font: 16px/1.5 ui-sans-serif, system-ui, sans-serif }
+h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-top: 1px solid var(--line);
+  padding-top: 1rem; font-size: 1.25rem }
+p { max-width: 80ch }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-size: .9rem }
-th, td { padding: .2rem .7rem .2rem 0; text-align: left; vertical-align: top }
-th { border-bottom: 1px solid #d0d7de } td { border-bottom: 1px solid #eaeef2 }
-nav a { margin-right: 1rem } .note { color: #57606a }
+th, td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
+th { color: var(--faint); font-weight: 600; font-size: .8rem }
+td { white-space: nowrap } td.words { white-space: normal; min-width: 17rem }
+.scroll { margin: .5rem 0 1.5rem } .scroll table { margin: 0 }
+nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem } nav a { color: inherit }
+.js-plotly-plot text { fill: var(--ink) !important }
+.js-plotly-plot .hoverlayer text { fill: #fff !important }
 """
+
+LONG = 40
+"""Characters from which a cell is running text, which wraps."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +99,13 @@ def _part(name: str, part: Part) -> str:
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    )
+    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
     return f"<div class='scroll'><table><tr>{head}</tr>{rows}</table></div>"
+
+
+def _cell(text: str) -> str:
+    words = " class='words'" if len(text) > LONG else ""
+    return f"<td{words}>{escape(text)}</td>"
 
 
 def _paragraph(text: str) -> str:

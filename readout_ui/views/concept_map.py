@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -9,6 +10,7 @@ import plotly.graph_objects as go
 
 from readout_ui.crosstalk_results import ConceptMap
 from readout_ui.views.colours import INK
+from readout_ui.views.label_places import label_places
 
 CLUSTER_COLOURS = ("#d95f02", "#1f77c8", "#009688", "#aa78b4", "#a58a1a", "#c2410c", "#5b7083")
 """Readable on white and on black."""
@@ -20,7 +22,8 @@ MOST_LABELS = 80
 
 def draw_map(found: ConceptMap) -> go.Figure:
     """The plane with one trace per cluster; grey rings are concepts on their own."""
-    traces = [_points(found, cluster) for cluster in np.unique(found.cluster).tolist()]
+    places = label_places(found.xy, found.concepts)
+    traces = [_points(found, cluster, places) for cluster in np.unique(found.cluster).tolist()]
     grid = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "fixedrange": True}
     titles = _titles(found)
     layout = go.Layout(
@@ -46,7 +49,7 @@ def _titles(found: ConceptMap) -> tuple[str, str]:
     return f"component 1, {first}", f"component 2, {second}"
 
 
-def _points(found: ConceptMap, cluster: int) -> go.Scatter:
+def _points(found: ConceptMap, cluster: int, places: Sequence[str]) -> go.Scatter:
     own = np.flatnonzero(found.cluster == cluster)
     names = [escape(found.concepts[i], quote=False) for i in own]
     alone = cluster < 0
@@ -56,7 +59,7 @@ def _points(found: ConceptMap, cluster: int) -> go.Scatter:
         y=found.xy[own, 1].astype(np.float32),
         text=names,
         mode="markers+text" if len(found.concepts) <= MOST_LABELS else "markers",
-        textposition="top center",
+        textposition=[places[i] for i in own],
         marker={
             "size": 10,
             "color": ALONE if alone else CLUSTER_COLOURS[cluster % len(CLUSTER_COLOURS)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,12 @@ from readout_ui.crosstalk_results import (
     Floats,
     Indices,
 )
-from readout_ui.direction_samples import DirectionSamples, sample_directions, text_gram
+from readout_ui.direction_samples import (
+    DirectionSamples,
+    observed_cosines,
+    sample_directions,
+    text_gram,
+)
 from readout_ui.methods import METHODS
 from readout_ui.pairs import PairSettings
 from readout_ui.progress import Progress, Report, silent
@@ -27,6 +32,8 @@ from readout_ui.progress import Progress, Report, silent
 if TYPE_CHECKING:
     from readout_ui.corpus import Corpus
 
+SAMPLED_LAYERS = 8
+"""Layers that intervals and chance are worked out at where all layers are averaged."""
 _LARGEST = 1 - 1e-6
 """Cosines are cut here before arctanh, which has no value at 1."""
 
@@ -48,23 +55,48 @@ def cosine_matrix(
 
     Args:
         corpus: the run's texts.
-        layer: a layer of the model; None averages the cosines over all of them, which takes as
-            many times as long.
+        layer: a layer of the model; None averages the cosines over all of them. Intervals and
+            marks are then those of the average over `SAMPLED_LAYERS` layers, evenly spread: that
+            of more layers varies no more, so they are rather too wide than too narrow.
         n_boot: bootstrap draws.
         seed: of bootstrap and random groupings.
         report: told after every layer where all are averaged.
     """
     layers = range(corpus.n_layers) if layer is None else (layer,)
-    samples = _mean_samples(corpus, layers, n_boot, seed, report)
-    matrix = judge_cosines(corpus, samples, layer)
+    sampled = spread_layers(corpus.n_layers) if layer is None else (layer,)
+    n_steps = len(sampled) + (len(layers) if len(sampled) < len(layers) else 0)
+
+    def tell(done: int) -> None:
+        report(Progress("Comparing directions", done, n_steps, "layers"))
+
+    samples = _mean_samples(corpus, sampled, n_boot, seed, tell)
+    observed = None
+    if len(sampled) < len(layers):
+        observed = _mean_observed(corpus, layers, lambda done: tell(len(sampled) + done))
+    matrix = judge_cosines(corpus, samples, layer, observed)
     if corpus.settings.method == "mean":
         return matrix
     return _with_cosines(matrix, np.mean([fitted_cosines(corpus, i) for i in layers], axis=0))
 
 
-def judge_cosines(corpus: Corpus, samples: DirectionSamples, layer: int | None) -> CosineMatrix:
-    """The matrix of mean differences from cosines that were sampled already."""
-    cosine = samples.observed
+def spread_layers(n_layers: int) -> tuple[int, ...]:
+    """At most SAMPLED_LAYERS of all layers, each in the middle of an equal part of the depth."""
+    n = min(n_layers, SAMPLED_LAYERS)
+    return tuple((2 * i + 1) * n_layers // (2 * n) for i in range(n))
+
+
+def judge_cosines(
+    corpus: Corpus, samples: DirectionSamples, layer: int | None, observed: Floats | None = None
+) -> CosineMatrix:
+    """The matrix of mean differences from cosines that were sampled already.
+
+    Args:
+        corpus: the run's texts.
+        samples: cosines as observed, resampled and by chance.
+        layer: where, None for the mean over all layers.
+        observed: (n_concepts, n_concepts), the cosines where the samples are of some layers only.
+    """
+    cosine = samples.observed if observed is None else observed
     low, high = intervals(cosine, samples.resampled)
     single = np.array([len(rows) < 2 for rows in corpus.groups.rows])  # (n_concepts,)
     unknown = (single[:, None] | single) & ~np.eye(len(cosine), dtype=bool)
@@ -169,12 +201,14 @@ def _beyond_chance(samples: DirectionSamples) -> Bools:
 
 
 def _mean_samples(
-    corpus: Corpus, layers: range | tuple[int, ...], n_boot: int, seed: int, report: Report
+    corpus: Corpus, layers: Sequence[int], n_boot: int, seed: int, tell: Callable[[int], None]
 ) -> DirectionSamples:
     """Samples averaged over layers, draw by draw."""
-    drawn = _reported(corpus, layers, n_boot, seed, report)
-    total = next(drawn)
-    for one in drawn:
+    tell(0)
+    total = sample_directions(text_gram(corpus, layers[0]), n_boot, seed).cosines()
+    for done, layer in enumerate(layers[1:], start=1):
+        tell(done)
+        one = sample_directions(text_gram(corpus, layer), n_boot, seed).cosines()
         for mean, part in zip(_arrays(total), _arrays(one), strict=True):
             np.add(mean, part, out=mean)
     for mean in _arrays(total):
@@ -182,12 +216,13 @@ def _mean_samples(
     return total
 
 
-def _reported(
-    corpus: Corpus, layers: range | tuple[int, ...], n_boot: int, seed: int, report: Report
-) -> Iterator[DirectionSamples]:
+def _mean_observed(corpus: Corpus, layers: Sequence[int], tell: Callable[[int], None]) -> Floats:
+    total = np.zeros((len(corpus.groups.concepts),) * 2)
     for done, layer in enumerate(layers):
-        report(Progress("Comparing directions", done, len(layers), "layers"))
-        yield sample_directions(text_gram(corpus, layer), n_boot, seed).cosines()
+        tell(done)
+        total += observed_cosines(corpus, layer)
+    cosines: Floats = total / len(layers)
+    return cosines
 
 
 def _arrays(samples: DirectionSamples) -> tuple[Floats, Floats, Floats]:

@@ -101,6 +101,16 @@ def sample_directions(texts: TextGram, n_boot: int, seed: int) -> DirectionSampl
     return DirectionSamples(observed.astype(np.float64), resampled, shuffled)
 
 
+def observed_cosines(corpus: Corpus, layer: int) -> Floats:
+    """Cosines between the mean differences of a layer, (n_concepts, n_concepts), float64."""
+    sizes, n_concepts = group_sizes(corpus), len(corpus.groups.concepts)
+    texts = layer_matrix(corpus, layer)  # (n_members, d_model)
+    means = np.add.reduceat(texts, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None]
+    products = (means @ means.T)[None]  # (1, n_groups, n_groups)
+    groups = TextGram(np.empty((0, 0)), sizes, n_concepts)
+    return _normalised(_differences(products, groups)[0].astype(np.float64))
+
+
 def n_shuffles(n_concepts: int) -> int:
     """How many random groupings give enough random cells."""
     pairs = max(1, n_concepts * (n_concepts - 1) // 2)

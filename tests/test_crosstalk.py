@@ -7,10 +7,11 @@ import pytest
 from planted_corpus import make_corpus
 
 from readout_ui.corpus import Corpus
-from readout_ui.crosstalk import chance_of, cosine_matrix, discoveries, intervals
+from readout_ui.crosstalk import chance_of, cosine_matrix, discoveries, intervals, spread_layers
 from readout_ui.direction_samples import sample_directions, text_gram
 from readout_ui.methods import METHODS
 from readout_ui.pairs import PairSettings, TextGroups
+from readout_ui.progress import Progress
 
 
 def fitted(corpus: Corpus, method: str, layer: int = 0) -> np.ndarray:
@@ -142,3 +143,18 @@ def test_without_draws_an_interval_is_the_value_itself() -> None:
     low, high = intervals(cosine, np.empty((0, 2, 2)))
     np.testing.assert_array_equal(low, cosine)
     np.testing.assert_array_equal(high, cosine)
+
+
+def test_the_mean_over_many_layers_is_exact_and_its_intervals_come_from_some_of_them() -> None:
+    corpus = make_corpus((6,) * 5, strength=0.4, n_layers=11)
+    told: list[Progress] = []
+    found = cosine_matrix(corpus, None, report=told.append)
+    each = [cosine_matrix(corpus, layer, n_boot=2).cosine for layer in range(11)]
+    assert found.cosine == pytest.approx(np.mean(each, axis=0), abs=1e-5)
+    assert ((found.low <= found.cosine) & (found.cosine <= found.high)).all()
+    assert spread_layers(11) == (0, 2, 3, 4, 6, 7, 8, 10)
+    assert [(step.done, step.total) for step in told] == [(i, 19) for i in range(19)]
+
+
+def test_of_few_layers_all_are_sampled() -> None:
+    assert spread_layers(5) == (0, 1, 2, 3, 4)

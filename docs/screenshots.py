@@ -13,6 +13,9 @@ TABS = (
     "Concepts",
     "Train",
     "Inspect",
+    "Compare",
+    "Live",
+    "Steering",
     "Cross-talk",
     "Generalization",
     "Layers",
@@ -24,6 +27,7 @@ PROMPT = (
     "I lost my keys, then the dog ran away and nobody came to help. "
     "But in the evening she was back at the door!"
 )
+OTHER_PROMPT = PROMPT.replace("But", "And").replace("back at", "still not at")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -49,7 +53,20 @@ def show(page: Page, tab: str) -> None:
         page.locator("#inspect-prompt textarea").fill(PROMPT)
         page.click("#inspect-read")
         expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
+        scroll_to(page, "#inspect-strip")
+    if tab == "Compare":
+        page.get_by_label("Two prompts").click()
+        page.locator("#compare-first-text textarea").fill(PROMPT)
+        page.locator("#compare-second-text textarea").fill(OTHER_PROMPT)
+        page.click("#compare-go")
+        expect(page.locator("#compare-plot .js-plotly-plot")).to_be_visible(timeout=60_000)
+        scroll_to(page, "#compare-results")
     page.wait_for_timeout(4000)
+
+
+def scroll_to(page: Page, place: str) -> None:
+    """Put a part of a long tab below the header."""
+    page.locator(place).evaluate("part => { part.scrollIntoView(); window.scrollBy(0, -100); }")
 
 
 def main(url: str, folder: Path) -> None:

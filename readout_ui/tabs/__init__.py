@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,8 @@ import gradio as gr
 
 from readout_ui.studio import Studio
 from readout_ui.tabs.advice_tab import AdviceTab, build_advice_tab, refresh_advice
+from readout_ui.tabs.clock import Clock, wire_clock
+from readout_ui.tabs.compare_tab import build_compare_tab, refresh_compare
 from readout_ui.tabs.concepts_tab import ConceptsTab, build_concepts_tab
 from readout_ui.tabs.crosstalk_tab import CrosstalkTab, build_crosstalk_tab, refresh_crosstalk
 from readout_ui.tabs.events import DEVICE, PRIVATE, QUIET, guarded
@@ -20,22 +21,22 @@ from readout_ui.tabs.generalization_tab import (
     build_generalization_tab,
     refresh_generalization,
 )
-from readout_ui.tabs.header import Header, build_header, draw_status, is_training, retrain_label
+from readout_ui.tabs.header import Header, build_header
 from readout_ui.tabs.inspect_tab import InspectTab, build_inspect_tab, draw_notice
 from readout_ui.tabs.layers_tab import LayersTab, build_layers_tab, refresh_layers, use_layers
+from readout_ui.tabs.live_tab import build_live_tab
 from readout_ui.tabs.programs import publish_programs
 from readout_ui.tabs.same_site import SAME_SITE
+from readout_ui.tabs.steering_tab import build_steering_tab, refresh_steering
 from readout_ui.tabs.train_tab import (
     TrainTab,
     build_train_tab,
     draw_runs,
-    draw_training,
     settings_from,
     show_scores,
     wire_train_tab,
 )
 
-TICK_SECONDS = 1.0
 FOLDER = Path(__file__).parent
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 SYSTEM_MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
@@ -53,6 +54,12 @@ def build_app(studio: Studio) -> gr.Blocks:
                 train = build_train_tab(studio)
             with gr.Tab("Inspect", id="inspect"):
                 inspect = build_inspect_tab(studio)
+            with gr.Tab("Compare", id="compare"):
+                compare = build_compare_tab(studio)
+            with gr.Tab("Live", id="live"):
+                build_live_tab(studio)
+            with gr.Tab("Steering", id="steering"):
+                steering = build_steering_tab(studio)
             with gr.Tab("Cross-talk", id="crosstalk"):
                 crosstalk = build_crosstalk_tab(studio)
             with gr.Tab("Generalization", id="generalization"):
@@ -63,11 +70,15 @@ def build_app(studio: Studio) -> gr.Blocks:
                 advice = build_advice_tab(studio)
             with gr.Tab("Export", id="export"):
                 export = build_export_tab(studio)
-        clock = _wire_clock(studio, app, header, train)
+        clock = wire_clock(studio, app, header, train)
         _wire_training(studio, header, train, concepts, clock)
         clock.tick_after(wire_train_tab(studio, train))
         _wire_runs(studio, clock, train, export, inspect)
         _wire_judgements(studio, clock, Judged(crosstalk, generalization, layers, advice), train)
+        follow = guarded(partial(refresh_compare, studio))
+        clock.run.change(follow, list(compare.inputs), list(compare.refreshed), **QUIET)
+        follow = guarded(partial(refresh_steering, studio))
+        clock.run.change(follow, None, steering.refreshed, **QUIET)
         publish_programs(studio)
     return app
 
@@ -103,57 +114,6 @@ class Judged(NamedTuple):
     generalization: GeneralizationTab
     layers: LayersTab
     advice: AdviceTab
-
-
-class Clock(NamedTuple):
-    """What brings header and progress up to date, every second and after a click."""
-
-    show: Callable[..., Any]
-    inputs: list[Any]
-    outputs: list[Any]
-    run: gr.State
-    """Changes when another run is in use."""
-    standing: gr.State
-    """Changes with the run, once its texts differ, and once the model is loaded."""
-
-    def tick_after(self, event: Any) -> None:
-        """Do not wait for the next second after this event."""
-        event.then(self.show, self.inputs, self.outputs, **QUIET)
-
-
-def _wire_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> Clock:
-    """Poll the studio; send only what differs from what this page shows already."""
-    run, standing, seen = gr.State(""), gr.State(""), gr.State(())
-
-    def show(before: tuple[str, ...]) -> tuple[Any, ...]:
-        status = studio.status()
-        used = status.run.id if status.run else ""
-        busy, stopping = is_training(status), bool(status.training and status.training.cancelling)
-        now = (
-            draw_status(status),
-            f"{retrain_label(status)}{busy}",
-            f"{busy}{stopping}",
-            draw_training(status),
-            used,
-            f"{used} {status.changed > 0} {status.model_ready}",
-        )
-        if now == before:
-            return (gr.skip(),) * 7
-        button = gr.Button(retrain_label(status), interactive=not busy and not studio.read_only)
-        cancel = gr.Button(visible=busy, interactive=not stopping)
-        values = (now[0], button, cancel, *now[3:])
-        old = before or ("",) * len(now)
-        fresh = (
-            value if new != past else gr.skip()
-            for value, new, past in zip(values, now, old, strict=True)
-        )
-        return (*fresh, now)
-
-    shown = [header.status, header.retrain, header.cancel, train.progress, run, standing, seen]
-    clock = Clock(show, [seen], shown, run, standing)
-    gr.Timer(TICK_SECONDS).tick(show, clock.inputs, clock.outputs, **QUIET)
-    app.load(show, clock.inputs, clock.outputs, **QUIET)
-    return clock
 
 
 def _wire_training(

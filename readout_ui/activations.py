@@ -34,6 +34,8 @@ __all__ = [
     "recording",
 ]
 STAGE = "Reading texts"
+_LOOKED_UP = 64
+"""Texts that are fetched from the cache at a time: at 64 layers of 5120 each takes 4 MB there."""
 
 
 @dataclass(frozen=True)
@@ -126,36 +128,63 @@ def read_activations(
     keep = dict(keep_tokens or {})
     seconds: dict[str, float] = {}
     unique = list(dict.fromkeys(texts))
+    gathered = _Gathered(texts, rule_group(settings.read).index(settings.read))
     with _timed(seconds, "look_up"):
         keys = _keys(model, unique, settings, keep)
-        known = cache.get_many(keys.values()) if cache else {}
-    found = {text: known[key] for text, key in keys.items() if key in known}
-    missing = [text for text in unique if text not in found]
+        for start in range(0, len(unique) if cache else 0, _LOOKED_UP):
+            asked = unique[start : start + _LOOKED_UP]
+            known = cache.get_many([keys[text] for text in asked]) if cache else {}
+            gathered.take({text: known[keys[text]] for text in asked if keys[text] in known})
+    missing = [text for text in unique if text not in gathered.tokens]
     notes: list[str] = []
     if missing:
-        report(Progress(STAGE, 0, len(missing), note=_share_known(len(found), len(unique))))
+        known_note = _share_known(len(unique) - len(missing), len(unique))
+        report(Progress(STAGE, 0, len(missing), note=known_note))
     for batch in _compute(model, missing, settings, keep, seconds):
-        found |= batch.activations
+        gathered.take(batch.activations)
         with _timed(seconds, "store"):
             if cache:
                 entries = {keys[text]: entry for text, entry in batch.activations.items()}
                 cache.put_many(entries, model.name)
         notes += [batch.note] if batch.note else []
-        done = len(missing) - sum(text not in found for text in missing)
+        done = len(missing) - sum(text not in gathered.tokens for text in missing)
         report(Progress(STAGE, done, len(missing), note=batch.note))
     notes += cache.take_notes() if cache else ()
-    rule = rule_group(settings.read).index(settings.read)
     return Activations(
         texts=tuple(texts),
         read=settings.read,
-        pooled=torch.stack([found[text].pooled[rule] for text in texts]),
-        kept=torch.cat([found[text].tokens for text in unique]),
-        truncated=tuple(text for text in unique if found[text].truncated),
+        pooled=gathered.pooled,
+        kept=torch.cat([gathered.tokens[text] for text in unique]),
+        truncated=tuple(text for text in unique if text in gathered.truncated),
         n_computed=len(missing),
         n_cached=len(unique) - len(missing),
         notes=tuple(notes),
         seconds=seconds,
     )
+
+
+class _Gathered:
+    """What one read rule needs of every text, so that nothing else stays in memory."""
+
+    def __init__(self, texts: Sequence[str], rule: int) -> None:
+        self._rows: dict[str, list[int]] = {}
+        for row, text in enumerate(texts):
+            self._rows.setdefault(text, []).append(row)
+        self._n_texts, self._rule = len(texts), rule
+        self.pooled = torch.empty(0)
+        self.tokens: dict[str, Tensor] = {}
+        self.truncated: set[str] = set()
+
+    def take(self, found: Mapping[str, TextActivations]) -> None:
+        """Copy what is needed of these texts."""
+        for text, entry in found.items():
+            pooled = entry.pooled[self._rule]  # (n_layers, d_model)
+            if not self.tokens:
+                self.pooled = torch.empty(self._n_texts, *pooled.shape)
+            self.pooled[self._rows[text]] = pooled
+            self.tokens[text] = entry.tokens.clone()  # not a view of what the cache read
+            if entry.truncated:
+                self.truncated.add(text)
 
 
 def _compute(

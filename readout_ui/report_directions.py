@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from readout_ui.layer_sets import LayerSets
     from readout_ui.text_scores import Scorer
 
+MOST_CONFUSIONS = 20
+"""Confusions that are named; the heatmap has all."""
+
 
 def judge_layers(scorer: Scorer, corpus: Corpus, _layer: int) -> Section:
     """AUROC of every layer, method, read rule and concept; the best sets of layers."""
@@ -82,6 +85,7 @@ def judge_cosines(scorer: Scorer, corpus: Corpus, layer: int) -> Section:
 
 def judge_responses(_scorer: Scorer, corpus: Corpus, layer: int) -> Section:
     """Held-out descriptions on every direction, and what they are taken for."""
+    from readout_ui.crosstalk import cosine_matrix
     from readout_ui.responses import response_matrix
     from readout_ui.views.crosstalk import draw_responses
 
@@ -89,16 +93,18 @@ def judge_responses(_scorer: Scorer, corpus: Corpus, layer: int) -> Section:
     top1 = found.top1
     confusions = tuple(
         (one.concept, one.taken_for, f"{one.count} of {one.of}", "yes" if one.differs else "no")
-        for one in found.confusions
+        for one in found.confusions[:MOST_CONFUSIONS]
     )
+    rest = len(found.confusions) - len(confusions)
     return Section(
         "Responses of held-out descriptions",
         (
             "Each description is scored on directions fitted without it. "
             f"{top1.value:.0%} ({top1.low:.0%} to {top1.high:.0%}) score highest on their own "
             f"concept; chance is {found.chance:.1%}.",
-            draw_responses(found),
+            draw_responses(found, cosine_matrix(corpus, layer).order),
             Table(("descriptions of", "score highest on", "how many", "beyond chance"), confusions),
+            *((f"And {rest} more pairs of concepts.",) if rest else ()),
         ),
     )
 

@@ -14,7 +14,7 @@ from readout_ui.studio import Studio
 from readout_ui.tabs.events import DEVICE, guarded
 from readout_ui.tabs.layers_tables import draw_diff
 from readout_ui.tabs.plots import build_plot, plot_data
-from readout_ui.tabs.train_tab import local_time
+from readout_ui.tabs.run_table import local_time
 from readout_ui.views.run_diff import ScoreBar, draw_moves, draw_score_changes
 
 if TYPE_CHECKING:

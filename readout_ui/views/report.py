@@ -24,7 +24,7 @@ p { max-width: 80ch }
 table { border-collapse: collapse; font-size: .9rem }
 th, td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
-th { color: var(--faint); font-weight: 600; font-size: .8rem }
+th { color: var(--faint); font-weight: 600; font-size: .8rem; min-width: 4.5rem }
 td { white-space: nowrap } td.words { white-space: normal; min-width: 17rem }
 .scroll { margin: .5rem 0 1.5rem } .scroll table { margin: 0 }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem } nav a { color: inherit }

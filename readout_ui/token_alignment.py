@@ -76,7 +76,7 @@ def align_spans(first: Sequence[str], second: Sequence[str]) -> tuple[Groups, Gr
     """The smallest groups of tokens that cover the same characters, None for different texts.
 
     Spaces count for nothing, because tokenizers differ in them; a token of spaces only belongs to
-    the group before it.
+    the group behind it.
 
     Args:
         first: visible tokens of the text, loose bytes as "<0xE2>".
@@ -100,13 +100,14 @@ def _ink(token: str) -> bytes:
 
 
 def _groups(ends: Sequence[int], cuts: Sequence[int]) -> Groups:
-    """Tokens by the first cut at or behind their end."""
+    """Tokens by the first cut at or behind their end; empty ones go with what follows."""
     groups: list[list[int]] = [[] for _ in cuts]
-    place = 0
+    place = before = 0
     for token, end in enumerate(ends):
-        while end > cuts[place]:
+        while end > cuts[place] or (end == before == cuts[place] and place + 1 < len(cuts)):
             place += 1
         groups[place].append(token)
+        before = end
     return tuple(tuple(group) for group in groups)
 
 

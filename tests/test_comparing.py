@@ -74,6 +74,11 @@ def test_loose_bytes_are_the_character_they_make_up() -> None:
     assert align_spans(("a",), ("b",)) is None
 
 
+def test_a_space_of_its_own_goes_with_the_word_behind_it() -> None:
+    found = align_spans(("I", "·", "am", "⏎"), ("·I", "·am⏎"))
+    assert found == (((0,), (1, 2, 3)), ((0,), (1,)))
+
+
 def test_two_runs_of_one_prompt_are_compared_by_position() -> None:
     tokens = ("<s>", "·so", "·so")
     first, second = make(tokens), make(tokens, concepts=("sad", "calm", "proud"), seed=1)

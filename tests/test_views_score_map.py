@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from readout_ui.readout import FloatArray
@@ -45,17 +46,21 @@ def make_map(order: tuple[str, ...] = ("z", "cosine", "raw"), **changes: Any) ->
     return replace(drawn, **changes)
 
 
-def unpack(packed: str) -> tuple[dict[str, Any], dict[str, FloatArray], FloatArray]:
+Doubles = npt.NDArray[np.float64]
+
+
+def unpack(packed: str) -> tuple[dict[str, Any], dict[str, Doubles], npt.NDArray[np.uint8]]:
     raw = base64.b64decode(packed)
     length = int.from_bytes(raw[:4], "little")
     header = json.loads(raw[4 : 4 + length])
     at = 4 + length
     shape = (len(header["rows"]) + bool(header["strip"]), len(header["tokens"]))
     size = shape[0] * shape[1]
-    found: list[FloatArray] = []
+    found: list[Doubles] = []
 
-    def column(unit: dict[str, Any], name: str) -> FloatArray:
-        return np.array(unit[name], np.float64)[:, None]
+    def column(unit: dict[str, Any], name: str) -> Doubles:
+        values: Doubles = np.array(unit[name], np.float64)[:, None]
+        return values
 
     for unit in header["units"]:
         if unit["kind"] == "half":
@@ -141,6 +146,8 @@ def test_shapes_that_do_not_belong_together_are_refused() -> None:
 def test_a_row_that_is_no_line_is_found_out() -> None:
     cells = scores()
     assert row_lines(cells["z"], cells["cosine"]) is None
-    gain, shift = row_lines(cells["z"], cells["raw"]) or (None, None)
+    line = row_lines(cells["z"], cells["raw"])
+    assert line is not None
+    gain, shift = line
     np.testing.assert_allclose(gain, [7, 14, 21], rtol=1e-4)
     np.testing.assert_allclose(shift, [900, 900, 900], rtol=1e-4)

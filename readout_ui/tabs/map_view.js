@@ -66,7 +66,7 @@ class MapView {
     else view.start += before.window[0] - map.window[0];
     this.wanted = undefined;
     this.measure();
-    this.move(view.start);
+    this.move(view.start, true);
   }
 
   fillLabels() {
@@ -107,10 +107,9 @@ class MapView {
     parts.body.style.setProperty('--rows', `${map.rows.length * view.row}px`);
     view.width = wide - view.left - (parts.scroll.offsetWidth - parts.scroll.clientWidth);
     view.height = Math.min(map.rows.length * view.row, parts.scroll.clientHeight);
-    // Maps side by side are narrow: smaller cells, and nothing to move where all of it is in sight.
+    // Maps side by side are narrow, so that their cells are smaller.
     const least = parts.group ? 13 : 22;
     if (!view.cell) view.cell = Math.max(least, Math.min(40, view.width / map.tokens.length));
-    parts.host.classList.toggle('fits', Boolean(parts.group) && map.tokens.length * least <= view.width);
     view.cell = Math.max(this.least(), Math.min(WIDEST, view.cell));
     return true;
   }
@@ -133,7 +132,7 @@ class MapView {
     if (beyond && !quiet) this.ask(map.window[0] + start + this.shown / 2);
     this.paintSoon();
     if (!quiet && this.parts.group) {
-      const detail = { from: this, group: this.parts.group, start: view.start, cell: view.cell };
+      const detail = { from: this, group: this.parts.group, start: view.start, shown: this.shown };
       document.dispatchEvent(new CustomEvent('readout-map-moved', { detail }));
     }
   }
@@ -187,6 +186,8 @@ class MapView {
     if (!map || !view.width) return;
     const ink = getComputedStyle(parts.host).color;
     view.top = parts.scroll.scrollTop;
+    const all = view.start === 0 && this.shown >= map.tokens.length - 0.01;
+    parts.host.classList.toggle('fits', all && Boolean(parts.group) && view.cell >= 12);
     paintOverview(parts.overview, this.overviewPicture, view, map, ink);
     paintHead(parts.head, view, map, ink);
     paintCells(parts.cells, this.picture, view);
@@ -272,7 +273,7 @@ class MapView {
     new MutationObserver(() => this.paintSoon()).observe(document.body, { attributes: true, attributeFilter: ['class'] });
     document.addEventListener('readout-map-moved', ({ detail }) => {
       if (detail.from === this || detail.group !== parts.group || !this.map) return;
-      this.view.cell = Math.max(this.least(), Math.min(WIDEST, detail.cell));
+      this.view.cell = Math.max(this.least(), Math.min(WIDEST, this.view.width / detail.shown));
       this.move(detail.start, true);
     });
     parts.host.addEventListener('readout-map-picture', (event) => this.map && saveMap(this.map, this.view, event.detail));

@@ -120,8 +120,8 @@ def test_a_missing_score_stays_missing() -> None:
         score[1, 5] = np.nan
     units = tuple(Unit(name, score, 2) for name, score in cells.items())
     _, found, _ = unpack(pack_map(make_map(units=units)))
-    for score in found.values():
-        assert np.argwhere(np.isnan(score[:, 1:])).tolist() == [[1, 4]]
+    for shown in found.values():
+        assert np.argwhere(np.isnan(shown[:, 1:])).tolist() == [[1, 4]]
 
 
 def test_the_overview_shows_peaks_and_leaves_out_what_does_not_count() -> None:

@@ -107,6 +107,12 @@ def steer(page: Page) -> None:
     expect(page.locator("#steer-cancel")).to_be_hidden(timeout=PATIENCE)
 
 
+def load(page: Page, file: Path) -> None:
+    with page.expect_file_chooser(timeout=PATIENCE) as chooser:
+        page.locator("#steer-load").click()
+    chooser.value.set_files(file)
+
+
 def test_before_the_first_training_it_says_what_to_do(
     served: Served, watched_page: OpenPage
 ) -> None:
@@ -205,11 +211,11 @@ def test_a_setup_goes_to_disk_and_comes_back_and_another_models_is_refused(
     assert saved["where"]["spans"] == [[2, 4], [5, 6]]
     saved["steers"] = [saved["steers"][1] | {"multiplier": -0.5, "layers": [0, 2]}]
     file.write_text(json.dumps(saved))
-    page.locator("#steer-load input[type=file]").set_input_files(file)
+    load(page, file)
     expect(page.locator("#steer-progress")).to_contain_text("Loaded.", timeout=PATIENCE)
     expect(page.locator(".steer-concept input:visible")).to_have_count(1, timeout=PATIENCE)
     expect(page.locator(".steer-concept input").first).to_have_value("angry", timeout=PATIENCE)
     expect(page.locator(".steer-multiplier input").first).to_have_value("-0.5", timeout=PATIENCE)
     file.write_text(json.dumps(saved | {"model": "elsewhere/big"}))
-    page.locator("#steer-load input[type=file]").set_input_files(file)
+    load(page, file)
     expect(page.get_by_text("the setup is for elsewhere/big")).to_be_visible(timeout=PATIENCE)

@@ -72,6 +72,7 @@ def build_setup(run: RunRecord | None) -> SetupInputs:
     add = gr.Button("+ Add a concept", size="sm", elem_id="steer-add", scale=0, min_width=140)
     place = gr.Radio(list(PLACES.items()), value="all", label="Where", elem_id="steer-place")
     tokens = gr.Textbox(
+        "",
         label="Tokens",
         info="Positions from 0, the prompt's first token: 12 for “from”, such as 3-7,12 for spans.",
         visible=False,
@@ -118,7 +119,7 @@ def _build_row(run: RunRecord | None, number: int) -> SteerRow:
     return SteerRow(box, (concept, operator, multiplier, unit, value, layers), remove)
 
 
-def setup_from(run: RunRecord, place: str, tokens: str, *fields: Any) -> SteeringSetup:
+def setup_from(run: RunRecord, place: str, tokens: str | None, *fields: Any) -> SteeringSetup:
     """The setup on screen; a row without a concept counts for nothing.
 
     Raises:
@@ -128,7 +129,7 @@ def setup_from(run: RunRecord, place: str, tokens: str, *fields: Any) -> Steerin
     steers = tuple(_steer(run, row) for row in rows if row[0])
     if not steers:
         raise UserError("no concept is chosen", fix="choose one in the first row")
-    return SteeringSetup(steers, where_from(place, tokens))
+    return SteeringSetup(steers, where_from(place, tokens or ""))
 
 
 def where_from(place: str, tokens: str) -> Where:

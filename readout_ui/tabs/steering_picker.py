@@ -26,7 +26,8 @@ PICK = """element.addEventListener('click', (event) => {
 def wire_picker(studio: Studio, setup: SetupInputs, ask: Ask, picker: Any) -> None:
     """For chosen tokens: the prompt's tokens with their positions, to be clicked."""
 
-    def show(place: str, prompt: str, system: str, chosen: str) -> Any:
+    def show(place: str, *typed: str | None) -> Any:
+        prompt, system, chosen = (text or "" for text in typed)
         if place not in ("from", "spans"):
             return gr.HTML("", visible=False)
         try:
@@ -36,8 +37,8 @@ def wire_picker(studio: Studio, setup: SetupInputs, ask: Ask, picker: Any) -> No
             return gr.HTML(draw_failure(str(error)), visible=True)
         return gr.HTML(_draw_picker(tokens, place, chosen), visible=True)
 
-    def pick(place: str, chosen: str, event: gr.EventData) -> str:
-        return pick_token(place, chosen, int(event.token))
+    def pick(place: str, chosen: str | None, event: gr.EventData) -> str:
+        return pick_token(place, chosen or "", int(event.token))
 
     inputs = [setup.place, ask.prompt, ask.system, setup.tokens]
     gr.on(
@@ -96,5 +97,5 @@ def _draw_picker(tokens: tuple[str, ...], place: str, chosen: str) -> str:
 def _tokens(prompt: str, system: str, used: InUse) -> tuple[str, ...]:
     from readout_ui.frames import visible_tokens
 
-    framed = framed_prompt(used, prompt, system or "")
+    framed = framed_prompt(used, prompt, system)
     return visible_tokens(used.model.tokenizer, framed.token_ids)

@@ -67,7 +67,7 @@ def bring(source: str, parts: Sequence[str], pasted: str, files: Sequence[str] |
     """What the chosen source holds now; nothing where it is still empty."""
     if source == "shipped":
         return Brought(source, tuple(parts))
-    paths = sorted(Path(file) for file in files or ())
+    paths = sorted(map(Path, files or ()), key=lambda path: path.name)
     try:
         if source == "paste":
             return Brought(source, table=read_pasted(pasted) if pasted.strip() else None)

@@ -1,7 +1,9 @@
 """Which layer tells the concepts apart best, judged on descriptions held out of training."""
 
+from __future__ import annotations
+
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +59,26 @@ def cross_validated_layers(
         seed: decides which description falls into which fold.
     """
     deal = deal_texts(groups, folds, seed)
-    n_layers = activations.shape[1]
+    blocks = layer_blocks(activations) if can_be_scored(deal).any() else ()
+    with single_thread():
+        scores = (score_held_out(block, deal) for block in blocks)
+        return rate_layers(scores, deal, activations.shape[1])
+
+
+def rate_layers(scores: Iterable[Floats], deal: Deal, n_layers: int) -> LayerScores:
+    """AUROC, top-1 and the recommended layer from scores of held-out texts.
+
+    Args:
+        scores: (n_scored, n_some_layers, n_concepts) each, all layers in order; not read where no
+            concept can be scored.
+        deal: which text is held out where.
+        n_layers: layers of the model.
+    """
     usual = _USUAL_DEPTH * (n_layers - 1)
     if not can_be_scored(deal).any():
         return LayerScores(None, None, round(usual))
-    with single_thread():
-        scored = [_score_layers(block, deal) for block in layer_blocks(activations)]
-    areas, hits = (np.concatenate(column) for column in zip(*scored, strict=True))
+    rated = [_rate(some, deal) for some in scores]
+    areas, hits = (np.concatenate(column) for column in zip(*rated, strict=True))
     return LayerScores(
         auroc=tuple(areas.mean(axis=1).tolist()),
         top1=tuple(hits.mean(axis=1).tolist()),
@@ -128,9 +143,9 @@ def layer_blocks(activations: Tensor) -> Iterator[Floats]:
         yield activations[:, start : start + together].float().numpy()
 
 
-def _score_layers(activations: Floats, deal: Deal) -> tuple[Floats, Floats]:
-    """AUROC and top-1 of held-out texts, (n_layers, n_scored_concepts) each."""
-    scores, group = score_held_out(activations, deal), deal.group[deal.scored]
+def _rate(scores: Floats, deal: Deal) -> tuple[Floats, Floats]:
+    """AUROC and top-1 of held-out texts, (n_some_layers, n_scored_concepts) each."""
+    group = deal.group[deal.scored]
     own = group[:, None] == np.arange(deal.n_groups - 1)  # (n_scored, n_concepts)
     first = scores.argmax(axis=2)[:, :, None] == np.arange(deal.n_groups - 1)
     hits = (own[:, None] & first).sum(axis=0) / np.maximum(own.sum(axis=0), 1)

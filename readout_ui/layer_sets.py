@@ -1,15 +1,17 @@
 """Which few layers together read a whole library best, and what reading them costs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from readout_ui.auroc import Floats, grouped_auroc
+from readout_ui.blas import single_thread
 from readout_ui.corpus import Corpus
-from readout_ui.layer_choice import Deal, cross_validated_layers, deal_texts
-from readout_ui.layer_sweep import held_out_scores
+from readout_ui.layer_choice import Deal, deal_texts, layer_blocks, rate_layers, score_held_out
+from readout_ui.layer_sweep import STAGE
+from readout_ui.progress import Progress, Report, silent
 
 FOLDS = 8
 """As many as the training takes to choose its layer, so that both see the same scores."""
@@ -54,7 +56,9 @@ class LayerSets:
     """Of 1, 2, ... layers; empty where no concept has two descriptions."""
 
 
-def best_layer_sets(corpus: Corpus, most: int = MOST_LAYERS, folds: int = FOLDS) -> LayerSets:
+def best_layer_sets(
+    corpus: Corpus, most: int = MOST_LAYERS, folds: int = FOLDS, report: Report = silent
+) -> LayerSets:
     """Choose layers one by one, each time the one that helps the others most.
 
     Scores are those of mean-difference directions fitted without the scored text's fold, set to
@@ -64,15 +68,18 @@ def best_layer_sets(corpus: Corpus, most: int = MOST_LAYERS, folds: int = FOLDS)
         corpus: the run's descriptions with activations at every layer.
         most: layers of the largest set.
         folds: how many parts the descriptions are dealt into.
+        report: told after every few layers.
     """
     deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
-    found = cross_validated_layers(corpus.pooled, corpus.groups, folds, corpus.settings.seed)
+    held_out = list(_held_out(corpus, deal, report))
+    found = rate_layers(held_out, deal, corpus.n_layers)
     if found.auroc is None:
         return LayerSets(found.best, ())
-    scored = deal.scored
     ranking = np.argsort(-np.array(found.auroc), kind="stable")
     layers = ranking[:SHORTLIST].tolist()
-    scores = {layer: _standard(held_out_scores(corpus, layer, deal, "mean")) for layer in layers}
+    alone = [some[:, i] for some in held_out for i in range(some.shape[1])]
+    scores = {layer: _standard(alone[layer]) for layer in layers}
+    scored = deal.scored
     group = deal.group[scored]
     chosen = _choose(scores, group, min(most, len(layers)))
     single = _areas(scores[chosen[0]], group)  # (n_scored_concepts,)
@@ -93,6 +100,16 @@ def best_layer_sets(corpus: Corpus, most: int = MOST_LAYERS, folds: int = FOLDS)
             )
         )
     return LayerSets(found.best, tuple(sets))
+
+
+def _held_out(corpus: Corpus, deal: Deal, report: Report) -> Iterator[Floats]:
+    """Scores of held-out texts, (n_scored, n_some_layers, n_concepts) at a time."""
+    done = 0
+    for block in layer_blocks(corpus.pooled):
+        report(Progress(STAGE, done, corpus.n_layers, "layers"))
+        with single_thread():
+            yield score_held_out(block, deal)
+        done += block.shape[1]
 
 
 def export_bytes(n_layers: int, n_concepts: int, d_model: int) -> int:

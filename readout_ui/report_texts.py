@@ -94,7 +94,7 @@ def judge_words(scorer: Scorer, _corpus: Corpus, layer: int) -> Section:
 def judge_doses(scorer: Scorer, _corpus: Corpus, layer: int) -> Section:
     """How every concept's score follows a number in an example text."""
     from readout_ui.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
-    from readout_ui.views.generalization import draw_dose
+    from readout_ui.views.dose import draw_dose
 
     found = read_dose(scorer, EXAMPLE_TEXT, parse_values(EXAMPLE_VALUES), layer)
     strongest = sorted(range(len(found.concepts)), key=lambda c: -abs(found.rho[c]))[:MOST_ROWS]

@@ -7,7 +7,8 @@ from test_judging import CONCEPTS, QUICK, scored
 from readout_ui.dose import dose_curves
 from readout_ui.judgements import Generalization
 from readout_ui.judging import judge
-from readout_ui.views.generalization import MACRO, draw_dose, draw_forest, draw_violins
+from readout_ui.views.dose import draw_dose
+from readout_ui.views.generalization import MACRO, draw_forest, draw_violins
 
 
 @pytest.fixture(scope="module")

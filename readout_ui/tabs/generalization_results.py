@@ -13,7 +13,7 @@ from readout_ui.tabs.events import DEVICE, guarded
 from readout_ui.tabs.generalization_questions import judge_dose
 from readout_ui.tabs.generalization_tables import draw_dose_table
 from readout_ui.tabs.plots import build_plot, plot_data
-from readout_ui.views.generalization import draw_dose
+from readout_ui.views.dose import draw_dose
 
 
 def build_results() -> tuple[tuple[Any, ...], gr.Dropdown, gr.Plot]:

@@ -1,4 +1,4 @@
-"""Figures of vectors on new texts: AUROCs with intervals and baselines, scores, dose curves."""
+"""Figures of vectors on new texts: AUROCs with intervals and baselines, and the scores."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from readout_ui.auroc import Floats
-from readout_ui.dose import DoseCurves
 from readout_ui.judgements import Generalization
 from readout_ui.resampling import Estimate
-from readout_ui.views.colours import ABOVE, BELOW, INK
+from readout_ui.views.colours import ABOVE, BELOW
+from readout_ui.views.plain_layout import lay_out
 
 ALPHA = 0.05
 """Corrected p from which a concept is drawn as not told apart from chance."""
@@ -20,14 +20,10 @@ MOST_VIOLINS = 12
 MOST_POINTS = 200
 """Quantiles that stand for the scores of a violin; more are not visible."""
 ROW_HEIGHT = 22
-WIDE = 20
-"""Ratio of the highest to the lowest dose from which the axis is logarithmic."""
 MACRO = "mean of all"
 _GREY = "rgba(128,128,128,0.35)"
-_GRID = "rgba(128,128,128,0.2)"
 _VECTORS = f"rgb{ABOVE}"
 _WORDS = f"rgb{BELOW}"
-_DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def draw_forest(found: Generalization) -> go.Figure:
@@ -49,7 +45,7 @@ def draw_forest(found: Generalization) -> go.Figure:
     traces.append(_vector_dots(vectors, rows, names, p))
     figure = go.Figure(traces)
     figure.add_vline(x=0.5, line_dash="dot", line_color="#888")
-    _lay_out(figure, height=110 + ROW_HEIGHT * len(names))
+    lay_out(figure, height=110 + ROW_HEIGHT * len(names))
     lowest = min(each.low for each in vectors)
     figure.update_xaxes(title="AUROC, one against the rest", range=[min(0.3, lowest - 0.02), 1.02])
     figure.update_yaxes(
@@ -148,7 +144,7 @@ def draw_violins(found: Generalization, concepts: Sequence[str] = ()) -> go.Figu
             y1=row + 0.45,
             line={"color": "#888", "width": 1.5, "dash": "dot"},
         )
-    _lay_out(figure, height=110 + 72 * len(shown))
+    lay_out(figure, height=110 + 72 * len(shown))
     figure.update_layout(violinmode="group", violingap=0.15, violingroupgap=0)
     figure.update_xaxes(title="cosine; dotted: threshold")
     figure.update_yaxes(
@@ -196,52 +192,3 @@ def _thin(scores: Floats) -> Floats:
         return scores
     thinned: Floats = np.quantile(scores, np.linspace(0, 1, MOST_POINTS))
     return thinned
-
-
-def draw_dose(curves: DoseCurves, concepts: Sequence[str] = ()) -> go.Figure:
-    """Cosine over dose, one line per concept; by default the six that follow the dose best."""
-    shown = [name for name in concepts if name in curves.concepts] or curves.steepest(6)
-    figure = go.Figure([_dose_line(curves, name, place) for place, name in enumerate(shown)])
-    _lay_out(figure, height=380)
-    figure.update_xaxes(
-        title="{x}",
-        tickvals=curves.doses.tolist(),
-        ticktext=[escape(value) for value in curves.values],
-    )
-    if curves.doses[0] > 0 and curves.doses[-1] / curves.doses[0] >= WIDE:
-        figure.update_xaxes(type="log")
-    figure.update_yaxes(title="cosine")
-    return figure
-
-
-def _dose_line(curves: DoseCurves, concept: str, place: int) -> go.Scatter:
-    column = curves.concepts.index(concept)
-    doubt = "" if curves.p[column] < ALPHA else ", n.s."
-    return go.Scatter(
-        x=curves.doses,
-        y=curves.scores[:, column],
-        mode="lines+markers",
-        line={"dash": _DASHES[place // 4 % 4], "width": 2, "color": _LINES[place % len(_LINES)]},
-        name=f"{escape(concept)} (ρ {curves.rho[column]:+.2f}{doubt})",
-        hovertemplate="%{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
-    )
-
-
-# Okabe and Ito's colours, without black and yellow, which one of the two modes would swallow.
-_LINES = ("#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
-
-
-def _lay_out(figure: go.Figure, height: int) -> None:
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 12, "r": 16, "t": 44, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#808080", "size": 12},
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        hoverlabel={"bgcolor": INK, "bordercolor": INK, "font": {"color": "#ffffff"}},
-        dragmode=False,
-    )
-    figure.update_xaxes(gridcolor=_GRID, zeroline=False, fixedrange=True)
-    figure.update_yaxes(gridcolor=_GRID, zeroline=False, fixedrange=True, automargin=True)

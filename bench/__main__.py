@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-PARTS = ("speed", "quality", "fit")
+PARTS = ("speed", "quality", "fit", "judging", "judgements")
 
 
 def main() -> None:

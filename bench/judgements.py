@@ -24,7 +24,7 @@ from readout_ui.corpus import Corpus, read_corpus
 from readout_ui.crosstalk import cosine_matrix
 from readout_ui.descriptions import read_library
 from readout_ui.direction_samples import sample_directions, text_gram
-from readout_ui.dose import read_dose
+from readout_ui.dose import parse_values, read_dose
 from readout_ui.evaluation import random_directions
 from readout_ui.generalization import judge_texts
 from readout_ui.labelled_texts import LabelledText, read_shipped
@@ -40,9 +40,12 @@ from readout_ui.trained import Trained, TrainSettings
 from readout_ui.training import capture_settings, train
 
 NULL_LIBRARIES = 200
-DOSE = "I have been awake for {x} hours."
-DOSES = ("1", "4", "8", "12", "16", "20", "24", "30", "36", "48", "60", "72", "96")
 DOSED = "tired"
+DOSES = {
+    "I have been awake for {x} hours.": "1, 4, 8, 12, 16, 20, 24, 30, 36, 48, 60, 72, 96",
+    "I am {x} tired today.": "not at all, barely, a little, somewhat, quite, very, extremely",
+}
+"""Written before either was looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,16 +165,19 @@ def lexical_rows(shipped: Shipped) -> list[Row]:
 
 
 def dose_rows(shipped: Shipped) -> list[Row]:
-    """One example, written before it was looked at."""
-    curves = read_dose(shipped.scorer, DOSE, DOSES, shipped.layer)
-    own = curves.concepts.index(DOSED)
-    note = f"{DOSE!r}, {len(DOSES)} values, p {curves.p[own]:.4f} over all concepts"
-    others = float(np.median(np.abs(curves.rho)))
-    first = f"steepest: {', '.join(curves.steepest(3))}"
-    return [
-        Row(f"dose: Spearman rho of {DOSED}", float(curves.rho[own]), "", "", note),
-        Row("dose: median |rho| of all concepts", others, "", "", first),
-    ]
+    """Whether scores follow a number, and a word, in the text."""
+    rows = []
+    for template, written in DOSES.items():
+        values = parse_values(written)
+        curves = read_dose(shipped.scorer, template, values, shipped.layer)
+        own = curves.concepts.index(DOSED)
+        others = np.median(np.abs(np.delete(curves.rho, own)))
+        note = f"{template!r}, {len(values)} values, p {curves.p[own]:.3f} over all concepts"
+        rows += [
+            Row(f"dose: Spearman rho of {DOSED}", float(curves.rho[own]), note=note),
+            Row("dose: median |rho| of the other concepts", float(others)),
+        ]
+    return rows
 
 
 def layer_rows(shipped: Shipped) -> list[Row]:

@@ -76,7 +76,7 @@ def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
         layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="crosstalk-layer")
         mean = gr.Checkbox(
             label="Cosines: mean over all layers",
-            info="Takes as many times as long as the model has layers.",
+            info="Worked out once per run; intervals from eight layers, evenly spread.",
             elem_id="crosstalk-mean",
         )
     notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="crosstalk-notice")

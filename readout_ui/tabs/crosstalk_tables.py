@@ -48,8 +48,9 @@ def draw_confusions(matrix: ResponseMatrix) -> str:
         "<p class='about'>Each description is scored on directions fitted without it; mean per "
         "concept, in standard deviations of the direction's scores over all descriptions. "
         f"<b>{top1.value:.0%}</b> (95 %: {top1.low:.0%} to {top1.high:.0%}) score highest on their "
-        f"own concept; guessing gives {matrix.chance:.0%}. Dots: not different from 0 (5 % false "
-        "discoveries). Intervals: bootstrap over the row's descriptions, the directions kept.</p>"
+        f"own concept; guessing gives {matrix.chance:.0%}. Dots: not different from 0, on the "
+        "diagonal from random groups of the same descriptions (5 % false discoveries). Intervals: "
+        "bootstrap over the row's descriptions, the directions kept.</p>"
     )
     if not matrix.confusions:
         return f"{text}<p class='about'>No description is taken for another concept.</p>"

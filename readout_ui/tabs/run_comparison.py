@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -18,6 +19,7 @@ from readout_ui.tabs.run_table import local_time
 from readout_ui.views.run_diff import ScoreBar, draw_moves, draw_score_changes
 
 if TYPE_CHECKING:
+    from readout_ui.corpus import Corpus
     from readout_ui.run_diff import RunDiff
     from readout_ui.score_changes import ScoreChanges
 
@@ -79,11 +81,15 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
 
         model, cache = evidence.model, evidence.cache
         old.refuse_other_model(model.name, model.fingerprint)
-        first, second = (
-            read_corpus(model, run.descriptions, run.settings, cache, evidence.report)
-            for run in (old, new)
-        )
-        return compare_scores(first, second, new.best_layer)
+        layer = new.best_layer
+
+        def at_layer(run: RunRecord) -> Corpus:
+            corpus = evidence.corpus
+            if run.id != evidence.run.id:
+                corpus = read_corpus(model, run.descriptions, run.settings, cache, evidence.report)
+            return replace(corpus, pooled=corpus.pooled[:, [layer]])
+
+        return replace(compare_scores(at_layer(old), at_layer(new), 0), layer=layer)
 
     try:
         return studio.judge("Comparing runs", ("scores", diff.old, diff.new), work), ""

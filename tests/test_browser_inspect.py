@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -364,9 +365,7 @@ def test_a_long_text_is_moved_zoomed_and_hovered_without_asking_the_server(
         page.keyboard.press("+")
     edge = box(overview)
     page.mouse.click(edge["x"] + edge["width"] / 2, edge["y"] + 20)
-    expect(overview).to_have_attribute("aria-valuetext", place.inner_text())
-    first = int(place.inner_text().split()[1].split("–")[0].replace(",", ""))
-    assert 900 < first < 1000
+    expect(place).to_contain_text(re.compile(r"tokens 9\d\d–"))
     expect(page.locator("#inspect-map .map-strip .token").first).to_be_visible()
 
     cells = page.locator("#inspect-map .map-cells")

@@ -125,7 +125,7 @@ class MapView {
   // Every change of place ends here.
   move(start, quiet = false) {
     const { view, map } = this;
-    if (!map) return;
+    if (!map || !view.cell) return; // on a tab that is not in sight; the ResizeObserver comes back
     const last = Math.max(0, map.tokens.length - this.shown);
     const beyond = start < -0.5 || start > last + 0.5;
     view.start = Math.max(0, Math.min(last, start));

@@ -32,7 +32,7 @@ class Trial:
 
     model: LoadedModel
     vectors: ConceptVectors
-    """What is read out, and the directions that a setup may use."""
+    """What is read out."""
     prompt: FramedChat
     """Up to where the assistant is about to answer."""
     sampling: Sampling
@@ -41,13 +41,15 @@ class Trial:
     """Mean length of the residual stream by layer."""
     layer_type: str = "decoder_block"
     layer_config: Mapping[str, str] = field(default_factory=dict)
+    directions: ConceptVectors | None = None
+    """What a setup may use; None for what is read out."""
 
     def steering(self, setup: SteeringSetup) -> AbstractContextManager[None]:
         """The setup at work on this trial's prompt."""
         return steered(
             self.model,
             setup,
-            self.vectors,
+            self.directions or self.vectors,
             self.norms,
             [len(self.prompt.token_ids)],
             layer_type=self.layer_type,

@@ -28,6 +28,7 @@ from readout_ui.tabs.steering_inputs import (
 from readout_ui.tabs.steering_jobs import SessionJobs, draw_job, follow
 from readout_ui.tabs.steering_picker import pick_token
 from readout_ui.tabs.steering_results import Found, draw_pair, draw_sweep
+from readout_ui.tabs.steering_work import layers_to_read
 from readout_ui.trials import Pair, Trial, compare
 from readout_ui.views.colours import fit_scale
 from readout_ui.views.heatmap import concept_grid
@@ -149,6 +150,19 @@ def test_both_sides_have_one_colour_scale_and_the_steered_concepts_come_first(pa
     assert "turn-user" not in plain[1]
     assert "sad" in whole[4]
     assert "calm" not in whole[4]
+
+
+def test_a_run_of_many_scores_is_read_at_some_layers_the_best_and_the_steered_among_them(
+    run: RunRecord,
+) -> None:
+    assert layers_to_read(run, (1,)) == (1, 3)
+    manifest = run.manifest.model_copy(
+        update={"layers": tuple(range(80)), "concepts": tuple(f"c{i}" for i in range(200))}
+    )
+    large = layers_to_read(replace(run, manifest=manifest), (1, 77))
+    assert {1, run.best_layer, 77} <= set(large)
+    assert len(large) <= 23
+    assert list(large) == sorted(large)
 
 
 def test_without_a_result_nothing_is_drawn() -> None:

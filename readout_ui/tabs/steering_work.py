@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from readout_ui.trials import Trial
 
 NO_RUN = UserError("there are no vectors to steer with yet", fix="press Train first")
+
+MOST_SCORES = 4000
+"""Layers times concepts that are kept of every token; a session holds three readings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +76,27 @@ def _trial(wish: Wish, used: InUse) -> Trial:
     run = used.run
     return Trial(
         model=used.model,
-        vectors=used.vectors,
+        vectors=used.vectors.select(layers=layers_to_read(run, wish.setup.layers)),
+        directions=used.vectors,
         prompt=framed_prompt(used, wish.prompt, wish.system),
         sampling=wish.sampling,
         norms=residual_norms(used.model, run.settings, run.descriptions, used.cache, used.report),
         layer_type=used.layer_type,
         layer_config=used.layer_config,
     )
+
+
+def layers_to_read(run: RunRecord, steered: Sequence[int]) -> tuple[int, ...]:
+    """All layers of a run, or some of them where every score of all would fill the memory.
+
+    Args:
+        run: the run; its best layer is always among them.
+        steered: layers that are always among them as well.
+    """
+    room = MOST_SCORES // len(run.concepts)
+    step = max(1, -(-len(run.layers) // max(1, room)))
+    wanted = {*run.layers[::step], run.best_layer, *steered}
+    return tuple(layer for layer in run.layers if layer in wanted)
 
 
 def framed_prompt(used: InUse, prompt: str, system: str) -> FramedChat:

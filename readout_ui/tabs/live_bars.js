@@ -2,7 +2,7 @@
 
 const TOP_ROWS = 10;
 const ABOUT_ROWS = 5;
-const STEADY_SHARE = 0.08;
+const ZERO = 30;
 
 function buildBars(label, count, look, pick) {
   const list = el("ol", { class: "lv-bars", "aria-label": label });
@@ -42,16 +42,18 @@ function buildBars(label, count, look, pick) {
   return {
     list,
     clear() { shown = []; rows.clear(); concepts = []; list.replaceChildren(); },
-    draw(names, values, reach, chosen) {
+    // `steady`: by how much, as a share of `reach`, a row must be ahead to move.
+    draw(names, values, reach, chosen, steady) {
       if (names !== concepts) { this.clear(); concepts = names; }
-      const order = steadyOrder(shown, values, count, shown.length ? reach * STEADY_SHARE : 0);
+      const order = steadyOrder(shown, values, count, shown.length ? reach * steady : 0);
       if (order.join() !== shown.join()) place(order);
       shown = order;
       for (const index of order) {
         const { row, fill, value, name } = rows.get(index);
         const share = Math.max(-1, Math.min(1, values[index] / reach));
-        fill.style.width = `${Math.abs(share) * 50}%`;
-        fill.style.left = share < 0 ? `${50 - Math.abs(share) * 50}%` : "50%";
+        const width = Math.min(share < 0 ? ZERO : 100, Math.abs(share) * (100 - ZERO));
+        fill.style.width = `${width}%`;
+        fill.style.left = `${share < 0 ? ZERO - width : ZERO}%`;
         fill.style.background = colourOf(values[index], Math.abs(values[index]) || 1, look, 0.85);
         value.textContent = `${values[index] < 0 ? "−" : ""}${Math.abs(values[index]).toFixed(2)}`;
         row.classList.toggle("lv-chosen", name.textContent === chosen);

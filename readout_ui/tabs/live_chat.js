@@ -89,7 +89,7 @@ function buildTranscript(chat, look, act) {
 
   function block(role, content, tools = null) {
     return el("article", { class: `lv-turn lv-${role}` },
-      el("header", {}, el("b", {}, SPEAKERS[role])), content, tools);
+      el("header", {}, el("b", {}, SPEAKERS[role]), tools), content);
   }
 
   function templateRun(speech, run) {
@@ -118,25 +118,32 @@ function buildTranscript(chat, look, act) {
     spans: () => spans,
     // Everything anew: turns came, went or are being edited.
     draw(speech, busy) {
+      const end = list.scrollHeight - list.scrollTop - list.clientHeight < 90;
+      const top = list.scrollTop;
       spans = [];
       live = null;
       const parts = speech ? speechParts(speech) : null;
       const blocks = chat.turns.map((turn, at) => turnBlock(turn, at, speech, parts, busy));
+      let shown = [systemBlock(speech, parts), ...blocks];
       const whole = speech && parts.spoken && chat.template
         && sameTurns(speech.base, chat.turns, speech.base.length);
       if (whole) {
-        for (const run of parts.runs.filter((one) => one.role === "template")) {
-          const next = parts.spoken.findIndex((one) => one.positions[0] > run.positions[0]);
-          const at = next < 0 ? speech.base.length : next;
-          blocks[at] = [templateRun(speech, run), blocks[at] ?? []].flat();
-        }
+        const rest = [...shown];
+        shown = parts.runs.map((run) => {
+          if (run.role === "template") return templateRun(speech, run);
+          return run.role === "system" ? rest.splice(0, 1, null)[0] : rest.splice(1, 1)[0];
+        });
+        shown.unshift(rest.shift());
+        shown.push(...rest);
       }
       if (busy) {
-        live = el("div", { class: "lv-text" });
-        blocks.push(block("assistant", [live, el("span", { class: "lv-caret", "aria-hidden": "true" })]));
+        live = el("span", {});
+        const caret = el("span", { class: "lv-caret", "aria-hidden": "true" });
+        shown.push(block("assistant", el("div", { class: "lv-text" }, live, caret)));
         if (speech) this.grow(speech);
       }
-      list.replaceChildren(...[systemBlock(speech, parts), blocks].flat(3).filter(Boolean));
+      list.replaceChildren(...shown.filter(Boolean));
+      list.scrollTop = end ? list.scrollHeight : top;
     },
     // New tokens of the answer under way.
     grow(speech) {
@@ -145,13 +152,18 @@ function buildTranscript(chat, look, act) {
         if (speech.roles[index] === "assistant" && !spans[index]) live.append(tokenSpan(speech, index));
       }
     },
-    colour(speech, column, selected) {
-      spans.forEach((span, index) => {
+    // From token `first` on; the ones before have their colours.
+    colour(speech, column, first) {
+      spans.slice(first).forEach((span, place) => {
+        const index = first + place;
         const scored = column >= 0 && isScored(speech, index) && index < speech.rows.length;
         const score = scored ? speech.rows[index][column] : 0;
         span.style.background = scored ? colourOf(score, speech.reach, look) : "";
-        span.classList.toggle("lv-selected", index === selected);
       });
+    },
+    mark(selected) {
+      list.querySelector(".lv-selected")?.classList.remove("lv-selected");
+      if (selected !== null) spans[selected]?.classList.add("lv-selected");
     },
   };
 }

@@ -1,5 +1,6 @@
 // Tokens and scores of one answer as the server sent them, and their colours.
 
+const MOST_CELLS = 20000;
 const ROLES = { t: "template", s: "system", u: "user", a: "assistant" };
 
 function emptySpeech(number = 0, base = []) {
@@ -46,8 +47,11 @@ function isScored(speech, index) {
 // and only by a visible step, so that the text does not change colour at every token.
 function fitReach(speech, quantile) {
   const sizes = [];
+  const cells = speech.rows.length * (speech.source?.concepts.length ?? 0);
+  const stride = Math.max(1, Math.ceil(cells / MOST_CELLS));
   speech.rows.forEach((row, index) => {
-    if (isScored(speech, index)) for (const score of row) sizes.push(Math.abs(score));
+    if (!isScored(speech, index)) return;
+    for (let at = index % stride; at < row.length; at += stride) sizes.push(Math.abs(row[at]));
   });
   if (sizes.length === 0) return speech.reach;
   sizes.sort((one, other) => one - other);

@@ -19,7 +19,11 @@ function choice(id, options, value, onchange) {
   return select;
 }
 
+// An unchanged list is left alone, so that it stays open while tokens come.
 function setOptions(select, options, value) {
+  const key = JSON.stringify(options);
+  if (select.dataset.key === key) { select.value = value; return; }
+  select.dataset.key = key;
   select.replaceChildren(...options.map(([text, name]) => el("option", { value: name }, text)));
   select.value = value;
 }

@@ -1,6 +1,9 @@
 // Puts the Live page together. In scope from Gradio: element, server.
 
 const POLL_MS = 120;
+// A token's own scores jump far more than their mean.
+const STEADY_NOW = 0.25;
+const STEADY_MEAN = 0.06;
 const root = element.querySelector(".rs-live");
 const look = JSON.parse(root.dataset.look);
 const chat = loadChat(look.sampling);
@@ -8,6 +11,7 @@ let speech = null;
 let selected = null;
 let ready = false;
 let fault = "";
+let painted = { key: "", n: 0 };
 
 // Gradio answers undefined, or throws, when the server did not.
 const ask = async (name, request) => {
@@ -180,7 +184,10 @@ function paint(afresh = false) {
   const reach = fitReach(speech, look.quantile);
   const rescaled = reach !== speech.reach;
   speech.reach = reach;
-  transcript.colour(speech, column(), selected);
+  const key = `${chat.concept} ${reach}`;
+  transcript.colour(speech, column(), afresh || key !== painted.key ? 0 : painted.n);
+  painted = { key, n: speech.rows.length };
+  transcript.mark(selected);
   map.draw(speech, afresh || rescaled, chat.concept, selected);
   paintBars();
   paintLegend();
@@ -198,13 +205,14 @@ function loudest() {
 function paintBars() {
   const { source, rows, reach } = speech;
   if (rows.length >= source.n_prompt) {
-    about.draw(source.concepts, rows[source.n_prompt - 1], reach, chat.concept);
+    about.draw(source.concepts, rows[source.n_prompt - 1], reach, chat.concept, 0);
   }
   const last = selected ?? rows.length - 1;
   const answered = answerPositions(speech, last);
   const over = chat.mean && answered.length > 0;
+  const steady = busy() && selected === null ? (over ? STEADY_MEAN : STEADY_NOW) : 0;
   const at = selected ?? answered[answered.length - 1] ?? last;
-  bars.draw(source.concepts, over ? meanRow(speech, answered) : rows[at], reach, chat.concept);
+  bars.draw(source.concepts, over ? meanRow(speech, answered) : rows[at], reach, chat.concept, steady);
   barsTitle.textContent = over ? "Mean of the answer" : selected === null ? "Now" : "Selected token";
   const place = `“${speech.tokens[at]}” · token ${at} · ${speech.roles[at]}`;
   barsDetail.textContent = over ? `Over ${plural(answered.length, "token")}` : place;

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from readout_ui.views.layers import draw_sweep
+from readout_ui.views.layers import draw_layer_scores, draw_sweep
 from readout_ui.views.run_diff import ScoreBar, draw_moves, draw_score_changes
 
 
@@ -48,3 +48,10 @@ def test_changes_beyond_noise_are_filled_and_intervals_end_where_they_should() -
     assert list(points.marker.symbol) == ["circle", "circle-open"]
     assert list(points.error_x.array) == pytest.approx([0.1, 0.1])
     assert list(points.error_x.arrayminus) == pytest.approx([0.1, 0.2])
+
+
+def test_a_curve_below_chance_is_seen_whole_and_layers_are_whole_numbers() -> None:
+    figure = draw_layer_scores([0.3, None, 0.9], 2)
+    assert figure.layout.yaxis.range[0] < 0.3
+    assert figure.layout.xaxis.dtick == 1
+    assert draw_layer_scores([0.9] * 30, 2).layout.yaxis.range[0] == 0.4

@@ -13,6 +13,8 @@ from readout_ui.views.colours import diverging_scale
 CHANCE = 0.5
 ROW_HEIGHT = 26
 """Pixels of one row of the sweep."""
+MOST_TICKS = 12
+"""Layers that are all numbered."""
 
 
 def draw_layer_scores(auroc: Sequence[float | None], best: int) -> go.Figure:
@@ -67,7 +69,10 @@ def draw_layer_scores(auroc: Sequence[float | None], best: int) -> go.Figure:
     )
     grid = "rgba(128,128,128,0.2)"
     figure.update_xaxes(gridcolor=grid, zeroline=False)
-    figure.update_yaxes(gridcolor=grid, range=[0.4, 1.02])
+    lowest = float(np.nanmin(scores, initial=CHANCE))
+    figure.update_yaxes(gridcolor=grid, range=[min(0.4, lowest - 0.02), 1.02])
+    if len(scores) <= MOST_TICKS:
+        figure.update_xaxes(dtick=1)
     return figure
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from readout_ui.batches import Feed, default_token_budget
 from readout_ui.cache import ActivationCache, cache_key
 from readout_ui.errors import UserError
+from readout_ui.gathered import Gathered
 from readout_ui.passes import BatchLimits, PassedBatch, run_passes
 from readout_ui.pooling import READ_RULES, TextActivations, rule_group
 from readout_ui.prefix import NO_PREFIX, find_prefix
@@ -128,7 +129,7 @@ def read_activations(
     keep = dict(keep_tokens or {})
     seconds: dict[str, float] = {}
     unique = list(dict.fromkeys(texts))
-    gathered = _Gathered(texts, rule_group(settings.read).index(settings.read))
+    gathered = Gathered(texts, rule_group(settings.read).index(settings.read))
     with _timed(seconds, "look_up"):
         keys = _keys(model, unique, settings, keep)
         for start in range(0, len(unique) if cache else 0, _LOOKED_UP):
@@ -161,30 +162,6 @@ def read_activations(
         notes=tuple(notes),
         seconds=seconds,
     )
-
-
-class _Gathered:
-    """What one read rule needs of every text, so that nothing else stays in memory."""
-
-    def __init__(self, texts: Sequence[str], rule: int) -> None:
-        self._rows: dict[str, list[int]] = {}
-        for row, text in enumerate(texts):
-            self._rows.setdefault(text, []).append(row)
-        self._n_texts, self._rule = len(texts), rule
-        self.pooled = torch.empty(0)
-        self.tokens: dict[str, Tensor] = {}
-        self.truncated: set[str] = set()
-
-    def take(self, found: Mapping[str, TextActivations]) -> None:
-        """Copy what is needed of these texts."""
-        for text, entry in found.items():
-            pooled = entry.pooled[self._rule]  # (n_layers, d_model)
-            if not self.tokens:
-                self.pooled = torch.empty(self._n_texts, *pooled.shape)
-            self.pooled[self._rows[text]] = pooled
-            self.tokens[text] = entry.tokens.clone()  # not a view of what the cache read
-            if entry.truncated:
-                self.truncated.add(text)
 
 
 def _compute(

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from readout_ui.auroc import Floats, grouped_auroc
 from readout_ui.blas import single_thread
 from readout_ui.corpus import Corpus
-from readout_ui.layer_choice import Deal, deal_texts, layer_blocks, rate_layers, score_held_out
+from readout_ui.folds import Deal, deal_texts, layer_blocks, score_held_out
+from readout_ui.layer_choice import rate_layers
 from readout_ui.layer_sweep import STAGE
 from readout_ui.progress import Progress, Report, silent
 

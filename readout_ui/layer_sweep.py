@@ -10,7 +10,7 @@ import torch
 from readout_ui.auroc import Bools, Floats, grouped_auroc
 from readout_ui.blas import single_thread
 from readout_ui.corpus import Corpus, read_corpus
-from readout_ui.layer_choice import (
+from readout_ui.folds import (
     Deal,
     can_be_scored,
     deal_texts,

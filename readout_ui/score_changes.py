@@ -11,7 +11,7 @@ from scipy.stats import norm
 from readout_ui.auroc import Floats, auroc
 from readout_ui.corpus import Corpus
 from readout_ui.errors import UserError
-from readout_ui.layer_choice import Deal
+from readout_ui.folds import Deal
 from readout_ui.layer_sweep import held_out_scores
 from readout_ui.resampling import bootstrap_weights, weighted_auroc
 

@@ -15,7 +15,6 @@ from readout_ui import prefix as prefix_module
 from readout_ui.activations import (
     READ_RULES,
     CaptureSettings,
-    _Gathered,
     read_activations,
     recording,
 )
@@ -25,6 +24,7 @@ from readout_ui.entries import decode_entry, encode_entry
 from readout_ui.errors import UserError
 from readout_ui.fingerprints import weights_fingerprint
 from readout_ui.frames import frame_for
+from readout_ui.gathered import Gathered
 from readout_ui.models import LoadedModel, ModelSpec
 from readout_ui.pooling import CONTENT_RULES, TextActivations
 from readout_ui.progress import Cancelled, Progress
@@ -548,7 +548,7 @@ def test_no_texts_at_all_are_refused() -> None:
 def test_nothing_of_the_other_read_rules_stays_in_memory() -> None:
     stored = TextActivations(torch.randn(3, 4, 8), torch.randn(2, 4, 8), 2, truncated=True)
     read = decode_entry("key", encode_entry("key", stored))
-    gathered = _Gathered(["a", "b", "a"], rule=1)
+    gathered = Gathered(["a", "b", "a"], rule=1)
     gathered.take({"a": read})
     assert torch.equal(gathered.pooled[2], stored.pooled[1])
     assert gathered.tokens["a"].untyped_storage().nbytes() == stored.tokens.nbytes

@@ -69,7 +69,7 @@ def test_the_mean_column_is_what_the_layer_choice_found() -> None:
 
 
 def test_a_refit_by_mean_difference_equals_its_closed_form() -> None:
-    from readout_ui.layer_choice import deal_texts
+    from readout_ui.folds import deal_texts
     from readout_ui.layer_sweep import _refit_scores, held_out_scores
 
     corpus = planted([0.7])
@@ -84,7 +84,7 @@ def test_a_refit_by_mean_difference_equals_its_closed_form() -> None:
 def test_few_layers_at_a_time_score_like_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = planted([0.2, 0.5, 0.8, 0.4])
     together = sweep_means([corpus]).scores()
-    monkeypatch.setattr("readout_ui.layer_choice._BLOCK", 1)
+    monkeypatch.setattr("readout_ui.folds._BLOCK", 1)
     reports: list[Progress] = []
     assert sweep_means([corpus], report=reports.append).scores() == pytest.approx(
         together, nan_ok=True

@@ -7,12 +7,12 @@ import pytest
 import torch
 from planted_corpus import make_corpus
 
+from readout_ui.chance_responses import own_of_random_groups
 from readout_ui.direction_samples import group_sizes, layer_matrix
 from readout_ui.methods import mean_difference
 from readout_ui.pairs import PairSettings, TextGroups
 from readout_ui.resampling import wilson
 from readout_ui.responses import (
-    _own_of_random_groups,
     held_out_scores,
     response_matrix,
 )
@@ -64,7 +64,7 @@ def test_marks_keep_their_rate_where_few_dimensions_hold_most_of_the_variance() 
 def test_random_groups_score_like_training_anew_on_them() -> None:
     corpus = make_corpus((4, 5, 3), strength=1.0)
     texts, sizes = layer_matrix(corpus, 0), np.array([4, 5, 3])
-    drawn = _own_of_random_groups(texts, sizes, seed=3)[0]
+    drawn = own_of_random_groups(texts, sizes, seed=3)[0]
     dealt = np.random.default_rng((3, 1)).permutation(12)
     shuffled = np.concatenate([texts[dealt], texts[12:]])
     scores = held_out_scores(shuffled, group_sizes(corpus), 3)

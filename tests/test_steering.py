@@ -255,22 +255,21 @@ def test_every_architecture_is_steered_alike_with_and_without_a_cache(
     before = stream(model, 1, prompt())
     with steered(model, chosen, vectors, NORMS, [6]):
         moved = stream(model, 1, prompt())
-        whole = logits(model, prompt())[0, -1]
-        start = prompt()[:, :5]
-        with torch.no_grad():
-            cache = model.model(
-                input_ids=start, attention_mask=torch.ones_like(start), use_cache=True
-            ).past_key_values
-            step = model.model(
-                input_ids=prompt()[:, 5:],
-                attention_mask=torch.ones_like(prompt()),
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[0, -1]
+        continue_text = cast(Any, model.model.generate)
+        made = continue_text(
+            prompt(),
+            attention_mask=torch.ones_like(prompt()),
+            max_new_tokens=3,
+            do_sample=False,
+            pad_token_id=0,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        whole = logits(model, made.sequences[:, :-1])[0, -1]
     expected = before.clone()
     expected[:, 4:] += 2.0 * vectors.directions[0, 1]
     torch.testing.assert_close(moved, expected)
-    torch.testing.assert_close(step, whole, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(made.logits[-1][0], whole, atol=1e-3, rtol=1e-3)
     assert n_hooks(model) == 0
     assert weights_fingerprint(model.model) == model.fingerprint
 

@@ -63,6 +63,8 @@ class Place:
     """The same, averaged over neighbouring tokens."""
     line: int
     """Where in the file its passage begins."""
+    cut: tuple[bool, bool]
+    """Whether the text goes on before and after it."""
 
     def span(self, threshold: float) -> tuple[int, int]:
         """From and up to which token the averaged score stays at or above the threshold."""
@@ -112,6 +114,7 @@ class StrongestPlaces:
                 scores[around, concept].copy(),
                 averaged[around, concept].copy(),
                 line,
+                (first > 0 or counted > 0, around.stop < len(token_ids)),
             )
             key = token_ids[max(0, peak - _KEY_REACH) : peak + _KEY_REACH + 1]
             self._keep(concept, key, place)

@@ -65,6 +65,8 @@ class Snippet:
     """First piece of the span that stays above the threshold."""
     stop: int
     """One past its last piece."""
+    cut: tuple[bool, bool] = (False, False)
+    """Whether the text goes on before and after the pieces."""
 
     def part(self, start: int, stop: int) -> str:
         """Some pieces as running text."""

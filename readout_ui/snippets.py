@@ -181,7 +181,8 @@ def _snippet(concept: str, place: Place, threshold: float, tokenizer: Any) -> Sn
     pieces = tuple(text for text, _, _ in groups)
     scores = tuple(float(place.scores[a:b].mean()) for _, a, b in groups)
     inside = [i for i, (_, a, b) in enumerate(groups) if a < stop and b > start]
-    return Snippet(concept, place.strength, place.line, pieces, scores, inside[0], inside[-1] + 1)
+    first, last = inside[0], inside[-1] + 1
+    return Snippet(concept, place.strength, place.line, pieces, scores, first, last, place.cut)
 
 
 def _whole_characters(tokenizer: Any, ids: Sequence[int]) -> Iterator[tuple[str, int, int]]:

@@ -85,7 +85,8 @@ def read_with_other_model(
     note = room_words(spec)
 
     def told(progress: Progress) -> None:
-        report(replace(progress, stage=f"{progress.stage}{note}"))
+        loading = progress.stage.startswith("Loading")
+        report(replace(progress, stage=f"{progress.stage}{note}") if loading else progress)
 
     model = None
     try:

@@ -10,6 +10,7 @@ from compared_runs import save_spelling_model, train_once, train_other_model
 from tiny_model import save_tiny_model
 
 from readout_ui.errors import UserError
+from readout_ui.reading_sides import model_of, room_words
 from readout_ui.status import StudioOptions
 from readout_ui.studio import Studio
 from readout_ui.tabs.compare_choices import MODELS, PROMPTS, RUNS, Asked, run_choices
@@ -92,6 +93,8 @@ def test_another_model_is_loaded_for_its_side_and_the_one_in_use_stays(
     other = train_other_model(studio.folder, tmp_path / "runs", spelling)
     choices = run_choices(studio, MODELS, (None, None))
     assert (choices.values, choices.notice) == ((run, other), "")
+    spec = model_of(studio.runs.record(other), str(spelling), studio.options)
+    assert "GiB that are free" in room_words(spec)
     asked = Asked(MODELS, (TEXT, ""), "assistant", (run, other), str(spelling))
     news = list(watch_reading(studio, asked))
     compared = news[-1]

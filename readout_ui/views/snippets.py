@@ -124,7 +124,7 @@ def _legend(found: Snippets, scale: ColourScale) -> str:
     ends = np.linspace(scale.low, scale.high, 9)
     stops = ", ".join(scale.css(float(end), STRIP_STRENGTH) for end in ends)
     return (
-        f"<div class='strip-legend'>{scale.low:.2g}"
+        f"<div class='strip-legend'>−{scale.reach:.2g}"
         f'<i class="ramp" style="background:linear-gradient(90deg, {stops})"></i>'
-        f"{scale.high:.2g} · {UNITS[found.settings.kind]}, each token's own</div>"
+        f"+{scale.reach:.2g} · {UNITS[found.settings.kind]}, each token's own</div>"
     )

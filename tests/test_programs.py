@@ -251,10 +251,8 @@ async def talk(url: str) -> tuple[Any, Any, Any, Any]:
 
 
 def test_the_example_in_the_readme_runs(served: Served, tmp_path: Path) -> None:
-    examples = [code for code in code_blocks("python") if "gradio_client" in code]
-    if not examples:
-        pytest.skip("README has no example for programs yet")
-    code = examples[0].replace("http://127.0.0.1:7860", served.url)
+    example = next(code for code in code_blocks("python") if "gradio_client" in code)
+    code = example.replace("http://127.0.0.1:7860", served.url)
     exec(compile(code, "README.md", "exec"), {})
 
 

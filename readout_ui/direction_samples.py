@@ -18,7 +18,7 @@ from readout_ui.crosstalk_results import Floats, Indices
 if TYPE_CHECKING:
     from readout_ui.corpus import Corpus
 
-_NULL_CELLS = 40_000
+_NULL_CELLS = 400_000
 """Random cells that the chance of a cell is read from, at least."""
 _NULL_DRAWS = (60, 1000)
 """Fewest and most random groupings."""

@@ -78,6 +78,9 @@ def extract(
     stored: Annotated[
         bool, typer.Option("--stored", help="Use the nodes already fetched; ask no server.")
     ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the server from the beginning again.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Make examples for and against each concept from scored memory nodes."""
@@ -106,7 +109,7 @@ def extract(
         assert output is not None
         arguments = _arguments(tool_arguments)
         request = MemoryRequest(memory_mcp_url, tool, node_tool, arguments, fields)
-        nodes = _fetched(output, request, stored)
+        nodes = _fetched(output, request, stored, refresh)
     _write(nodes, settings, None if show_list else output, split_names(concepts) or [], json)
 
 
@@ -132,19 +135,20 @@ def _arguments(text: str) -> dict[str, Any]:
     return value
 
 
-def _fetched(folder: Path, request: MemoryRequest, stored: bool) -> list[StoredNode]:
+def _fetched(folder: Path, request: MemoryRequest, stored: bool, refresh: bool) -> list[StoredNode]:
     """The server's nodes; those that an earlier command stored are not fetched again."""
     from readout_ui.memory_server import fetch_nodes
     from readout_ui.memory_store import open_store
 
     source = {"url": request.url, "tool": request.tool, "node tool": request.node_tool}
     source |= {"arguments": json_module.dumps(request.arguments, sort_keys=True)}
+    source |= {"text column": request.fields.text, "key column": request.fields.key}
     with open_store(folder, source) as store, progress_report() as report:
-        if not store.is_complete and not stored:
+        if refresh or not (store.is_complete or stored):
             fetch_nodes(
                 request,
                 lambda batch: store.add(batch.nodes, batch.cursor, batch.is_last),
-                cursor=store.cursor,
+                cursor=None if refresh else store.cursor,
                 known=store.nodes.keys(),
                 report=report,
             )

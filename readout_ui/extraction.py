@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from readout_ui.concept_names import check_name
 from readout_ui.errors import UserError
@@ -78,16 +79,15 @@ class Extraction:
 
     def counts(self) -> tuple[ConceptCount, ...]:
         """Every concept that a node scores above 0, those with most positives first."""
-        tagged = Counter(c for node in self.nodes for c, score in node.scores.items() if score > 0)
+        most = self.settings.max_negative_mentions
+        scored = [(concept, score) for node in self.nodes for concept, score in node.scores.items()]
+        tagged = Counter(concept for concept, score in scored if score > 0)
+        lowest = self.settings.min_positive_score
+        positive = Counter(concept for concept, score in scored if score >= lowest)
+        mentioned = Counter(c for found in self.mentions for c, n in found.items() if n > most)
+        n_nodes = len(self.nodes)
         counts = [
-            ConceptCount(
-                concept,
-                sum(self.is_positive(node, concept) for node in self.nodes),
-                n_tagged,
-                sum(
-                    found[concept] <= self.settings.max_negative_mentions for found in self.mentions
-                ),
-            )
+            ConceptCount(concept, positive[concept], n_tagged, n_nodes - mentioned[concept])
             for concept, n_tagged in tagged.items()
         ]
         return tuple(sorted(counts, key=lambda c: (-c.n_positive, -c.n_tagged, c.concept)))
@@ -105,8 +105,9 @@ class Extraction:
             for node, found in zip(self.nodes, self.mentions, strict=True)
             if found[concept] <= most and not self.is_positive(node, concept)
         ]
-        positive.sort(key=lambda node: (-node.score(concept), self._draw(concept, node)))
-        negative.sort(key=lambda pair: (pair[0], self._draw(concept, pair[1])))
+        draw = self._draw(concept)
+        positive.sort(key=lambda node: (-node.score(concept), draw(node)))
+        negative.sort(key=lambda pair: (pair[0], draw(pair[1])))
         limit = self.settings.max_examples_per_emotion
         return ConceptExamples(
             concept,
@@ -114,9 +115,15 @@ class Extraction:
             tuple(_example(node, concept) for _, node in negative[:limit]),
         )
 
-    def _draw(self, concept: str, node: MemoryNode) -> bytes:
-        text = f"{self.settings.seed}:{concept}:{node.text}"
-        return hashlib.sha256(text.encode("utf-8")).digest()
+    def _draw(self, concept: str) -> Callable[[MemoryNode], int]:
+        """An order of the nodes that depends on seed, concept and texts alone."""
+        own = _number(f"{self.settings.seed}:{concept}")
+        return lambda node: own ^ _number(node.text)
+
+
+@lru_cache(maxsize=200_000)
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
 
 
 def prepare(nodes: Iterable[MemoryNode], settings: ExtractionSettings) -> Extraction:
@@ -146,6 +153,7 @@ def chosen_concepts(extraction: Extraction, named: Sequence[str] = ()) -> tuple[
     """
     counts = {count.concept: count for count in extraction.counts()}
     ready = [c.concept for c in counts.values() if c.n_positive and c.n_negative]
+    ready = [concept for concept in ready if _is_safe(concept)]
     for name in map(concept_of_tag, named):
         check_name(name)
         if name not in ready:
@@ -157,6 +165,13 @@ def chosen_concepts(extraction: Extraction, named: Sequence[str] = ()) -> tuple[
             fix="lower --min-positive-score or --min-content-chars, or see --list",
         )
     return tuple(dict.fromkeys(map(concept_of_tag, named))) or tuple(ready)
+
+
+def _is_safe(concept: str) -> bool:
+    try:
+        return check_name(concept) == concept
+    except UserError:
+        return False
 
 
 def lint_examples(concepts: Sequence[ConceptExamples]) -> Iterator[str]:

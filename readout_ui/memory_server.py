@@ -15,6 +15,7 @@ import httpx
 from mcp import ClientSession, McpError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CONNECTION_CLOSED
 
 from readout_ui.errors import UserError
 from readout_ui.memory_answers import Page, page_of
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 STAGE = "Reading memory"
+_LOST_CODES = (httpx.codes.REQUEST_TIMEOUT, CONNECTION_CLOSED)
+"""What the client itself reports where no answer came; other codes are the server's."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,9 @@ def _reason(error: BaseException) -> str:
     for leaf in leaves:
         if not isinstance(leaf, (*failures, anyio.BrokenResourceError)):
             raise leaf
+    for leaf in leaves:
+        if isinstance(leaf, McpError) and leaf.error.code not in _LOST_CODES:
+            raise UserError(f"the server says: {leaf.error.message}") from None
     first = next((leaf for leaf in leaves if isinstance(leaf, ConnectionError)), leaves[0])
     return str(first) or type(first).__name__
 
@@ -284,12 +290,14 @@ class _Fetch:
     ) -> Page:
         answer = await self._answer(session.call_tool(tool, arguments))
         texts = [part.text for part in answer.content if part.type == "text"]
+        where = f"{self._request.url} {tool}"
         if answer.isError:
+            given = ", ".join(f"{name} {value}" for name, value in arguments.items())
             raise UserError(
                 f"the tool says: {' '.join(' '.join(texts).split())[:300]}",
-                where=f"{self._request.url} {tool}",
+                where=f"{where} {given}".strip(),
+                fix="use --refresh to start from the beginning" if self._cursor else "",
             )
-        where = f"{self._request.url} {tool}"
         return page_of(answer.structuredContent, texts, where, self._request.fields, only_keys)
 
     def _hand_on(self, batch: Batch) -> None:

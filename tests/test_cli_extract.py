@@ -102,6 +102,26 @@ def test_a_server_that_dies_is_asked_only_for_what_is_missing_when_it_is_back(
     assert list(written(tmp_path / "out")) == ["calm"]
 
 
+def test_stored_nodes_are_used_without_the_server_and_refreshed_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--output-dir", str(tmp_path / "out"), *FLAGS]
+    with memory_server("streamable-http", die_at=7) as url:
+        keys = ["--memory-mcp-url", url, "--tool", "keys", "--node-tool", "node"]
+        assert run(*keys, *out) == 2
+        assert run(*keys, *out, "--stored") == 0
+        assert "5 nodes" in capsys.readouterr().out
+        assert run("--memory-mcp-url", url, *out) == 2
+        assert "this folder holds nodes of url" in capsys.readouterr().err
+    out[1] += "2"
+    with memory_server("streamable-http") as url:
+        assert run("--memory-mcp-url", url, *out) == 0
+        assert run("--memory-mcp-url", url, *out, "--refresh") == 0
+    assert "7 nodes" in capsys.readouterr().out.splitlines()[-1]
+    nodes = (tmp_path / "out2" / "nodes.jsonl").read_text()
+    assert nodes.count('"key": "n3"') == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -114,6 +114,14 @@ def test_named_concepts_are_checked_and_all_usable_ones_are_the_default() -> Non
         chosen_concepts(prepare(NODES[:1], SHORT))
 
 
+def test_a_tag_that_can_be_no_folder_is_listed_but_not_written() -> None:
+    extraction = prepare([*NODES, parse_node("x", "Some text.\ncon:9 awe:9")], SHORT)
+    assert "con" in [count.concept for count in extraction.counts()]
+    assert {"con", "awe"} & {*chosen_concepts(extraction)} == {"awe"}
+    with pytest.raises(UserError, match="Windows keeps this name"):
+        chosen_concepts(extraction, ["con"])
+
+
 def test_few_examples_unequal_lengths_and_shared_positives_are_warned_of() -> None:
     nodes = [MemoryNode(str(i), f"joyless and light {i}", {"joy": 9, "awe": 9}) for i in range(6)]
     nodes += [MemoryNode(f"x{i}", f"long {i} " * 20, {}) for i in range(4)]

@@ -113,3 +113,13 @@ def test_a_run_from_a_source_is_kept_and_read_again(model: LoadedModel, tmp_path
 def test_a_concept_without_negatives_is_refused() -> None:
     with pytest.raises(UserError, match="calm: there is no negative example"):
         example_source([replace(EXAMPLES[0], negative=())])
+
+
+def test_a_story_longer_than_the_limit_is_read_from_its_beginning_and_said(
+    model: LoadedModel,
+) -> None:
+    stories = [Story("calm", "still water " * 400), Story("joy", "I could dance.")]
+    trained = train_source(
+        story_source(StoryLibrary("s", tuple(stories))), model, TrainSettings(max_length=64)
+    )
+    assert any("only its beginning was read" in warning for warning in trained.warnings)

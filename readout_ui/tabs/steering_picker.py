@@ -26,16 +26,18 @@ PICK = """element.addEventListener('click', (event) => {
 def wire_picker(studio: Studio, setup: SetupInputs, ask: Ask, picker: Any) -> None:
     """For chosen tokens: the prompt's tokens with their positions, to be clicked."""
 
-    def show(place: str, *typed: str | None) -> Any:
+    def show(place: str, *typed: str | None) -> str:
         prompt, system, chosen = (text or "" for text in typed)
         if place not in ("from", "spans"):
-            return gr.HTML("", visible=False)
+            return ""
+        if not prompt.strip():
+            return _draw_picker((), place, chosen)
         try:
             job = studio.on_device("read", "Splitting a prompt", partial(_tokens, prompt, system))
-            tokens = job.result() if prompt.strip() else ()
+            tokens = job.result()
         except UserError as error:
-            return gr.HTML(draw_failure(str(error)), visible=True)
-        return gr.HTML(_draw_picker(tokens, place, chosen), visible=True)
+            return draw_failure(str(error))
+        return _draw_picker(tokens, place, chosen)
 
     def pick(place: str, chosen: str | None, event: gr.EventData) -> str:
         return pick_token(place, chosen or "", int(event.token))
@@ -47,6 +49,7 @@ def wire_picker(studio: Studio, setup: SetupInputs, ask: Ask, picker: Any) -> No
         inputs,
         picker,
         trigger_mode="always_last",
+        concurrency_limit=None,
         **QUIET,
     )
     picker.select(guarded(pick), [setup.place, setup.tokens], setup.tokens, **QUIET)

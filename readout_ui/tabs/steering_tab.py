@@ -72,7 +72,7 @@ def build_steering_tab(studio: Studio) -> SteeringTab:
     notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="steer-notice")
     with gr.Group(elem_id="steer-setup"):
         setup = build_setup(run)
-    picker = gr.HTML(visible=False, elem_id="steer-picker", js_on_load=PICK)
+    picker = gr.HTML(elem_id="steer-picker", padding=False, js_on_load=PICK)
     ask = build_ask()
     buttons = build_buttons()
     results = build_results(run)

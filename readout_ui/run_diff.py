@@ -108,15 +108,16 @@ def compare_directions(old: ConceptVectors, new: ConceptVectors) -> Moves:
     """Cosine of each direction with the one of the same concept and layer."""
     concepts = tuple(name for name in new.concepts if name in old.concepts)
     layers = tuple(layer for layer in new.layers if layer in old.layers)
-    before, after = (
-        vectors.directions[[vectors.concepts.index(name) for name in concepts]][
-            :, [vectors.layers.index(layer) for layer in layers]
-        ]
-        for vectors in (old, new)
-    )
-    cosine = (before * after).sum(dim=2)  # (n_concepts, n_layers)
-    empty = (before == 0).all(dim=2) | (after == 0).all(dim=2)
-    cells = np.where(empty.numpy(), np.nan, cosine.clamp(-1, 1).numpy())
+    rows = [[vectors.concepts.index(name) for name in concepts] for vectors in (old, new)]
+    cells = np.full((len(concepts), len(layers)), np.nan)  # (n_concepts, n_layers)
+    for column, layer in enumerate(layers):
+        before, after = (
+            vectors.directions[own, vectors.layers.index(layer)]  # (n_concepts, d_model)
+            for vectors, own in zip((old, new), rows, strict=True)
+        )
+        known = before.any(dim=1) & after.any(dim=1)
+        cosine = (before * after).sum(dim=1).clamp(-1, 1)
+        cells[:, column] = np.where(known.numpy(), cosine.numpy(), np.nan)
     return Moves(concepts, layers, cells)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 from readout_ui.concept_names import check_name
 from readout_ui.errors import UserError
@@ -14,6 +15,8 @@ from readout_ui.examples import ConceptExamples, Example
 from readout_ui.memory_nodes import HIGHEST_SCORE, MemoryNode, concept_of_tag
 from readout_ui.word_forms import concept_words, words_of
 
+_Ranked = tuple[float, int, MemoryNode]
+"""A node behind its rank: what comes first has the smallest numbers."""
 FEW = 5
 """A direction from fewer examples than this on a side says more about them than the concept."""
 
@@ -92,36 +95,31 @@ class Extraction:
         ]
         return tuple(sorted(counts, key=lambda c: (-c.n_positive, -c.n_tagged, c.concept)))
 
-    def is_positive(self, node: MemoryNode, concept: str) -> bool:
-        """Whether the node is an example for the concept."""
-        return node.score(concept) >= self.settings.min_positive_score
-
     def examples(self, concept: str) -> ConceptExamples:
         """The concept's examples: highest scores first, fewest mentions first, else by hash."""
-        most = self.settings.max_negative_mentions
-        positive = [node for node in self.nodes if self.is_positive(node, concept)]
-        negative = [
-            (found[concept], node)
-            for node, found in zip(self.nodes, self.mentions, strict=True)
-            if found[concept] <= most and not self.is_positive(node, concept)
-        ]
-        draw = self._draw(concept)
-        positive.sort(key=lambda node: (-node.score(concept), draw(node)))
-        negative.sort(key=lambda pair: (pair[0], draw(pair[1])))
-        limit = self.settings.max_examples_per_emotion
-        return ConceptExamples(
-            concept,
-            tuple(_example(node, concept) for node in positive[:limit]),
-            tuple(_example(node, concept) for _, node in negative[:limit]),
-        )
-
-    def _draw(self, concept: str) -> Callable[[MemoryNode], int]:
-        """An order of the nodes that depends on seed, concept and texts alone."""
         own = _number(f"{self.settings.seed}:{concept}")
-        return lambda node: own ^ _number(node.text)
+        positive: list[_Ranked] = []
+        negative: list[_Ranked] = []
+        for node, found, number in zip(self.nodes, self.mentions, self._numbers, strict=True):
+            score, n_mentions = node.scores.get(concept, 0.0), found.get(concept, 0)
+            if score >= self.settings.min_positive_score:
+                positive.append((-score, own ^ number, node))
+            elif n_mentions <= self.settings.max_negative_mentions:
+                negative.append((n_mentions, own ^ number, node))
+        sides = (self._first(side, concept) for side in (positive, negative))
+        return ConceptExamples(concept, *sides)
+
+    @cached_property
+    def _numbers(self) -> tuple[int, ...]:
+        """An order of the nodes that depends on their texts alone."""
+        return tuple(_number(node.text) for node in self.nodes)
+
+    def _first(self, side: Sequence[_Ranked], concept: str) -> tuple[Example, ...]:
+        limit = self.settings.max_examples_per_emotion
+        first = heapq.nsmallest(limit, side, key=lambda ranked: ranked[:2])
+        return tuple(Example(node.text, node.key, node.score(concept)) for _, _, node in first)
 
 
-@lru_cache(maxsize=200_000)
 def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
 
@@ -222,7 +220,3 @@ def _mentions(nodes: Sequence[MemoryNode]) -> Iterator[Counter[str]]:
             for start in range(len(words) - length + 1):
                 found.update(forms.names.get(words[start : start + length], ()))
         yield found
-
-
-def _example(node: MemoryNode, concept: str) -> Example:
-    return Example(node.text, node.key, node.score(concept))

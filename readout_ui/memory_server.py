@@ -128,7 +128,13 @@ async def _over_http(url: str, client: httpx.AsyncClient) -> AsyncIterator[Strea
 
 @asynccontextmanager
 async def _over_sse(url: str, client: httpx.AsyncClient) -> AsyncIterator[Streams]:
-    def given(**_options: Any) -> httpx.AsyncClient:
+    def given(
+        headers: dict[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,
+        auth: httpx.Auth | None = None,
+    ) -> httpx.AsyncClient:
+        del timeout, auth
+        client.headers.update(headers or {})
         return client
 
     async with sse_client(url, httpx_client_factory=given) as streams:

@@ -16,6 +16,7 @@ TABS = (
     "Compare",
     "Live",
     "Steering",
+    "Snippets",
     "Cross-talk",
     "Generalization",
     "Layers",

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from readout_ui import __version__, cli_judge, cli_steer
+from readout_ui import __version__, cli_extract, cli_judge, cli_sources, cli_steer
 from readout_ui.cli_options import (
     AsJson,
     Descriptions,
@@ -307,6 +307,8 @@ def serve(
 
 cli_judge.register(app)
 cli_steer.register(app)
+cli_extract.register(app)
+cli_sources.register(app)
 
 
 @app.command()

@@ -29,6 +29,7 @@ TABS = (
     "Compare",
     "Live",
     "Steering",
+    "Snippets",
     "Cross-talk",
     "Generalization",
     "Layers",
@@ -230,7 +231,6 @@ def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) ->
     assert len(runs_of(app)) == 2
 
 
-@pytest.mark.latest_only  # gradio 6.17 leaves the layers plot hidden after its first update
 def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None:
     page = open_page()
     wait_until_trained(page)

@@ -27,6 +27,7 @@ from readout_ui.tabs.layers_tab import LayersTab, build_layers_tab, refresh_laye
 from readout_ui.tabs.live_tab import build_live_tab
 from readout_ui.tabs.programs import publish_programs
 from readout_ui.tabs.same_site import SAME_SITE
+from readout_ui.tabs.snippets_tab import build_snippets_tab, refresh_snippets
 from readout_ui.tabs.steering_tab import build_steering_tab, refresh_steering
 from readout_ui.tabs.train_tab import (
     TrainTab,
@@ -60,6 +61,8 @@ def build_app(studio: Studio) -> gr.Blocks:
                 build_live_tab(studio)
             with gr.Tab("Steering", id="steering"):
                 steering = build_steering_tab(studio)
+            with gr.Tab("Snippets", id="snippets"):
+                snippets = build_snippets_tab(studio)
             with gr.Tab("Cross-talk", id="crosstalk"):
                 crosstalk = build_crosstalk_tab(studio)
             with gr.Tab("Generalization", id="generalization"):
@@ -79,6 +82,8 @@ def build_app(studio: Studio) -> gr.Blocks:
         clock.run.change(follow, list(compare.inputs), list(compare.refreshed), **QUIET)
         follow = guarded(partial(refresh_steering, studio))
         clock.run.change(follow, None, steering.refreshed, **QUIET)
+        follow = guarded(partial(refresh_snippets, studio))
+        clock.run.change(follow, None, snippets.refreshed, **QUIET)
         publish_programs(studio)
     return app
 

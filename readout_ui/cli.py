@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from readout_ui import __version__, cli_extract, cli_judge, cli_sources, cli_steer
+from readout_ui import __version__, cli_extract, cli_judge, cli_pairs, cli_sources, cli_steer
 from readout_ui.cli_options import (
     AsJson,
     Descriptions,
@@ -309,6 +309,7 @@ cli_judge.register(app)
 cli_steer.register(app)
 cli_extract.register(app)
 cli_sources.register(app)
+cli_pairs.register(app)
 
 
 @app.command()

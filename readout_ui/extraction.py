@@ -206,7 +206,7 @@ def _shared(concepts: Sequence[ConceptExamples]) -> Iterator[str]:
 
 
 def _merged(first: MemoryNode, other: MemoryNode) -> MemoryNode:
-    names = first.scores | other.scores
+    names = {**first.scores, **other.scores}
     scores = {name: max(first.score(name), other.score(name)) for name in names}
     return MemoryNode(first.key, first.text, scores, first.problems)
 

@@ -31,6 +31,7 @@ CALIBRATION_FILE = "calibration.safetensors"
 MANIFEST_FILE = "readout.json"
 EXPORT_FILES = (VECTORS_FILE, CALIBRATION_FILE, MANIFEST_FILE)
 FORMAT = "direct_first_person_assistant_role"
+PAIRS_FORMAT = "contrast_pairs_assistant_role"
 LAYER_CONVENTION = (
     "layer i is the output of the module at module_path with {num} = i, counted from 0; "
     "for decoder blocks this is hidden_states[i + 1], before the final norm"
@@ -142,6 +143,12 @@ class Manifest(_Part):
                 raise ValueError(f"{noun} must be named once each, found {list(values)}")
         return self
 
+    @property
+    def contrast(self) -> dict[str, Any] | None:
+        """Polarity, prompts and scores of vectors from contrast pairs; None for descriptions."""
+        found = (self.model_extra or {}).get("contrast")
+        return found if isinstance(found, dict) else None
+
     def to_bytes(self) -> bytes:
         """The manifest as JSON: sorted keys, UTF-8, the same bytes for the same content."""
         return json_bytes(self.model_dump(mode="json"))
@@ -167,7 +174,7 @@ def describe(
     settings = trained.settings
     values = {
         "schema_version": SCHEMA_VERSION,
-        "format": FORMAT,
+        "format": PAIRS_FORMAT if trained.contrast else FORMAT,
         "concepts": vectors.concepts,
         "layers": vectors.layers,
         "hidden_size": int(vectors.directions.shape[-1]),
@@ -203,6 +210,8 @@ def describe(
         "files": dict(files),
         "packages": package_versions(),
     }
+    if trained.contrast:
+        values["contrast"] = trained.contrast
     return Manifest.model_validate(values)
 
 

@@ -6,7 +6,7 @@ the pairs' differences have to do with each other follows from one Gram matrix o
 Layers are taken one by one, so beside the result a method holds one layer in float64.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ n_layers, d_model), float32, unit length, or zero where a layer cannot tell the 
 
 _Array = npt.NDArray[np.float64]
 _Indices = npt.NDArray[np.intp]
-_Solver = Callable[[_Array], _Array]
+Solver = Callable[[_Array], _Array]
 _NEWTON_STEPS = 100
 _GRADIENT_TOLERANCE = 1e-9
 """Of the weights' length; the optimum is then within the same part of it."""
@@ -74,6 +74,26 @@ METHODS: dict[str, Method] = {
     "pca": principal_component,
     "logistic": logistic,
 }
+
+
+def fit_given_pairs(activations: Tensor, pairs: Sequence[tuple[int, int]], method: str) -> Tensor:
+    """One direction per layer from pairs as they are given, none drawn.
+
+    Args:
+        activations: (n_texts, n_layers, d_model).
+        pairs: rows (positive, negative).
+        method: one of `METHODS`; "mean" is the mean of the pairs' differences.
+
+    Returns:
+        (n_layers, d_model), float32, unit length or zero.
+    """
+    rows = [np.array(pairs, dtype=np.intp).reshape(-1, 2)]  # (n_pairs, 2)
+    directions = torch.zeros(activations.shape[1:])  # (n_layers, d_model)
+    with single_thread():
+        for layer in _layers(activations):
+            weights = _text_weights(layer, rows, PAIR_SOLVERS[method])  # (1, n_texts)
+            directions[layer.index] = _unit(weights @ layer.texts, smallest=0.0)[0]
+    return directions
 
 
 def neutral_center(activations: Tensor, groups: TextGroups) -> Tensor:
@@ -142,7 +162,7 @@ def _unit(vectors: _Array, smallest: float) -> Tensor:
 
 
 def _fit_pairs(
-    activations: Tensor, groups: TextGroups, settings: PairSettings, solve: _Solver
+    activations: Tensor, groups: TextGroups, settings: PairSettings, solve: Solver
 ) -> Tensor:
     """Directions that are sums of pair differences, with the factors that `solve` finds.
 
@@ -158,7 +178,7 @@ def _fit_pairs(
     return directions
 
 
-def _text_weights(layer: _Layer, pairs: list[_Indices], solve: _Solver) -> _Array:
+def _text_weights(layer: _Layer, pairs: list[_Indices], solve: Solver) -> _Array:
     """How much of each text is in each concept's direction, (n_concepts, n_texts)."""
     gram = layer.texts @ layer.texts.T  # (n_texts, n_texts)
     weights = np.zeros((len(pairs), len(gram)))  # (n_concepts, n_texts)
@@ -207,6 +227,19 @@ def _logistic_weights(pair_gram: _Array) -> _Array:
         step = _newton_step(pair_gram, targets * (1 - targets), residual)
         factors, margins = _shortened(pair_gram, factors, margins, step)
     return factors
+
+
+def _equal_factors(pair_gram: _Array) -> _Array:
+    return np.full(len(pair_gram), 1 / len(pair_gram))
+
+
+PAIR_SOLVERS: dict[str, Solver] = {
+    "mean": _equal_factors,
+    "pca": _top_component,
+    "logistic": _logistic_weights,
+}
+"""For each method, how much of each pair's difference is in the direction: from the Gram matrix
+of the differences (n_pairs, n_pairs) to (n_pairs,)."""
 
 
 def _newton_step(pair_gram: _Array, curvature: _Array, residual: _Array) -> _Array:

@@ -117,6 +117,7 @@ class RunRecord:
             calibrated_on=manifest.calibration.on,
             descriptions=self.descriptions,
             model_dtype=manifest.model.dtype,
+            contrast=manifest.contrast,
         )
 
 

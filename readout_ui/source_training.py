@@ -171,7 +171,8 @@ def example_source(examples: Sequence[ConceptExamples], warnings: Sequence[str] 
                 contrast(
                     settings.method,
                     concept,
-                    *(reading.pooled[[row[text] for text in some]] for some in sides[concept]),
+                    reading.pooled[[row[text] for text in sides[concept][0]]],
+                    reading.pooled[[row[text] for text in sides[concept][1]]],
                     pairs,
                 )
                 for concept in reading.groups.concepts

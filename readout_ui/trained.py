@@ -136,6 +136,9 @@ class Trained:
     """The texts of every description file, neutral ones included."""
     model_dtype: str = ""
     """Number type of the weights, empty where the trainer did not say."""
+    contrast: dict[str, Any] | None = None
+    """Of a training on contrast pairs: its polarity, prompts and held-out scores as JSON holds
+    them; None for a training on descriptions."""
 
     def __post_init__(self) -> None:
         if self.fingerprints.keys() != self.descriptions.keys():

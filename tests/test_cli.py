@@ -23,7 +23,8 @@ from readout_ui.runs import RunStore
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     *("train", "read", "check", "export", "models", "cache"),
-    *("evaluate", "report", "compare"),
+    *("evaluate", "report", "compare", "verify", "serve", "steer"),
+    *("extract", "train-stories", "train-examples", "train-pairs"),
 )
 
 

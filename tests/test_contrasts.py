@@ -21,7 +21,9 @@ def planted(
     """Stories of three concepts: own direction + `strength` x the direction of their scene."""
     generator = torch.Generator().manual_seed(1)
     axes = torch.linalg.qr(torch.randn(D_MODEL, D_MODEL, generator=generator)).Q
-    texts, names, rows = [], [], []
+    texts: list[Tensor] = []
+    names: list[str] = []
+    rows: list[tuple[int, ...]] = []
     for concept, (_, where) in enumerate(scenes.items()):
         rows.append(tuple(range(len(texts), len(texts) + len(where))))
         for scene in where:

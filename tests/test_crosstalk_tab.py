@@ -109,7 +109,7 @@ def test_without_umap_the_choice_says_how_to_get_it(
         missing = build_crosstalk_tab(studio).plane
     if not umap_installed():
         assert [value for _, value in missing.choices] == ["pca"]
-        assert "pip install umap-learn" in missing.info
+        assert "pip install umap-learn" in str(missing.info)
     (tmp_path / "umap.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     with gr.Blocks():

@@ -98,7 +98,9 @@ def test_layers_are_drawn_for_one_concept() -> None:
 
 def test_template_tokens_can_be_left_out_and_the_rest_keeps_its_scores() -> None:
     reading = read_prompt(FakeReader(), "x", "assistant")
-    strip, _rows, columns, _plot, _map = draw(reading, "concepts", "z", 5, "calm", [], "peak", False)
+    strip, _rows, columns, _plot, _map = draw(
+        reading, "concepts", "z", 5, "calm", [], "peak", False
+    )
     assert "&lt;s&gt;" not in strip + columns
     assert columns.count("</i>") == 3
 

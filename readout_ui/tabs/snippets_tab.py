@@ -139,7 +139,8 @@ def show_file(path: str | None) -> tuple[Any, ...]:
     """What was dropped in a line, and which of its fields hold text."""
     if not path:
         return "", gr.Dropdown(visible=False, choices=[], value=None)
-    file, fields, chosen = Path(path), (), ""
+    file, chosen = Path(path), ""
+    fields: tuple[str, ...] = ()
     try:
         if file.suffix.lower() in JSON_SUFFIXES:
             fields = text_fields(file)

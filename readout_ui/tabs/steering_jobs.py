@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from html import escape
 from typing import Any
 
@@ -44,7 +44,7 @@ class SessionJobs:
                 del self._jobs[session]
 
 
-def follow(jobs: SessionJobs, session: str, job: Job[Any]) -> Iterator[JobView]:
+def follow(jobs: SessionJobs, session: str, job: Job[Any]) -> Generator[JobView]:
     """Views of a job until it has ended; who stops listening, cancels it."""
     jobs.start(session, job)
     try:

@@ -59,7 +59,7 @@ def _points(found: ConceptMap, cluster: int, places: Sequence[str]) -> go.Scatte
         y=found.xy[own, 1].astype(np.float32),
         text=names,
         mode="markers+text" if len(found.concepts) <= MOST_LABELS else "markers",
-        textposition=[places[i] for i in own],
+        textposition=[places[int(i)] for i in own],
         marker={
             "size": 10,
             "color": ALONE if alone else CLUSTER_COLOURS[cluster % len(CLUSTER_COLOURS)],

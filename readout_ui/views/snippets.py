@@ -27,7 +27,8 @@ def draw_snippets(found: Snippets, concept: str = "", wanted: str = "") -> str:
     """
     scale = _scale(found)
     names = [concept] if concept else list(found.by_concept)
-    sections, n_matching = [], 0
+    sections: list[str] = []
+    n_matching = 0
     for name in names:
         every = found.by_concept[name]
         kept = [each for each in every if wanted.casefold() in each.text.casefold()]

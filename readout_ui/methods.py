@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import torch
 from scipy.sparse import csr_array
-from scipy.special import expit
 from torch import Tensor
 
 from readout_ui.blas import single_thread
 from readout_ui.errors import UserError
+from readout_ui.pair_solvers import PAIR_SOLVERS, Solver, logistic_weights, top_component
 from readout_ui.pairs import PairSettings, TextGroups, sample_pairs
 
 Method = Callable[[Tensor, TextGroups, PairSettings], Tensor]
@@ -27,13 +26,8 @@ n_layers, d_model), float32, unit length, or zero where a layer cannot tell the 
 
 _Array = npt.NDArray[np.float64]
 _Indices = npt.NDArray[np.intp]
-Solver = Callable[[_Array], _Array]
-_NEWTON_STEPS = 100
-_GRADIENT_TOLERANCE = 1e-9
-"""Of the weights' length; the optimum is then within the same part of it."""
 _NOISE = 1e-6
 """Of a text's length; float32 forward passes in other batches differ by a few 1e-7."""
-_ROUNDING = 1e-12
 
 
 def mean_difference(activations: Tensor, groups: TextGroups, _pairs: PairSettings) -> Tensor:
@@ -58,7 +52,7 @@ def principal_component(activations: Tensor, groups: TextGroups, pairs: PairSett
 
     Its sign makes the mean projection of the differences positive.
     """
-    return _fit_pairs(activations, groups, pairs, _top_component)
+    return _fit_pairs(activations, groups, pairs, top_component)
 
 
 def logistic(activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Tensor:
@@ -66,7 +60,7 @@ def logistic(activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Te
 
     The exact optimum at scikit-learn's default strength (C = 1), by Newton's method.
     """
-    return _fit_pairs(activations, groups, pairs, _logistic_weights)
+    return _fit_pairs(activations, groups, pairs, logistic_weights)
 
 
 METHODS: dict[str, Method] = {
@@ -199,73 +193,3 @@ def _pair_gram(gram: _Array, pairs: _Indices) -> _Array:
     half = small[positive] - small[negative]  # (n_pairs, n_pair_texts)
     pair_gram: _Array = half[:, positive] - half[:, negative]
     return pair_gram
-
-
-def _top_component(pair_gram: _Array) -> _Array:
-    last = len(pair_gram) - 1
-    _, vectors = scipy.linalg.eigh(pair_gram, subset_by_index=[last, last])
-    factors: _Array = vectors[:, 0]
-    # The projections of the differences on the component are proportional to gram @ factors.
-    return factors if (pair_gram @ factors).sum() >= 0 else -factors
-
-
-def _logistic_weights(pair_gram: _Array) -> _Array:
-    """Factors `a` of the weights `w = sum a_i delta_i` that minimise scikit-learn's objective.
-
-    A centred pair is +delta/2 with label 1 and -delta/2 with label -1, so the objective is
-    |w|^2 / 2 + 2 sum log(1 + exp(-delta_i.w / 2)). At its minimum a_i = sigmoid(-delta_i.w / 2).
-    """
-    factors = np.zeros(len(pair_gram))  # (n_pairs,)
-    margins = np.zeros(len(pair_gram))  # (n_pairs,), delta_i.w / 2
-    for _ in range(_NEWTON_STEPS):
-        targets = expit(-margins)
-        residual = targets - factors
-        # The squared lengths of gradient and weights; only rounding can make them negative.
-        gradient, weights = residual @ pair_gram @ residual, 2 * (margins @ factors)
-        if gradient <= _GRADIENT_TOLERANCE**2 * weights:
-            break
-        step = _newton_step(pair_gram, targets * (1 - targets), residual)
-        factors, margins = _shortened(pair_gram, factors, margins, step)
-    return factors
-
-
-def _equal_factors(pair_gram: _Array) -> _Array:
-    return np.full(len(pair_gram), 1 / len(pair_gram))
-
-
-PAIR_SOLVERS: dict[str, Solver] = {
-    "mean": _equal_factors,
-    "pca": _top_component,
-    "logistic": _logistic_weights,
-}
-"""For each method, how much of each pair's difference is in the direction: from the Gram matrix
-of the differences (n_pairs, n_pairs) to (n_pairs,)."""
-
-
-def _newton_step(pair_gram: _Array, curvature: _Array, residual: _Array) -> _Array:
-    """Solves (1 + diag(curvature) gram / 2) step = residual, in its symmetric form."""
-    root = np.sqrt(curvature)
-    matrix = root[:, None] * pair_gram * (root / 2)
-    matrix[np.diag_indices_from(matrix)] += 1
-    factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
-    inner = scipy.linalg.cho_solve(factor, root * (pair_gram @ residual) / 2, check_finite=False)
-    step: _Array = residual - root * inner
-    return step
-
-
-def _shortened(
-    pair_gram: _Array, factors: _Array, margins: _Array, step: _Array
-) -> tuple[_Array, _Array]:
-    """The step halved until the objective falls, so that Newton's method cannot diverge."""
-    step_margins = pair_gram @ step / 2
-    before = _objective(factors, margins)
-    while True:
-        new_factors, new_margins = factors + step, margins + step_margins
-        after = _objective(new_factors, new_margins)
-        if after <= before + _ROUNDING * abs(before):
-            return new_factors, new_margins
-        step, step_margins = step / 2, step_margins / 2
-
-
-def _objective(factors: _Array, margins: _Array) -> float:
-    return float(factors @ margins + 2 * np.logaddexp(0, -margins).sum())

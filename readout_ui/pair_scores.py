@@ -12,7 +12,7 @@ import torch
 from readout_ui.auroc import Floats, Indices, auroc
 from readout_ui.baselines import bag_of_words_scores, random_directions
 from readout_ui.blas import single_thread
-from readout_ui.methods import PAIR_SOLVERS
+from readout_ui.pair_solvers import PAIR_SOLVERS
 
 if TYPE_CHECKING:
     from torch import Tensor

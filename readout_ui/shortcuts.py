@@ -11,20 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
-from readout_ui.auroc import auroc
 from readout_ui.blas import single_thread
 from readout_ui.pairs import TextGroups
-from readout_ui.sentences import count_sentences, opening
-from readout_ui.word_forms import concept_words, words_of
+from readout_ui.sentences import count_sentences
+from readout_ui.text_contents import LabelledTexts, Presence
+from readout_ui.word_forms import words_of
+from readout_ui.word_models import WordModel, word_models
 
 Kind = Literal["word", "opening", "length", "punctuation"]
 Floats = npt.NDArray[np.float64]
@@ -33,10 +32,7 @@ Bools = npt.NDArray[np.bool_]
 FALSE_ALARM = 0.05
 """At most this part of libraries whose words, lengths and marks are dealt at random has any
 finding of one family (words and openings; lengths and punctuation)."""
-TOP_WORDS = 5
 _N_PERMUTATIONS = 1999
-_RIDGE = 1.0
-_OPENING_WORDS = (2, 3)
 _MARKS = {"?": "[?]", "!": "!", "…": "…|\\.\\.\\.", "—": "[—–]", ",": ",", ";": ";", ":": ":"}
 _QUOTES = '["“”„«»]'
 
@@ -74,33 +70,6 @@ class Shortcut:
 
 
 @dataclass(frozen=True)
-class WordEvidence:
-    """A word the bag-of-words model relies on."""
-
-    word: str
-    weight: float
-    """Its weight in the ridge regression on word presence."""
-    inside: int
-    """Descriptions of the concept that contain it."""
-    outside: int
-    """Other texts that do."""
-
-
-@dataclass(frozen=True)
-class WordModel:
-    """What words alone know of one concept."""
-
-    concept: str
-    auroc: float
-    """Of descriptions left out in turn against all other texts; 0.5 is chance, NaN untested."""
-    top: tuple[WordEvidence, ...]
-    """Strongest first, without the concept's own name."""
-    own_word: int
-    """Descriptions that name the concept in any form."""
-    of: int
-
-
-@dataclass(frozen=True)
 class Shortcuts:
     """The whole library's."""
 
@@ -118,64 +87,15 @@ def find_shortcuts(texts: Sequence[str], groups: TextGroups, seed: int = 0) -> S
         groups: which text belongs to which concept; neutral texts are everybody's others.
         seed: of the permutations.
     """
-    library = _Labelled(tuple(texts[row] for row in groups.all_rows()), groups)
+    library = LabelledTexts(tuple(texts[row] for row in groups.all_rows()), groups)
     found = [*_presence_findings(library), *_measure_findings(library, seed)]
     with single_thread():
-        models = _word_models(library)
+        models = word_models(library)
     return Shortcuts(tuple(sorted(found, key=lambda s: (s.p, s.concept))), models)
 
 
-class _Labelled:
-    """The members of all groups and what each of them contains."""
-
-    def __init__(self, texts: tuple[str, ...], groups: TextGroups) -> None:
-        self.texts, self.concepts = texts, groups.concepts
-        members = (*groups.rows, groups.neutral)
-        self.starts = np.cumsum([0, *(len(rows) for rows in members)])
-        group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
-        self.own: Bools = group[:, None] == np.arange(len(self.concepts))  # (n_texts, n_concepts)
-        self.counts = self.own.sum(axis=0)  # (n_concepts,)
-
-    @cached_property
-    def words(self) -> _Presence:
-        """Which word is in which text."""
-        return _presence([set(words_of(text)) for text in self.texts])
-
-    @cached_property
-    def openings(self) -> _Presence:
-        """Which opening each text has."""
-        return _presence([{opening(text, n) for n in _OPENING_WORDS} - {""} for text in self.texts])
-
-    @cached_property
-    def names(self) -> tuple[frozenset[str], ...]:
-        """For each concept the words of its own name in all forms."""
-        table = concept_words(self.concepts).names
-        return tuple(
-            frozenset(word for form, whose in table.items() if name in whose for word in form)
-            for name in self.concepts
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Presence:
-    """A 0/1 matrix of texts and the things they contain."""
-
-    things: tuple[str, ...]
-    matrix: csr_array
-    """(n_texts, n_things)."""
-
-
-def _presence(contents: Sequence[set[str]]) -> _Presence:
-    things = sorted(set().union(*contents))
-    column = {thing: i for i, thing in enumerate(things)}
-    indices = [column[thing] for some in contents for thing in sorted(some)]
-    starts = np.cumsum([0, *(len(some) for some in contents)])
-    shape = (len(contents), len(things))
-    return _Presence(tuple(things), csr_array((np.ones(len(indices)), indices, starts), shape))
-
-
-def _presence_findings(library: _Labelled) -> list[Shortcut]:
-    kinds: Mapping[Kind, _Presence] = {"word": library.words, "opening": library.openings}
+def _presence_findings(library: LabelledTexts) -> list[Shortcut]:
+    kinds: Mapping[Kind, Presence] = {"word": library.words, "opening": library.openings}
     tested = {kind: _fisher(library, presence) for kind, presence in kinds.items()}
     n_tests = sum(n for _, _, n in tested.values())
     found = []
@@ -219,7 +139,7 @@ def _longest_openings(found: list[Shortcut]) -> list[Shortcut]:
     return [one for one in found if not shadowed(one)]
 
 
-def _fisher(library: _Labelled, presence: _Presence) -> tuple[Floats, Floats, int]:
+def _fisher(library: LabelledTexts, presence: Presence) -> tuple[Floats, Floats, int]:
     """Chance of so many texts of a concept with a thing, were labels dealt at random.
 
     Pairs that could not be significant however the labels fell (Tarone 1990) are not counted.
@@ -257,7 +177,7 @@ def _tails(n: int, totals: Floats, sizes: Floats, inside: Floats) -> Floats:
     return spread
 
 
-def _measure_findings(library: _Labelled, seed: int) -> list[Shortcut]:
+def _measure_findings(library: LabelledTexts, seed: int) -> list[Shortcut]:
     values, names = _measures(library.texts)  # (n_texts, n_measures)
     varies = values.std(axis=0) > 0
     values, names = values[:, varies], [name for name, v in zip(names, varies, strict=True) if v]
@@ -324,55 +244,3 @@ def permutation_p(values: Floats, own: Bools, seed: int) -> tuple[Floats, Floats
     at_least = len(largest) - np.searchsorted(largest, np.abs(observed) - 1e-9)
     p: Floats = (1 + at_least) / (1 + len(largest))
     return p, observed
-
-
-def _word_models(library: _Labelled) -> tuple[WordModel, ...]:
-    """One ridge regression on word presence for all concepts, each text scored left out."""
-    matrix = library.words.matrix
-    n = len(library.texts)
-    targets = library.own - library.own.mean(axis=0)  # (n_texts, n_concepts)
-    gram = (matrix @ matrix.T).toarray()  # (n_texts, n_texts)
-    gram -= gram.mean(axis=0)
-    gram -= gram.mean(axis=1, keepdims=True)
-    inverse = _inverse(gram + _RIDGE * np.eye(n))
-    dual = inverse @ targets  # (n_texts, n_concepts)
-    left_out = targets - dual / np.diag(inverse)[:, None]
-    weights = matrix.T @ (dual - dual.mean(axis=0))  # (n_words, n_concepts)
-    areas = auroc(left_out, library.own)
-    inside = matrix.T @ library.own.astype(np.float64)  # (n_words, n_concepts)
-    totals = matrix.sum(axis=0)  # (n_words,)
-    named = concept_words(library.concepts)
-    naming = [set().union(*named.found_in(text).values()) for text in library.texts]
-    return tuple(
-        WordModel(
-            concept=name,
-            auroc=float(areas[c]),
-            top=_top_words(library, c, weights[:, c], inside[:, c], totals),
-            own_word=sum(name in naming[i] for i in np.flatnonzero(library.own[:, c])),
-            of=int(library.counts[c]),
-        )
-        for c, name in enumerate(library.concepts)
-    )
-
-
-def _inverse(matrix: Floats) -> Floats:
-    """Of a symmetric positive definite matrix, by its Cholesky factor."""
-    factor, _ = lapack.spotrf(matrix.astype(np.float32))
-    upper, _ = lapack.spotri(factor, overwrite_c=True)
-    upper = np.triu(upper).astype(np.float64)
-    inverse: Floats = upper + np.triu(upper, 1).T
-    return inverse
-
-
-def _top_words(
-    library: _Labelled, concept: int, weights: Floats, inside: Floats, totals: Floats
-) -> tuple[WordEvidence, ...]:
-    words = library.words.things
-    n_kept = min(len(words), TOP_WORDS + len(library.names[concept]))
-    order = np.argpartition(-weights, n_kept - 1)[:n_kept]
-    order = order[np.argsort(-weights[order], kind="stable")]
-    return tuple(
-        WordEvidence(words[i], float(weights[i]), int(inside[i]), int(totals[i] - inside[i]))
-        for i in order
-        if words[i] not in library.names[concept] and weights[i] > 0
-    )[:TOP_WORDS]

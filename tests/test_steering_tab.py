@@ -31,7 +31,7 @@ from readout_ui.tabs.steering_results import Found, draw_pair, draw_sweep
 from readout_ui.tabs.steering_work import layers_to_read
 from readout_ui.trials import Pair, Trial, compare
 from readout_ui.views.colours import fit_scale
-from readout_ui.views.heatmap import concept_grid
+from readout_ui.views.grids import concept_grid
 from readout_ui.views.side_by_side import share_scale
 from readout_ui.views.sweep import SweepCurves, draw_sweep_curves
 

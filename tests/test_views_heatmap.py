@@ -6,7 +6,8 @@ import pytest
 
 from readout_ui.errors import UserError
 from readout_ui.readout import Readout, scored_tokens
-from readout_ui.views.heatmap import concept_grid, draw_heatmap, layer_grid
+from readout_ui.views.grids import concept_grid, layer_grid
+from readout_ui.views.heatmap import draw_heatmap
 from readout_ui.views.labels import draw_row_labels, draw_token_labels
 
 ROLES = ("template", "system", "user", "template", "assistant", "assistant")

@@ -10,7 +10,8 @@ from math import isnan
 
 from readout_ui.advice import Action, Advice, Judged
 from readout_ui.blame import Blame
-from readout_ui.shortcuts import Shortcut, WordModel
+from readout_ui.shortcuts import Shortcut
+from readout_ui.word_models import WordModel
 
 NOTHING = (
     "<p class='empty'>Nothing stands out: no description, word or pair of concepts differs from "

@@ -15,7 +15,7 @@ from readout_ui.readout import FloatArray, Readout
 from readout_ui.tabs.plots import plot_data
 from readout_ui.token_alignment import Alignment, align
 from readout_ui.views.colours import ColourScale, fit_scale
-from readout_ui.views.heatmap import UNITS
+from readout_ui.views.grids import UNITS
 from readout_ui.views.score_map import ScoreMap, Unit, pack_map, pool_overview
 from readout_ui.views.trajectories import MOST_LINES, draw_trajectories
 from readout_ui.windows import Window, window_at

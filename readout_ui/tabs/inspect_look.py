@@ -11,7 +11,8 @@ from gradio.components.plot import PlotData
 from readout_ui.errors import UserError
 from readout_ui.readout import Readout, scores_csv
 from readout_ui.tabs.inspect_map import LONGEST, draw_map
-from readout_ui.views.heatmap import Grid, concept_grid, draw_heatmap, layer_grid
+from readout_ui.views.grids import Grid, concept_grid, layer_grid
+from readout_ui.views.heatmap import draw_heatmap
 from readout_ui.views.labels import draw_row_labels, draw_token_labels
 from readout_ui.views.ordering import order_concepts, peaks
 from readout_ui.views.token_strip import draw_strip

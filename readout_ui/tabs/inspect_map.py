@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from readout_ui.readout import FloatArray, Readout
-from readout_ui.views.heatmap import UNITS, Grid
+from readout_ui.views.grids import UNITS, Grid
 from readout_ui.views.score_map import ScoreMap, Unit, pack_map, pool_overview
 from readout_ui.windows import window_at
 

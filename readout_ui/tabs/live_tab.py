@@ -13,7 +13,7 @@ import gradio as gr
 from readout_ui.sampling import Sampling
 from readout_ui.tabs.live_calls import live_calls
 from readout_ui.views.colours import ABOVE, BELOW, ROBUST_QUANTILE, STRIP_STRENGTH
-from readout_ui.views.heatmap import UNITS
+from readout_ui.views.grids import UNITS
 
 if TYPE_CHECKING:
     from readout_ui.studio import Studio

@@ -13,7 +13,8 @@ import numpy as np
 
 from readout_ui.readout import FloatArray, Readout
 from readout_ui.tabs.plots import plot_data
-from readout_ui.views.heatmap import concept_grid, draw_heatmap
+from readout_ui.views.grids import concept_grid
+from readout_ui.views.heatmap import draw_heatmap
 from readout_ui.views.labels import draw_row_labels, draw_token_labels
 from readout_ui.views.side_by_side import SharedGrid, share_scale
 from readout_ui.views.sweep import SweepCurves, draw_sweep_curves

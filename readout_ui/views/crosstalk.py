@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from readout_ui.crosstalk_results import Bools, CosineMatrix, Floats, Indices, ResponseMatrix
 from readout_ui.views.colours import INK, diverging_scale, fit_scale
-from readout_ui.views.heatmap import CHARACTER_WIDTH, cut_label
+from readout_ui.views.grids import CHARACTER_WIDTH, cut_label
 
 TREE_HEIGHT = 90
 """Pixels of the tree over the cosines."""

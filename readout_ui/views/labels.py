@@ -3,7 +3,7 @@
 from html import escape
 
 from readout_ui.views.colours import ROLE_LETTERS, ROLE_NAMES
-from readout_ui.views.heatmap import BAND_HEIGHT, Grid, cut_label
+from readout_ui.views.grids import BAND_HEIGHT, Grid, cut_label
 
 
 def draw_row_labels(grid: Grid, *, clickable: bool) -> str:

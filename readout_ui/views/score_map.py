@@ -24,7 +24,7 @@ from readout_ui.views.colours import (
     STRIP_STRENGTH,
     ColourScale,
 )
-from readout_ui.views.heatmap import cut_label
+from readout_ui.views.grids import cut_label
 from readout_ui.windows import Window, pool_peaks
 
 OVERVIEW_COLUMNS = 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from readout_ui.views.colours import ColourScale, fit_scale
-from readout_ui.views.heatmap import Grid
+from readout_ui.views.grids import Grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from readout_ui.snippet_results import Snippet, Snippets
 from readout_ui.views.colours import STRIP_STRENGTH, ColourScale, fit_scale
-from readout_ui.views.heatmap import UNITS
+from readout_ui.views.grids import UNITS
 from readout_ui.views.page_text import escape_text
 
 FEW = 3

@@ -7,7 +7,7 @@ import numpy as np
 
 from readout_ui.readout import Readout
 from readout_ui.views.colours import ROLE_NAMES, STRIP_STRENGTH, ColourScale
-from readout_ui.views.heatmap import UNITS
+from readout_ui.views.grids import UNITS
 
 NEWLINE = "⏎"
 

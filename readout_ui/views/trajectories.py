@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from readout_ui.comparing import Comparison, Side, neutral_band
 from readout_ui.readout import FloatArray
-from readout_ui.views.heatmap import UNITS, cut_label
+from readout_ui.views.grids import UNITS, cut_label
 from readout_ui.windows import bin_starts, pool_peaks
 
 LINE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
 from mcp import ClientSession, McpError
-from mcp.client.sse import sse_client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CONNECTION_CLOSED
 
 from readout_ui.errors import UserError
 from readout_ui.memory_answers import Page, page_of
+from readout_ui.memory_connection import (
+    Connect,
+    WatchedTransport,
+    failure_reason,
+    quiet_client,
+    ways,
+)
 from readout_ui.memory_sources import USUAL, Fields, StoredNode
 from readout_ui.memory_tools import Paging, key_argument, listing_tool
 from readout_ui.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from mcp.types import Tool
 
 R = TypeVar("R")
 STAGE = "Reading memory"
-_LOST_CODES = (httpx.codes.REQUEST_TIMEOUT, CONNECTION_CLOSED)
-"""What the client itself reports where no answer came; other codes are the server's."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,9 @@ def fetch_nodes(
         UserError: no server, no such tool, or an answer without nodes.
     """
     failures = []
-    for connect, url in _ways(request.url):
+    for connect, url in ways(request.url):
         fetch = _Fetch(request, store, cursor, set(known), report)
-        with _quiet_client():
+        with quiet_client():
             failure = _run(fetch, connect, url)
         if failure is None:
             return
@@ -116,99 +114,15 @@ def fetch_nodes(
     )
 
 
-Streams = tuple[Any, Any]
-Connect = Callable[[str, httpx.AsyncClient], AbstractAsyncContextManager[Streams]]
-
-
-@asynccontextmanager
-async def _over_http(url: str, client: httpx.AsyncClient) -> AsyncIterator[Streams]:
-    async with client, streamable_http_client(url, http_client=client) as streams:
-        yield streams[0], streams[1]
-
-
-@asynccontextmanager
-async def _over_sse(url: str, client: httpx.AsyncClient) -> AsyncIterator[Streams]:
-    def given(
-        headers: dict[str, str] | None = None,
-        timeout: httpx.Timeout | None = None,
-        auth: httpx.Auth | None = None,
-    ) -> httpx.AsyncClient:
-        del timeout, auth
-        client.headers.update(headers or {})
-        return client
-
-    async with sse_client(url, httpx_client_factory=given) as streams:
-        yield streams
-
-
-def _ways(url: str) -> list[tuple[Connect, str]]:
-    path = urlsplit(url).path.rstrip("/")
-    if path.endswith("/sse"):
-        return [(_over_sse, url)]
-    if path:
-        return [(_over_http, url), (_over_sse, url)]
-    base = url.rstrip("/")
-    return [(_over_http, f"{base}/mcp"), (_over_sse, f"{base}/sse"), (_over_http, url)]
-
-
 def _run(fetch: _Fetch, connect: Connect, url: str) -> str | None:
     """Fetch everything; why it failed, or None."""
     try:
         anyio.run(fetch.all_pages, connect, url)
     except BaseExceptionGroup as group:
-        return _reason(group)
+        return failure_reason(group)
     except (McpError, httpx.HTTPError, OSError) as error:
-        return _reason(error)
+        return failure_reason(error)
     return None
-
-
-def _reason(error: BaseException) -> str:
-    """Why the connection failed; what is no failure of the connection is raised again."""
-    leaves = list(_leaves(error))
-    failures = (McpError, httpx.HTTPError, OSError, anyio.ClosedResourceError, anyio.EndOfStream)
-    for leaf in leaves:
-        if not isinstance(leaf, (*failures, anyio.BrokenResourceError)):
-            raise leaf
-    for leaf in leaves:
-        if isinstance(leaf, McpError) and leaf.error.code not in _LOST_CODES:
-            raise UserError(f"the server says: {leaf.error.message}") from None
-    first = next((leaf for leaf in leaves if isinstance(leaf, ConnectionError)), leaves[0])
-    return str(first) or type(first).__name__
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
-
-
-class _Watched(httpx.AsyncHTTPTransport):
-    """Notes when the server is gone, of which the client's session would not learn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lost = anyio.Event()
-        self.reason = ""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            response = await super().handle_async_request(request)
-        except httpx.TransportError as error:
-            self._lose(str(error) or type(error).__name__)
-            raise
-        if request.method == "POST" and response.status_code >= 400:
-            self._lose(f"HTTP status {response.status_code}")
-        return response
-
-    def _lose(self, reason: str) -> None:
-        self.reason = self.reason or reason
-        self.lost.set()
-
-    async def raise_when_lost(self) -> NoReturn:
-        await self.lost.wait()
-        raise ConnectionError(self.reason)
 
 
 class _Fetch:
@@ -232,7 +146,7 @@ class _Fetch:
 
     async def all_pages(self, connect: Connect, url: str) -> None:
         """Connect, choose the tool, and hand on page after page."""
-        self._transport = _Watched()
+        self._transport = WatchedTransport()
         client = httpx.AsyncClient(
             transport=self._transport,
             follow_redirects=True,
@@ -310,15 +224,3 @@ class _Fetch:
         self.n_nodes += len(batch.nodes)
         self._store(batch)
         self._report(Progress(STAGE, self.n_nodes, 0, "nodes"))
-
-
-@contextmanager
-def _quiet_client() -> Iterator[None]:
-    """The client logs tracebacks of what is said in one sentence here."""
-    logger = logging.getLogger("mcp.client")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

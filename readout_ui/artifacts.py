@@ -68,15 +68,25 @@ def build_export(
     Raises:
         UserError: a concept or layer that was not trained.
     """
-    vectors = round_vectors(trained.vectors.select(concepts, layers))
+    vectors = trained.vectors.select(concepts, layers)
+    return readout_files(vectors, describe(trained, vectors, "float32", {}))
+
+
+def readout_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+    """The export's files by name.
+
+    Args:
+        vectors: in float32.
+        manifest: where they are from; its concepts and layers are those of `vectors`.
+    """
+    rounded = round_vectors(vectors)
     files = {
-        VECTORS_FILE: save_tensors(_vector_tensors(vectors)),
-        CALIBRATION_FILE: save_tensors(_calibration_tensors(vectors)),
+        VECTORS_FILE: save_tensors(_vector_tensors(rounded)),
+        CALIBRATION_FILE: save_tensors(_calibration_tensors(rounded)),
     }
-    manifest = describe(
-        trained, vectors, "float16", {n: sha256_of(raw) for n, raw in files.items()}
-    )
-    return {**files, MANIFEST_FILE: manifest.to_bytes()}
+    hashes = {name: sha256_of(raw) for name, raw in files.items()}
+    whole = manifest.model_copy(update={"dtype": "float16", "files": hashes})
+    return {**files, MANIFEST_FILE: whole.to_bytes()}
 
 
 def round_vectors(vectors: ConceptVectors) -> ConceptVectors:

@@ -224,11 +224,11 @@ def _reach_hub(hub_id: str, revision: str | None, ask: Callable[[], Answer]) -> 
             f"the hub has no model {hub_id!r} that you may see",
             fix="check the spelling, or run `hf auth login` if it is private",
         ) from error
-    except _unreachable_errors() as error:
+    except unreachable_errors() as error:
         raise _unreachable(hub_id) from error
 
 
-def _unreachable_errors() -> tuple[type[Exception], ...]:
+def unreachable_errors() -> tuple[type[Exception], ...]:
     """What the hub's client raises without a network; which library it uses depends on version."""
     from huggingface_hub import errors
 

@@ -13,7 +13,15 @@ from typing import Annotated
 
 import typer
 
-from readout_ui import __version__, cli_extract, cli_judge, cli_pairs, cli_sources, cli_steer
+from readout_ui import (
+    __version__,
+    cli_export,
+    cli_extract,
+    cli_judge,
+    cli_pairs,
+    cli_sources,
+    cli_steer,
+)
 from readout_ui.cli_options import (
     AsJson,
     Descriptions,
@@ -28,7 +36,6 @@ from readout_ui.cli_options import (
     model_spec,
     require_choices,
     split_layers,
-    split_names,
 )
 from readout_ui.errors import UserError
 from readout_ui.progress import Cancelled
@@ -147,7 +154,12 @@ def train(
 @app.command()
 def read(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The text, or - for stdin.")],
-    vectors: Annotated[Path, typer.Option(metavar="DIR", help="An export, folder or zip.")],
+    vectors: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="An export: folder, zip, .npz, .gguf or steering-vectors pair."
+        ),
+    ],
     model: Model = "",
     layers: Annotated[
         str,
@@ -173,18 +185,18 @@ def read(
     from readout_ui import cli_read
 
     content = cli_read.text_of(text)
-    manifest = cli_read.manifest_of(vectors)
+    loaded = cli_read.open_vectors(vectors, score)
     spec = model_spec(
-        cli_read.require_named(manifest, model),
-        revision or ("" if model else manifest.model.revision),
+        loaded.require_named(model),
+        revision or ("" if model else loaded.revision),
         device,
-        dtype or dtype_option(manifest.model.dtype),
+        dtype or dtype_option(loaded.dtype),
         quantization,
         trust_remote_code,
     )
-    chosen = split_layers(layers, manifest.layers)
+    chosen = split_layers(layers, loaded.vectors.layers)
     view = cli_read.View(score, chosen, top, "json" if json else "csv" if csv else "table", mode)
-    print(cli_read.read_text(vectors, spec, content, view), end="")
+    print(cli_read.read_text(loaded, spec, content, view), end="")
 
 
 @app.command()
@@ -202,55 +214,8 @@ def check(
 
 
 @app.command()
-def export(
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of kept runs.")],
-    output: Output,
-    run_id: Annotated[
-        str, typer.Option("--run", metavar="ID", help="Which run; by default the one in use.")
-    ] = "",
-    concepts: Annotated[str, typer.Option(help="Such as calm,sad; by default all.")] = "",
-    layers: Annotated[
-        str, typer.Option("--layers", "--target-layers", help="Such as 14,22; by default all.")
-    ] = "",
-    descriptions: Annotated[
-        Path | None,
-        typer.Option(
-            "--descriptions",
-            "--direct-dir",
-            metavar="DIR",
-            help="The texts as they are now; refuse if they changed since the training.",
-        ),
-    ] = None,
-    allow_changed: Annotated[
-        bool, typer.Option("--allow-changed", help="Export although texts changed.")
-    ] = False,
-    form: Annotated[
-        str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
-    ] = "readout",
-) -> None:
-    """Write the vectors of a kept run as an export."""
-    from readout_ui import cli_export
-    from readout_ui.formats import format_named
-
-    if warning := format_named(form).warning:
-        print(f"Warning: {warning}", file=sys.stderr)
-    record = cli_export.find_run(runs, run_id)
-    written = cli_export.export_run(
-        runs,
-        record,
-        output,
-        split_names(concepts),
-        split_layers(layers, record.layers),
-        descriptions,
-        allow_changed,
-        form,
-    )
-    print(f"Wrote run {record.id} to {written}")
-
-
-@app.command()
 def verify(
-    vectors: Annotated[Path, typer.Argument(metavar="DIR", help="An export, folder or zip.")],
+    vectors: Annotated[Path, typer.Argument(metavar="DIR", help="An export: folder, zip or .npz.")],
     model: Model = "",
     revision: Revision = "",
     device: Device = "auto",
@@ -281,7 +246,7 @@ def verify(
 @app.command()
 def serve(
     vectors: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="An export, folder or zip.")
+        Path | None, typer.Option(metavar="DIR", help="An export: folder, zip or .npz.")
     ] = None,
     model: Model = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -305,6 +270,7 @@ def serve(
     cli_serve.serve(vectors, spec, host, port)
 
 
+cli_export.register(app)
 cli_judge.register(app)
 cli_steer.register(app)
 cli_extract.register(app)

@@ -1,13 +1,110 @@
-"""What `readout-ui export` does: the vectors of a kept run, as a folder or zip."""
+"""The command that writes vectors: of a kept run or of another file, to disk or to the hub."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from readout_ui.descriptions import read_library
+import typer
+
+from readout_ui.cli_options import split_layers, split_names
 from readout_ui.errors import UserError
-from readout_ui.formats import write_export
-from readout_ui.runs import RunRecord, RunStore
+
+if TYPE_CHECKING:
+    from readout_ui.runs import RunRecord
+
+
+def export(
+    runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of kept runs.")] = None,
+    run_id: Annotated[
+        str, typer.Option("--run", metavar="ID", help="Which run; by default the one in use.")
+    ] = "",
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Or vectors to convert: folder, zip, .npz, .gguf or steering-vectors pair.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "--output-dir",
+            metavar="DIR",
+            help="Folder to write, or a file ending in .zip.",
+        ),
+    ] = None,
+    concepts: Annotated[str, typer.Option(help="Such as calm,sad; by default all.")] = "",
+    layers: Annotated[
+        str, typer.Option("--layers", "--target-layers", help="Such as 14,22; by default all.")
+    ] = "",
+    descriptions: Annotated[
+        Path | None,
+        typer.Option(
+            "--descriptions",
+            "--direct-dir",
+            metavar="DIR",
+            help="The texts as they are now; refuse if they changed since the training.",
+        ),
+    ] = None,
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Export although texts changed.")
+    ] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
+    ] = "readout",
+    push_to_hub: Annotated[
+        str,
+        typer.Option(metavar="OWNER/NAME", help="Upload to this repository, made if missing."),
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody read it; private otherwise.")
+    ] = False,
+) -> None:
+    """Write vectors of a kept run, or of another file, in any format; push them if asked."""
+    from readout_ui.formats import format_named
+
+    _require_places(runs, vectors, output, push_to_hub, public)
+    if push_to_hub:
+        from readout_ui.hub import check_repository
+
+        check_repository(push_to_hub)
+    if warning := format_named(form).warning:
+        print(f"Warning: {warning}", file=sys.stderr)
+    chosen = split_names(concepts)
+    if vectors is not None:
+        what, files = str(vectors), convert(vectors, chosen, layers, form)
+    else:
+        assert runs is not None
+        record = find_run(runs, run_id)
+        what = f"run {record.id}"
+        only = split_layers(layers, record.layers)
+        files = files_of_run(runs, record, chosen, only, descriptions, allow_changed, form)
+    if output is not None:
+        from readout_ui.formats import write_files
+
+        print(f"Wrote {what} to {write_files(output, files)}")
+    if push_to_hub:
+        print(push_files(files, push_to_hub, public))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(export)
+
+
+def _require_places(
+    runs: Path | None, vectors: Path | None, output: Path | None, push: str, public: bool
+) -> None:
+    if (runs is None) == (vectors is None):
+        raise UserError("name one source of vectors", options=("--runs", "--vectors"))
+    if output is None and not push:
+        raise UserError("nothing says where to", options=("--output", "--push-to-hub"))
+    if public and not push:
+        raise UserError("--public is for --push-to-hub only")
 
 
 def find_run(runs: Path, run_id: str) -> RunRecord:
@@ -16,6 +113,8 @@ def find_run(runs: Path, run_id: str) -> RunRecord:
     Raises:
         UserError: there is none; the newest ones are listed.
     """
+    from readout_ui.runs import RunStore
+
     store = RunStore(runs)
     if run_id:
         return store.record(run_id)
@@ -30,25 +129,49 @@ def find_run(runs: Path, run_id: str) -> RunRecord:
     return current
 
 
-def export_run(
+def files_of_run(
     runs: Path,
     record: RunRecord,
-    output: Path,
     concepts: list[str] | None,
     layers: list[int] | None,
     descriptions: Path | None,
     allow_changed: bool,
-    form: str = "readout",
-) -> Path:
-    """Write the export; texts that changed since are refused where `descriptions` is given."""
+    form: str,
+) -> Mapping[str, bytes]:
+    """An export's files; texts that changed since are refused where `descriptions` is given."""
+    from readout_ui.descriptions import read_library
+    from readout_ui.formats import export_files
+    from readout_ui.runs import RunStore
+
     library = read_library(descriptions) if descriptions is not None else None
     _record, vectors = RunStore(runs).load(record.id)
-    return write_export(
+    return export_files(
         record.trained(vectors),
-        output,
         concepts,
         layers,
         form=form,
         library=library,
         allow_changed=allow_changed,
     )
+
+
+def convert(
+    source: Path, concepts: list[str] | None, layers: str, form: str
+) -> Mapping[str, bytes]:
+    """The files of another format, from vectors in a file."""
+    from readout_ui.artifacts import LoadedReadout
+    from readout_ui.conversion import converted
+    from readout_ui.vector_files import read_vectors
+
+    loaded = read_vectors(source)
+    known = loaded.vectors.layers if isinstance(loaded, LoadedReadout) else loaded.layers
+    return converted(loaded, form, concepts, split_layers(layers, known))
+
+
+def push_files(files: Mapping[str, bytes], repository: str, public: bool) -> str:
+    """Where they are now, in one sentence."""
+    from readout_ui.hub import push
+    from readout_ui.terminal import progress_report
+
+    with progress_report():
+        return push(files, repository, public=public).sentence()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.checkpoints import is_bundled
 from readout_ui.errors import UserError
-from readout_ui.folders import read_files
-from readout_ui.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from readout_ui.readout import SCORE_KINDS, Readout, scores_csv
 from readout_ui.terminal import as_json, progress_report, table
 
 if TYPE_CHECKING:
-    from readout_ui.artifacts import LoadedReadout
-    from readout_ui.models import ModelSpec
+    from readout_ui.manifest import Manifest
+    from readout_ui.models import LoadedModel, ModelSpec
+    from readout_ui.vectors import ConceptVectors
 
 MODES = ("assistant", "user", "raw")
 
@@ -51,9 +51,107 @@ def text_of(argument: str) -> str:
     return text
 
 
+@dataclass(frozen=True, eq=False)
+class OpenedVectors:
+    """Vectors of a file, before a model is loaded."""
+
+    source: Path
+    vectors: ConceptVectors
+    """Where the file holds directions alone, its z would be the raw score and is never shown."""
+    manifest: Manifest | None
+    """None where the file holds directions alone."""
+    model: Mapping[str, str]
+    """`id`, `revision`, `fingerprint` and `dtype`, as far as the file says."""
+    layer_type: str
+
+    @property
+    def revision(self) -> str:
+        """Of the model they belong to."""
+        return self.model.get("revision", "")
+
+    @property
+    def dtype(self) -> str:
+        """Number type of that model's weights."""
+        return self.model.get("dtype", "")
+
+    @property
+    def best_layer(self) -> int:
+        """The layer to show: the best one, else the middle of those there are."""
+        if self.manifest is not None:
+            return self.manifest.metrics.best_layer
+        return sorted(self.vectors.layers)[len(self.vectors.layers) // 2]
+
+    def require_named(self, model: str) -> str:
+        """The model to load: the one that is named, else the one the file names.
+
+        Raises:
+            UserError: it names none that can be found.
+        """
+        known = self.model.get("id", "")
+        if not (model or known):
+            raise UserError(
+                "the file does not say which model its directions belong to",
+                where=str(self.source),
+                fix="name it with --model",
+            )
+        # A control vector names a model without its revision; then the name has to do.
+        revision = self.revision if self.manifest or self.revision else known.partition("/")[2]
+        return require_known(known, revision, model)
+
+    def refuse_unfit(self, model: LoadedModel) -> None:
+        """Raise a UserError unless the vectors belong to this model, as far as can be told."""
+        from readout_ui.artifacts import refuse_unfit_model
+        from readout_ui.trained import refuse_other_model
+
+        where = str(self.source)
+        if self.manifest is not None:
+            refuse_unfit_model(self.manifest, model, where)
+            return
+        if self.vectors.d_model != model.d_model or max(self.vectors.layers) >= model.n_layers:
+            raise UserError(
+                f"the directions have {self.vectors.d_model} numbers and go to layer "
+                f"{max(self.vectors.layers)}; {model.name} has {model.d_model} and "
+                f"{model.n_layers} layers",
+                where=where,
+                fix="name the model they were made for",
+            )
+        if self.model.get("fingerprint"):
+            trained = (self.model.get("id", ""), self.model["fingerprint"])
+            refuse_other_model(where, trained, (model.name, model.fingerprint), self.dtype)
+
+
+def open_vectors(source: Path, score: str) -> OpenedVectors:
+    """Vectors of any format that can be read back.
+
+    Raises:
+        UserError: what is there cannot be used, or holds directions alone and the score is not raw.
+    """
+    from readout_ui.artifacts import LoadedReadout
+    from readout_ui.vector_files import read_vectors
+
+    loaded = read_vectors(source)
+    if isinstance(loaded, LoadedReadout):
+        manifest = loaded.manifest
+        model = {key: str(value) for key, value in manifest.model.model_dump().items()}
+        return OpenedVectors(source, loaded.vectors, manifest, model, manifest.read.layer_type)
+    if score != "raw":
+        raise UserError(
+            f"it holds directions alone, so there is no {score} score",
+            where=str(source),
+            fix="read with --score raw, or use an export in the format readout or npz",
+        )
+    return OpenedVectors(source, loaded.uncalibrated(), None, loaded.model, loaded.layer_type)
+
+
 def manifest_of(source: Path) -> Manifest:
-    """An export's manifest, before anything heavy is loaded."""
-    return parse_manifest(read_files(source, (MANIFEST_FILE,))[MANIFEST_FILE], str(source))
+    """An export's manifest, before a model is loaded.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    from readout_ui.vector_files import read_manifest
+
+    return read_manifest(source)
 
 
 def require_named(manifest: Manifest, model: str) -> str:
@@ -62,48 +160,50 @@ def require_named(manifest: Manifest, model: str) -> str:
     Raises:
         UserError: that was a local folder, of which the manifest knows only the name.
     """
-    trained = manifest.model
-    if model or trained.revision or is_bundled(trained.id):
-        return model or trained.id
+    return require_known(manifest.model.id, manifest.model.revision, model)
+
+
+def require_known(trained: str, revision: str, model: str) -> str:
+    """The model that is named, else the one of that id and revision, if it can be found by it."""
+    if model or revision or is_bundled(trained):
+        return model or trained
     raise UserError(
-        f"the vectors were trained on {trained.id}, a local folder",
+        f"the vectors were trained on {trained}, a local folder",
         fix="name the folder with --model",
     )
 
 
-def read_text(source: Path, spec: ModelSpec, text: str, view: View) -> str:
+def read_text(opened: OpenedVectors, spec: ModelSpec, text: str, view: View) -> str:
     """The scores of every token, ready to be printed.
 
     Raises:
-        UserError: the export is damaged or belongs to another model, or the text is too long.
+        UserError: the vectors belong to another model, or the text is too long.
     """
     with progress_report() as report:
-        from readout_ui.artifacts import load_readout, refuse_unfit_model
         from readout_ui.models import load_model
         from readout_ui.reading import frame_content, read_chat
 
-        loaded = load_readout(source)
-        kept = loaded.vectors.select(layers=view.layers)
+        kept = opened.vectors.select(layers=view.layers)
         model = load_model(spec, report)
-        refuse_unfit_model(loaded.manifest, model, str(source))
-        settings = loaded.manifest.settings
+        opened.refuse_unfit(model)
+        settings = opened.manifest.settings if opened.manifest else {}
         readout = read_chat(
             model,
             kept,
             frame_content(model.frame, text, view.mode),
-            layer_type=loaded.manifest.read.layer_type,
+            layer_type=opened.layer_type,
             layer_config=dict(settings.get("layer_config", ())),
         )
-    return show(readout, loaded, view)
+    return show(readout, opened, view)
 
 
-def show(readout: Readout, loaded: LoadedReadout, view: View) -> str:
+def show(readout: Readout, opened: OpenedVectors, view: View) -> str:
     """The readout in the form that was asked for, ending in a newline."""
     if view.form == "csv":
-        return scores_csv(readout)
+        return scores_csv(readout, SCORE_KINDS if opened.manifest else ("raw",))
     if view.form == "json":
-        return readout_json(readout, loaded, view.score) + "\n"
-    best = readout.nearest_layer(loaded.manifest.metrics.best_layer)
+        return readout_json(readout, opened, view.score) + "\n"
+    best = readout.nearest_layer(opened.best_layer)
     layers = readout.layers if view.layers is not None else (best,)
     return "\n".join(readout_table(readout, layer, view) for layer in layers)
 
@@ -129,12 +229,12 @@ def readout_table(readout: Readout, layer: int, view: View) -> str:
     return f"{title}\n{table(['token', *(readout.concepts[c] for c in columns)], cells)}\n"
 
 
-def readout_json(readout: Readout, loaded: LoadedReadout, score: str) -> str:
+def readout_json(readout: Readout, opened: OpenedVectors, score: str) -> str:
     """All tokens, layers and concepts; scores are [token][layer][concept]."""
     values: dict[str, Any] = {
-        "model": loaded.manifest.model.id,
+        "model": opened.model.get("id", ""),
         "score": score,
-        "best_layer": loaded.manifest.metrics.best_layer,
+        "best_layer": opened.best_layer,
         "layers": list(readout.layers),
         "concepts": list(readout.concepts),
         "tokens": list(readout.tokens),

@@ -23,12 +23,15 @@ def serve(source: Path | None, spec: ModelSpec, host: str, port: int) -> None:
     with progress_report() as report:
         import uvicorn
 
-        from readout_ui.artifacts import load_readout
+        from readout_ui.artifacts import refuse_unfit_model
         from readout_ui.models import load_model
         from readout_ui.serving import Service, build_server
+        from readout_ui.vector_files import read_readout
 
         model = load_model(spec, report)
-        readout = load_readout(source, model) if source else None
+        readout = read_readout(source) if source else None
+        if readout is not None:
+            refuse_unfit_model(readout.manifest, model, str(source))
     if host not in LOCAL_HOSTS:
         print(f"Warning: everybody who reaches {host} can use the model.", file=sys.stderr)
     what = f"{len(readout.manifest.concepts)} concepts" if readout else "no vectors"

@@ -21,11 +21,11 @@ def verify_export(source: Path, spec: ModelSpec) -> Certificate:
         UserError: the export is damaged, holds no probe texts or belongs to another model.
     """
     with progress_report() as report:
-        from readout_ui.artifacts import load_readout
         from readout_ui.models import load_model
+        from readout_ui.vector_files import read_readout
         from readout_ui.verify import verify
 
-        loaded = load_readout(source)
+        loaded = read_readout(source)
         return verify(loaded, load_model(spec, report), report)
 
 

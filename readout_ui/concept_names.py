@@ -66,6 +66,17 @@ def check_name(name: str, existing: Iterable[str] = (), *, neutral: bool = False
     return cleaned
 
 
+def require_file_name(name: str) -> str:
+    """A name that came in a file, before it names a file.
+
+    Raises:
+        UserError: it is no safe file name as it stands.
+    """
+    if check_name(name) != name:
+        raise UserError("the concept's name is no file name", where=printable(name))
+    return name
+
+
 def _fault(name: str, neutral: bool) -> str:
     rules = (
         (not name, "the name is empty"),

@@ -10,13 +10,16 @@ import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from readout_ui.concept_names import require_file_name
 from readout_ui.errors import UserError
-from readout_ui.manifest import Manifest
-from readout_ui.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from readout_ui.bare_directions import Directions
 
 ARCHITECTURE = "controlvector"
 SUFFIX = ".gguf"
@@ -33,22 +36,24 @@ class ControlVector:
     """(d_model,) by layer."""
 
 
-def control_vector_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def control_vector_files(vectors: Directions, model_id: str) -> dict[str, bytes]:
     """A `{concept}.gguf` per concept.
 
     Raises:
-        UserError: layer 0 is the only one.
+        UserError: layer 0 is the only one, or a concept's name is no safe file name.
     """
-    layers = [layer for layer in vectors.layers if layer > 0]
-    if not layers:
+    kept = {column: layer for column, layer in enumerate(vectors.layers) if layer > 0}
+    if not kept:
         raise UserError("a control vector has no layer 0", fix="export other layers")
-    kept = vectors.select(layers=layers)
     return {
-        f"{concept}{SUFFIX}": _write(
-            dict(zip(layers, kept.directions[row].float().numpy(), strict=True)),
-            manifest.model.id,
+        f"{require_file_name(concept)}{SUFFIX}": _write(
+            {
+                layer: vectors.directions[row, column].float().numpy()
+                for column, layer in kept.items()
+            },
+            model_id,
         )
-        for row, concept in enumerate(kept.concepts)
+        for row, concept in enumerate(vectors.concepts)
     }
 
 
@@ -104,7 +109,8 @@ def _text(reader: object, key: str) -> str:
 
 def _layer(name: str, path: Path) -> int:
     number = name.removeprefix(_PREFIX)
-    if not name.startswith(_PREFIX) or not (number.isascii() and number.isdigit()):
+    plain = number.isascii() and number.isdigit() and len(number) < 6
+    if not (name.startswith(_PREFIX) and plain and str(int(number)) == number):
         raise UserError(
             f"the tensor {name!r} is no direction", where=str(path), options=("direction.<layer>",)
         )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from readout_ui.trained import Trained
     from readout_ui.vectors import ConceptVectors
 
-Build = Callable[["Trained", Sequence[str] | None, Sequence[int] | None], Mapping[str, bytes]]
-
+Build = Callable[["ConceptVectors", "Manifest"], Mapping[str, bytes]]
+"""Files by name of vectors in float32 and the manifest that tells where they are from."""
 
 READOUT_FILES = (*EXPORT_FILES, CARD_FILE)
 """What the "readout" format writes."""
@@ -31,10 +31,16 @@ class Format:
 
     title: str
     """What a person chooses by."""
-    build: Build
-    """Files by name, of some concepts and layers; None for all."""
+    files: Build
     warning: str = ""
     """What a person must know before choosing it."""
+
+    def build(
+        self, trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
+    ) -> Mapping[str, bytes]:
+        """Files by name, of some concepts and layers; None for all."""
+        vectors = trained.vectors.select(concepts, layers)
+        return self.files(vectors, describe(trained, vectors, "float32", {}))
 
 
 def write_export(
@@ -61,11 +67,35 @@ def write_export(
     Raises:
         UserError: texts changed, the target holds something else, or the disk refuses.
     """
+    files = export_files(
+        trained, concepts, layers, form=form, library=library, allow_changed=allow_changed
+    )
+    return write_files(target, files)
+
+
+def export_files(
+    trained: Trained,
+    concepts: Sequence[str] | None = None,
+    layers: Sequence[int] | None = None,
+    *,
+    form: str = "readout",
+    library: Library | None = None,
+    allow_changed: bool = False,
+) -> Mapping[str, bytes]:
+    """What `write_export` writes, by file name."""
     from readout_ui.artifacts import refuse_changed
 
     if library is not None and not allow_changed:
         refuse_changed(trained, library)
-    files = format_named(form).build(trained, concepts, layers)
+    return format_named(form).build(trained, concepts, layers)
+
+
+def write_files(target: Path, files: Mapping[str, bytes]) -> Path:
+    """Write an export's files as a folder, or as a zip where the name ends in .zip; returns it.
+
+    Raises:
+        UserError: something else than an earlier export of these files is there.
+    """
     if is_zip(target):
         write_zip(target, files)
     else:
@@ -78,56 +108,36 @@ def is_zip(target: Path) -> bool:
     return target.suffix.lower() == ".zip" and not target.is_dir()
 
 
-def _readout(
-    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
-) -> dict[str, bytes]:
-    from readout_ui.artifacts import build_export
+def _readout(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+    from readout_ui.artifacts import readout_files
 
-    files = build_export(trained, concepts, layers)
+    files = readout_files(vectors, manifest)
     return {**files, **_card(parse_manifest(files[MANIFEST_FILE], MANIFEST_FILE))}
 
 
-def _arrays(
-    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
-) -> dict[str, bytes]:
+def _arrays(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.vector_arrays import array_files
 
-    vectors, manifest = _selected(trained, concepts, layers)
     return {**array_files(vectors, manifest), **_card(manifest)}
 
 
-def _control_vectors(
-    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
-) -> dict[str, bytes]:
+def _control_vectors(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.control_vectors import control_vector_files
 
-    vectors, manifest = _selected(trained, concepts, layers)
-    return {**control_vector_files(vectors, manifest), **_card(manifest)}
+    return {**control_vector_files(vectors, manifest.model.id), **_card(manifest)}
 
 
-def _steering(
-    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
-) -> dict[str, bytes]:
+def _steering(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.steering_objects import steering_files
 
-    vectors, manifest = _selected(trained, concepts, layers)
-    return {**steering_files(vectors, manifest), **_card(manifest)}
+    model = manifest.model.model_dump(mode="json")
+    return {**steering_files(vectors, manifest.read.layer_type, model), **_card(manifest)}
 
 
-def _pickles(
-    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
-) -> dict[str, bytes]:
+def _pickles(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.steering_objects import pickle_files
 
-    vectors, manifest = _selected(trained, concepts, layers)
-    return {**pickle_files(vectors, manifest), **_card(manifest)}
-
-
-def _selected(
-    trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
-) -> tuple[ConceptVectors, Manifest]:
-    vectors = trained.vectors.select(concepts, layers)
-    return vectors, describe(trained, vectors, "float32", {})
+    return {**pickle_files(vectors, manifest.read.layer_type), **_card(manifest)}
 
 
 def _card(manifest: Manifest) -> dict[str, bytes]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from readout_ui.bundled import BUNDLED
 from readout_ui.manifest import Manifest
 
 CARD_FILE = "README.md"
@@ -22,8 +25,8 @@ def model_card(manifest: Manifest) -> str:
     )
     return f"""---
 library_name: readout-ui
-base_model: {_yaml(manifest.model.id)}
-tags:
+{_base_model(manifest)}tags:
+- readout-ui
 - concept-vectors
 - interpretability
 - steering
@@ -37,8 +40,8 @@ tags:
 - Model: `{_plain(manifest.model.id)}`{revision}, weights
   `{manifest.model.fingerprint}`, read in {manifest.model.dtype or "an unknown number type"} at
   `{_plain(read.module_path)}` ({read.layer_type}).
-- Texts: {metrics.n_texts} first-person descriptions and neutral texts, framed as
-  {_plain(manifest.frame.description)}; their hashes are in the manifest.
+- Texts: {metrics.n_texts} {_texts(manifest)}, framed as
+  {_plain(manifest.frame.description)}; their hashes are in the manifest{_quoted(manifest)}.
 - Read rule `{read.rule}`, method `{manifest.method}` ({method}), seed {manifest.seed}; every
   direction has unit length. {manifest.read.layers}.
 - z-scores compare with {_plain(manifest.calibration.on)}.
@@ -62,6 +65,32 @@ them, in research on this model. Scores are comparable between concepts as z or 
 - The first token and the tokens of the chat template carry large activations and are not
   comparable.
 """
+
+
+def _texts(manifest: Manifest) -> str:
+    source = (manifest.model_extra or {}).get("source")
+    if manifest.contrast or source == "contrast pairs":
+        return "texts of contrast pairs and neutral texts"
+    return (
+        f"texts of {_plain(str(source))}"
+        if source
+        else "first-person descriptions and neutral texts"
+    )
+
+
+def _quoted(manifest: Manifest) -> str:
+    """Whoever passes the files on should know that some texts are in them."""
+    n = len(manifest.probes.texts) if manifest.probes else 0
+    return f", which quotes {n} of them as probes" if n else ""
+
+
+def _base_model(manifest: Manifest) -> str:
+    """The header's line for the model; none for a local folder, which the hub would refuse."""
+    model = manifest.model
+    name = f"HuggingFaceTB/{BUNDLED}" if model.id == BUNDLED else model.id
+    on_the_hub = bool(model.revision) or name != model.id
+    sound = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name, re.ASCII)
+    return f"base_model: {_yaml(name)}\n" if on_the_hub and sound else ""
 
 
 def _scores(manifest: Manifest) -> str:

@@ -147,17 +147,17 @@ def centred_cosines(raw: FloatArray, norms: FloatArray, center_raw: FloatArray) 
     return np.clip((raw - center_raw) / length, -1, 1).astype(np.float32)
 
 
-def scores_csv(readout: Readout) -> str:
-    """One line per token, layer and concept, with all three scores."""
+def scores_csv(readout: Readout, kinds: Sequence[str] = SCORE_KINDS) -> str:
+    """One line per token, layer and concept, with all three scores or those of `kinds`."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["position", "token", "role", "scored", "layer", "concept", *SCORE_KINDS])
-    writer.writerows(_csv_rows(readout))
+    writer.writerow(["position", "token", "role", "scored", "layer", "concept", *kinds])
+    writer.writerows(_csv_rows(readout, kinds))
     return file.getvalue()
 
 
-def _csv_rows(readout: Readout) -> list[list[Any]]:
-    numbers = np.stack([readout.scores(kind) for kind in SCORE_KINDS], axis=-1).tolist()
+def _csv_rows(readout: Readout, kinds: Sequence[str]) -> list[list[Any]]:
+    numbers = np.stack([readout.scores(kind) for kind in kinds], axis=-1).tolist()
     scored = readout.scored.tolist()
     return [
         [position, token, role, int(scored[position]), layer, concept, *map(_short, cell)]

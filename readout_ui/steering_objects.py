@@ -10,27 +10,47 @@ import io
 import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save as save_tensors
 from steering_vectors import SteeringVector
 from torch import Tensor
 
+from readout_ui.concept_names import require_file_name
 from readout_ui.errors import UserError
 from readout_ui.folders import read_files
-from readout_ui.manifest import Manifest, json_bytes
+from readout_ui.manifest import json_bytes
 from readout_ui.tensor_files import read_tensors, sha256_of
-from readout_ui.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from readout_ui.bare_directions import Directions
 
 TENSORS_FILE = "steering_vectors.safetensors"
 INDEX_FILE = "steering_vectors.json"
 FORMAT = "steering-vectors"
 
 
+_NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+@dataclass(frozen=True)
+class SteeringIndex:
+    """What the tensors of a file are."""
+
+    concepts: tuple[str, ...]
+    layers: tuple[int, ...]
+    layer_type: str
+    sha256: str
+    """Of the tensor file."""
+    model: Mapping[str, str]
+    """`id`, `revision`, `fingerprint` and `dtype`, as far as the file says."""
+
+
 def steering_vectors(
-    vectors: ConceptVectors, layer_type: str = "decoder_block"
+    vectors: Directions, layer_type: str = "decoder_block"
 ) -> dict[str, SteeringVector]:
     """One `SteeringVector` per concept, float32, at the layers of `vectors`."""
     return {
@@ -45,7 +65,9 @@ def steering_vectors(
     }
 
 
-def steering_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def steering_files(
+    vectors: Directions, layer_type: str, model: Mapping[str, str]
+) -> dict[str, bytes]:
     """Tensors `<number of the concept>.layer_<i>` and an index that names the concepts."""
     tensors = {
         f"{row}.layer_{layer}": vectors.directions[row, column].float().clone()
@@ -57,20 +79,20 @@ def steering_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, byt
         "format": FORMAT,
         "concepts": list(vectors.concepts),
         "layers": list(vectors.layers),
-        "layer_type": manifest.read.layer_type,
-        "model": manifest.model.model_dump(mode="json"),
+        "layer_type": layer_type,
+        "model": dict(model),
         "sha256": sha256_of(raw),
     }
     return {TENSORS_FILE: raw, INDEX_FILE: json_bytes(index)}
 
 
-def pickle_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def pickle_files(vectors: Directions, layer_type: str) -> dict[str, bytes]:
     """`{concept}.pkl`, each a pickled `SteeringVector`, for programs that want nothing else."""
     files = {}
-    for concept, vector in steering_vectors(vectors, manifest.read.layer_type).items():
+    for concept, vector in steering_vectors(vectors, layer_type).items():
         buffer = io.BytesIO()
         pickle.dump(vector, buffer)
-        files[f"{concept}.pkl"] = buffer.getvalue()
+        files[f"{require_file_name(concept)}.pkl"] = buffer.getvalue()
     return files
 
 
@@ -80,6 +102,11 @@ def read_steering(source: Path) -> dict[str, SteeringVector]:
     Raises:
         UserError: a pickle, a missing or damaged file, or tensors that are not those of the index.
     """
+    return read_indexed(source)[0]
+
+
+def read_indexed(source: Path) -> tuple[dict[str, SteeringVector], SteeringIndex]:
+    """As `read_steering`, with what the file says of itself."""
     if source.suffix == ".pkl":
         raise UserError(
             "a pickle can run any program when it is opened, so it is not opened",
@@ -89,40 +116,52 @@ def read_steering(source: Path) -> dict[str, SteeringVector]:
     files = read_files(source, (TENSORS_FILE, INDEX_FILE))
     where = str(source / INDEX_FILE)
     index = _index(files[INDEX_FILE], where)
-    if sha256_of(files[TENSORS_FILE]) != index["sha256"]:
+    if sha256_of(files[TENSORS_FILE]) != index.sha256:
         raise UserError(f"{TENSORS_FILE} is not the file it was written for", where=where)
     tensors = read_tensors(files[TENSORS_FILE], str(source / TENSORS_FILE))
-    expected = {
-        f"{row}.layer_{i}" for row in range(len(index["concepts"])) for i in index["layers"]
-    }
+    expected = {f"{row}.layer_{i}" for row in range(len(index.concepts)) for i in index.layers}
     if odd := sorted(expected ^ tensors.keys()):
         raise UserError(f"the tensor {odd[0]} does not fit the index", where=where)
     _check_shapes(tensors, str(source / TENSORS_FILE))
-    return {
+    vectors = {
         concept: SteeringVector(
-            {layer: tensors[f"{row}.layer_{layer}"] for layer in index["layers"]},
-            index["layer_type"],
+            {layer: tensors[f"{row}.layer_{layer}"] for layer in index.layers},
+            index.layer_type,  # type: ignore[arg-type]
         )
-        for row, concept in enumerate(index["concepts"])
+        for row, concept in enumerate(index.concepts)
     }
+    return vectors, index
 
 
-def _index(raw: bytes, where: str) -> dict[str, Any]:
+def _index(raw: bytes, where: str) -> SteeringIndex:
     try:
         index = json.loads(raw)
         names = [str(index[key]) for key in ("format", "layer_type", "sha256")]
-        lists = [list(index[key]) for key in ("concepts", "layers")]
-    except (ValueError, KeyError, TypeError) as error:
+        concepts, layers = (list(index[key]) for key in ("concepts", "layers"))
+        model = {str(key): str(value) for key, value in dict(index.get("model") or {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"is no index of steering vectors ({error})", where=where) from error
-    whole = all(isinstance(layer, int) for layer in lists[1])
-    if names[0] != FORMAT or not whole or not all(isinstance(name, str) for name in lists[0]):
+    if names[0] != FORMAT or not (_are_names(concepts) and _are_layers(layers)):
         raise UserError("is no index of steering vectors", where=where)
-    return {"layer_type": names[1], "sha256": names[2], "concepts": lists[0], "layers": lists[1]}
+    return SteeringIndex(tuple(concepts), tuple(layers), names[1], names[2], model)
+
+
+def _are_names(values: list[Any]) -> bool:
+    return (
+        bool(values) and all(isinstance(v, str) for v in values) and len(set(values)) == len(values)
+    )
+
+
+def _are_layers(values: list[Any]) -> bool:
+    numbers = all(type(value) is int and value >= 0 for value in values)
+    return bool(values) and numbers and len(set(values)) == len(values)
 
 
 def _check_shapes(tensors: Mapping[str, Tensor], where: str) -> None:
     shapes = {tuple(tensor.shape) for tensor in tensors.values()}
     if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
         raise UserError(f"the tensors have the shapes {sorted(shapes)}", where=where)
+    if odd := sorted(str(t.dtype) for t in tensors.values() if t.dtype not in _NUMBERS):
+        raise UserError(f"a tensor is {odd[0]}, which no direction is", where=where)
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise UserError("a tensor holds NaN or infinite numbers", where=where)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from readout_ui.descriptions import read_library
 from readout_ui.errors import UserError
-from readout_ui.folders import read_files
 from readout_ui.manifest import MANIFEST_FILE as EXPORT_MANIFEST
-from readout_ui.manifest import Manifest, parse_manifest
+from readout_ui.manifest import Manifest
 from readout_ui.run_records import MANIFEST_FILE as RUN_MANIFEST
 from readout_ui.runs import RunStore
 from readout_ui.trained import TrainSettings
@@ -60,12 +59,13 @@ class VectorSource:
         Raises:
             UserError: files are damaged, or the model or its prompt frame is another one.
         """
-        from readout_ui.artifacts import load_readout, refuse_unfit_model
+        from readout_ui.artifacts import refuse_unfit_model
+        from readout_ui.vector_files import read_readout
 
         refuse_unfit_model(self.manifest, model, str(self.path))
         if self.is_run:
             return RunStore(self.path.parent).load(self.path.name)[1]
-        return load_readout(self.path).vectors
+        return read_readout(self.path).vectors
 
 
 def find_source(path: Path, descriptions: Path | None = None) -> VectorSource:
@@ -82,8 +82,9 @@ def find_source(path: Path, descriptions: Path | None = None) -> VectorSource:
         resolved = path.resolve()
         record = RunStore(resolved.parent).record(resolved.name)
         return VectorSource(resolved, record.manifest, record.descriptions, is_run=True)
-    raw = read_files(path, (EXPORT_MANIFEST,))[EXPORT_MANIFEST]
-    manifest = parse_manifest(raw, str(path))
+    from readout_ui.vector_files import read_manifest
+
+    manifest = read_manifest(path)
     texts = {} if descriptions is None else _texts_of(descriptions, manifest)
     return VectorSource(path, manifest, texts, is_run=False)
 

@@ -199,6 +199,46 @@ def test_the_card_names_method_scores_and_limits() -> None:
         assert words in card
 
 
+def header(model_name: str, revision: str) -> dict[str, object]:
+    """The card's YAML as the hub reads it."""
+    from dataclasses import replace
+
+    from huggingface_hub import ModelCard
+
+    trained = replace(make_trained(), model_name=model_name, model_revision=revision)
+    card = ModelCard(FORMATS["npz"].build(trained, None, None)["README.md"].decode())
+    found: dict[str, object] = card.data.to_dict()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "base"),
+    [
+        ("Qwen/Qwen3-8B", "abc", "Qwen/Qwen3-8B"),
+        ("gpt2", "abc", "gpt2"),
+        ("SmolLM2-135M-Instruct", "", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("my-folder", "", None),
+        ('odd: "name"\n- x', "abc", None),
+    ],
+)
+def test_the_cards_header_names_a_model_of_the_hub_and_no_folder(
+    name: str, revision: str, base: str | None
+) -> None:
+    found = header(name, revision)
+    assert found["library_name"] == "readout-ui"
+    assert found["tags"] == ["readout-ui", "concept-vectors", "interpretability", "steering"]
+    assert found.get("base_model") == base
+
+
+def test_the_card_says_that_the_manifest_quotes_texts() -> None:
+    from dataclasses import replace
+
+    scores = torch.zeros(2, len(CONCEPTS), len(LAYERS))
+    vectors = replace(make_vectors(), probes=Probes(("one", "two"), scores))
+    card = FORMATS["npz"].build(make_trained(vectors=vectors), None, None)["README.md"].decode()
+    assert "quotes 2 of them as probes" in card
+
+
 def test_layer_zero_alone_cannot_be_a_control_vector() -> None:
     from dataclasses import replace
 

@@ -31,7 +31,7 @@ from readout_ui.contrast_pairs import (
     shipped_pairs,
 )
 from readout_ui.errors import UserError
-from readout_ui.pair_lint import check_pairs
+from readout_ui.pair_lint import check_pairs, refuse_errors
 from readout_ui.progress import silent
 from readout_ui.terminal import as_json, progress_report, table
 from readout_ui.trained import Trained, TrainSettings
@@ -200,10 +200,7 @@ def _lint_lines(found: PairSet) -> list[str]:
     """
     findings = check_pairs(found)
     places = {f: "" if f.index is None else f"pair {f.index + 1}: " for f in findings}
-    wrong = next((f for f in findings if f.severity == "error"), None)
-    if wrong is not None:
-        where = f"{found.source} {places[wrong]}".rstrip(": ")
-        raise UserError(wrong.message.rstrip("."), where=where, fix=wrong.suggestion.rstrip("."))
+    refuse_errors(found, findings)
     return [f"{f.severity.capitalize()}: {places[f]}{f.message} {f.suggestion}" for f in findings]
 
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from statistics import fmean
 
 from readout_ui.concept_names import printable
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
 from readout_ui.label_sources import read_table
-from readout_ui.label_tables import MAX_BYTES, TableRow, TextTable
+from readout_ui.label_tables import MAX_BYTES, TableRow, TextTable, column_names
 
 MAX_TEXT = 20_000
 """Characters of one side or prompt."""
@@ -132,10 +133,19 @@ def shipped_pairs(name: str) -> PairSet:
     Raises:
         UserError: there is no such contrast type.
     """
+    table = shipped_table(name)
+    return PairSet(name, PRESETS[name], pick_pairs(table, PRESETS[name]), table.file)
+
+
+def shipped_table(name: str) -> TextTable:
+    """The rows of a contrast type that ships with the project.
+
+    Raises:
+        UserError: there is no such contrast type.
+    """
     require_contrast(name)
     file = resources.files("readout_ui.contrast_sets") / f"{name}.jsonl"
-    table = read_pair_table(file.read_bytes(), f"{name}.jsonl")
-    return PairSet(name, PRESETS[name], pick_pairs(table, PRESETS[name]), table.file)
+    return read_pair_table(file.read_bytes(), f"{name}.jsonl")
 
 
 def find_pairs(folder: Path, name: str) -> Path:
@@ -190,7 +200,7 @@ def read_pair_table(raw: bytes, file: str) -> TextTable:
             options=SUFFIXES,
         )
     try:
-        return read_table(_unwrapped(raw) if file.lower().endswith(".json") else raw, file)
+        return _titled(read_table(_unwrapped(raw) if file.lower().endswith(".json") else raw, file))
     except UserError as error:
         what = error.what.replace("labelled texts", "contrast pairs").replace("texts", "pairs")
         fix = f"write {_EXAMPLE}" if "label" in error.fix or "calm" in error.fix else error.fix
@@ -273,6 +283,20 @@ def _text(row: TableRow, table: TextTable, column: str, required: bool) -> str:
     if len(text) > MAX_TEXT:
         raise UserError(f"the text has more than {MAX_TEXT:,} characters", where=where)
     return text
+
+
+def _titled(table: TextTable) -> TextTable:
+    """A CSV table whose first row was taken for texts, though it reads like titles."""
+    if table.columns != column_names([""] * len(table.columns)) or len(table.rows) < 2:
+        return table
+    titles = [" ".join(cell).strip() for cell in table.rows[0].cells]
+    if not all(title and len(title.split()) <= 4 and title[-1] not in ".!?…" for title in titles):
+        return table
+    lengths = [len(" ".join(cell)) for row in table.rows[1:] for cell in row.cells]
+    longer = sum(map(len, titles)) / len(titles) < fmean(lengths) / 2
+    if not longer or len({title.casefold() for title in titles}) < len(titles):
+        return table
+    return TextTable(table.file, column_names(titles), table.rows[1:])
 
 
 def _unwrapped(raw: bytes) -> bytes:

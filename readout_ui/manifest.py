@@ -149,6 +149,13 @@ class Manifest(_Part):
         found = (self.model_extra or {}).get("contrast")
         return found if isinstance(found, dict) else None
 
+    @property
+    def source(self) -> str:
+        """What the vectors' texts are, e.g. "stories"; empty: a library's descriptions."""
+        found = (self.model_extra or {}).get("source")
+        known = found if isinstance(found, str) else ""
+        return known or ("contrast pairs" if self.contrast else "")
+
     def to_bytes(self) -> bytes:
         """The manifest as JSON: sorted keys, UTF-8, the same bytes for the same content."""
         return json_bytes(self.model_dump(mode="json"))
@@ -212,6 +219,8 @@ def describe(
     }
     if trained.contrast:
         values["contrast"] = trained.contrast
+    if trained.source:
+        values["source"] = trained.source
     return Manifest.model_validate(values)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from readout_ui.contrast_pairs import PRESETS, ContrastPair, PairSet
+from readout_ui.errors import UserError
 from readout_ui.lint_rules import Finding, Severity
 from readout_ui.sentences import opening
 from readout_ui.similarity import near_pairs
@@ -72,6 +74,29 @@ def check_pairs(found: PairSet) -> tuple[Finding, ...]:
         *_writers(name, pairs),
     ]
     return tuple(sorted(findings, key=lambda f: -1 if f.index is None else f.index))
+
+
+def refuse_errors(found: PairSet, findings: Sequence[Finding]) -> None:
+    """Raise a UserError that names the first pair which would spoil the training."""
+    for finding in findings:
+        if finding.severity == "error":
+            place = "" if finding.index is None else f" pair {finding.index + 1}"
+            raise UserError(
+                finding.message.rstrip("."),
+                where=f"{found.source}{place}",
+                fix=finding.suggestion.rstrip("."),
+            )
+
+
+def without_errors(found: PairSet, findings: Sequence[Finding]) -> PairSet:
+    """The pairs that no error was found in.
+
+    Raises:
+        UserError: none is left.
+    """
+    wrong = {finding.index for finding in findings if finding.severity == "error"}
+    kept = tuple(pair for index, pair in enumerate(found.pairs) if index not in wrong)
+    return replace(found, pairs=kept)
 
 
 def _polarity(found: PairSet) -> Iterator[Finding]:

@@ -110,6 +110,7 @@ def train_pairs(
         calibrated_on="neutral tokens",
         descriptions=descriptions,
         contrast=_contrast(found, scores),
+        source="contrast pairs",
     )
     return trained, scores
 

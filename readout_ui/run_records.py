@@ -77,6 +77,11 @@ class RunRecord:
         return self.manifest.descriptions
 
     @property
+    def source(self) -> str:
+        """What it was trained on, e.g. "contrast pairs"; empty: the library's descriptions."""
+        return self.manifest.source
+
+    @property
     def model_name(self) -> str:
         """Hub id or folder of the model."""
         return self.manifest.model.id
@@ -118,6 +123,7 @@ class RunRecord:
             descriptions=self.descriptions,
             model_dtype=manifest.model.dtype,
             contrast=manifest.contrast,
+            source=manifest.source,
         )
 
 

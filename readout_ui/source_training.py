@@ -53,6 +53,8 @@ class Reading:
 class TextSource:
     """Where a training's texts come from and how directions follow from them."""
 
+    kind: str
+    """What the texts are, e.g. "stories"."""
     texts: Mapping[str, tuple[str, ...]]
     """By concept; names with a leading underscore are neutral."""
     fingerprints: Mapping[str, str]
@@ -123,6 +125,7 @@ def train_source(
         timings=dict(activations.seconds),
         calibrated_on="neutral tokens" if groups.neutral else "tokens of the concepts' texts",
         descriptions=dict(source.texts),
+        source=source.kind,
     )
 
 
@@ -138,7 +141,8 @@ def story_source(library: StoryLibrary) -> TextSource:
     def for_layers(reading: Reading) -> tuple[Tensor, TextGroups]:
         return without_scenes(reading.pooled, reading.groups, scenes), reading.groups
 
-    return TextSource(library.texts(), library.fingerprints(), fit, for_layers, library.warnings())
+    prints, warnings = library.fingerprints(), library.warnings()
+    return TextSource("stories", library.texts(), prints, fit, for_layers, warnings)
 
 
 def example_source(examples: Sequence[ConceptExamples], warnings: Sequence[str] = ()) -> TextSource:
@@ -185,7 +189,7 @@ def example_source(examples: Sequence[ConceptExamples], warnings: Sequence[str] 
     prints = {
         name: _fingerprint((*some, *sides.get(name, ((), ()))[1])) for name, some in texts.items()
     }
-    return TextSource(texts, prints, fit, for_layers, tuple(warnings))
+    return TextSource("examples", texts, prints, fit, for_layers, tuple(warnings))
 
 
 def _each_once(reading: Reading) -> TextGroups:

@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from readout_ui.frames import Turn
     from readout_ui.models import LoadedModel, ModelSpec
     from readout_ui.readout import Readout
+    from readout_ui.source_wishes import SourceTraining
     from readout_ui.vectors import ConceptVectors
 
 Result = TypeVar("Result")
+OF_ANY_SOURCE = "Generalization"
+"""Judgements whose names begin so need no descriptions."""
 
 
 class Studio:
@@ -53,7 +56,9 @@ class Studio:
         self._blames: Later[Judged] = Later()
         self._seen: dict[str, str] = {}
         current = self.runs.current()
-        self.settings = current.settings if current else TrainSettings()
+        described = current if current and not current.source else None
+        self.settings = described.settings if described else TrainSettings()
+        self._described_run: tuple[str, RunRecord | None] = ("", None)
 
     @property
     def folder(self) -> Path:
@@ -75,8 +80,11 @@ class Studio:
         return library
 
     def concept_states(self) -> dict[str, str]:
-        """For each file: "new", "edited", "trained", or "empty", against the run in use."""
-        run = self.runs.current()
+        """For each file: "new", "edited", "trained", or "empty", against the run in use.
+
+        While a run from another source is in use, against the newest one from descriptions.
+        """
+        run = self._run_of_descriptions()
         trained = run.descriptions if run else {}
         library = self.library()
         return {
@@ -89,7 +97,18 @@ class Studio:
         return self._changed_since(self.runs.current())
 
     def _changed_since(self, run: RunRecord | None) -> int:
+        if run is not None and run.source:
+            return 0
         return count_changes(self.library().texts(), run.descriptions if run else {})
+
+    def _run_of_descriptions(self) -> RunRecord | None:
+        current = self.runs.current()
+        if current is None or not current.source:
+            return current
+        if self._described_run[0] != current.id:
+            found = next((run for run in self.runs.list() if not run.source), None)
+            self._described_run = (current.id, found)
+        return self._described_run[1]
 
     def blame(self, name: str) -> tuple[Blame, ...] | None:
         """What each of a concept's texts did to the run in use, at its best layer.
@@ -97,7 +116,7 @@ class Studio:
         None while it is being worked out in the background; empty where there is nothing to judge.
         """
         run = self.runs.current()
-        if run is None or self._model is None:
+        if run is None or run.source or self._model is None:
             return ()
         layer = run.best_layer
 
@@ -133,6 +152,22 @@ class Studio:
         return self.worker.submit(
             "train", "Training", lambda report: self._train(chosen, report), exclusive=True
         )
+
+    def start_training_from(self, wish: SourceTraining) -> Job[RunRecord]:
+        """Train on something else than the descriptions, in the background.
+
+        Raises:
+            UserError: the app runs read-only, or another training waits or runs.
+        """
+        self.refuse_if_read_only("train")
+        running = self.worker.latest("train")
+        if running is not None and not running.view().state.finished:
+            raise UserError("a training is under way", fix="wait for it or press Cancel")
+
+        def work(report: Report) -> RunRecord:
+            return self._keep(wish.fit(self._loaded(), self._cache, report), report)
+
+        return self.worker.submit("train", wish.title, work, exclusive=True)
 
     def read(self, content: str | Sequence[Turn], mode: str) -> Readout:
         """Read a text or a chat with the run in use; waits for the device.
@@ -214,7 +249,8 @@ class Studio:
         """Go back (or forward) to another run: its vectors and settings are used from now on."""
         self.runs.set_current(run_id)
         run = self.runs.load(run_id)[0]
-        self.settings = run.settings
+        if not run.source:
+            self.settings = run.settings
         return run
 
     def judge(self, name: str, key: Hashable, work: Callable[[Evidence], Judgement]) -> Judgement:
@@ -224,8 +260,18 @@ class Studio:
             name: which judgement, e.g. "cross-talk"; shown while it runs.
             key: everything the answer depends on besides the run, e.g. the layer.
             work: gets the run's vectors and the activations of its texts.
+
+        Raises:
+            UserError: nothing was trained yet, or the run is from another source and the judgement
+                is one of descriptions.
         """
         run, vectors = self.vectors()
+        if run.source and not name.startswith(OF_ANY_SOURCE):
+            raise UserError(
+                f"{name.partition(':')[0]} judges descriptions, and the run in use was trained on "
+                f"{run.source}",
+                fix="press Train in the header, or use an earlier run of descriptions",
+            )
         return self._judge.answer(
             (name, key), run, vectors, lambda: (self._loaded(), self._cache), work
         )
@@ -271,7 +317,7 @@ class Studio:
             tuple(concepts) or None,
             tuple(layers) or None,
             form=form,
-            library=self.library(),
+            library=None if self.vectors()[0].source else self.library(),
             allow_changed=allow_changed,
         )
 
@@ -315,7 +361,9 @@ class Studio:
         from readout_ui.training import train
 
         model = self._loaded()
-        trained = train(self.library(), model, settings, self._cache, report)
+        return self._keep(train(self.library(), model, settings, self._cache, report), report)
+
+    def _keep(self, trained: Trained, report: Report) -> RunRecord:
         report(Progress("Saving the run", 0, 1, "runs"))
         record = self.runs.save(trained)
         self._vectors = (record.id, trained.vectors)

@@ -139,6 +139,8 @@ class Trained:
     contrast: dict[str, Any] | None = None
     """Of a training on contrast pairs: its polarity, prompts and held-out scores as JSON holds
     them; None for a training on descriptions."""
+    source: str = ""
+    """What its texts are, e.g. "stories"; empty: the library's descriptions."""
 
     def __post_init__(self) -> None:
         if self.fingerprints.keys() != self.descriptions.keys():

@@ -25,6 +25,7 @@ expect.set_options(timeout=20_000)
 TABS = (
     "Concepts",
     "Train",
+    "Sources",
     "Inspect",
     "Compare",
     "Live",

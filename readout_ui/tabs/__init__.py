@@ -28,6 +28,7 @@ from readout_ui.tabs.live_tab import build_live_tab
 from readout_ui.tabs.programs import publish_programs
 from readout_ui.tabs.same_site import SAME_SITE
 from readout_ui.tabs.snippets_tab import build_snippets_tab, refresh_snippets
+from readout_ui.tabs.sources_tab import build_sources_tab, refresh_sources
 from readout_ui.tabs.steering_tab import build_steering_tab, refresh_steering
 from readout_ui.tabs.train_tab import (
     TrainTab,
@@ -53,6 +54,8 @@ def build_app(studio: Studio) -> gr.Blocks:
                 concepts = build_concepts_tab(studio)
             with gr.Tab("Train", id="train"):
                 train = build_train_tab(studio)
+            with gr.Tab("Sources", id="sources"):
+                sources = build_sources_tab(studio)
             with gr.Tab("Inspect", id="inspect"):
                 inspect = build_inspect_tab(studio)
             with gr.Tab("Compare", id="compare"):
@@ -84,6 +87,8 @@ def build_app(studio: Studio) -> gr.Blocks:
         clock.run.change(follow, None, steering.refreshed, **QUIET)
         follow = guarded(partial(refresh_snippets, studio))
         clock.run.change(follow, None, snippets.refreshed, **QUIET)
+        follow = guarded(partial(refresh_sources, studio))
+        clock.run.change(follow, None, sources.refreshed, **QUIET)
         publish_programs(studio)
     return app
 

@@ -43,10 +43,13 @@ def build_header(studio: Studio) -> Header:
 
 
 def retrain_label(status: Status) -> str:
-    """What the button says: Train at first, Retrain later, Training… meanwhile."""
+    """What the button says: Train at first, Retrain later, Training… meanwhile.
+
+    It trains on the descriptions, so after a training on something else it says Train again.
+    """
     if is_training(status):
         return "Training…"
-    return "Retrain" if status.run else "Train"
+    return "Retrain" if status.run and not status.run.source else "Train"
 
 
 def is_training(status: Status) -> bool:
@@ -75,6 +78,10 @@ def _model_chip(status: Status) -> str:
 def _changes_chip(status: Status) -> str:
     if status.run is None:
         return _chip("changes", "Not trained yet", "")
+    if status.run.source:
+        concepts = status.run.concepts
+        label = concepts[0] if len(concepts) == 1 else f"{len(concepts)} concepts"
+        return _chip("changes same", label, f"from {status.run.source}")
     if status.changed == 0:
         return _chip("changes same", "Up to date", "")
     noun = "description" if status.changed == 1 else "descriptions"

@@ -99,9 +99,15 @@ def _outcome(job: JobView, run: RunRecord | None) -> str:
     if run is None:
         return ""
     return (
-        f"<p><b>Trained in {job.seconds:.1f} s.</b> {len(run.concepts)} concepts, "
+        f"<p><b>Trained in {job.seconds:.1f} s.</b> {_counted(run)}, "
         f"{run.n_texts} texts; best layer {run.best_layer} by cross-validation.</p>"
     )
+
+
+def _counted(run: RunRecord) -> str:
+    noun = "concept" if len(run.concepts) == 1 else "concepts"
+    origin = f" from {run.source}" if run.source else ""
+    return f"{len(run.concepts)} {noun}{origin}"
 
 
 def show_scores(run: RunRecord | None) -> PlotData | None:
@@ -116,7 +122,7 @@ def wire_train_tab(studio: Studio, tab: TrainTab) -> Dependency:
 
     def use(event: gr.EventData) -> tuple[object, ...]:
         run = studio.use_run(str(event.run))
-        return draw_runs(studio), show_scores(run), *settings_values(run.settings)
+        return draw_runs(studio), show_scores(run), *settings_values(studio.settings)
 
     outputs = [tab.runs, tab.layers, *tab.settings]
     return tab.runs.select(guarded(use), None, outputs, **PRIVATE)

@@ -68,11 +68,9 @@ them, in research on this model. Scores are comparable between concepts as z or 
 
 
 def _texts(manifest: Manifest) -> str:
-    source = (manifest.model_extra or {}).get("source")
-    if manifest.contrast or source == "contrast pairs":
-        return "texts of contrast pairs and neutral texts"
+    source = manifest.source
     return (
-        f"texts of {_plain(str(source))}"
+        f"texts ({_plain(source)}, neutral texts)"
         if source
         else "first-person descriptions and neutral texts"
     )

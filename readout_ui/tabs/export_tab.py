@@ -14,6 +14,8 @@ from readout_ui.manifest import MANIFEST_FILE
 from readout_ui.runs import RunRecord
 from readout_ui.studio import Studio
 from readout_ui.tabs.events import PRIVATE, QUIET, guarded
+from readout_ui.tabs.export_bring import build_bring_section
+from readout_ui.tabs.export_hub import build_hub_section
 from readout_ui.tabs.train_tab import local_time
 
 EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
@@ -89,8 +91,11 @@ def build_export_tab(studio: Studio) -> ExportTab:
         )
         write = gr.Button("Write folder", elem_id="export-folder", interactive=not studio.read_only)
         written = gr.HTML(elem_id="export-written")
+    chosen = [concepts, layers, allow_changed, form]
+    build_hub_section(studio, chosen)
     with gr.Accordion("Manifest", open=False):
         manifest = gr.Code(language="json", label="readout.json", interactive=False)
+    build_bring_section(studio)
 
     def make_zip(
         names: list[str], indices: list[int], allow: bool, form: str
@@ -105,7 +110,6 @@ def build_export_tab(studio: Studio) -> ExportTab:
         return f"<p class='done'>Written to <code>{escape(str(path))}</code>.</p>"
 
     form.change(ABOUT_FORMATS.get, form, explained, **QUIET)
-    chosen = [concepts, layers, allow_changed, form]
     pack.click(guarded(make_zip), chosen, [download, manifest], **PRIVATE)
     write.click(guarded(write_folder), [*chosen, folder], written, **PRIVATE)
     return ExportTab(about, concepts, layers, allow_changed)
@@ -127,9 +131,10 @@ def draw_about(studio: Studio) -> str:
     run = studio.runs.current()
     if run is None:
         return EMPTY
+    noun = "concept" if len(run.concepts) == 1 else "concepts"
     text = (
         f"<p>Exports the run of <b>{local_time(run)}</b>: {len(run.concepts)} "
-        f"concepts, model {escape(run.model_name)}, best layer {run.best_layer}.</p>"
+        f"{noun}, model {escape(run.model_name)}, best layer {run.best_layer}.</p>"
     )
     if _changed(studio):
         text += (

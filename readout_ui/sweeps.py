@@ -63,6 +63,8 @@ class UsableRange:
 
     def describe(self) -> str:
         """One line for people."""
+        if self.low == self.high:
+            return f"only {self.low:g}"
         low = f"{self.low:g}" + (" or lower" if self.low_is_end else "")
         high = f"{self.high:g}" + (" or higher" if self.high_is_end else "")
         return f"{low} to {high}"

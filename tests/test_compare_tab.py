@@ -1,5 +1,7 @@
 """The Compare tab over tiny models: empty at first, then two runs, two prompts, two models."""
 
+import base64
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,14 @@ from readout_ui.errors import UserError
 from readout_ui.reading_sides import model_of, room_words
 from readout_ui.status import StudioOptions
 from readout_ui.studio import Studio
-from readout_ui.tabs.compare_choices import MODELS, PROMPTS, RUNS, Asked, run_choices
+from readout_ui.tabs.compare_choices import (
+    MODELS,
+    PROMPTS,
+    RUNS,
+    Asked,
+    quote_apart,
+    run_choices,
+)
 from readout_ui.tabs.compare_look import Compared, Look, draw_comparison
 from readout_ui.tabs.compare_reading import watch_reading
 from readout_ui.tabs.compare_tab import build_compare_tab, clicked_map, read_both, refresh_compare
@@ -83,6 +92,44 @@ def test_two_prompts_are_read_with_one_run(studio: Studio) -> None:
         "where both have the same token" in draw_comparison(compared, "z", 1, 1, "peak", []).about
     )
     assert compared.names == tuple(f"“{text}”" for text in texts)
+
+
+def opens_at(packed: str) -> str:
+    """The token at the left edge of a map when it appears."""
+    raw = base64.b64decode(packed)
+    header = json.loads(raw[4 : 4 + int.from_bytes(raw[:4], "little")])
+    token: str = header["tokens"][header["opens"]]
+    return token
+
+
+def test_maps_open_shortly_before_two_prompts_part_and_else_where_the_text_begins(
+    studio: Studio,
+) -> None:
+    run = train_once(studio)
+    begin = "a b c d e f g h " * 4
+    compared = last(studio, Asked(PROMPTS, (begin + "1", begin + "2"), "raw", (run, "")))
+    drawn = draw_comparison(compared, "z", 1, 1, "peak", [])
+    header_places = [opens_at(packed) for packed in (*drawn.maps, drawn.difference)]
+    assert len(set(header_places)) == 1
+    tokens = compared.first.tokens
+    parts = next(
+        i for i, (a, b) in enumerate(zip(tokens, compared.second.tokens, strict=False)) if a != b
+    )
+    assert header_places[0] == tokens[parts - 3]
+    same = last(studio, Asked(PROMPTS, (begin, begin), "user", (run, "")))
+    first = next(i for i, counts in enumerate(same.first.scored) if counts)
+    shown = draw_comparison(same, "z", 1, 1, "peak", []).maps[0]
+    assert opens_at(shown) == same.first.tokens[first]
+
+
+def test_long_prompts_are_quoted_from_where_they_part() -> None:
+    same = "word " * 30
+    assert quote_apart(same + "left", same + "right") == (
+        "“… word word word left”",
+        "“… word word word right”",
+    )
+    assert quote_apart("one", "two") == ("“one”", "“two”")
+    assert quote_apart("", same)[1].endswith("…”")
 
 
 def test_another_model_is_loaded_for_its_side_and_the_one_in_use_stays(

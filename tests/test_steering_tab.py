@@ -178,6 +178,9 @@ def test_shared_colours_span_the_cells_of_both(pair: Pair) -> None:
     cells = np.concatenate([grid.scores["z"][:, grid.scored].ravel() for grid in grids])
     assert first.scale == second.scale == fit_scale(cells, "z")
     assert first.tokens == grids[0].tokens
+    long = replace(grids[1], tokens=("word" * 4,) * len(grids[1].tokens))
+    level = share_scale([grids[0], long])
+    assert level[0].geometry.first_row == level[1].geometry.first_row
 
 
 def test_a_sweep_table_marks_usable_rows_and_escapes_what_the_model_said(trial: Trial) -> None:
@@ -191,7 +194,7 @@ def test_a_sweep_table_marks_usable_rows_and_escapes_what_the_model_said(trial: 
     assert table.count("class='usable'") == 1
     assert table.count("class='broken'") == 2
     assert "<script>" not in table
-    assert "0 to 0" in table
+    assert "only 0" in table
     assert "usable up to here" in plot.plot
 
 
@@ -212,6 +215,7 @@ def test_curves_hold_every_concept_and_a_perplexity_that_overflowed() -> None:
     surprise = figure.data[3].y
     assert np.isfinite(surprise[0])
     assert np.isnan(surprise[2])
+    assert [float(tick) for tick in figure.layout.yaxis2.tickvals] == [1, 2, 5, 10, 20, 50]
     assert figure.layout.shapes[0].x0 < 0 < 1 < figure.layout.shapes[0].x1
 
 

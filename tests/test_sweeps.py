@@ -105,7 +105,7 @@ def test_the_usable_range_ends_where_perplexity_first_doubles() -> None:
     assert 2 not in broken_on_both_sides
     unbroken = usable_range(factors, (4, 4, 4, 4, 4, float("inf")), plain=4)
     assert unbroken.describe() == "-2 or lower to 2"
-    assert usable_range((0.5, 1), (99, 99), plain=4).describe() == "0 to 0"
+    assert usable_range((0.5, 1), (99, 99), plain=4).describe() == "only 0"
 
 
 def test_an_answer_without_a_scored_token_has_no_mean(trial: Trial) -> None:

@@ -127,7 +127,7 @@ def _label(run: RunRecord, way: str) -> str:
 def side_names(asked: Asked, runs: tuple[RunRecord, RunRecord]) -> tuple[str, str]:
     """What A and B are called above their maps."""
     if asked.way == PROMPTS:
-        return _quoted(asked.texts[0]), _quoted(asked.texts[1])
+        return quote_apart(*asked.texts)
     models = [f"{run.model_name} · " if asked.way == MODELS else "" for run in runs]
     return (
         f"{models[0]}run {local_time(runs[0])}",
@@ -135,6 +135,18 @@ def side_names(asked: Asked, runs: tuple[RunRecord, RunRecord]) -> tuple[str, st
     )
 
 
-def _quoted(text: str, length: int = 60) -> str:
-    words = " ".join(text.split())
-    return f"“{words if len(words) <= length else words[: length - 1] + '…'}”"
+def quote_apart(first: str, second: str, length: int = 60) -> tuple[str, str]:
+    """Both texts in few words, from shortly before the place where they part."""
+    words = [text.split() for text in (first, second)]
+    same = 0
+    while same < min(map(len, words)) and words[0][same] == words[1][same]:
+        same += 1
+    long = any(len(" ".join(some)) > length for some in words)
+    start = max(0, same - 3) if long else 0
+    quoted = [_quoted(" ".join(some[start:]), start > 0, length) for some in words]
+    return quoted[0], quoted[1]
+
+
+def _quoted(words: str, cut: bool, length: int) -> str:
+    end = words if len(words) <= length else words[: length - 1] + "…"
+    return f"“{'… ' if cut else ''}{end}”"

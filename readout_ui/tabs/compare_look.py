@@ -21,6 +21,8 @@ from readout_ui.views.trajectories import MOST_LINES, draw_trajectories
 from readout_ui.windows import Window, window_at
 
 _DIGITS = {"z": 2, "cosine": 3}
+LEAD = 3
+"""Columns shown before the first one in which two prompts part."""
 FIRST_LINES = 3
 """Concepts that get a line before anybody chose."""
 
@@ -128,12 +130,24 @@ def _head(letter: str, name: str, side: Side) -> str:
     return f"<p class='side'><b>{letter}</b> {escape(name)} · layer {side.layer}</p>"
 
 
+def _opens(found: Comparison) -> int | None:
+    """Shortly before the first column in which the two part; None where all of them differ."""
+    if found.difference is None:
+        return None
+    apart = ~np.isfinite(found.difference).all(axis=1)  # (n_columns,), on one side only
+    parts = np.flatnonzero(apart & (found.first.scored | found.second.scored))
+    return max(0, int(parts[0]) - LEAD) if len(parts) else None
+
+
 def _side_map(
     found: Comparison, side: Side, rows: tuple[str, ...], scale: ColourScale, middle: int
 ) -> str:
     cells = _rows_of(found, side.scores, rows)
     unit = Unit(found.kind, cells, _DIGITS[found.kind])
-    return _pack(side, rows, (unit,), f"layer {side.layer}", scale, UNITS[found.kind], middle)
+    opens = _opens(found)
+    return _pack(
+        side, rows, (unit,), f"layer {side.layer}", scale, UNITS[found.kind], middle, opens
+    )
 
 
 def _difference_map(found: Comparison, rows: tuple[str, ...], middle: int) -> str:
@@ -154,7 +168,9 @@ def _difference_map(found: Comparison, rows: tuple[str, ...], middle: int) -> st
         Unit("B", _rows_of(found, found.second.scores, rows), digits),
     )
     scale = fit_scale(cells[:, scored], found.kind)
-    return _pack(side, rows, units, "B − A", scale, f"difference in {found.kind}", middle)
+    return _pack(
+        side, rows, units, "B − A", scale, f"difference in {found.kind}", middle, _opens(found)
+    )
 
 
 def _rows_of(found: Comparison, scores: FloatArray, rows: tuple[str, ...]) -> FloatArray:
@@ -171,6 +187,7 @@ def _pack(
     scale: ColourScale,
     legend: str,
     middle: int,
+    opens: int | None,
 ) -> str:
     window: Window = window_at(middle, len(rows), len(side.tokens))
     stretch = slice(window.start, window.stop)
@@ -189,6 +206,7 @@ def _pack(
             legend=legend,
             window=window,
             overview=overview,
+            opens=None if opens is None else max(0, opens - window.start),
             clickable=True,
         )
     )

@@ -111,6 +111,7 @@ const readings = el("aside", { class: "lv-side", hidden: true },
       el("label", { class: "lv-check" }, meanBox, el("span", {}, "Running mean"))),
     barsDetail, bars.list));
 const legend = el("div", { class: "lv-legend", hidden: true });
+const mapTitle = el("p", { class: "lv-map-title" });
 
 root.replaceChildren(
   el("div", { class: "lv-main" },
@@ -119,7 +120,7 @@ root.replaceChildren(
       el("div", { class: "lv-tools" }, newButton, undoButton, el("span", { class: "lv-space" }), stopButton, sendButton)),
     settings.more),
   readings,
-  el("section", { class: "lv-wide" }, map.box, map.tip),
+  el("section", { class: "lv-wide" }, mapTitle, map.box, map.tip),
 );
 map.clear();
 
@@ -222,9 +223,12 @@ function paintLegend() {
   const { reach } = speech;
   const stops = [-1, -0.5, 0, 0.5, 1].map((share) => colourOf(share * reach, reach, look)).join(",");
   legend.replaceChildren(
-    el("b", {}, chat.concept), ` · layer ${shownLayer()} · −${reach.toFixed(2)} `,
-    el("i", { class: "lv-ramp", style: `background:linear-gradient(90deg,${stops})` }),
-    ` ${reach.toFixed(2)} ${look.units[chat.kind]}`);
+    el("b", {}, chat.concept), ` · layer ${shownLayer()} · `,
+    el("span", { class: "lv-scale" }, `−${reach.toFixed(2)} `,
+      el("i", { class: "lv-ramp", style: `background:linear-gradient(90deg,${stops})` }),
+      ` ${reach.toFixed(2)}`),
+    ` ${look.units[chat.kind]}`);
+  mapTitle.textContent = `Every token and concept · layer ${shownLayer()} · ${chat.kind} from −${reach.toFixed(2)} to ${reach.toFixed(2)}`;
 }
 
 function send() {

@@ -61,7 +61,7 @@ class MapView {
     parts.overview.hidden = false;
     parts.strip.hidden = !map.strip;
     const kept = before && before.window[2] === map.window[2];
-    if (!kept) Object.assign(view, { start: 0, cell: 0 });
+    if (!kept) Object.assign(view, { start: map.opens, cell: 0 });
     else if (this.wanted !== undefined) view.start = this.wanted - map.window[0] - view.width / view.cell / 2;
     else view.start += before.window[0] - map.window[0];
     this.wanted = undefined;

@@ -233,7 +233,7 @@ def _build_inputs(run: RunRecord | None) -> _Inputs:
                     min_width=180,
                 )
                 width = gr.Dropdown(
-                    [("1 token", 1), *((f"mean of {n} tokens", n) for n in WIDTHS[1:])],
+                    [("1 token", 1), *((f"{n}-token mean", n) for n in WIDTHS[1:])],
                     value=5,
                     label="Strength",
                     min_width=190,
@@ -253,8 +253,8 @@ def _build_results() -> _Results:
             wanted = gr.Textbox(
                 label="Holds the words", placeholder="any text", elem_id="snip-wanted"
             )
-            jsonl = gr.Button("JSONL", size="sm", elem_id="snip-jsonl", scale=0, min_width=90)
-            csv = gr.Button("CSV", size="sm", elem_id="snip-csv", scale=0, min_width=90)
+            jsonl = gr.Button("Save JSONL", size="sm", elem_id="snip-jsonl", scale=0, min_width=110)
+            csv = gr.Button("Save CSV", size="sm", elem_id="snip-csv", scale=0, min_width=110)
         shown = gr.HTML(elem_id="snip-list", padding=False)
     text = gr.Textbox(visible=False)
     for button, form in ((jsonl, "jsonl"), (csv, "csv")):

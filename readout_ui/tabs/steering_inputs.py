@@ -107,7 +107,14 @@ def _build_row(run: RunRecord | None, number: int) -> SteerRow:
             elem_classes="steer-multiplier",
         )
         value = gr.Number(1.0, label="Value", step=0.1, visible=False, scale=2, min_width=96)
-        unit = gr.Dropdown(list(UNITS.items()), value="norm", label="Unit", scale=2, min_width=118)
+        unit = gr.Dropdown(
+            list(UNITS.items()),
+            value="norm",
+            label="Unit",
+            scale=2,
+            min_width=118,
+            elem_classes="steer-unit",
+        )
         layers = gr.Textbox(
             str(run.best_layer) if run else "",
             label="Layers",

@@ -103,7 +103,6 @@ def build_buttons() -> Buttons:
     with gr.Row(elem_id="steer-go"):
         steer = gr.Button("Steer", variant="primary", elem_id="steer-run", min_width=120, scale=0)
         sweep = gr.Button("Sweep", elem_id="steer-sweep", min_width=110, scale=0)
-        cancel = gr.Button("Cancel", elem_id="steer-cancel", visible=False, min_width=100, scale=0)
         save = gr.Button("Save setup", elem_id="steer-save", min_width=130, scale=0)
         load = gr.UploadButton(
             "Load setup",
@@ -113,6 +112,7 @@ def build_buttons() -> Buttons:
             min_width=130,
             scale=0,
         )
+        cancel = gr.Button("Cancel", elem_id="steer-cancel", visible=False, min_width=100, scale=0)
     return Buttons(steer, sweep, cancel, save, load)
 
 

@@ -228,7 +228,7 @@ def _table(swept: Sweep, layer: int, read: str) -> str:
         )
         rows.append(
             f"<tr class='{'usable' if fine else 'broken'}'>"
-            f"<td><b>{point.factor:+g}</b></td>{scores}"
+            f"<td><b>{_factor(point.factor)}</b></td>{scores}"
             f"<td data-name='perplexity'>{number(point.perplexity)}</td>"
             f"<td data-name='usable'>{'yes' if fine else 'no'}</td>"
             f"<td class='answer'>{escape(point.text.strip())}"
@@ -254,5 +254,9 @@ def number(value: float | None) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
+def _factor(value: float) -> str:
+    return f"{value:+g}".replace("-", "−") if value else "0"
+
+
 def _signed(value: float) -> str:
-    return f"{value:+.2f}" if math.isfinite(value) else "–"
+    return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "–"

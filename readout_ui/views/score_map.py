@@ -72,6 +72,8 @@ class ScoreMap:
     """The coloured score of the whole text, less the middle of the scale, pooled."""
     strip: str = ""
     """What colours the text, the last row of every unit and without label; empty for no text."""
+    opens: int | None = None
+    """Column of the window at the left edge at first; None for the first that is scored."""
     clickable: bool = False
     """Whether row labels choose what colours the text."""
 
@@ -107,6 +109,7 @@ def pack_map(drawn: ScoreMap) -> str:
 
 def _header(drawn: ScoreMap, units: list[dict[str, Any]]) -> dict[str, Any]:
     names = list(ROLE_NAMES)
+    first_scored = int(drawn.scored.argmax()) if drawn.scored.size else 0
     return {
         "tokens": drawn.tokens,
         "roles": [names.index(role) for role in drawn.roles],
@@ -126,6 +129,7 @@ def _header(drawn: ScoreMap, units: list[dict[str, Any]]) -> dict[str, Any]:
         "below": BELOW,
         "strength": STRIP_STRENGTH,
         "window": [drawn.window.start, drawn.window.stop, drawn.window.total],
+        "opens": first_scored if drawn.opens is None else drawn.opens,
         "overview": list(drawn.overview.shape),
         "strip": drawn.strip,
         "clickable": drawn.clickable,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from readout_ui.views.colours import ColourScale, fit_scale
-from readout_ui.views.grids import Grid
+from readout_ui.views.grids import Geometry, Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +17,14 @@ class SharedGrid(Grid):
 
     shared: ColourScale
     """What every one of them is coloured by."""
+
+    top: int
+    """Room for tokens above the figure, the same in all, so that rows stay level."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Sizes for these labels."""
+        return replace(super().geometry, top=self.top)
 
     @property
     def scale(self) -> ColourScale:
@@ -29,7 +37,6 @@ def share_scale(grids: Sequence[Grid]) -> list[SharedGrid]:
     kind = grids[0].kind
     cells = [grid.scores[kind][:, grid.scored].ravel() for grid in grids]
     scale = fit_scale(np.concatenate(cells), kind)
-    return [
-        SharedGrid(**{part.name: getattr(grid, part.name) for part in fields(grid)}, shared=scale)
-        for grid in grids
-    ]
+    top = max(grid.geometry.top for grid in grids)
+    given = [{part.name: getattr(grid, part.name) for part in fields(grid)} for grid in grids]
+    return [SharedGrid(**parts, shared=scale, top=top) for parts in given]

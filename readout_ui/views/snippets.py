@@ -85,7 +85,7 @@ def _section(
     rows = rows or "<li class='snip-none'>Nothing lies above it.</li>"
     return (
         f"<section class='snip-concept'><h3>{escape_text(concept)} <small>{count} above "
-        f"{threshold}</small></h3><ol>{rows}</ol></section>"
+        f"{found.settings.kind} {threshold}</small></h3><ol>{rows}</ol></section>"
     )
 
 

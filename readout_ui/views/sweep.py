@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ COLOURS = ("#d9822b", "#3b7dd8", "#2a9d8f", "#a44fb8", "#c0392b", "#7a8b1f")
 PERPLEXITY = "#808080"
 GRID = "rgba(128,128,128,0.2)"
 SHADE = "rgba(42,157,143,0.14)"
+MOST = 1e12
+"""Perplexities beyond are drawn here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,7 @@ def draw_sweep_curves(curves: SweepCurves) -> go.Figure:
     if curves.limit is not None:
         figure.add_trace(_limit(curves, curves.limit), row=2, col=1)
     _mark(figure, curves)
-    _lay_out(figure)
+    _lay_out(figure, curves)
     return figure
 
 
@@ -81,7 +84,7 @@ def _thick(factors: Sequence[float], name: str, values: FloatArray, colour: str)
 def _perplexity(curves: SweepCurves) -> go.Scatter:
     known = [np.nan if value is None else value for value in curves.perplexity]
     # A number that overflowed is above every other one; the axis cannot show infinity.
-    values = np.minimum(np.array(known, dtype=np.float64), 1e12)
+    values = np.minimum(np.array(known, dtype=np.float64), MOST)
     return go.Scatter(
         x=np.array(curves.factors),
         y=values,
@@ -112,7 +115,7 @@ def _limit(curves: SweepCurves, limit: float) -> go.Scatter:
     )
 
 
-def _lay_out(figure: go.Figure) -> None:
+def _lay_out(figure: go.Figure, curves: SweepCurves) -> None:
     figure.update_layout(
         height=460,
         margin={"l": 56, "r": 12, "t": 36, "b": 44},
@@ -129,6 +132,17 @@ def _lay_out(figure: go.Figure) -> None:
     figure.update_xaxes(title_text="factor (1 = the setup as written)", row=2, col=1)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, fixedrange=True)
     figure.update_yaxes(title_text="mean z", row=1, col=1)
-    figure.update_yaxes(
-        title_text="perplexity", type="log", exponentformat="power", nticks=5, row=2, col=1
-    )
+    figure.update_yaxes(title_text="perplexity", type="log", **_ticks(curves), row=2, col=1)
+
+
+def _ticks(curves: SweepCurves) -> dict[str, object]:
+    """Few round numbers: powers of ten, and between them where there are not enough."""
+    known = [value for value in (*curves.perplexity, curves.limit) if value and value < MOST]
+    if not known:
+        return {"nticks": 3}
+    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    step = max(1, (high - low) // 4)
+    steps = (1,) if high - low > 1 else (1, 2, 5)
+    values = [digit * 10.0**power for power in range(low, high + 1, step) for digit in steps]
+    words = [f"{v:,g}" if v < 1e5 else f"10<sup>{math.log10(v):.0f}</sup>" for v in values]
+    return {"tickmode": "array", "tickvals": values, "ticktext": words}

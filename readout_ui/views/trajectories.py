@@ -47,11 +47,30 @@ def draw_trajectories(comparison: Comparison, concepts: Sequence[str]) -> go.Fig
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     grid = "rgba(128,128,128,0.2)"
-    figure.update_xaxes(gridcolor=grid, zeroline=False, showgrid=False, **_ticks(comparison))
+    figure.update_xaxes(
+        gridcolor=grid,
+        zeroline=False,
+        showgrid=False,
+        range=_counted(comparison),
+        **_ticks(comparison),
+    )
     figure.update_yaxes(
         gridcolor=grid, zerolinecolor="rgba(128,128,128,0.6)", title_text=_title(comparison)
     )
     return figure
+
+
+def _counted(comparison: Comparison) -> list[float] | None:
+    """From the first token that counts to the last; the frame round them is one drag away."""
+    scored = np.zeros(max(len(side.scored) for side in _sides(comparison)), bool)
+    for side in _sides(comparison):
+        scored[: len(side.scored)] |= side.scored
+    places = np.flatnonzero(scored)
+    return [float(places[0]) + 0.5, float(places[-1]) + 1.5] if len(places) else None
+
+
+def _sides(comparison: Comparison) -> tuple[Side, Side]:
+    return comparison.first, comparison.second
 
 
 def _title(comparison: Comparison) -> str:

@@ -150,7 +150,7 @@ def files_of_run(
         concepts,
         layers,
         form=form,
-        library=library,
+        library=None if record.source else library,
         allow_changed=allow_changed,
     )
 

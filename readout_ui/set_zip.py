@@ -26,8 +26,7 @@ MAX_UNPACKED_BYTES = 50_000_000
 
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 _ENTRY_MARK = b"PK\x01\x02"
-# What zipfile lets out for archives that lie about themselves.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -37,6 +36,7 @@ _DAMAGE = (
     RuntimeError,
     ValueError,
 )
+"""What zipfile lets out for archives that lie about themselves."""
 
 
 def zip_bytes(concepts: Iterable[Concept]) -> bytes:
@@ -58,8 +58,7 @@ def read_zip(raw: bytes, file: str) -> ImportedSet:
     Raises:
         UserError: no zip file, too many entries, or too much text altogether.
     """
-    if raw.count(_ENTRY_MARK) > MAX_ENTRIES:
-        raise UserError(f"the zip has more than {MAX_ENTRIES:,} entries", where=file)
+    refuse_many_entries(raw, file)
     concepts: dict[str, tuple[str, ...]] = {}
     refused: list[Refusal] = []
     notes: list[str] = []
@@ -68,13 +67,18 @@ def read_zip(raw: bytes, file: str) -> ImportedSet:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             for entry in archive.infolist():
                 path = PurePosixPath(entry.filename.replace("\\", "/"))
-                if entry.is_dir() or path.name.startswith(".") or "__MACOSX" in path.parts:
+                if (
+                    not entry.filename
+                    or entry.is_dir()
+                    or path.name.startswith(".")
+                    or "__MACOSX" in path.parts
+                ):
                     continue
                 if not path.name.lower().endswith(SUFFIX):
                     notes.append(f"{printable(path.name)} is no .txt file and is ignored.")
                     continue
                 try:
-                    data = _read_entry(archive, entry, path)
+                    data = read_entry(archive, entry, path)
                     unpacked += len(data)
                     texts = parse_descriptions(data, printable(path.name))
                     name, texts = check_set_entry(path.name[: -len(SUFFIX)], texts, concepts)
@@ -84,14 +88,25 @@ def read_zip(raw: bytes, file: str) -> ImportedSet:
                     concepts[name] = texts
                 if unpacked > MAX_UNPACKED_BYTES:
                     break
-    except _DAMAGE:
+    except DAMAGE:
         raise UserError("this is not a zip file, or it is damaged", where=file) from None
     if unpacked > MAX_UNPACKED_BYTES:
         raise UserError(f"the zip unpacks to more than {MAX_UNPACKED_BYTES / 1e6:g} MB", where=file)
     return ImportedSet(concepts, tuple(refused), tuple(notes[:20]))
 
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: PurePosixPath) -> bytes:
+def refuse_many_entries(raw: bytes, file: str) -> None:
+    """Raise a UserError before a list of entries is made that fills the memory."""
+    if raw.count(_ENTRY_MARK) > MAX_ENTRIES:
+        raise UserError(f"the zip has more than {MAX_ENTRIES:,} entries", where=file)
+
+
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: PurePosixPath) -> bytes:
+    """The bytes of one entry.
+
+    Raises:
+        UserError: it is too large or damaged, or its name or kind cannot be trusted.
+    """
     where = printable(entry.filename)
     fault = _fault(entry, path)
     if fault:
@@ -101,7 +116,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: PurePosi
     try:
         with archive.open(entry) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except _DAMAGE:
+    except DAMAGE:
         raise UserError("the entry is damaged", where=where) from None
     if len(data) > MAX_FILE_BYTES:
         raise too_large(where, len(data))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import threading
+import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,11 +14,19 @@ import pytest
 from readout_ui.artifacts import load_readout
 from readout_ui.contrast_pairs import shipped_pairs
 from readout_ui.errors import UserError
+from readout_ui.examples import read_examples
 from readout_ui.runs import RunRecord
 from readout_ui.source_wishes import neutral_texts_of, pair_training
 from readout_ui.studio import Studio
 from readout_ui.tabs.crosstalk_tab import show_findings
 from readout_ui.tabs.header import draw_status, retrain_label
+from readout_ui.tabs.sources_memories import (
+    Memories,
+    chosen_examples,
+    pack_examples,
+    read_memories,
+    show_memories,
+)
 from readout_ui.tabs.sources_pairs import (
     FILE,
     BroughtPairs,
@@ -25,6 +37,7 @@ from readout_ui.tabs.sources_pairs import (
     show_pair_file,
     show_swapped,
 )
+from readout_ui.tabs.sources_stories import show_stories, story_wish
 from readout_ui.tabs.sources_tab import follow_training, wish_of
 from readout_ui.tabs.sources_tables import draw_trained
 from readout_ui.trained import TrainSettings
@@ -195,3 +208,156 @@ def test_a_page_that_leaves_does_not_stop_the_training(studio: Studio) -> None:
     current = studio.runs.current()
     assert current is not None
     assert current.concepts == ("irony",)
+
+
+def story_zip(folder: Path, stories: dict[str, str], name: str = "stories.zip") -> Path:
+    path = folder / name
+    with zipfile.ZipFile(path, "w") as archive:
+        for place, text in stories.items():
+            archive.writestr(place, text)
+    return path
+
+
+STORIES = {
+    "set/calm/kitchen.txt": f"The kettle sang and nobody hurried {HOSTILE}.",
+    "set/calm/garden.txt": "The leaves lay still and she with them.",
+    "set/angry/kitchen.txt": "The kettle flew across the room.",
+    "set/angry/garden.txt": "She tore the roses out by the roots.",
+    "set/happy/attic.txt": "They danced between the boxes.",
+    "set/__MACOSX/calm/x.txt": "no story",
+    "set/about.md": "no story either",
+}
+
+
+def test_stories_in_a_zip_are_shown_with_their_scenes(tmp_path: Path) -> None:
+    path = str(story_zip(tmp_path, STORIES))
+    about = show_stories(path, True)
+    assert "5 stories of 3 concepts" in about
+    assert "Settings cancel in 2 scenes: <b>garden</b> (angry, calm)" in about
+    assert "happy has a single story" in about
+    assert "<img" not in about
+    assert "No scene is shared" in show_stories(path, False)
+    assert "Drop a zip" in show_stories(None, False)
+
+
+def test_stories_are_trained_on_and_say_what_they_reached(studio: Studio, tmp_path: Path) -> None:
+    studio.load_model()
+    path = str(story_zip(tmp_path, STORIES))
+    run = studio.start_training_from(story_wish(TrainSettings(), path, True)).result()
+    shown = draw_trained(run)
+    assert (run.source, run.concepts) == ("stories", ("angry", "calm", "happy"))
+    assert "AUROC, mean over concepts" in shown
+    assert "happy has a single story" in shown
+    assert "3 concepts" in draw_status(studio.status())
+
+
+@pytest.mark.parametrize(
+    ("stories", "expected"),
+    [
+        ({"../calm/a.txt": "x"}, "leads out of its folder"),
+        ({"/calm/a.txt": "x"}, "absolute path"),
+        ({"a.txt": "x"}, "in no concept"),
+        ({"calm/a.txt": "x", "other/calm/a.txt": "y"}, "two stories of this name"),
+        ({"calm/a.txt": "", "angry/a.txt": "y"}, "empty"),
+        ({"calm/a.txt": "only one concept"}, "nothing to be told from"),
+        ({"readme.md": "x"}, "there are no stories"),
+    ],
+)
+def test_a_zip_that_is_no_story_library_gives_one_sentence(
+    tmp_path: Path, stories: dict[str, str], expected: str
+) -> None:
+    about = show_stories(str(story_zip(tmp_path, stories)), False)
+    assert "class='failed'" in about
+    assert expected in about
+
+
+def test_a_file_that_only_says_zip_and_a_bomb_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "stories.zip"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    assert "not a zip file" in show_stories(str(path), False)
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(12):
+            archive.writestr(f"calm/{number}.txt", b" " * 4_900_000)
+    assert "unpacks to more than 50 MB" in show_stories(str(bomb), False)
+
+
+def memory_lines() -> str:
+    """Twelve memories of warmth and twelve of none, with their tags in the last line."""
+    nodes = [
+        {"key": f"{i}", "content": f"{text} Number {i} of the notes in the drawer.\n{tags}"}
+        for i in range(12)
+        for text, tags in (
+            ("The fire was lit when I came in.", "warmth:9"),
+            (f"Rain on the roof {HOSTILE} all night.", "clarity:10 sorrow:x"),
+        )
+    ]
+    return "\n".join(map(json.dumps, nodes))
+
+
+THRESHOLDS = (8, 0, 20, 500)
+
+
+def test_memories_are_counted_and_their_tags_reach_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.write_text(memory_lines(), encoding="utf-8")
+    memories, concepts, about = show_memories(str(path), "", "", *THRESHOLDS)
+    assert concepts["choices"] == [("clarity (12 for)", "clarity"), ("warmth (12 for)", "warmth")]
+    assert "24 memories are long enough" in about
+    assert "the tag sorrow:x has no number" in about.lower()
+    assert "<img" not in about
+    examples = chosen_examples(memories, *THRESHOLDS, ["warmth"])
+    texts = [each.text for side in (examples[0].positive, examples[0].negative) for each in side]
+    assert len(texts) == 24
+    assert not any("warmth:" in text or "clarity:" in text for text in texts)
+    packed = pack_examples(memories, *THRESHOLDS, ["warmth"])
+    with zipfile.ZipFile(packed.value["path"]) as archive:
+        archive.extractall(tmp_path / "out")
+    assert read_examples(tmp_path / "out") == examples
+
+
+def test_memories_of_a_database_are_read_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE notes (said TEXT)")
+        database.executemany(
+            "INSERT INTO notes VALUES (?)", [(json.loads(n)["content"],) for n in lines()]
+        )
+        database.commit()
+    assert "--text-column" in read_memories(str(path)).problem
+    assert len(read_memories(str(path), "said", "notes").nodes) == 24
+
+
+def lines() -> list[str]:
+    return memory_lines().splitlines()
+
+
+def test_what_memories_cannot_give_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no memories yet"):
+        chosen_examples(Memories(), *THRESHOLDS, [])
+    path = tmp_path / "dump.jsonl"
+    path.write_text(memory_lines(), encoding="utf-8")
+    memories, _, about = show_memories(str(path), "", "", 8, 0, 4000, 500)
+    assert "no concept has examples on both sides" in about
+    assert "a threshold is empty" in show_memories(str(path), "", "", None, 0, 4, 5)[2]
+    with pytest.raises(UserError, match="no concept is chosen"):
+        chosen_examples(memories, *THRESHOLDS, [])
+    path.write_text("{broken\n")
+    assert "dump.jsonl line 1: this is not JSON" in show_memories(str(path), "", "", *THRESHOLDS)[2]
+
+
+def test_every_source_is_trained_with_its_own_inputs(studio: Studio, tmp_path: Path) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.write_text(memory_lines(), encoding="utf-8")
+    pairs = (bring_pairs("irony", None), "ironic", "literal", "(none)", "irony", False)
+    stories = (str(story_zip(tmp_path, STORIES)), True)
+    memories = (read_memories(str(path)), *THRESHOLDS, ["warmth"])
+    fitted = ("mean", "content_mean", "auto")
+    studio.load_model()
+    found = {}
+    for source in ("pairs", "stories", "memories"):
+        wish = wish_of(studio, (source, *fitted, *pairs, *stories, *memories))
+        found[source] = studio.start_training_from(wish).result()
+    assert [run.source for run in found.values()] == ["contrast pairs", "stories", "examples"]
+    assert found["memories"].concepts == ("warmth",)
+    assert [run.settings.max_length for run in found.values()] == [256, 1024, 1024]

@@ -188,7 +188,7 @@ def show_name(
         return draw_sentence(TO_BEGIN), gr.Checkbox(visible=False)
     if not (positive and negative):
         columns = ", ".join(brought.table.columns)
-        sentence = f"nothing says which column is positive; choose both sides among {columns}"
+        sentence = f"Nothing says which column is positive; choose both sides among {columns}"
         return draw_sentence(sentence, "warning"), gr.Checkbox(visible=False, value=False)
     try:
         checked = check(brought, positive, negative, prompt, name)

@@ -18,7 +18,9 @@ from readout_ui.jobs import JobState, JobView
 from readout_ui.source_wishes import SourceTraining
 from readout_ui.studio import Studio
 from readout_ui.tabs.events import PRIVATE, QUIET, guarded
+from readout_ui.tabs.sources_memories import build_memory_inputs, memory_wish
 from readout_ui.tabs.sources_pairs import build_pair_inputs, pair_wish
+from readout_ui.tabs.sources_stories import build_story_inputs, story_wish
 from readout_ui.tabs.sources_tables import draw_trained
 from readout_ui.tabs.steering_jobs import LOOK_SECONDS, draw_failure, draw_job
 from readout_ui.tabs.train_settings import READ_CHOICES
@@ -34,6 +36,7 @@ INTRO = (
     "Directions from other texts than descriptions: two sides that differ in one thing, stories, "
     "or memories that were scored."
 )
+N_PAIR_INPUTS, N_STORY_INPUTS = 6, 2
 LONG_TEXT = 1024
 """Tokens read of a story or memory; a side of a pair is read like a description."""
 
@@ -57,7 +60,11 @@ def build_sources_tab(studio: Studio) -> SourcesTab:
     source = gr.Radio(list(SOURCES.items()), value="pairs", label="Source", elem_id="src-source")
     with gr.Column(elem_id="src-pairs") as pair_box:
         pairs = build_pair_inputs()
-    boxes = (pair_box,)
+    with gr.Column(elem_id="src-stories", visible=False) as story_box:
+        stories = build_story_inputs()
+    with gr.Column(elem_id="src-memories", visible=False) as memory_box:
+        memories = build_memory_inputs()
+    boxes = [pair_box, story_box, memory_box]
     settings = _build_settings()
     with gr.Row(elem_id="src-go"):
         train = gr.Button(
@@ -73,13 +80,13 @@ def build_sources_tab(studio: Studio) -> SourcesTab:
     trained = gr.HTML(draw_trained(studio.runs.current()), elem_id="src-trained", padding=False)
 
     def show_source(chosen: str) -> tuple[Any, ...]:
-        return tuple(gr.Column(visible=chosen == name) for name in list(SOURCES.values())[:1])
+        return tuple(gr.Column(visible=chosen == name) for name in SOURCES.values())
 
     def start(*values: Any) -> Iterator[tuple[Any, ...]]:
         yield from follow_training(studio, values)
 
-    source.input(show_source, source, list(boxes), **QUIET)
-    inputs = [source, *settings, *pairs.all()]
+    source.input(show_source, source, boxes, **QUIET)
+    inputs = [source, *settings, *pairs.all(), *stories.all(), *memories.all()]
     outputs = [progress, train, cancel, trained]
     train.click(start, inputs, outputs, **FOLLOWING)
     cancel.click(guarded(studio.cancel_training), **QUIET)
@@ -114,7 +121,14 @@ def wish_of(studio: Studio, values: tuple[Any, ...]) -> SourceTraining:
         layers=str(layers).strip().lower() or "all",
         max_length=TrainSettings.max_length if source == "pairs" else LONG_TEXT,
     )
-    return pair_wish(studio, chosen, *rest)
+    # The inputs stand one after the other as `build_sources_tab` lists them.
+    match source:
+        case "pairs":
+            return pair_wish(studio, chosen, *rest[:N_PAIR_INPUTS])
+        case "stories":
+            return story_wish(chosen, *rest[N_PAIR_INPUTS:][:N_STORY_INPUTS])
+        case _:
+            return memory_wish(chosen, *rest[N_PAIR_INPUTS + N_STORY_INPUTS :])
 
 
 def follow_training(studio: Studio, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from readout_ui.contrast_pairs import PairColumns, PairSet
+from readout_ui.extraction import Extraction
 from readout_ui.lint_rules import Finding
 from readout_ui.runs import RunRecord
 from readout_ui.stories import StoryLibrary
@@ -15,13 +16,13 @@ SHOWN_PAIRS = 5
 SHOWN_FINDINGS = 25
 SHOWN_SCENES = 8
 SHOWN_TEXT = 220
+SHOWN_CONCEPTS = 20
+SHOWN_PROBLEMS = 5
 
 
 def draw_sentence(sentence: str, kind: str = "empty") -> str:
     """One sentence as a paragraph: "empty", "failed", "warning" or "src-note"."""
-    # A failure begins with the name of a file, which stays as it is.
-    first = sentence[:1] if kind == "failed" else sentence[:1].upper()
-    return f"<p class='{kind}'>{escape(first + sentence[1:])}</p>"
+    return f"<p class='{kind}'>{escape(sentence)}</p>"
 
 
 def draw_polarity(columns: PairColumns, concept: str) -> str:
@@ -85,6 +86,31 @@ def draw_stories(library: StoryLibrary) -> str:
         f"<h3>{len(library.stories):,} stories of {len(library.concepts())} concepts</h3>"
         f"{_scenes(shared)}{_table(heads, rows)}{warnings}"
     )
+
+
+def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:
+    """Concepts by count, one memory as the model reads it, and tags that could not be read."""
+    counts = extraction.counts()
+    score = f"{extraction.settings.min_positive_score:g}"
+    heads = ("Concept", f"Scored {score} or more: for", "Tagged at all", "Not mentioned: against")
+    rows = [
+        (c.concept, f"{c.n_positive:,}", f"{c.n_tagged:,}", f"{c.n_negative:,}")
+        for c in counts[:SHOWN_CONCEPTS]
+    ]
+    more = len(counts) - len(rows)
+    rest = f"<p class='src-note'>and {more:,} more concepts</p>" if more > 0 else ""
+    facts = (
+        f"{len(extraction.nodes):,} memories are long enough; {extraction.n_short:,} are too "
+        f"short, {extraction.n_repeated:,} say what another says."
+    )
+    first = draw_sentence(f"The model reads: “{_cut(extraction.nodes[0].text)}”", "src-note")
+    warnings = "".join(draw_sentence(each, "warning") for each in problems[:SHOWN_PROBLEMS])
+    if len(problems) > SHOWN_PROBLEMS:
+        warnings += draw_sentence(
+            f"and {len(problems) - SHOWN_PROBLEMS:,} more such tags", "src-note"
+        )
+    about = f"<h3>{len(counts):,} concepts</h3>{draw_sentence(facts, 'src-note')}"
+    return f"{about}{_table(heads, rows)}{rest}{first}{warnings}"
 
 
 def draw_trained(run: RunRecord | None) -> str:

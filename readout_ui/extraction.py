@@ -13,6 +13,7 @@ from readout_ui.concept_names import check_name
 from readout_ui.errors import UserError
 from readout_ui.examples import ConceptExamples, Example
 from readout_ui.memory_nodes import HIGHEST_SCORE, MemoryNode, concept_of_tag
+from readout_ui.source_lint import lint_of_examples
 from readout_ui.word_forms import concept_words, words_of
 
 _Ranked = tuple[float, int, MemoryNode]
@@ -190,6 +191,7 @@ def lint_examples(concepts: Sequence[ConceptExamples]) -> Iterator[str]:
                 f"{each.concept}: positives have {lengths[0]:.0f} characters on average, negatives "
                 f"{lengths[1]:.0f}; the direction may be about length."
             )
+    yield from lint_of_examples(concepts)
     yield from _shared(concepts)
 
 

@@ -87,6 +87,11 @@ def _scores(tags: Iterator[tuple[str, str]]) -> tuple[dict[str, float], list[str
     return scores, problems
 
 
+def tags_inside(text: str) -> list[str]:
+    """What looks like tags within a text."""
+    return [match[0] for match in _INSIDE.finditer(text)]
+
+
 def _inside(text: str) -> Iterator[str]:
-    for match in _INSIDE.finditer(text):
-        yield f"“{match[0]}” looks like a tag but stands inside the text, so the model reads it."
+    for tag in tags_inside(text):
+        yield f"“{tag}” looks like a tag but stands inside the text, so the model reads it."

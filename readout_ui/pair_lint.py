@@ -10,6 +10,7 @@ from dataclasses import replace
 from readout_ui.contrast_pairs import PRESETS, ContrastPair, PairSet
 from readout_ui.errors import UserError
 from readout_ui.lint_rules import Finding, Severity
+from readout_ui.memory_nodes import tags_inside
 from readout_ui.sentences import opening
 from readout_ui.similarity import near_pairs
 from readout_ui.word_forms import words_of
@@ -71,6 +72,7 @@ def check_pairs(found: PairSet) -> tuple[Finding, ...]:
         *_openings(name, pairs),
         *_telling_words(name, pairs),
         *_odd_ones(name, pairs),
+        *_tags(name, pairs),
         *_writers(name, pairs),
     ]
     return tuple(sorted(findings, key=lambda f: -1 if f.index is None else f.index))
@@ -278,6 +280,22 @@ def _word_odds(pair: ContrastPair, counts: dict[str, Counter[str]]) -> float:
 
 def _texts_with(pairs: Sequence[ContrastPair], side: str) -> Counter[str]:
     return Counter(word for pair in pairs for word in set(words_of(getattr(pair, side))))
+
+
+def _tags(name: str, pairs: Sequence[ContrastPair]) -> Iterator[Finding]:
+    for index, pair in enumerate(pairs):
+        sides = {"prompt": pair.prompt, "positive": pair.positive, "negative": pair.negative}
+        for side, text in sides.items():
+            for tag in tags_inside(text)[:1]:
+                yield Finding(
+                    name,
+                    index,
+                    "tag",
+                    "warning",
+                    f"“{tag}” in its {side} {'side ' if side != 'prompt' else ''}looks like a tag, "
+                    "and the model reads it.",
+                    "Take it out, unless it is part of the text.",
+                )
 
 
 def _writers(name: str, pairs: Sequence[ContrastPair]) -> Iterator[Finding]:

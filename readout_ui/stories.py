@@ -1,7 +1,8 @@
 """A library of stories: longer texts that show a concept, perhaps several in one setting.
 
     {folder}/{concept}/*.txt     one story a file; with pairing by name, a file's name is its scene
-    or JSON lines: {"concept": "calm", "text": "...", "scene": "kitchen"}; scene may be left out
+    or JSON lines: {"concept": "calm", "text": "...", "scene": "kitchen", "writer": "Ann"}; the
+    last two may be left out
 
 Concepts whose name starts with an underscore (`_neutral`) hold neutral stories.
 """
@@ -20,6 +21,14 @@ from readout_ui.concept_names import check_name, is_neutral_name
 from readout_ui.description_text import decode_text, normalise_description
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
+from readout_ui.source_lint import (
+    limited,
+    repeated_texts,
+    single_writer,
+    tagged_texts,
+    telling_words,
+    unequal_lengths,
+)
 
 MAX_STORIES_BYTES = 200_000_000
 
@@ -33,6 +42,8 @@ class Story:
     text: str
     scene: str = ""
     """The setting it shares with stories of other concepts; empty: of its own."""
+    writer: str = ""
+    """Who wrote it; empty: not known."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,13 @@ class StoryLibrary:
                 )
         if self.names_coincide:
             yield "Files of several concepts have the same names; pair them if these are scenes."
+        texts = self.texts()
+        told = {name: own for name, own in texts.items() if not is_neutral_name(name)}
+        yield from limited(tagged_texts(texts), "stories")
+        yield from limited(repeated_texts(texts, self.scenes()), "stories")
+        yield from limited(unequal_lengths(told), "concepts")
+        yield from limited(telling_words(told), "words")
+        yield from single_writer([story.writer for story in self.stories])
 
     def _by_concept(self) -> dict[str, list[Story]]:
         found: dict[str, list[Story]] = defaultdict(list)
@@ -138,7 +156,11 @@ def read_stories(path: Path, pair_by_name: bool = False) -> StoryLibrary:
 
 def write_stories(stories: Iterable[Story]) -> str:
     """JSON lines that `read_stories` reads again."""
-    values = ({"concept": s.concept, "text": s.text, "scene": s.scene} for s in stories)
+    values = (
+        {"concept": s.concept, "text": s.text, "scene": s.scene}
+        | ({"writer": s.writer} if s.writer else {})
+        for s in stories
+    )
     return "".join(f"{json.dumps(value, ensure_ascii=False)}\n" for value in values)
 
 
@@ -171,13 +193,17 @@ def _story(line: str, where: str) -> Story:
     match value:
         case {"concept": str(name), "text": str(text), **more}:
             concept = check_name(name, neutral=is_neutral_name(name))
-            scene = more.get("scene")
-            return Story(concept, _told(text, where), "" if scene is None else str(scene).strip())
+            scene, writer = (_word(more.get(key)) for key in ("scene", "writer"))
+            return Story(concept, _told(text, where), scene, writer or _word(more.get("author")))
     raise UserError(
         "there is no concept or no text",
         where=where,
         fix='write {"concept": "calm", "text": "...", "scene": "kitchen"}',
     )
+
+
+def _word(value: object) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _told(text: str, where: str) -> str:

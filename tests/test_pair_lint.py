@@ -103,5 +103,14 @@ def test_sides_of_self_and_other_that_are_swapped_in_the_file_are_told_by_their_
     assert ("swapped", None) not in rules(shipped)
 
 
+def test_tags_that_were_left_in_a_side_or_prompt_are_told() -> None:
+    pairs = sound_pairs()
+    pairs[2] = replace(pairs[2], positive=f"{pairs[2].positive} warmth:9")
+    pairs[5] = replace(pairs[5], prompt="What is it? clarity: 10")
+    found = [f for f in check_pairs(pairs_of(*pairs)) if f.rule == "tag"]
+    assert [(f.index, f.severity) for f in found] == [(2, "warning"), (5, "warning")]
+    assert found[0].message.startswith("“warmth:9” in its positive side looks like a tag")
+
+
 def test_sound_pairs_have_no_finding() -> None:
     assert rules(pairs_of(*sound_pairs())) == set()

@@ -75,6 +75,7 @@ STORIES = st.lists(
         st.sampled_from(["calm", "joy", "_plain"]),
         st.text(LETTERS, min_size=1).map(str.strip).filter(bool),
         st.text(LETTERS, max_size=5).map(str.strip),
+        st.text(LETTERS, max_size=3).map(str.strip),
     ),
     max_size=5,
 )

@@ -207,8 +207,7 @@ def header(model_name: str, revision: str) -> dict[str, object]:
 
     trained = replace(make_trained(), model_name=model_name, model_revision=revision)
     card = ModelCard(FORMATS["npz"].build(trained, None, None)["README.md"].decode())
-    found: dict[str, object] = card.data.to_dict()
-    return found
+    return dict(vars(card.data))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
@@ -16,6 +15,7 @@ from hub_stand_in import COMMIT, TOKEN, StandIn, hub_stand_in
 from huggingface_hub import constants, utils
 from trained_example import make_trained
 
+from readout_ui import cli
 from readout_ui.errors import UserError
 from readout_ui.formats import FORMATS
 from readout_ui.hub import check_repository, push
@@ -146,28 +146,25 @@ def test_no_network_and_an_offline_client_are_told_apart(
     forget_sessions()
 
 
-def export_of_a_run(folder: Path, *arguments: str, **environment: str) -> Any:
-    store = RunStore(folder / "runs")
-    if store.current() is None:
-        store.set_current(store.save(make_trained()).id)
-    return subprocess.run(
-        [sys.executable, "-m", "readout_ui", "export", "--runs", str(store.folder), *arguments],
+def test_the_command_pushes_what_it_would_write_and_only_when_asked(
+    hub: StandIn, tmp_path: Path
+) -> None:
+    store = RunStore(tmp_path / "runs")
+    store.set_current(store.save(make_trained()).id)
+    export = ["export", "--runs", str(store.folder)]
+    assert cli.run([*export, "--output", str(tmp_path / "out")]) == 0
+    assert hub.requests == []
+    addressed = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
+    pushed = subprocess.run(
+        [sys.executable, "-m", "readout_ui", *export, "--push-to-hub", "me/calm"],
         cwd=ROOT,
-        env={**os.environ, "HF_HOME": str(folder), "HF_HUB_OFFLINE": "0", **environment},
+        env={**os.environ, **addressed, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def test_the_command_pushes_what_it_would_write_and_only_when_asked(tmp_path: Path) -> None:
-    with hub_stand_in() as hub:
-        reachable = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
-        plain = export_of_a_run(tmp_path, "--output", str(tmp_path / "out"), **reachable)
-        assert (plain.returncode, plain.stderr, hub.requests) == (0, "", [])
-        pushed = export_of_a_run(tmp_path, "--push-to-hub", "me/calm", **reachable)
-        assert pushed.returncode == 0, pushed.stderr
-        assert f"Pushed to {hub.url}/me/calm (private)" in pushed.stdout
-        held = hub.files["me/calm"]
-        for file in (tmp_path / "out").iterdir():
-            assert held[file.name] == file.read_bytes()
+    assert pushed.returncode == 0, pushed.stderr
+    assert f"Pushed to {hub.url}/me/calm (private)" in pushed.stdout
+    held = hub.files["me/calm"]
+    for file in (tmp_path / "out").iterdir():
+        assert held[file.name] == file.read_bytes()

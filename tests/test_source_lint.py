@@ -10,6 +10,7 @@ from readout_ui.examples import ConceptExamples, Example
 from readout_ui.extraction import lint_examples
 from readout_ui.stories import Story, StoryLibrary
 
+pytestmark = pytest.mark.once
 PLACES = ("harbour", "orchard", "station", "library", "meadow", "workshop")
 SOUND = tuple(
     Story(concept, f"{verb} {i} {place} {concept[0]}{i} {i * 7} {concept[::-1]}x{i}")

@@ -29,6 +29,7 @@ from readout_ui.tensor_files import sha256_of
 from readout_ui.trained import Trained
 from readout_ui.vector_files import read_readout, read_vectors
 
+pytestmark = pytest.mark.once
 READABLE = sorted(FORMATS.keys() - {"steering-pkl"})
 WHOLE = ("npz", "readout")
 
@@ -58,7 +59,7 @@ def trainings(draw: st.DrawFn) -> Trained:
         neutral_std=torch.rand(shape, generator=random) + 0.1,
         probes=probes if draw(st.booleans()) else None,
     )
-    texts = {name: (f"I am {name}.",) for name in concepts}
+    texts: dict[str, tuple[str, ...]] = {name: (f"I am {name}.",) for name in concepts}
     marks = {name: sha256_of(name.encode()) for name in concepts}
     return replace(make_trained(), vectors=vectors, descriptions=texts, fingerprints=marks)
 

@@ -97,9 +97,11 @@ def build_memory_inputs() -> MemoryInputs:
     about = gr.HTML(draw_sentence(TO_BEGIN), elem_id="src-memory-about", padding=False)
     with gr.Row(elem_id="src-memory-files"):
         pack = gr.Button(
-            "Make zip of the examples", elem_id="src-memory-zip", scale=0, min_width=220
+            "Make zip of the examples", elem_id="src-memory-zip", scale=0, min_width=270
         )
-        packed = gr.File(label="Examples", elem_id="src-memory-packed", visible=False)
+        packed = gr.File(
+            label="Examples", interactive=False, elem_id="src-memory-packed", visible=False
+        )
     gr.Markdown(SERVER, elem_id="src-memory-server")
     thresholds = inputs.thresholds()
     gr.on(

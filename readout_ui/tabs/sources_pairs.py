@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,6 @@ class BroughtPairs:
     table: TextTable | None = None
     problem: str = ""
     """Why it cannot be read, as a sentence."""
-    suggested: str = ""
-    """The name that was suggested for the direction."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class PairInputs:
 
 def build_pair_inputs() -> PairInputs:
     """Lay out the pairs' part and wire what follows from a file or another column."""
-    brought = gr.State(BroughtPairs())
+    brought, suggested = gr.State(BroughtPairs()), gr.State("")
     chosen = gr.Radio(list(SETS.items()), value=FILE, label="Pairs", elem_id="src-pair-set")
     file = gr.File(
         label="Pairs: JSON, JSONL, CSV or TSV",
@@ -121,31 +119,33 @@ def build_pair_inputs() -> PairInputs:
     )
     inputs = PairInputs(brought, positive, negative, prompt, name, leave_out)
     mapping = [brought, positive, negative, prompt, name]
-    looks = [brought, name, about, leave_out]
+    looks = [suggested, name, about, leave_out]
     gr.on(
         [chosen.input, file.upload, file.clear],
         guarded(show_pair_file),
         [chosen, file],
-        [file, box, positive, negative, prompt, *looks],
+        [file, box, positive, negative, prompt, brought, *looks],
         **QUIET,
     )
     manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    columns = [positive.input, negative.input, prompt.input]
-    gr.on(columns, guarded(show_mapping), mapping, looks, **manner)
+    # Whatever changes a column, the last look is at the columns as they stand on screen.
+    columns = [positive.change, negative.change, prompt.change]
+    gr.on(columns, guarded(show_mapping), [*mapping, suggested], looks, **manner)
     name.input(guarded(show_name), mapping, [about, leave_out], **manner)
-    swap.click(guarded(show_swapped), mapping, [positive, negative, *looks], **QUIET)
+    sides = [positive, negative]
+    swap.click(None, sides, sides, js="(positive, negative) => [negative, positive]", **QUIET)
     return inputs
 
 
 def show_pair_file(chosen: str, path: str | None) -> tuple[Any, ...]:
-    """File, columns' box, the three columns, and what `show_mapping` gives."""
+    """File, columns' box, the three columns, state, and what `show_mapping` gives."""
     brought = bring_pairs(chosen, path)
     table = brought.table
     picker = gr.File(visible=chosen == FILE)
     if table is None:
         about = draw_sentence(brought.problem, "failed") if brought.problem else ""
         nothing = gr.Dropdown(choices=[], value=None)
-        looks = (brought, "", about or draw_sentence(TO_BEGIN), gr.Checkbox(visible=False))
+        looks = (brought, "", "", about or draw_sentence(TO_BEGIN), gr.Checkbox(visible=False))
         return picker, gr.Column(visible=False), nothing, nothing, nothing, *looks
     guessed = guess_columns(table.columns)
     positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
@@ -157,27 +157,32 @@ def show_pair_file(chosen: str, path: str | None) -> tuple[Any, ...]:
         gr.Dropdown(choices=columns, value=positive),
         gr.Dropdown(choices=columns, value=negative),
         gr.Dropdown(choices=[NO_PROMPT, *columns], value=prompt),
+        brought,
         *show_mapping(brought, positive, negative, prompt, ""),
     )
 
 
 def show_mapping(
-    brought: BroughtPairs, positive: str | None, negative: str | None, prompt: str, name: str
+    brought: BroughtPairs,
+    positive: str | None,
+    negative: str | None,
+    prompt: str,
+    name: str,
+    before: str = "",
 ) -> tuple[Any, ...]:
-    """State, name, about and the choice to leave pairs out, under these columns."""
-    columns = _columns(positive, negative, prompt)
-    suggested = suggest_name(brought, columns)
-    if name.strip() in ("", brought.suggested):
-        name = suggested
-    about, leave_out = show_name(brought, positive, negative, prompt, name)
-    return replace(brought, suggested=suggested), name, about, leave_out
+    """Suggested name, name, about and the choice to leave pairs out, under these columns.
 
-
-def show_swapped(
-    brought: BroughtPairs, positive: str | None, negative: str | None, prompt: str, name: str
-) -> tuple[Any, ...]:
-    """The other polarity: both columns, and what `show_mapping` gives."""
-    return negative, positive, *show_mapping(brought, negative, positive, prompt, name)
+    Args:
+        brought: the table.
+        positive: its column, or None while none is chosen.
+        negative: likewise.
+        prompt: likewise, or `NO_PROMPT`.
+        name: as it stands; only a name that was suggested follows the columns.
+        before: the name that was suggested last.
+    """
+    suggested = suggest_name(brought, _columns(positive, negative, prompt))
+    called = suggested if name.strip() == before else name
+    return suggested, called, *show_name(brought, positive, negative, prompt, called)
 
 
 def show_name(

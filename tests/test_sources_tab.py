@@ -63,7 +63,7 @@ def brought_from(path: Path) -> BroughtPairs:
 
 def test_a_shipped_set_states_its_polarity_and_its_name() -> None:
     shown = show_pair_file("tom", None)
-    _, box, positive, negative, prompt, brought, _, name, about, leave_out = shown
+    _, box, positive, negative, prompt, brought, name, about, leave_out = shown
     assert box.visible
     assert (positive.value, negative.value, prompt.value) == ("high_tom", "low_tom", "scenario")
     assert name == "tom"
@@ -76,29 +76,29 @@ def test_a_shipped_set_states_its_polarity_and_its_name() -> None:
 def test_without_known_columns_both_are_asked_for(tmp_path: Path) -> None:
     shown = show_pair_file(FILE, str(pair_file(tmp_path)))
     assert [shown[2].value, shown[3].value] == [None, None]
-    assert "choose both sides among the question, warm, cold" in shown[8]
-    assert "JSON" in show_pair_file(FILE, None)[8]
+    assert "choose both sides among the question, warm, cold" in shown[7]
+    assert "JSON" in show_pair_file(FILE, None)[7]
 
 
 def test_the_name_follows_the_columns_until_somebody_types_one(tmp_path: Path) -> None:
     brought = brought_from(pair_file(tmp_path))
     asked = "the question"
-    suggested, name, about, leave_out = show_mapping(brought, "warm", "cold", asked, "")
-    assert (suggested, name) == ("warm", "warm")
+    name, about, leave_out = show_mapping(brought, "warm", "cold", asked, "")
+    assert name == "warm"
     assert "low scores mean cold" in about
     assert "<b>Pair 4</b> Both sides are the same text." in about
     assert "<img" not in about
     assert leave_out.visible
-    _, swapped, about, _ = show_mapping(brought, "cold", "warm", asked, "warm", "warm")
+    swapped, about, _ = show_mapping(brought, "cold", "warm", asked, "warm")
     assert swapped == "cold"
     assert "Positive = <b>cold</b>" in about
-    assert show_mapping(brought, "cold", "warm", asked, "mine", "warm")[1] == "mine"
-    assert "the name is empty" in show_mapping(brought, "cold", "warm", asked, "", "warm")[2]
+    assert show_mapping(brought, "cold", "warm", asked, "mine")[0] == "mine"
+    assert "the name is empty" in show_name(brought, "cold", "warm", asked, "")[0]
 
 
 def test_a_swapped_contrast_type_is_called_after_what_high_scores_mean() -> None:
     brought = bring_pairs("irony", None)
-    assert show_mapping(brought, "literal", "ironic", "(none)", "")[1] == "literal"
+    assert show_mapping(brought, "literal", "ironic", "(none)", "")[0] == "literal"
     about = show_name(brought, "literal", "ironic", "(none)", "irony")[0]
     assert "usually positive = ironic" in about
 
@@ -116,7 +116,7 @@ def test_a_swapped_contrast_type_is_called_after_what_high_scores_mean() -> None
 def test_a_bad_file_gives_one_sentence(tmp_path: Path, name: str, text: str, expected: str) -> None:
     path = tmp_path / name
     path.write_text(text)
-    about = show_pair_file(FILE, str(path))[8]
+    about = show_pair_file(FILE, str(path))[7]
     assert "class='failed'" in about
     assert expected in about
 

@@ -98,7 +98,7 @@ class PairInputs:
 
 def build_pair_inputs() -> PairInputs:
     """Lay out the pairs' part and wire what follows from a file or another column."""
-    brought, suggested = gr.State(BroughtPairs()), gr.State("")
+    brought = gr.State(BroughtPairs())
     chosen = gr.Radio(list(SETS.items()), value=FILE, label="Pairs", elem_id="src-pair-set")
     file = gr.File(
         label="Pairs: JSON, JSONL, CSV or TSV",
@@ -119,7 +119,7 @@ def build_pair_inputs() -> PairInputs:
     )
     inputs = PairInputs(brought, positive, negative, prompt, name, leave_out)
     mapping = [brought, positive, negative, prompt, name]
-    looks = [suggested, name, about, leave_out]
+    looks = [name, about, leave_out]
     gr.on(
         [chosen.input, file.upload, file.clear],
         guarded(show_pair_file),
@@ -130,7 +130,7 @@ def build_pair_inputs() -> PairInputs:
     manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
     # Whatever changes a column, the last look is at the columns as they stand on screen.
     columns = [positive.change, negative.change, prompt.change]
-    gr.on(columns, guarded(show_mapping), [*mapping, suggested], looks, **manner)
+    gr.on(columns, guarded(show_mapping), mapping, looks, **manner)
     name.input(guarded(show_name), mapping, [about, leave_out], **manner)
     sides = [positive, negative]
     swap.click(None, sides, sides, js="(positive, negative) => [negative, positive]", **QUIET)
@@ -145,7 +145,7 @@ def show_pair_file(chosen: str, path: str | None) -> tuple[Any, ...]:
     if table is None:
         about = draw_sentence(brought.problem, "failed") if brought.problem else ""
         nothing = gr.Dropdown(choices=[], value=None)
-        looks = (brought, "", "", about or draw_sentence(TO_BEGIN), gr.Checkbox(visible=False))
+        looks = (brought, "", about or draw_sentence(TO_BEGIN), gr.Checkbox(visible=False))
         return picker, gr.Column(visible=False), nothing, nothing, nothing, *looks
     guessed = guess_columns(table.columns)
     positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
@@ -168,21 +168,15 @@ def show_mapping(
     negative: str | None,
     prompt: str,
     name: str,
-    before: str = "",
 ) -> tuple[Any, ...]:
-    """Suggested name, name, about and the choice to leave pairs out, under these columns.
+    """Name, about and the choice to leave pairs out, under these columns.
 
-    Args:
-        brought: the table.
-        positive: its column, or None while none is chosen.
-        negative: likewise.
-        prompt: likewise, or `NO_PROMPT`.
-        name: as it stands; only a name that was suggested follows the columns.
-        before: the name that was suggested last.
+    A name that could have been suggested follows the columns; any other was typed and stays.
     """
-    suggested = suggest_name(brought, _columns(positive, negative, prompt))
-    called = suggested if name.strip() == before else name
-    return suggested, called, *show_name(brought, positive, negative, prompt, called)
+    called = name
+    if not name.strip() or name.strip() in _suggestions(brought):
+        called = suggest_name(brought, _columns(positive, negative, prompt))
+    return called, *show_name(brought, positive, negative, prompt, called)
 
 
 def show_name(
@@ -231,11 +225,20 @@ def suggest_name(brought: BroughtPairs, columns: PairColumns | None) -> str:
     preset = contrast_named(columns)
     if preset and PRESETS[preset].positive == columns.positive:
         return preset
-    named = columns.positive
-    if named.casefold() in ("positive", "negative"):
-        stem = Path(brought.table.file).stem
-        named = stem if named.casefold() == "positive" else f"not_{stem}"
-    return _UNSAFE.sub("_", named).strip("_")[:60]
+    return _named_after(columns.positive, brought.table)
+
+
+def _suggestions(brought: BroughtPairs) -> set[str]:
+    if brought.table is None:
+        return set()
+    return {*PRESETS, *(_named_after(column, brought.table) for column in brought.table.columns)}
+
+
+def _named_after(column: str, table: TextTable) -> str:
+    if column.casefold() in ("positive", "negative"):
+        stem = Path(table.file).stem
+        column = stem if column.casefold() == "positive" else f"not_{stem}"
+    return _UNSAFE.sub("_", column).strip("_")[:60]
 
 
 def check(

@@ -73,7 +73,7 @@ def test_nothing_is_pushed_without_a_token_and_only_on_the_button_with_one(
         reach(hub.url, monkeypatch)
         head.click()
         expect(page.locator("#hub-push")).to_be_visible()
-        expect(page.locator("#hub-about")).to_contain_text("quotes up to a dozen of your texts")
+        expect(page.locator("#hub-about")).to_contain_text("quotes up to eight of your texts")
         assert hub.requests == []
         page.fill("#hub-name input, #hub-name textarea", "me")
         page.click("#hub-push")

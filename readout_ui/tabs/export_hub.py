@@ -15,7 +15,7 @@ from readout_ui.tabs.events import PRIVATE, QUIET, guarded
 WITHOUT = f"Nothing can be pushed: {NO_TOKEN}. To push, {GET_TOKEN}, then open this again."
 WITH = (
     "Uploads the chosen concepts, layers and format with the token of this machine, when you press "
-    "the button and not before. Among the files: the manifest, which quotes up to a dozen of your "
+    "the button and not before. Among the files: the manifest, which quotes up to eight of your "
     "texts as probes, and a model card."
 )
 

@@ -1,17 +1,24 @@
-"""Take the README's screenshots of the running app: `python docs/screenshots.py URL [FOLDER]`."""
+"""Take the README's pictures of the running app: `python docs/screenshots.py URL`.
+
+With a folder, `python docs/screenshots.py URL FOLDER`, every tab in both themes and sizes goes
+there.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+Wanted = tuple[tuple[str, str, str], ...]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 TABS = (
     "Concepts",
     "Train",
+    "Sources",
     "Inspect",
     "Compare",
     "Live",
@@ -23,12 +30,20 @@ TABS = (
     "Advice",
     "Export",
 )
+README = (
+    *(("Concepts", "light", "desktop"), ("Train", "light", "desktop")),
+    *(("Inspect", "light", "desktop"), ("Compare", "light", "desktop")),
+    *(("Live", "light", "desktop"), ("Steering", "light", "desktop")),
+    *(("Cross-talk", "light", "desktop"), ("Generalization", "light", "desktop")),
+)
 BUTTONS = {"Generalization": "#generalization-judge", "Layers": "#layers-compare"}
 PROMPT = (
     "I lost my keys, then the dog ran away and nobody came to help. "
     "But in the evening she was back at the door!"
 )
 OTHER_PROMPT = PROMPT.replace("But", "And").replace("back at", "still not at")
+MESSAGE = "I lost my job today, and I don't know how to tell my family."
+QUESTION = "How was your day?"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -50,19 +65,53 @@ def show(page: Page, tab: str) -> None:
     if tab in BUTTONS:
         page.click(BUTTONS[tab])
         page.wait_for_timeout(30_000)
-    if tab == "Inspect":
-        page.locator("#inspect-prompt textarea").fill(PROMPT)
-        page.click("#inspect-read")
-        expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
-        scroll_to(page, "#inspect-strip")
-    if tab == "Compare":
-        page.get_by_label("Two prompts").click()
-        page.locator("#compare-first-text textarea").fill(PROMPT)
-        page.locator("#compare-second-text textarea").fill(OTHER_PROMPT)
-        page.click("#compare-go")
-        expect(page.locator("#compare-plot .js-plotly-plot")).to_be_visible(timeout=60_000)
-        scroll_to(page, "#compare-results")
+    if tab in STEPS:
+        STEPS[tab](page)
     page.wait_for_timeout(4000)
+
+
+def inspect(page: Page) -> None:
+    """A prompt, token by token."""
+    page.locator("#inspect-prompt textarea").fill(PROMPT)
+    page.click("#inspect-read")
+    expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
+    scroll_to(page, "#inspect-strip")
+
+
+def compare(page: Page) -> None:
+    """Two prompts that part half-way."""
+    page.get_by_label("Two prompts").click()
+    page.locator("#compare-first-text textarea").fill(PROMPT)
+    page.locator("#compare-second-text textarea").fill(OTHER_PROMPT)
+    page.click("#compare-go")
+    expect(page.locator("#compare-plot .js-plotly-plot")).to_be_visible(timeout=60_000)
+    scroll_to(page, "#compare-results")
+
+
+def live(page: Page) -> None:
+    """A reply, coloured by the concept that is strongest before its first word."""
+    page.get_by_text("System prompt and sampling").click()
+    page.locator("#live-max_new_tokens").fill("96")
+    page.get_by_text("System prompt and sampling").click()
+    page.locator("#live-composer").fill(MESSAGE)
+    page.locator("#live-composer").press("Enter")
+    expect(page.locator(".lv-status")).to_contain_text(" tokens in ", timeout=120_000)
+
+
+def steering(page: Page) -> None:
+    """One concept added: the answer without and with it, side by side."""
+    concept = page.locator(".steer-concept input").first
+    concept.fill("happy")
+    concept.press("Enter")
+    page.locator("#steer-prompt textarea").fill(QUESTION)
+    page.click("#steer-run")
+    steered = page.locator("#steer-steered-heatmap .heatmaplayer image").first
+    expect(steered).to_be_visible(timeout=120_000)
+    expect(page.locator("#steer-cancel")).to_be_hidden(timeout=60_000)
+    scroll_to(page, "#steer-go")
+
+
+STEPS = {"Inspect": inspect, "Compare": compare, "Live": live, "Steering": steering}
 
 
 def scroll_to(page: Page, place: str) -> None:
@@ -70,20 +119,28 @@ def scroll_to(page: Page, place: str) -> None:
     page.locator(place).evaluate("part => { part.scrollIntoView(); window.scrollBy(0, -100); }")
 
 
-def main(url: str, folder: Path) -> None:
-    """Every tab, in both themes, on a desktop and on a phone."""
-    folder.mkdir(parents=True, exist_ok=True)
+def take(browser: Browser, url: str, folder: Path, wanted: Wanted) -> None:
+    """The wanted tabs of one theme and size after another, on one page each."""
+    for theme, size in dict.fromkeys((theme, size) for _, theme, size in wanted):
+        page = open_page(browser, url, theme, SIZES[size])
+        for tab in [name for name, *look in wanted if look == [theme, size]]:
+            show(page, tab)
+            page.screenshot(path=folder / f"{tab.lower()}-{theme}-{size}.png")
+        page.close()
+
+
+def main(url: str, folder: Path | None) -> None:
+    """The README's pictures beside this file, or everything into a folder."""
+    everything = product(TABS, ("light", "dark"), SIZES)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        for theme in ("light", "dark"):
-            for name, size in SIZES.items():
-                page = open_page(browser, url, theme, size)
-                for tab in TABS:
-                    show(page, tab)
-                    page.screenshot(path=folder / f"{tab.lower()}-{theme}-{name}.png")
-                page.close()
+        if folder is None:
+            take(browser, url, Path(__file__).parent, README)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            take(browser, url, folder, tuple(everything))
         browser.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent)
+    main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None)

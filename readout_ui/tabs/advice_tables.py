@@ -95,7 +95,7 @@ def draw_blames(blames: Sequence[Blame]) -> str:
     return (
         "<div class='advice-search'><input type='search' placeholder='Search descriptions' "
         f"aria-label='Search descriptions'><span class='shown' role='status'>{len(blames)} of "
-        f"{len(blames)}</span></div><div class='scroll'><table class='judged blames'>"
+        f"{len(blames)}</span></div><div class='scroll'><table class='judged cards blames'>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -116,7 +116,7 @@ def _row(one: Blame) -> str:
         f"{_cell('Influence', one.influence, 3)}{_cell('Own', one.own)}"
         f"{_cell('Others', one.siblings)}"
         f"<td data-title='Pulls towards' data-value='{escape(one.pull or '')}'>{pull}</td>"
-        f"<td data-value='{rank}'>{mark}</td></tr>"
+        f"<td data-title='Mark' data-value='{rank}'>{mark}</td></tr>"
     )
 
 

@@ -53,7 +53,7 @@ def build_results() -> Controls:
         strip = gr.HTML(elem_id="inspect-strip")
         with gr.Column(elem_id="inspect-scroll"):
             rows = gr.HTML(elem_id="inspect-rows", js_on_load=read_script("row_labels.js"))
-            columns = gr.HTML(elem_id="inspect-columns")
+            columns = gr.HTML(elem_id="inspect-columns", js_on_load=read_script("column_labels.js"))
             plot = gr.Plot(show_label=False, container=False, elem_id="inspect-heatmap")
         long = build_score_map("inspect-map")
         with gr.Row(elem_id="inspect-downloads"):

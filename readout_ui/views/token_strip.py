@@ -52,10 +52,14 @@ def _legend(concept: str, layer: int, kind: str, scale: ColourScale) -> str:
     stops = ", ".join(scale.css(float(end), STRIP_STRENGTH) for end in ends)
     return (
         '<div class="strip-legend">'
-        f"<b>{_escape(concept)}</b> · layer {layer} · <span>{scale.low:.2g}</span>"
+        f"<b>{_escape(concept)}</b> · layer {layer} · <span>{_number(scale.low)}</span>"
         f'<i class="ramp" style="background:linear-gradient(90deg, {stops})"></i>'
-        f"<span>{scale.high:.2g}</span> <span>{UNITS[kind]}</span></div>"
+        f"<span>{_number(scale.high)}</span> <span>{UNITS[kind]}</span></div>"
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:.2g}".replace("-", "−")
 
 
 def _escape(text: str) -> str:

@@ -20,6 +20,7 @@ from readout_ui.source_wishes import neutral_texts_of, pair_training
 from readout_ui.studio import Studio
 from readout_ui.tabs.crosstalk_tab import show_findings
 from readout_ui.tabs.header import draw_status, retrain_label
+from readout_ui.tabs.run_comparison import draw_comparison
 from readout_ui.tabs.sources_memories import (
     Memories,
     chosen_examples,
@@ -64,12 +65,12 @@ def brought_from(path: Path) -> BroughtPairs:
 def test_a_shipped_set_states_its_polarity_and_its_name() -> None:
     shown = show_pair_file("tom", None)
     _, box, positive, negative, prompt, brought, name, about, leave_out = shown
-    assert box.visible
+    assert box.visible is True
     assert (positive.value, negative.value, prompt.value) == ("high_tom", "low_tom", "scenario")
     assert name == "tom"
     assert "Positive = <b>high_tom</b>: high scores of <b>tom</b> mean high_tom" in about
     assert "The first 5 of 40 pairs" in about
-    assert not leave_out.visible
+    assert leave_out.visible is not True
     assert brought.table is not None
 
 
@@ -88,7 +89,7 @@ def test_the_name_follows_the_columns_until_somebody_types_one(tmp_path: Path) -
     assert "low scores mean cold" in about
     assert "<b>Pair 4</b> Both sides are the same text." in about
     assert "<img" not in about
-    assert leave_out.visible
+    assert leave_out.visible is True
     swapped, about, _ = show_mapping(brought, "cold", "warm", asked, "warm")
     assert swapped == "cold"
     assert "Positive = <b>cold</b>" in about
@@ -357,3 +358,27 @@ def test_every_source_is_trained_with_its_own_inputs(studio: Studio, tmp_path: P
     assert [run.source for run in found.values()] == ["contrast pairs", "stories", "examples"]
     assert found["memories"].concepts == ("warmth",)
     assert [run.settings.max_length for run in found.values()] == [256, 1024, 1024]
+
+
+def test_a_run_of_pairs_can_stand_beside_one_of_descriptions(studio: Studio) -> None:
+    pairs = trained_on_irony(studio)
+    described = next(run for run in studio.runs.list() if not run.source)
+    for used in (pairs, described):
+        studio.use_run(used.id)
+        assert draw_comparison(studio, described.id, pairs.id)[0]
+        assert draw_comparison(studio, pairs.id, described.id)[0]
+
+
+def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio) -> None:
+    before = trained_on_irony(studio)
+    go_on = threading.Event()
+    studio.worker.submit("hold", "Holding", lambda report: go_on.wait(20))
+    mapping = (bring_pairs("tom", None), "high_tom", "low_tom", "scenario", "tom", False)
+    followed = follow_training(studio, ("pairs", "mean", "content_mean", "all", *mapping))
+    waiting = next(followed)
+    assert "1 job before this one: Holding" in waiting[0]
+    studio.cancel_training()
+    go_on.set()
+    ended = list(followed)[-1]
+    assert "Cancelled." in ended[0]
+    assert studio.runs.current().id == before.id  # type: ignore[union-attr]

@@ -185,6 +185,7 @@ def test_a_waiting_job_says_its_place_and_cancels_and_mistakes_are_sentences(
     page.get_by_label("Layers").first.fill("99")
     page.locator("#steer-run").click()
     expect(page.locator("#steer-progress")).to_contain_text("99 was not trained", timeout=PATIENCE)
+    expect(page.locator("#steer-progress p.failed")).to_be_visible(timeout=PATIENCE)
 
 
 def test_a_setup_goes_to_disk_and_comes_back_and_another_models_is_refused(

@@ -18,6 +18,7 @@ from readout_ui.errors import UserError
 from readout_ui.library import Library, read_library
 from readout_ui.tabs.advice_tab import build_advice_tab, refresh_advice
 from readout_ui.tabs.advice_tables import draw_advice, draw_blames, draw_shortcuts
+from readout_ui.tabs.visibility import HIDDEN
 
 gr = pytest.importorskip("gradio")
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def test_words_of_every_concept_are_listed_even_without_a_shortcut() -> None:
 def test_what_stands_in_the_way_is_said(studio: Any, words: str) -> None:
     _, _, notice, results, *_ = refresh_advice(studio)
     assert words in notice
-    assert results.visible is False
+    assert results.visible == HIDDEN
 
 
 @pytest.fixture

@@ -578,6 +578,7 @@ def test_another_tab_can_open_a_description_take_it_out_or_begin_one(
     assert on_disk(desk, "happy") == texts[1:]
     press(page, "Control+z")
     expect(boxes(page)).to_have_count(4)
+    saved(page)
     ask(kind="delete", index=0, text="a text that is no longer there")
     expect(page.locator(".rs-mark")).to_contain_text("has changed since")
     expect(boxes(page)).to_have_count(4)

@@ -22,6 +22,7 @@ from readout_ui.tabs.crosstalk_tab import (
     refresh_crosstalk,
     show_findings,
 )
+from readout_ui.tabs.visibility import HIDDEN
 
 gr = pytest.importorskip("gradio")
 
@@ -44,7 +45,7 @@ def planted(**kwargs: object) -> Findings:
 def test_before_any_run_the_tab_says_what_to_do(studio: Studio) -> None:
     notice, results, *_ = show_findings(studio, 0, False)
     assert "press Train first" in notice
-    assert results.visible is False
+    assert results.visible == HIDDEN
     slider, _shown, notice, results = refresh_crosstalk(studio)
     assert slider.interactive is False
     assert "press Train first" in notice

@@ -31,6 +31,7 @@ from readout_ui.tabs.generalization_tables import (
     draw_summary,
     draw_words,
 )
+from readout_ui.tabs.visibility import HIDDEN
 
 gr = pytest.importorskip("gradio")
 CONCEPTS = ("afraid", "angry", "calm", "happy")
@@ -80,7 +81,7 @@ def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> Non
     _brought, about, text, labels, group, mapping = show_brought(studio, "paste", [], PASTED, None)
     assert "5 texts" in about
     assert [each["value"] for each in (text, labels)] == ["text", ["label"]]
-    assert group["visible"]
+    assert group["visible"] is True
     assert [row[:3] for row in mapping] == [
         ["calmness", 2, "calm"],
         ["anger", 2, "angry"],
@@ -175,7 +176,7 @@ def test_with_another_run_old_findings_are_hidden(studio: Studio) -> None:
     assert layer["choices"] == list(studio.runs.list()[0].layers)
     assert "afraid, angry, calm, happy" in mapping["label"]
     assert "another run" in notice.lower()
-    assert results["visible"] is False
+    assert results["visible"] == HIDDEN
 
 
 def test_tables_hold_texts_and_names_as_text(studio: Studio) -> None:

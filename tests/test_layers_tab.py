@@ -52,7 +52,7 @@ def test_without_a_run_comparing_layers_says_what_to_do(studio: Studio) -> None:
 def test_the_sweep_shows_nine_rows_and_every_set_with_its_cost(trained: Studio) -> None:
     shown: Any = draw_layers(trained, MACRO, 1)
     about, results, plot, concepts, chosen = shown
-    assert results.visible
+    assert results.visible is True
     assert json.loads(plot.plot)["data"][0]["type"] == "heatmap"
     assert [name for name, _ in concepts.choices] == [MACRO, "afraid", "angry", "calm", "happy"]
     assert "Multiply-adds per token" in about

@@ -11,6 +11,7 @@ from readout_ui.snippet_results import Snippet, Snippets, SnippetSettings
 from readout_ui.snippet_texts import BadLine
 from readout_ui.studio import Studio
 from readout_ui.tabs.snippets_tab import draw_file, draw_results, refresh_snippets, show_file, wish
+from readout_ui.tabs.visibility import HIDDEN
 from readout_ui.views.snippets import MOST_CONCEPTS, draw_found
 
 HOSTILE = "<img src=x> {{x}} ${1} `a`"
@@ -50,7 +51,7 @@ def test_what_was_dropped_is_described_or_refused(tmp_path: Path) -> None:
     odd.write_bytes(b"PK\0\0")
     about, field = show_file(str(odd))
     assert "binary file" in about
-    assert not field.visible
+    assert field.visible == HIDDEN
     assert show_file(None)[0] == ""
 
 

@@ -15,6 +15,7 @@ from readout_ui.studio import Studio
 from readout_ui.tabs.events import DEVICE, QUIET, guarded
 from readout_ui.tabs.layer_choices import layer_slider
 from readout_ui.tabs.notices import NO_RUN, draw_notice
+from readout_ui.tabs.visibility import HIDDEN
 
 if TYPE_CHECKING:
     from readout_ui.advice import Judged
@@ -73,7 +74,7 @@ def build_advice_tab(studio: Studio) -> AdviceTab:
         layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="advice-layer")
         recheck = gr.Button(_recheck_label(studio), elem_id="advice-recheck", min_width=160)
     notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="advice-notice", padding=False)
-    with gr.Column(visible=False, elem_id="advice-results") as results:
+    with gr.Column(visible=HIDDEN, elem_id="advice-results") as results:
         about = gr.HTML(padding=False)
         cards = gr.HTML(elem_id="advice-cards", padding=False, js_on_load=script)
         gr.Markdown(TABLE_TITLE)
@@ -122,7 +123,7 @@ def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
     try:
         judged = judge_advice(studio, layer)
     except UserError as error:
-        return draw_notice(error), gr.Column(visible=False), *(gr.skip() for _ in range(4))
+        return draw_notice(error), gr.Column(visible=HIDDEN), *(gr.skip() for _ in range(4))
     return (
         "",
         gr.Column(visible=True),

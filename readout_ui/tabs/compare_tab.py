@@ -28,6 +28,7 @@ from readout_ui.tabs.events import QUIET, guarded
 from readout_ui.tabs.inspect_tab import MODES
 from readout_ui.tabs.plots import build_plot
 from readout_ui.tabs.score_map import build_score_map
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 from readout_ui.views.trajectories import MOST_LINES
 
 KINDS = {"z-score": "z", "Cosine": "cosine"}
@@ -140,7 +141,7 @@ def _build_question(studio: Studio) -> _Question:
             lines=3,
             max_lines=10,
             placeholder="The other text, for example with one word changed.",
-            visible=False,
+            visible=HIDDEN,
             elem_id="compare-second-text",
             min_width=320,
         )
@@ -154,7 +155,7 @@ def _build_question(studio: Studio) -> _Question:
     location = gr.Textbox(
         label="Model of B",
         info=f"Hub id or folder; empty for what the run says. {ABOUT_MODELS}",
-        visible=False,
+        visible=HIDDEN,
         elem_id="compare-location",
     )
     with gr.Row(elem_id="compare-start"):
@@ -166,7 +167,7 @@ def _build_question(studio: Studio) -> _Question:
             min_width=160,
             interactive=not choices.notice,
         )
-        stop = gr.Button("Stop", visible=False, elem_id="compare-stop", scale=0, min_width=100)
+        stop = gr.Button("Stop", visible=HIDDEN, elem_id="compare-stop", scale=0, min_width=100)
         notice = gr.HTML(choices.notice, elem_id="compare-notice", min_width=240)
     return _Question(
         *(way, mode, first_text, second_text, first_run, second_run, location, go, stop, notice)
@@ -174,12 +175,12 @@ def _build_question(studio: Studio) -> _Question:
 
 
 def _build_answer() -> _Answer:
-    with gr.Column(visible=False, elem_id="compare-results") as results:
+    with gr.Column(visible=HIDDEN, elem_id="compare-results") as results:
         about = gr.HTML(elem_id="compare-about")
         with gr.Row():
             kind = gr.Radio(list(KINDS.items()), value="z", label="Score")
             layer = gr.Slider(0, 1, step=1, label="Layer", elem_id="compare-layer")
-            other = gr.Slider(0, 1, step=1, label="Layer of B", visible=False)
+            other = gr.Slider(0, 1, step=1, label="Layer of B", visible=HIDDEN)
         with gr.Row():
             order = gr.Dropdown(
                 list(ORDER_NAMES.items()), value="difference", label="Order", min_width=320
@@ -274,10 +275,10 @@ def refresh_compare(
     choices = run_choices(studio, way, (first, second))
     return (
         gr.Textbox(label="Prompt A" if way == PROMPTS else "Prompt"),
-        gr.Textbox(visible=way == PROMPTS),
+        gr.Textbox(visible=seen_if(way == PROMPTS)),
         gr.Dropdown(**_list(choices, 0), label="Run" if way == PROMPTS else "Run A"),
-        gr.Dropdown(**_list(choices, 1), visible=way != PROMPTS),
-        gr.Textbox(visible=way == MODELS and bool(choices.second)),
+        gr.Dropdown(**_list(choices, 1), visible=seen_if(way != PROMPTS)),
+        gr.Textbox(visible=seen_if(way == MODELS and bool(choices.second))),
         gr.Button(interactive=not choices.notice),
         choices.notice,
     )
@@ -309,7 +310,7 @@ def draw(compared: Compared | None, *look: Any) -> tuple[Any, ...]:
     drawn = draw_comparison(compared, *look)
     return (
         *(drawn.about, *drawn.heads, *drawn.maps),
-        gr.Column(visible=bool(drawn.difference)),
+        gr.Column(visible=seen_if(bool(drawn.difference))),
         *(drawn.difference, drawn.lines),
     )
 
@@ -341,7 +342,9 @@ def _show(compared: Compared, look: Look) -> tuple[Any, ...]:
     return (
         gr.Column(visible=True),
         gr.Slider(**_range(first.layers), value=layers[0], label=_layer_label(compared)),
-        gr.Slider(**_range(second.layers), value=layers[1], visible=not compared.same_model),
+        gr.Slider(
+            **_range(second.layers), value=layers[1], visible=seen_if(not compared.same_model)
+        ),
         gr.Dropdown(choices=names, value=lines),
         0,
         *draw(compared, start.kind, *layers, start.order, lines, 0),
@@ -363,7 +366,7 @@ def _list(choices: Choices, side: int) -> dict[str, Any]:
 
 
 def _buttons(*, running: bool) -> tuple[gr.Button, gr.Button]:
-    return gr.Button(interactive=not running), gr.Button(visible=running)
+    return gr.Button(interactive=not running), gr.Button(visible=seen_if(running))
 
 
 def _said(words: str) -> str:

@@ -22,6 +22,7 @@ from readout_ui.tabs.events import DEVICE, QUIET
 from readout_ui.tabs.layer_choices import layer_slider
 from readout_ui.tabs.notices import NO_RUN, draw_notice
 from readout_ui.tabs.plots import build_plot, plot_data
+from readout_ui.tabs.visibility import HIDDEN
 from readout_ui.views.concept_map import draw_map
 from readout_ui.views.crosstalk import draw_cosines, draw_responses
 
@@ -80,7 +81,7 @@ def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
             elem_id="crosstalk-mean",
         )
     notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="crosstalk-notice")
-    with gr.Column(visible=False, elem_id="crosstalk-results") as results:
+    with gr.Column(visible=HIDDEN, elem_id="crosstalk-results") as results:
         plane, drawn = _build_results()
     shown = gr.State(run.id if run else "")
     tab = CrosstalkTab(layer, mean, plane, shown, notice, results, drawn)
@@ -124,7 +125,7 @@ def refresh_crosstalk(studio: Studio, shown: str = "") -> tuple[Any, ...]:
         gr.Slider(**layer_slider(run)),
         run.id if run else "",
         draw_notice(error if run else NO_RUN),
-        gr.Column(visible=False),
+        gr.Column(visible=HIDDEN),
     )
 
 
@@ -150,7 +151,7 @@ def show_findings(
     try:
         findings = judge_crosstalk(studio, layer, averaged, method)
     except UserError as error:
-        return draw_notice(error), gr.Column(visible=False), *(gr.skip() for _ in range(7))
+        return draw_notice(error), gr.Column(visible=HIDDEN), *(gr.skip() for _ in range(7))
     return "", gr.Column(visible=True), *draw_findings(findings)
 
 

@@ -11,6 +11,7 @@ from readout_ui.formats import export_files
 from readout_ui.hub import GET_TOKEN, NO_TOKEN, hub_token, push
 from readout_ui.studio import Studio
 from readout_ui.tabs.events import PRIVATE, QUIET, guarded
+from readout_ui.tabs.visibility import seen_if
 
 WITHOUT = f"Nothing can be pushed: {NO_TOKEN}. To push, {GET_TOKEN}, then open this again."
 WITH = (
@@ -30,7 +31,7 @@ def build_hub_section(studio: Studio, chosen: Sequence[gr.components.Component])
     ready = hub_token() is not None
     with gr.Accordion("Push to the Hugging Face hub", open=False, elem_id="hub") as section:
         about = gr.Markdown(WITH if ready else WITHOUT, elem_id="hub-about")
-        with gr.Group(visible=ready) as form:
+        with gr.Group(visible=seen_if(ready)) as form:
             name = gr.Textbox(
                 label="Repository",
                 placeholder="owner/name",
@@ -45,7 +46,7 @@ def build_hub_section(studio: Studio, chosen: Sequence[gr.components.Component])
 
     def look() -> tuple[object, object]:
         found = hub_token() is not None
-        return WITH if found else WITHOUT, gr.Group(visible=found)
+        return WITH if found else WITHOUT, gr.Group(visible=seen_if(found))
 
     def send(
         names: list[str], indices: list[int], allow: bool, form: str, where: str, everybody: bool

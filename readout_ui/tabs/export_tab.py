@@ -17,6 +17,7 @@ from readout_ui.tabs.events import PRIVATE, QUIET, guarded
 from readout_ui.tabs.export_bring import build_bring_section
 from readout_ui.tabs.export_hub import build_hub_section
 from readout_ui.tabs.train_tab import local_time
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 
 EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
 ABOUT_FORMATS = {
@@ -74,13 +75,13 @@ def build_export_tab(studio: Studio) -> ExportTab:
     explained = gr.Markdown(ABOUT_FORMATS["readout"], elem_id="export-explained")
     allow_changed = gr.Checkbox(
         label="Export although descriptions changed since this training",
-        visible=_changed(studio),
+        visible=seen_if(_changed(studio)),
         elem_id="export-allow-changed",
     )
     with gr.Row():
         pack = gr.Button("Make zip", variant="primary", elem_id="export-zip")
         download = gr.File(
-            label="Download", interactive=False, visible=False, elem_id="export-file"
+            label="Download", interactive=False, visible=HIDDEN, elem_id="export-file"
         )
     with gr.Accordion("Write to a folder on this machine", open=False):
         folder = gr.Textbox(
@@ -122,7 +123,7 @@ def refresh_export(studio: Studio) -> tuple[object, ...]:
         draw_about(studio),
         gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
         gr.Dropdown(choices=_layers(run), value=_best(run)),
-        gr.Checkbox(visible=_changed(studio), value=False),
+        gr.Checkbox(visible=seen_if(_changed(studio)), value=False),
     )
 
 

@@ -22,6 +22,7 @@ from readout_ui.tabs.generalization_source import (
 )
 from readout_ui.tabs.generalization_tables import draw_brought, mapping_help
 from readout_ui.tabs.layer_choices import layer_list
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 
 PASTE_HINT = "calm: The lake lay still and so did I.\nafraid: Someone is behind the door."
 
@@ -70,18 +71,18 @@ def build_inputs(studio: Studio, run: RunRecord | None) -> Inputs:
         max_lines=14,
         placeholder=PASTE_HINT,
         info="Lines label: text, CSV, JSON or JSON lines.",
-        visible=False,
+        visible=HIDDEN,
         elem_id="generalization-paste",
     )
     files = gr.File(
         label="CSV, TSV, JSONL, JSON, or several {concept}.txt",
         file_count="multiple",
         file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"],
-        visible=False,
+        visible=HIDDEN,
         elem_id="generalization-files",
     )
     about = gr.HTML(elem_id="generalization-brought")
-    with gr.Group(visible=False, elem_id="generalization-columns") as group:
+    with gr.Group(visible=HIDDEN, elem_id="generalization-columns") as group:
         with gr.Row():
             text = gr.Dropdown([], label="Column with the texts", elem_id="generalization-text")
             labels = gr.Dropdown(
@@ -130,7 +131,7 @@ def _wire_source(
     state, _about, text, labels, _group, mapping = brought
 
     def switch(chosen: str) -> tuple[Any, ...]:
-        return tuple(gr.update(visible=chosen == name) for name in SOURCES.values())
+        return tuple(gr.update(visible=seen_if(chosen == name)) for name in SOURCES.values())
 
     def bring_now(*values: Any) -> tuple[Any, ...]:
         return show_brought(studio, *values)
@@ -167,7 +168,7 @@ def show_brought(studio: Studio, *values: Any) -> tuple[Any, ...]:
         draw_brought(brought),
         gr.update(choices=list(columns), value=text),
         gr.update(choices=list(columns), value=list(labels)),
-        gr.update(visible=settled),
+        gr.update(visible=seen_if(settled)),
         suggest_now(studio, brought, text, labels) if settled else gr.skip(),
     )
 

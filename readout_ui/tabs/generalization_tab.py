@@ -30,6 +30,7 @@ from readout_ui.tabs.generalization_tables import (
 from readout_ui.tabs.layer_choices import layer_list
 from readout_ui.tabs.notices import NO_RUN, draw_notice
 from readout_ui.tabs.plots import plot_data
+from readout_ui.tabs.visibility import HIDDEN
 from readout_ui.views.generalization import draw_forest, draw_violins
 
 __all__ = ["GeneralizationTab", "build_generalization_tab", "refresh_generalization", "scorer_of"]
@@ -71,7 +72,7 @@ def build_generalization_tab(studio: Studio) -> GeneralizationTab:
     judge = gr.Button("Judge", variant="primary", elem_id="generalization-judge")
     notice = gr.HTML(draw_notice(NOT_YET if run else NO_RUN), elem_id="generalization-notice")
     found = gr.State(None)
-    with gr.Column(visible=False, elem_id="generalization-results") as results:
+    with gr.Column(visible=HIDDEN, elem_id="generalization-results") as results:
         drawn, violin_choice, violins = build_results()
         words_button, words = build_words()
     build_dose(studio, inputs.layer)
@@ -111,7 +112,7 @@ def refresh_generalization(studio: Studio, shown: str = "") -> tuple[Any, ...]:
         gr.update(**layer_list(run)),
         gr.update(label=mapping_help(run.concepts if run else ("a concept",))),
         draw_notice(OTHER_RUN if run else NO_RUN),
-        gr.update(visible=False),
+        gr.update(visible=HIDDEN),
         run.id if run else "",
     )
 

@@ -10,6 +10,7 @@ import gradio as gr
 
 from readout_ui.tabs.events import PRIVATE
 from readout_ui.tabs.score_map import build_score_map
+from readout_ui.tabs.visibility import HIDDEN
 
 VIEWS = {"Tokens × concepts": "concepts", "Tokens × layers": "layers"}
 KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
@@ -48,7 +49,7 @@ class Controls:
 
 def build_results() -> Controls:
     """Lay out everything below the prompt; hidden until there is a reading."""
-    with gr.Column(visible=False, elem_id="inspect-results") as results:
+    with gr.Column(visible=HIDDEN, elem_id="inspect-results") as results:
         look, middle = _build_look(), gr.State(0)
         strip = gr.HTML(elem_id="inspect-strip")
         with gr.Column(elem_id="inspect-scroll"):

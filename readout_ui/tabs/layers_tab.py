@@ -15,6 +15,7 @@ from readout_ui.tabs.events import DEVICE, guarded
 from readout_ui.tabs.layers_tables import draw_about
 from readout_ui.tabs.plots import build_plot, plot_data
 from readout_ui.tabs.run_comparison import build_comparison, run_choices
+from readout_ui.tabs.visibility import HIDDEN
 from readout_ui.views.layers import draw_sweep
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def build_layers_tab(studio: Studio) -> LayersTab:
         compare = gr.Button("Compare layers", variant="primary", elem_id="layers-compare")
         more = gr.Button("Fit PCA and logistic at one more layer", elem_id="layers-more")
     about = gr.HTML(_first_words(studio), elem_id="layers-about", padding=False)
-    with gr.Column(visible=False, elem_id="layers-results") as results:
+    with gr.Column(visible=HIDDEN, elem_id="layers-results") as results:
         concept = gr.Dropdown([MACRO], value=MACRO, label="AUROC of", elem_id="layers-concept")
         sweep = build_plot("layers-sweep")
         chosen = gr.Radio([], label="Layers", elem_id="layers-chosen")
@@ -111,7 +112,7 @@ def refresh_layers(studio: Studio, shown: str = "") -> tuple[object, ...]:
     choices, before, now = run_choices(studio)
     return (
         _first_words(studio),
-        gr.Column(visible=False),
+        gr.Column(visible=HIDDEN),
         gr.Dropdown(choices=[MACRO], value=MACRO),
         gr.Dropdown(choices=choices, value=before),
         gr.Dropdown(choices=choices, value=now),

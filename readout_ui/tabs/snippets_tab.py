@@ -35,6 +35,7 @@ from readout_ui.tabs.events import PRIVATE, QUIET, guarded
 from readout_ui.tabs.layer_choices import layer_list
 from readout_ui.tabs.notices import draw_notice
 from readout_ui.tabs.steering_jobs import SessionJobs, draw_failure, draw_job, follow
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 from readout_ui.views.snippets import draw_found, draw_snippets
 
 NO_RUN = UserError("there are no vectors to search with yet", fix="press Train first")
@@ -121,7 +122,7 @@ def build_snippets_tab(studio: Studio) -> SnippetsTab:
         find = gr.Button(
             "Find snippets", variant="primary", elem_id="snip-find", scale=0, min_width=160
         )
-        stop = gr.Button("Stop", elem_id="snip-stop", visible=False, scale=0, min_width=100)
+        stop = gr.Button("Stop", elem_id="snip-stop", visible=HIDDEN, scale=0, min_width=100)
         progress = gr.HTML(elem_id="snip-progress", padding=False, min_width=220)
     results = _build_results()
     _wire_file(inputs, about)
@@ -138,7 +139,7 @@ def refresh_snippets(studio: Studio) -> tuple[Any, ...]:
 def show_file(path: str | None) -> tuple[Any, ...]:
     """What was dropped in a line, and which of its fields hold text."""
     if not path:
-        return "", gr.Dropdown(visible=False, choices=[], value=None)
+        return "", gr.Dropdown(visible=HIDDEN, choices=[], value=None)
     file, chosen = Path(path), ""
     fields: tuple[str, ...] = ()
     try:
@@ -147,10 +148,12 @@ def show_file(path: str | None) -> tuple[Any, ...]:
             chosen = guess_field(fields)
         texts = open_texts(file, chosen or (fields[0] if fields else ""))
     except UserError as error:
-        return draw_failure(str(error)), gr.Dropdown(visible=False, choices=[], value=None)
+        return draw_failure(str(error)), gr.Dropdown(visible=HIDDEN, choices=[], value=None)
     kind = "JSON lines" if fields else "every line a text" if texts.by_line else "plain text"
     line = f"<p class='snip-file'><b>{escape(texts.name)}</b> {_size(texts.n_bytes)}, {kind}</p>"
-    return line, gr.Dropdown(visible=bool(fields), choices=list(fields), value=chosen or None)
+    return line, gr.Dropdown(
+        visible=seen_if(bool(fields)), choices=list(fields), value=chosen or None
+    )
 
 
 def wish(studio: Studio, *values: Any) -> Search:
@@ -223,7 +226,7 @@ def _build_inputs(run: RunRecord | None) -> _Inputs:
                     min_width=230,
                 )
                 field = gr.Dropdown(
-                    [], label="Text field", visible=False, elem_id="snip-field", min_width=130
+                    [], label="Text field", visible=HIDDEN, elem_id="snip-field", min_width=130
                 )
             with gr.Row():
                 kind = gr.Radio(
@@ -246,7 +249,7 @@ def _build_inputs(run: RunRecord | None) -> _Inputs:
 
 def _build_results() -> _Results:
     found = gr.State(None)
-    with gr.Column(visible=False, elem_id="snip-results") as box:
+    with gr.Column(visible=HIDDEN, elem_id="snip-results") as box:
         about = gr.HTML(elem_id="snip-about", padding=False)
         with gr.Row(elem_id="snip-filter"):
             concept = gr.Dropdown([EVERY], value=EVERY, label="Concept", elem_id="snip-concept")
@@ -302,7 +305,7 @@ def _wire_search(studio: Studio, inputs: _Inputs, go: tuple[Any, ...], results: 
             if view.state.finished:
                 end, found = ending(view, wished)
                 shown = show_found(found) if found else nothing
-                yield end, gr.Button(interactive=True), gr.Button(visible=False), *shown
+                yield end, gr.Button(interactive=True), gr.Button(visible=HIDDEN), *shown
                 return
             now = draw_job(view, studio.worker) + _counts(wished)
             buttons = (

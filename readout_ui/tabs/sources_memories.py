@@ -28,6 +28,7 @@ from readout_ui.memory_sources import Fields, StoredNode, read_jsonl, read_sqlit
 from readout_ui.source_wishes import SourceTraining, example_training
 from readout_ui.tabs.events import PRIVATE, QUIET, guarded
 from readout_ui.tabs.sources_tables import draw_memories, draw_sentence
+from readout_ui.tabs.visibility import HIDDEN
 from readout_ui.trained import TrainSettings
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
@@ -100,7 +101,7 @@ def build_memory_inputs() -> MemoryInputs:
             "Make zip of the examples", elem_id="src-memory-zip", scale=0, min_width=270
         )
         packed = gr.File(
-            label="Examples", interactive=False, elem_id="src-memory-packed", visible=False
+            label="Examples", interactive=False, elem_id="src-memory-packed", visible=HIDDEN
         )
     gr.Markdown(SERVER, elem_id="src-memory-server")
     thresholds = inputs.thresholds()

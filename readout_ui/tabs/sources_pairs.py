@@ -35,6 +35,7 @@ from readout_ui.tabs.sources_tables import (
     draw_polarity,
     draw_sentence,
 )
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 from readout_ui.trained import TrainSettings
 
 FILE = "file"
@@ -106,7 +107,7 @@ def build_pair_inputs() -> PairInputs:
         height=130,
         elem_id="src-pair-file",
     )
-    box = gr.Column(visible=False, elem_id="src-pair-columns")
+    box = gr.Column(visible=HIDDEN, elem_id="src-pair-columns")
     with box, gr.Row(elem_id="src-pair-mapping"):
         positive = gr.Dropdown([], label="Positive column", elem_id="src-positive", min_width=150)
         negative = gr.Dropdown([], label="Negative column", elem_id="src-negative", min_width=150)
@@ -115,7 +116,7 @@ def build_pair_inputs() -> PairInputs:
         swap = gr.Button("Swap sides", elem_id="src-swap", scale=0, min_width=140)
     about = gr.HTML(draw_sentence(TO_BEGIN), elem_id="src-pair-about", padding=False)
     leave_out = gr.Checkbox(
-        label="Leave out the pairs with errors", visible=False, elem_id="src-leave-out"
+        label="Leave out the pairs with errors", visible=HIDDEN, elem_id="src-leave-out"
     )
     inputs = PairInputs(brought, positive, negative, prompt, name, leave_out)
     mapping = [brought, positive, negative, prompt, name]
@@ -141,12 +142,12 @@ def show_pair_file(chosen: str, path: str | None) -> tuple[Any, ...]:
     """File, columns' box, the three columns, state, and what `show_mapping` gives."""
     brought = bring_pairs(chosen, path)
     table = brought.table
-    picker = gr.File(visible=chosen == FILE)
+    picker = gr.File(visible=seen_if(chosen == FILE))
     if table is None:
         about = draw_sentence(brought.problem, "failed") if brought.problem else ""
         nothing = gr.Dropdown(choices=[], value=None)
-        looks = (brought, "", about or draw_sentence(TO_BEGIN), gr.Checkbox(visible=False))
-        return picker, gr.Column(visible=False), nothing, nothing, nothing, *looks
+        looks = (brought, "", about or draw_sentence(TO_BEGIN), gr.Checkbox(visible=HIDDEN))
+        return picker, gr.Column(visible=HIDDEN), nothing, nothing, nothing, *looks
     guessed = guess_columns(table.columns)
     positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
     prompt = guessed.prompt if guessed and guessed.prompt else NO_PROMPT
@@ -184,21 +185,21 @@ def show_name(
 ) -> tuple[str, Any]:
     """Polarity, findings and the first pairs, and whether some can be left out."""
     if brought.table is None:
-        return draw_sentence(TO_BEGIN), gr.Checkbox(visible=False)
+        return draw_sentence(TO_BEGIN), gr.Checkbox(visible=HIDDEN)
     if not (positive and negative):
         columns = ", ".join(brought.table.columns)
         sentence = f"Nothing says which column is positive; choose both sides among {columns}"
-        return draw_sentence(sentence, "warning"), gr.Checkbox(visible=False, value=False)
+        return draw_sentence(sentence, "warning"), gr.Checkbox(visible=HIDDEN, value=False)
     try:
         checked = check(brought, positive, negative, prompt, name)
     except UserError as error:
-        return draw_sentence(str(error), "failed"), gr.Checkbox(visible=False, value=False)
+        return draw_sentence(str(error), "failed"), gr.Checkbox(visible=HIDDEN, value=False)
     found, note = checked.found, ""
     if len(found.pairs) > CHECKED:
         note = f" (in the first {CHECKED:,} pairs)"
     about = draw_polarity(found.columns, found.name)
     about += draw_pairs(found) + draw_findings(checked.findings, note)
-    leave_out = gr.Checkbox(visible=True) if checked.has_errors else gr.Checkbox(visible=False)
+    leave_out = gr.Checkbox(visible=True) if checked.has_errors else gr.Checkbox(visible=HIDDEN)
     return about, leave_out
 
 

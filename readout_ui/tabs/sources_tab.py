@@ -24,6 +24,7 @@ from readout_ui.tabs.sources_stories import build_story_inputs, story_wish
 from readout_ui.tabs.sources_tables import draw_trained
 from readout_ui.tabs.steering_jobs import LOOK_SECONDS, draw_failure, draw_job
 from readout_ui.tabs.train_settings import READ_CHOICES
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 from readout_ui.trained import METHOD_NAMES, READ_RULE_NAMES, TrainSettings
 
 SOURCES = {"Contrast pairs": "pairs", "Stories": "stories", "Scored memories": "memories"}
@@ -60,9 +61,9 @@ def build_sources_tab(studio: Studio) -> SourcesTab:
     source = gr.Radio(list(SOURCES.items()), value="pairs", label="Source", elem_id="src-source")
     with gr.Column(elem_id="src-pairs") as pair_box:
         pairs = build_pair_inputs()
-    with gr.Column(elem_id="src-stories", visible=False) as story_box:
+    with gr.Column(elem_id="src-stories", visible=HIDDEN) as story_box:
         stories = build_story_inputs()
-    with gr.Column(elem_id="src-memories", visible=False) as memory_box:
+    with gr.Column(elem_id="src-memories", visible=HIDDEN) as memory_box:
         memories = build_memory_inputs()
     boxes = [pair_box, story_box, memory_box]
     settings = _build_settings()
@@ -75,12 +76,12 @@ def build_sources_tab(studio: Studio) -> SourcesTab:
             scale=0,
             min_width=160,
         )
-        cancel = gr.Button("Cancel", elem_id="src-cancel", visible=False, scale=0, min_width=100)
+        cancel = gr.Button("Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100)
         progress = gr.HTML(elem_id="src-progress", padding=False, min_width=220)
     trained = gr.HTML(draw_trained(studio.runs.current()), elem_id="src-trained", padding=False)
 
     def show_source(chosen: str) -> tuple[Any, ...]:
-        return tuple(gr.Column(visible=chosen == name) for name in SOURCES.values())
+        return tuple(gr.Column(visible=seen_if(chosen == name)) for name in SOURCES.values())
 
     def start(*values: Any) -> Iterator[tuple[Any, ...]]:
         yield from follow_training(studio, values)
@@ -168,7 +169,7 @@ def _button(interactive: bool) -> gr.Button:
 
 
 def _cancel(visible: bool) -> gr.Button:
-    return gr.Button(visible=visible)
+    return gr.Button(visible=seen_if(visible))
 
 
 def _build_settings() -> tuple[Any, ...]:

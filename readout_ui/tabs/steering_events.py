@@ -24,6 +24,7 @@ from readout_ui.tabs.steering_results import (
     first_concept,
 )
 from readout_ui.tabs.steering_work import compare_answers, sweep_answers, wish_from
+from readout_ui.tabs.visibility import seen_if
 
 if TYPE_CHECKING:
     from readout_ui.generation import Live
@@ -115,7 +116,11 @@ def _working(
 
 def _busy(busy: bool) -> tuple[Any, ...]:
     """Cancel, Steer, Sweep."""
-    return gr.Button(visible=busy), gr.Button(interactive=not busy), gr.Button(interactive=not busy)
+    return (
+        gr.Button(visible=seen_if(busy)),
+        gr.Button(interactive=not busy),
+        gr.Button(interactive=not busy),
+    )
 
 
 def _grown(texts: dict[str, str], shown: list[str]) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ import gradio as gr
 from readout_ui.errors import UserError
 from readout_ui.runs import RunRecord
 from readout_ui.steering_setups import Steer, SteeringSetup, Where, parse_where
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 
 MOST_STEERS = 6
 """Rows of the tab; a setup with more is for the command line."""
@@ -75,7 +76,7 @@ def build_setup(run: RunRecord | None) -> SetupInputs:
         "",
         label="Tokens",
         info="Positions from 0, the prompt's first token: 12 for “from”, such as 3-7,12 for spans.",
-        visible=False,
+        visible=HIDDEN,
         elem_id="steer-tokens",
     )
     shown = gr.State(tuple(number == 0 for number in range(MOST_STEERS)))
@@ -85,7 +86,7 @@ def build_setup(run: RunRecord | None) -> SetupInputs:
 def _build_row(run: RunRecord | None, number: int) -> SteerRow:
     names = list(run.concepts) if run else []
     first = number == 0 and run is not None
-    with gr.Row(visible=number == 0, elem_classes="steer-row", equal_height=True) as box:
+    with gr.Row(visible=seen_if(number == 0), elem_classes="steer-row", equal_height=True) as box:
         concept = gr.Dropdown(
             names,
             value=names[0] if first else None,
@@ -106,7 +107,7 @@ def _build_row(run: RunRecord | None, number: int) -> SteerRow:
             min_width=96,
             elem_classes="steer-multiplier",
         )
-        value = gr.Number(1.0, label="Value", step=0.1, visible=False, scale=2, min_width=96)
+        value = gr.Number(1.0, label="Value", step=0.1, visible=HIDDEN, scale=2, min_width=96)
         unit = gr.Dropdown(
             list(UNITS.items()),
             value="norm",
@@ -196,17 +197,17 @@ def show_setup(setup: SteeringSetup) -> tuple[Any, ...]:
     n_shown = max(1, len(setup.steers))
     shown = tuple(number < n_shown for number in range(MOST_STEERS))
     kind, _, tokens = str(setup.where).partition(":")
-    place = gr.Textbox(value=tokens, visible=kind in ("from", "spans"))
+    place = gr.Textbox(value=tokens, visible=seen_if(kind in ("from", "spans")))
     blanks: list[Steer | None] = [None] * (MOST_STEERS - len(setup.steers))
     fields = [each for steer in (*setup.steers, *blanks) for each in _fields(steer)]
-    return shown, *(gr.Row(visible=each) for each in shown), kind, place, *fields
+    return shown, *(gr.Row(visible=seen_if(each)) for each in shown), kind, place, *fields
 
 
 def _fields(steer: Steer | None) -> tuple[Any, ...]:
     if steer is None:
-        return None, "add", DEFAULT_MULTIPLIER, "norm", gr.Number(visible=False), gr.skip()
+        return None, "add", DEFAULT_MULTIPLIER, "norm", gr.Number(visible=HIDDEN), gr.skip()
     clamp = steer.operator == "clamp"
-    value = gr.Number(value=steer.value if clamp else 1.0, visible=clamp)
+    value = gr.Number(value=steer.value if clamp else 1.0, visible=seen_if(clamp))
     layers = ",".join(map(str, steer.layers))
     return steer.concept, steer.operator, steer.multiplier, steer.unit, value, layers
 
@@ -223,7 +224,7 @@ def add_row(shown: tuple[bool, ...], layers: str) -> tuple[Any, ...]:
         raise UserError(f"{MOST_STEERS} concepts are the most that fit here")
     now = tuple(there or number == places[0] for number, there in enumerate(shown))
     fresh = (layers if number == places[0] else gr.skip() for number in range(MOST_STEERS))
-    return now, *(gr.Row(visible=there) for there in now), *fresh
+    return now, *(gr.Row(visible=seen_if(there)) for there in now), *fresh
 
 
 def operator_fields(operator: str) -> tuple[Any, Any]:
@@ -232,4 +233,4 @@ def operator_fields(operator: str) -> tuple[Any, Any]:
         multiplier = gr.Number(value=1.0, label="Share", info=None)
     else:
         multiplier = gr.Number(value=DEFAULT_MULTIPLIER, label="Multiplier")
-    return multiplier, gr.Number(visible=operator == "clamp")
+    return multiplier, gr.Number(visible=seen_if(operator == "clamp"))

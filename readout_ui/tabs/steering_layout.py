@@ -11,6 +11,7 @@ from readout_ui.runs import RunRecord
 from readout_ui.tabs.layer_choices import layer_slider
 from readout_ui.tabs.plots import build_plot
 from readout_ui.tabs.steering_results import Side, build_side
+from readout_ui.tabs.visibility import HIDDEN
 
 PLACEHOLDER = "What the user says, for example: How was your day?"
 KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
@@ -112,20 +113,20 @@ def build_buttons() -> Buttons:
             min_width=130,
             scale=0,
         )
-        cancel = gr.Button("Cancel", elem_id="steer-cancel", visible=False, min_width=100, scale=0)
+        cancel = gr.Button("Cancel", elem_id="steer-cancel", visible=HIDDEN, min_width=100, scale=0)
     return Buttons(steer, sweep, cancel, save, load)
 
 
 def build_results(run: RunRecord | None) -> Results:
     """Lay out everything below the buttons; hidden until there is something."""
     progress = gr.HTML(elem_id="steer-progress", padding=False)
-    with gr.Column(visible=False, elem_id="steer-pair") as pair:
+    with gr.Column(visible=HIDDEN, elem_id="steer-pair") as pair:
         summary = gr.HTML(elem_id="steer-summary", padding=False)
         look = _build_look(run)
         with gr.Row(elem_id="steer-sides"):
             sides = build_side("plain"), build_side("steered")
         means = gr.HTML(elem_id="steer-means", padding=False)
-    with gr.Column(visible=False, elem_id="steer-swept") as swept:
+    with gr.Column(visible=HIDDEN, elem_id="steer-swept") as swept:
         with gr.Row():
             layer = gr.Slider(**layer_slider(run), step=1, label="Scores at layer", min_width=200)
             read = gr.Radio(list(READS.items()), value="during", label="Answers read")

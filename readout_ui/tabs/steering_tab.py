@@ -36,6 +36,7 @@ from readout_ui.tabs.steering_layout import (
 from readout_ui.tabs.steering_picker import PICK, wire_picker
 from readout_ui.tabs.steering_results import draw_pair, draw_sweep
 from readout_ui.tabs.steering_work import NO_RUN, run_in_use
+from readout_ui.tabs.visibility import HIDDEN, seen_if
 
 SAVE = """(text) => {
   if (!text) return [];
@@ -109,7 +110,7 @@ def _wire_setup(studio: Studio, setup: SetupInputs, buttons: Buttons, results: R
             partial(_remove_row, number), setup.open, [setup.open, row.box, row.inputs[0]], **QUIET
         )
     setup.place.input(
-        lambda place: gr.Textbox(visible=place in ("from", "spans")),
+        lambda place: gr.Textbox(visible=seen_if(place in ("from", "spans"))),
         setup.place,
         setup.tokens,
         **QUIET,
@@ -135,7 +136,7 @@ def _wire_setup(studio: Studio, setup: SetupInputs, buttons: Buttons, results: R
 
 def _remove_row(number: int, shown: tuple[bool, ...]) -> tuple[Any, ...]:
     now = tuple(there and i != number for i, there in enumerate(shown))
-    return now, gr.Row(visible=False), None
+    return now, gr.Row(visible=HIDDEN), None
 
 
 def _wire_looks(results: Results) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-PARTS = ("speed", "quality", "fit", "judging", "judgements")
+PARTS = ("speed", "quality", "fit", "judging", "judgements", "live", "long_text", "steering")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from readout_ui.errors import UserError
 
@@ -102,7 +103,18 @@ def bare_model(model: "nn.Module") -> "nn.Module":
     return model.get_submodule(".".join(_shared(embeddings, parts)))
 
 
+_FOUND: "WeakKeyDictionary[nn.Module, tuple[str, ...]]" = WeakKeyDictionary()
+"""Looking through a whole model takes as long as reading a few tokens."""
+
+
 def _block_names(model: "nn.Module") -> tuple[str, ...]:
+    found = _FOUND.get(model)
+    if found is None:
+        found = _FOUND[model] = _find_block_names(model)
+    return found
+
+
+def _find_block_names(model: "nn.Module") -> tuple[str, ...]:
     from torch import nn
 
     count = n_layers(model)

@@ -63,10 +63,20 @@ class SharedPrefix:
 
     def repeated(self, n_texts: int) -> Any:
         """A fresh copy of the states for `n_texts` texts; a forward pass uses it up."""
-        states = copy.deepcopy(self.states)
+        states = _copied(self.states)
         # What beam search uses is the one way that every kind of cache has to choose rows.
         states.reorder_cache(torch.zeros(n_texts, dtype=torch.long))
         return states
+
+
+def _copied(states: Any) -> Any:
+    """The same states, to be given other rows; the usual kind then makes tensors of its own."""
+    layers = getattr(states, "layers", [])
+    if not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
+        return copy.deepcopy(states)
+    copied = copy.copy(states)
+    copied.layers = [copy.copy(layer) for layer in layers]
+    return copied
 
 
 NO_PREFIX = SharedPrefix((), None, 0)

@@ -100,7 +100,7 @@ def _outcome(job: JobView, run: RunRecord | None) -> str:
         return ""
     return (
         f"<p><b>Trained in {job.seconds:.1f} s.</b> {_counted(run)}, "
-        f"{run.n_texts} texts; best layer {run.best_layer} by cross-validation.</p>"
+        f"{run.n_texts} texts; layer {run.best_layer} chosen by cross-validation.</p>"
     )
 
 

@@ -42,7 +42,7 @@ def draw_layer_scores(auroc: Sequence[float | None], best: int) -> go.Figure:
                 y=[scores[best]],
                 mode="markers+text",
                 marker={"size": 12, "color": "#d9822b", "symbol": "diamond"},
-                text=[f"best: {best}"],
+                text=[f"chosen: {best}"],
                 textposition="bottom center",
                 hoverinfo="skip",
             ),

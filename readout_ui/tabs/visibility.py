@@ -2,9 +2,12 @@
 
 from typing import Literal
 
-HIDDEN: Literal["hidden"] = "hidden"
-"""Taken instead of False: gradio 6.17 does not show what was never on the page (`False`) when the
-news that it stays away comes first."""
+import gradio as gr
+from packaging.version import Version
+
+HIDDEN: bool | Literal["hidden"] = "hidden" if Version(gr.__version__) < Version("6.18") else False
+"""How a component stays away. gradio 6.17, which the plain lane has, never shows what was not on
+the page (`False`) where the first news of it is that it stays away; 6.31 shows "hidden" columns."""
 
 
 def seen_if(wanted: bool) -> bool | Literal["hidden"]:

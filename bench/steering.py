@@ -35,8 +35,8 @@ from readout_ui.trials import Trial
 
 DESCRIPTIONS = Path(__file__).resolve().parents[1] / "descriptions"
 PROMPT = "How do you feel right now, and what is it like?"
-MULTIPLIERS = (0.1, 0.2, 0.3, 0.5, 1.0)
-N_TOKENS = 48
+MULTIPLIERS = (0.1, 0.25, 0.5)
+N_TOKENS = 32
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,13 +117,13 @@ def serve(flags: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the app; a mistake in the flags ends in one sentence and exit code 2."""
-    from readout_ui.errors import UserError
+    from readout_ui.errors import UserError, missing_import
 
     flags = parse_flags()
     try:
         serve(flags)
-    except UserError as error:
-        print(error, file=sys.stderr)
+    except (UserError, ImportError) as error:
+        print(missing_import(error) if isinstance(error, ImportError) else error, file=sys.stderr)
         sys.exit(2)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 
 from readout_ui.decoding import (
     decoding_config,
@@ -93,8 +93,9 @@ class Answers:
         """Run transformers' `generate` until every row has ended."""
         ids, mask = self._padded()
         generate_text: Any = self.model.model.generate
-        # transformers 4 would replace what equals its defaults by the checkpoint's own values.
-        own = "use_model_defaults" in inspect.signature(generate_text).parameters
+        # transformers 4 would replace what equals its defaults by the checkpoint's own values; it
+        # refuses an argument that it does not know.
+        own = transformers.__version__.startswith("4.")
         generate_text(
             input_ids=ids,
             attention_mask=mask,

@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, required
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,18 +75,18 @@ def resolve_blocks(
 
 def n_layers(model: "nn.Module") -> int:
     """How many decoder blocks the text model has, by its config."""
-    return int(text_config(model).num_hidden_layers)
+    return int(required(text_config(model), "num_hidden_layers", "transformers"))
 
 
 def hidden_size(model: "nn.Module") -> int:
     """Width of the residual stream (d_model)."""
-    return int(text_config(model).hidden_size)
+    return int(required(text_config(model), "hidden_size", "transformers"))
 
 
 def text_config(model: "nn.Module") -> Any:
     """The config of the text part of a model."""
     config: Any = model.config
-    return config.get_text_config(decoder=True)
+    return required(config, "get_text_config", "transformers")(decoder=True)
 
 
 def modules(model: "nn.Module", paths: BlockPaths) -> list["nn.Module"]:
@@ -97,7 +97,7 @@ def modules(model: "nn.Module", paths: BlockPaths) -> list["nn.Module"]:
 def bare_model(model: "nn.Module") -> "nn.Module":
     """The text decoder without LM head and without towers for other inputs.
 
-    It takes input_ids, attention_mask, past_key_values and use_cache.
+    It takes input_ids, attention_mask, use_cache and what `kv_cache.cache_argument` names.
     """
     embeddings, parts = _embeddings_path(model), _block_names(model)[0].split(".")
     return model.get_submodule(".".join(_shared(embeddings, parts)))

@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, library_error, required
 from readout_ui.places import cache_folder
 from readout_ui.progress import Progress, Report, silent
 
@@ -143,7 +143,11 @@ def _read_gguf(gguf: Path, report: Report) -> "tuple[PreTrainedModel, PreTrained
 def _counted_reading(gguf_file: Path, report: Report) -> Iterator[None]:
     """Report every tensor that transformers unpacks, and parse the file once instead of thrice."""
     import gguf
-    from transformers import modeling_gguf_pytorch_utils as reading
+
+    try:
+        from transformers import modeling_gguf_pytorch_utils as reading
+    except ImportError as error:
+        raise library_error("transformers", "its module for GGUF files is gone") from error
 
     reader = cache(gguf.GGUFReader)
     total, unpacked = len(reader(str(gguf_file)).tensors), count(1)
@@ -162,7 +166,10 @@ def _counted_reading(gguf_file: Path, report: Report) -> Iterator[None]:
         # Its bar goes to the terminal whoever is looking; `report` tells the same.
         (reading, "tqdm"): lambda tensors, **_: tensors,
     }
-    originals = {(module, name): getattr(module, name) for module, name in replacements}
+    originals = {
+        (module, name): required(module, name, module.__name__.split(".")[0])
+        for module, name in replacements
+    }
     try:
         for (module, name), replacement in replacements.items():
             setattr(module, name, replacement)
@@ -178,6 +185,8 @@ def _write_model(model: "PreTrainedModel", folder: Path) -> None:
 
     raw = model.config.to_dict()
     rope = raw.get("rope_parameters") or raw
+    if absent := [key for key in _CONFIG_KEYS if key not in raw] or {"rope_theta"} - rope.keys():
+        raise library_error("transformers", f"its config of a Llama model has no {min(absent)}")
     config = {key: raw[key] for key in _CONFIG_KEYS} | {
         "architectures": ["LlamaForCausalLM"],
         "rope_theta": rope["rope_theta"],

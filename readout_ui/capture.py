@@ -9,6 +9,7 @@ from torch import Tensor
 from readout_ui.batches import TokenBatch
 from readout_ui.blocks import bare_model
 from readout_ui.errors import UserError
+from readout_ui.kv_cache import cache_argument, returned_cache
 from readout_ui.recording import inference, recording
 
 if TYPE_CHECKING:
@@ -48,12 +49,14 @@ def capture_batch(
         UserError: a module was not run, returned another shape, or numbers that are not finite.
     """
     pools = [_Pool(batch) for _ in paths.names]
+    decoder = bare_model(model.model)
+    before = {} if past is None else {cache_argument(decoder): past}
     with inference(model.model), recording(model.model, paths, lambda i, a: pools[i].take(a)):
-        output = bare_model(model.model)(
+        output = decoder(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
-            past_key_values=past,
             use_cache=keep_states or past is not None,
+            **before,
         )
     for name, pool in zip(paths.names, pools, strict=True):
         if pool.pooled is None:
@@ -62,7 +65,7 @@ def capture_batch(
     captured = PooledBatch(
         pooled=torch.stack([pool.pooled.cpu() for pool in pools if pool.pooled is not None], 2),
         kept=torch.stack([pool.kept.cpu() for pool in pools if pool.kept is not None], 1),
-        states=output.past_key_values if keep_states else None,
+        states=returned_cache(output) if keep_states else None,
     )
     if not torch.isfinite(captured.pooled).all():
         raise UserError(

@@ -17,7 +17,7 @@ from readout_ui.bundled import (
     bundled_gguf,
     is_converted,
 )
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, required
 from readout_ui.progress import Progress, Report
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def unreachable_errors() -> tuple[type[Exception], ...]:
     kinds: list[type[Exception]] = [errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError]
     for library, name in _NETWORK_ERRORS.items():
         if find_spec(library) is not None:
-            kinds.append(getattr(import_module(library), name))
+            kinds.append(required(import_module(library), name, library))
     return tuple(kinds)
 
 

@@ -37,7 +37,7 @@ from readout_ui.cli_options import (
     require_choices,
     split_layers,
 )
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, missing_import
 from readout_ui.progress import Cancelled
 from readout_ui.trained import TrainSettings
 
@@ -61,6 +61,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (UserError, _UsageError) as error:
         return _complain(error)
+    except ImportError as error:
+        return _complain(missing_import(error))
     except (KeyboardInterrupt, typer.Abort, Cancelled):
         status = INTERRUPTED
     except BrokenPipeError:

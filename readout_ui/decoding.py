@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import GenerationConfig
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, required
 from readout_ui.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def decoding_config(
 
 def end_tokens(model: LoadedModel) -> frozenset[int]:
     """What ends an answer: the checkpoint's end tokens and the template's end of a turn."""
-    configured: Any = getattr(model.model.generation_config, "eos_token_id", None)
+    configured = required(model.model.generation_config, "eos_token_id", "transformers")
     several = configured if isinstance(configured, list | tuple) else [configured]
     tokenizer: Any = model.tokenizer
     special = special_tokens(model)

@@ -1,6 +1,8 @@
 """The one error a person can fix: what is wrong, where, what to do and which options exist."""
 
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 
 class UserError(Exception):
@@ -30,3 +32,41 @@ class UserError(Exception):
         if self.options:
             text += f" (options: {', '.join(self.options)})"
         return text.rstrip(".") + "."
+
+
+def library_error(library: str, what: str) -> UserError:
+    """What to raise where a library no longer has what we look up by name; it says its version.
+
+    Args:
+        library: its name on PyPI.
+        what: what was looked for and not found, as a clause.
+    """
+    try:
+        found = version(library)
+    except PackageNotFoundError:
+        found = "of an unknown version"
+    return UserError(
+        f"{what}, so Readout Studio cannot work with {library} {found}",
+        fix="install the tested versions (`make app` does)",
+    )
+
+
+def required(owner: object, name: str, library: str) -> Any:
+    """An attribute that a library's object has to have; absence is never taken for a default.
+
+    Raises:
+        UserError: it is not there; names the library and its version.
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        raise library_error(library, f"{_name_of(owner)} has no {name}") from error
+
+
+def missing_import(error: ImportError) -> UserError:
+    """The same for a module or a name that a library no longer lets us import."""
+    return library_error(str(error.name).split(".")[0], str(error))
+
+
+def _name_of(owner: object) -> str:
+    return str(getattr(owner, "__name__", type(owner).__name__))

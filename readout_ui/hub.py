@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from readout_ui.checkpoints import unreachable_errors
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, required
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -162,11 +162,12 @@ def _refused(name: str, error: Exception) -> UserError:
             where=name,
             fix="name a repository of your own, or take a token with write permission",
         )
-    said = getattr(error, "server_message", None) or ""
+    said = required(error, "server_message", "huggingface_hub") or ""
     return UserError(
         f"the hub answered {status}{f' ({said})' if said else ''}", where=name, fix="try again"
     )
 
 
 def _status(error: Exception) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
+    response = required(error, "response", "huggingface_hub")
+    return None if response is None else required(response, "status_code", "huggingface_hub")

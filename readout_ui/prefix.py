@@ -14,7 +14,9 @@ from readout_ui.batches import Feed, pad_batch
 from readout_ui.blocks import bare_model, text_config
 from readout_ui.capture import PooledBatch, capture_batch
 from readout_ui.device_memory import is_out_of_memory
+from readout_ui.errors import UserError
 from readout_ui.frames import FramedText, shared_prefix_length
+from readout_ui.kv_cache import returned_cache
 from readout_ui.pooling import CONTENT_RULES
 from readout_ui.recording import inference
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 MIN_SAVED_TOKENS = 192
 """Fewer repeated tokens are not worth a check and a forward pass of their own."""
 PROBE_TOKENS = 4
+_CANNOT_GO_ON = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, UserError)
+"""What a model without a usable cache raises; every text is then read whole, and a note says so."""
 TOLERANCE = 1e-4
 """Largest relative difference between both ways in float32; measured 1e-6."""
 LOW_PRECISION_STEPS = 8
@@ -71,7 +75,7 @@ class SharedPrefix:
 
 def _copied(states: Any) -> Any:
     """The same states, to be given other rows; the usual kind then makes tensors of its own."""
-    layers = getattr(states, "layers", [])
+    layers = getattr(states, "layers", [])  # A deep copy is as right, only slower.
     if not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
         return copy.deepcopy(states)
     copied = copy.copy(states)
@@ -125,7 +129,7 @@ def _checked_prefix(
             plain = _read_probe(model, paths, probe)
             prefix = SharedPrefix(ids, make_states(model, probe, plain), longest)
             difference = _difference(model, paths, prefix, probe, plain.kept)
-        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        except _CANNOT_GO_ON as error:
             if is_out_of_memory(error):  # says nothing about the model, so it must not last
                 return SharedPrefix(ids, None, 0, _note("memory ran out while computing it"))
             reason = f"the model cannot go on from it ({type(error).__name__}: {error})"
@@ -157,10 +161,18 @@ def _find_probe(
     return _framed(longest[: size + n_probed], size), holds
 
 
+_WINDOWS = ("sliding_window", "attention_chunk_size")
+_ROPE_LENGTH = "original_max_position_embeddings"
+
+
 def _bounds(model: "LoadedModel") -> list[int]:
     config = text_config(model.model)
-    names = ("sliding_window", "attention_chunk_size", "original_max_position_embeddings")
-    values = [getattr(config, name, None) for name in names]
+    # Most architectures have none of these. transformers 4 says rope_scaling where 5 has
+    # rope_parameters, which may differ by kind of layer.
+    ropes = [getattr(config, name, None) or {} for name in ("rope_parameters", "rope_scaling")]
+    by_kind = [rope for given in ropes for rope in given.values() if isinstance(rope, dict)]
+    values = [getattr(config, name, None) for name in (*_WINDOWS, _ROPE_LENGTH)]
+    values += [rope.get(_ROPE_LENGTH) for rope in (*ropes, *by_kind)]
     return [value for value in values if isinstance(value, int) and value > 0]
 
 
@@ -175,7 +187,7 @@ def _states_alone(model: "LoadedModel", probe: FramedText, _plain: PooledBatch) 
         output = bare_model(model.model)(
             input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=True
         )
-    return output.past_key_values
+    return returned_cache(output)
 
 
 def _read_probe(model: "LoadedModel", paths: "BlockPaths", probe: FramedText) -> PooledBatch:

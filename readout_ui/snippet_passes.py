@@ -14,6 +14,7 @@ from readout_ui.batches import Feed, batch_end, default_token_budget, pad_batch
 from readout_ui.blocks import bare_model
 from readout_ui.device_memory import is_out_of_memory, release_memory
 from readout_ui.errors import UserError
+from readout_ui.kv_cache import cache_argument
 from readout_ui.prefix import SharedPrefix, find_prefix
 from readout_ui.projecting import Projector
 from readout_ui.readout import FloatArray, centred_cosines, z_scores
@@ -135,7 +136,10 @@ class WindowReader:
         model, prefix = self._model, self._prefix
         feeds = [Feed(each.framed, prefix.n_tokens, _RULES) for each in batch]
         padded = pad_batch(feeds, model.device)
-        past = None if prefix.states is None else prefix.repeated(len(feeds))
+        decoder = bare_model(model.model)
+        before = {}
+        if prefix.states is not None:
+            before[cache_argument(decoder)] = prefix.repeated(len(feeds))
         projector = Projector(self._vectors, model.device, n_rows=len(feeds))
         (layer,) = self._vectors.layers
 
@@ -146,11 +150,11 @@ class WindowReader:
 
         watched = recording(model.model, self._paths, project)
         with inference(model.model), suppress(_FarEnough), watched:
-            bare_model(model.model)(
+            decoder(
                 input_ids=padded.input_ids,
                 attention_mask=padded.attention_mask,
-                past_key_values=past,
-                use_cache=past is not None,
+                use_cache=bool(before),
+                **before,
             )
         found = []
         for row, feed in enumerate(feeds):

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from readout_ui.activations import read_activations
 from readout_ui.blocks import bare_model
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, library_error
+from readout_ui.kv_cache import arguments_by_name, past_length
 from readout_ui.progress import Report, silent
 from readout_ui.reading import require_fit
 from readout_ui.training import CALIBRATION_TOKENS, capture_settings, group_texts, tokens_to_keep
@@ -84,7 +85,7 @@ def steered(
         return
     require_fit(model, vectors)
     paths = model.blocks(layer_type, layer_config)
-    positions = _Positions(setup.where, prompt_lengths)
+    positions = _Positions(model.model, setup.where, prompt_lengths)
     patches = [_patch(one, vectors, norms, positions, model.device) for one in active]
     matchers = cast(Any, {"decoder_block": _matcher(paths)})
     with ExitStack() as stack:
@@ -135,24 +136,30 @@ def residual_norms(
 class _Positions:
     """Which tokens of the forward that runs are steered; told by hooks before each forward."""
 
-    def __init__(self, where: Where, prompt_lengths: Sequence[int]) -> None:
-        self._where = where
+    def __init__(self, whole: nn.Module, where: Where, prompt_lengths: Sequence[int]) -> None:
+        self._whole, self._where = whole, where
         self._prompt_lengths = torch.tensor(prompt_lengths)[:, None]  # (n_rows or 1, 1)
         self._mask: Tensor | None = None
 
-    def see(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Work out the mask of a forward from what it is called with.
 
         The attention mask reaches back over the cache and shows the padding. Where it is not
-        given as one row of zeros and ones per text, the cache's own length must do.
+        given as one row of zeros and ones per text (transformers leaves it out where nothing is
+        padded), the cache's own length must do.
+
+        Raises:
+            UserError: neither tells where the tokens are.
         """
-        tokens = _first_of(kwargs.get("input_ids"), kwargs.get("inputs_embeds"), *args[:1])
-        attention = kwargs.get("attention_mask")
+        given = arguments_by_name(module, args, kwargs)
+        tokens = _tokens(given)
+        if module is self._whole:  # Nothing of an earlier forward counts for this one.
+            self._mask = None
+        attention = given.get("attention_mask")
         if isinstance(attention, Tensor) and attention.ndim == 2:
             self._mask = self._chosen(_positions(tokens, attention))
         elif attention is None or self._mask is None or self._mask.shape[1] != tokens.shape[1]:
-            cache = kwargs.get("past_key_values")
-            past = int(cache.get_seq_length()) if cache is not None else 0
+            past = past_length(module, given)
             n_rows, n_tokens = tokens.shape[:2]
             self._mask = self._chosen(torch.arange(past, past + n_tokens).repeat(n_rows, 1))
 
@@ -251,5 +258,10 @@ def _matcher(paths: BlockPaths) -> Callable[[nn.Module, int], str]:
     return lambda _model, layer: paths.names[layer] if layer < len(paths.names) else "no module"
 
 
-def _first_of(*candidates: Tensor | None) -> Tensor:
-    return next(one for one in candidates if one is not None)
+def _tokens(given: Mapping[str, Any]) -> Tensor:
+    """What is fed, as ids (n_rows, n_tokens) or embedded."""
+    for name in ("input_ids", "inputs_embeds"):
+        tokens = given.get(name)
+        if isinstance(tokens, Tensor):
+            return tokens
+    raise library_error("transformers", "the model is called without input_ids or inputs_embeds")

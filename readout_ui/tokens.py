@@ -6,6 +6,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from readout_ui.errors import required
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -148,10 +150,10 @@ def _agreement(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _is_byte_level(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        return "ByteLevel" in repr(backend.decoder)
-    return hasattr(tokenizer, "byte_decoder")
+    if tokenizer.is_fast:
+        backend = required(tokenizer, "backend_tokenizer", "transformers")
+        return "ByteLevel" in repr(required(backend, "decoder", "tokenizers"))
+    return hasattr(tokenizer, "byte_decoder")  # Slow tokenizers of transformers 4 only.
 
 
 def _byte_alphabet() -> dict[str, int]:

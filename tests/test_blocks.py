@@ -18,6 +18,7 @@ from readout_ui.blocks import (
     resolve_blocks,
 )
 from readout_ui.errors import UserError
+from readout_ui.kv_cache import cache_argument, returned_cache
 
 TEMPLATES = {
     "opt": "model.decoder.layers.{num}",
@@ -101,8 +102,8 @@ def test_the_bare_model_takes_back_its_own_cache(name: str) -> None:
         second = decoder(
             input_ids=IDS[:, 7:],
             attention_mask=torch.ones_like(IDS),
-            past_key_values=first.past_key_values,
             use_cache=True,
+            **{cache_argument(decoder): returned_cache(first)},
         ).last_hidden_state
     torch.testing.assert_close(second, whole[:, 7:], rtol=1e-4, atol=1e-4)
 

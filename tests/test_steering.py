@@ -9,11 +9,13 @@ import torch
 from architectures import CACHE_LOSES_STATE, available
 from loaded_tiny import load_tiny
 from torch import Tensor
+from transformers import __version__ as version
 
 from readout_ui.blocks import bare_model
 from readout_ui.cache import ActivationCache
 from readout_ui.errors import UserError
 from readout_ui.fingerprints import weights_fingerprint
+from readout_ui.kv_cache import cache_argument, returned_cache
 from readout_ui.models import LoadedModel
 from readout_ui.perplexity import perplexity
 from readout_ui.progress import Cancelled
@@ -280,9 +282,57 @@ def test_a_model_whose_caller_gives_no_mask_is_placed_by_its_cache(
     chosen = setup(where=Where("generated"))
     with torch.no_grad(), steered(llama, chosen, vectors, NORMS, [5]):
         whole = llama.model(input_ids=prompt()).logits[0, -1]
-        cache = llama.model(input_ids=prompt()[:, :5], use_cache=True).past_key_values
-        step = llama.model(input_ids=prompt()[:, 5:], past_key_values=cache).logits[0, -1]
+        cache = returned_cache(llama.model(input_ids=prompt()[:, :5], use_cache=True))
+        past = {cache_argument(llama.model): cache}
+        step = llama.model(input_ids=prompt()[:, 5:], **past).logits[0, -1]
     torch.testing.assert_close(step, whole, atol=1e-4, rtol=1e-3)
+
+
+def test_a_cache_under_a_name_nobody_knows_is_refused_and_steers_no_wrong_token(
+    llama: LoadedModel, vectors: ConceptVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, known = llama.model.forward, cache_argument(llama.model)
+
+    def renamed(input_ids: Tensor, memory: Any = None, **more: Any) -> Any:
+        return real(input_ids=input_ids, **{known: memory}, **more)
+
+    with torch.no_grad():
+        cache = returned_cache(llama.model(input_ids=prompt()[:, :5], use_cache=True))
+        monkeypatch.setattr(llama.model, "forward", renamed)
+        with (
+            steered(llama, setup(where=Where("generated")), vectors, NORMS, [5]),
+            pytest.raises(UserError, match=f"takes no cache .*transformers {version}"),
+        ):
+            llama.model(input_ids=prompt()[:, 5:], memory=cache)
+
+
+def test_arguments_given_by_position_are_seen(llama: LoadedModel, vectors: ConceptVectors) -> None:
+    ids = torch.tensor([[0, 0, *PROMPT[:4]]])
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1]])
+    with torch.no_grad(), steered(llama, setup(where=Where("from", start=3)), vectors, NORMS, [4]):
+        named = llama.model(input_ids=ids, attention_mask=mask).logits
+        by_position = llama.model(ids, mask).logits
+    assert torch.equal(named, by_position)
+
+
+def test_the_place_of_a_token_is_not_left_over_from_the_forward_before(
+    llama: LoadedModel, vectors: ConceptVectors
+) -> None:
+    """Masks that are prepared already say nothing of the past, so the cache has to."""
+    name = cache_argument(llama.model)
+
+    def last_of(n_cached: int) -> Tensor:
+        cache = returned_cache(llama.model(input_ids=prompt()[:, :n_cached], use_cache=True))
+        seen = torch.zeros(1, 1, 1, n_cached + 1)
+        new = prompt()[:, n_cached : n_cached + 1]
+        made: Tensor = llama.model(input_ids=new, attention_mask=seen, **{name: cache}).logits
+        return made[0, -1]
+
+    with torch.no_grad(), steered(llama, setup(where=Where("from", start=4)), vectors, NORMS, [4]):
+        last_of(2)
+        found = last_of(4)
+        expected = llama.model(input_ids=prompt()[:, :5]).logits[0, -1]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("stop", [Cancelled, RuntimeError, KeyboardInterrupt])

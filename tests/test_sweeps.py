@@ -71,7 +71,8 @@ def test_a_sweep_has_every_factor_and_its_zero_is_the_baseline(trial: Trial) -> 
     zero = found.points[2]
     assert zero.text == found.baseline.text == trial.answer().text
     assert zero.perplexity == found.plain_perplexity
-    np.testing.assert_array_equal(zero.during, zero.alone)
+    # Read token by token and at once: transformers attends by other kernels, so bits may differ.
+    np.testing.assert_allclose(zero.during, zero.alone, rtol=1e-5)
     calm_at_its_layer = found.means("during", 0)[:, 0]
     assert list(np.argsort(calm_at_its_layer)) == [0, 1, 2, 3]
     assert found.points[3].text == trial.answer(SETUP).text

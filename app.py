@@ -75,8 +75,8 @@ def warn_when_open(flags: argparse.Namespace) -> None:
 
 def serve(flags: argparse.Namespace) -> None:
     """Build the app, start loading the model in the background, and serve until Ctrl+C."""
-    from readout_ui.status import StudioOptions
-    from readout_ui.studio import Studio
+    from readout_ui.app.session import Studio
+    from readout_ui.app.status import StudioOptions
 
     auth, for_programs = login(flags.auth), program_options(flags)
     warn_when_open(flags)
@@ -93,7 +93,7 @@ def serve(flags: argparse.Namespace) -> None:
             read_only=flags.read_only,
         )
     )
-    from readout_ui.tabs import build_app, launch_options
+    from readout_ui.app.page import build_app, launch_options
 
     app = build_app(studio)
     try:
@@ -106,7 +106,7 @@ def serve(flags: argparse.Namespace) -> None:
             **{"mcp_server": False, **launch_options(studio), **for_programs},
         )
         if flags.mcp:
-            from readout_ui.tabs.program_calls import answer_in_json
+            from readout_ui.app.api_answers import answer_in_json
 
             answer_in_json(app)
         studio.load_model()

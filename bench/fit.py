@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from bench.results import Row, publish
-from readout_ui.layer_choice import cross_validated_layers
-from readout_ui.vectors import METHODS, PairSettings, TextGroups
+from readout_ui.vectors.cross_validation import cross_validated_layers
+from readout_ui.vectors.groups import PairSettings, TextGroups
+from readout_ui.vectors.methods import METHODS
 
 GIB = 2**30
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024

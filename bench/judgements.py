@@ -16,28 +16,27 @@ import torch
 from bench.quality import DESCRIPTIONS
 from bench.results import Row, publish
 from bench.situations import CONCEPT_OF, read_situations
-from readout_ui.activations import read_activations
-from readout_ui.auroc import Bools, Floats, auroc
-from readout_ui.blame import blame
-from readout_ui.cache import ActivationCache
-from readout_ui.corpus import Corpus, read_corpus
-from readout_ui.crosstalk import cosine_matrix
-from readout_ui.descriptions import read_library
-from readout_ui.direction_samples import sample_directions, text_gram
-from readout_ui.dose import parse_values, read_dose
-from readout_ui.evaluation import random_directions
-from readout_ui.generalization import judge_texts
-from readout_ui.labelled_texts import LabelledText, read_shipped
-from readout_ui.layer_sets import best_layer_sets
-from readout_ui.lexical import control_words
-from readout_ui.models import ModelSpec, load_model
-from readout_ui.places import cache_folder
-from readout_ui.redundancy import redundancy, ridge_r2
-from readout_ui.responses import response_matrix
-from readout_ui.shortcuts import find_shortcuts
-from readout_ui.text_scores import Scorer
-from readout_ui.trained import Trained, TrainSettings
-from readout_ui.training import capture_settings, train
+from readout_ui.activations.cache import ActivationCache
+from readout_ui.activations.extract import read_activations
+from readout_ui.evaluation.crosstalk import cosine_matrix
+from readout_ui.evaluation.direction_samples import sample_directions, text_gram
+from readout_ui.evaluation.dose import parse_values, read_dose
+from readout_ui.evaluation.generalization import judge_texts
+from readout_ui.evaluation.held_out import response_matrix
+from readout_ui.evaluation.influence import blame
+from readout_ui.evaluation.layer_sets import best_layer_sets
+from readout_ui.evaluation.redundancy import redundancy, ridge_r2
+from readout_ui.evaluation.shortcuts import find_shortcuts
+from readout_ui.evaluation.words import control_words
+from readout_ui.files import cache_folder
+from readout_ui.inference.model import RunScorer
+from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.texts.labelled import LabelledText, read_shipped
+from readout_ui.texts.library import read_library
+from readout_ui.vectors.auroc import Bools, Floats, auroc
+from readout_ui.vectors.metrics import random_directions
+from readout_ui.vectors.settings import Trained, TrainSettings
+from readout_ui.vectors.training import Corpus, capture_settings, read_corpus, train
 
 NULL_LIBRARIES = 200
 DOSED = "tired"
@@ -54,7 +53,7 @@ class Shipped:
 
     trained: Trained
     corpus: Corpus
-    scorer: Scorer
+    scorer: RunScorer
     """Vectors of every layer."""
     other_cache: ActivationCache
     """The benchmarks' own: where the situations are."""
@@ -76,7 +75,7 @@ def train_shipped(cache: ActivationCache) -> Shipped:
     settings = TrainSettings(layers="all")
     trained = train(library, model, settings, cache)
     corpus = read_corpus(model, library.texts(), settings, cache)
-    scorer = Scorer(trained.vectors, settings, model, library.texts(), cache)
+    scorer = RunScorer(trained.vectors, settings, model, library.texts(), cache)
     return Shipped(trained, corpus, scorer, ActivationCache(cache_folder() / "bench"))
 
 

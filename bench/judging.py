@@ -21,24 +21,24 @@ import torch
 
 from bench.fit import GIB, Size, synthetic
 from bench.results import Row, publish
-from readout_ui.advice import judge_descriptions
-from readout_ui.blame import blame
-from readout_ui.concept_map import concept_map
-from readout_ui.corpus import Corpus
-from readout_ui.crosstalk import cosine_matrix
-from readout_ui.judgements import JudgeSettings
-from readout_ui.judging import ScoredTexts, judge
-from readout_ui.layer_sets import best_layer_sets
-from readout_ui.layer_sweep import LayerSweep, sweep_means
-from readout_ui.methods import mean_difference
-from readout_ui.pairs import PairSettings
-from readout_ui.redundancy import redundancy
-from readout_ui.responses import response_matrix
-from readout_ui.run_diff import compare_directions
-from readout_ui.score_changes import compare_scores
-from readout_ui.shortcuts import find_shortcuts
-from readout_ui.trained import TrainSettings
-from readout_ui.vectors import ConceptVectors
+from readout_ui.evaluation.advice import judge_descriptions
+from readout_ui.evaluation.concept_map import concept_map
+from readout_ui.evaluation.crosstalk import cosine_matrix
+from readout_ui.evaluation.generalization import judge
+from readout_ui.evaluation.held_out import response_matrix
+from readout_ui.evaluation.influence import blame
+from readout_ui.evaluation.judgements import JudgeSettings, ScoredTexts
+from readout_ui.evaluation.layer_sets import best_layer_sets
+from readout_ui.evaluation.layers import LayerSweep, sweep_means
+from readout_ui.evaluation.redundancy import redundancy
+from readout_ui.evaluation.run_diff import compare_directions
+from readout_ui.evaluation.score_changes import compare_scores
+from readout_ui.evaluation.shortcuts import find_shortcuts
+from readout_ui.vectors.groups import PairSettings
+from readout_ui.vectors.methods import mean_difference
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import Corpus
+from readout_ui.vectors.vectors import ConceptVectors
 
 VIEW_SECONDS = "<= 2"
 MEMORY_GIB = "<= 3.725"

@@ -13,12 +13,14 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from bench.results import Row, publish
-from readout_ui.decoding import pad_token
-from readout_ui.descriptions import read_library
-from readout_ui.frames import FramedChat, Turn
-from readout_ui.generation import Live, Sampling, frame_for_answer, generate
-from readout_ui.models import LoadedModel, ModelSpec, load_model
-from readout_ui.vectors import ConceptVectors
+from readout_ui.inference.decoding import Live, pad_token
+from readout_ui.inference.generation import frame_for_answer, generate
+from readout_ui.inference.sampling import Sampling
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
+from readout_ui.models.prompt import FramedChat
+from readout_ui.texts.library import read_library
+from readout_ui.vectors.vectors import ConceptVectors
 
 DESCRIPTIONS = Path(__file__).parents[1] / "descriptions"
 N_LAYERS, N_TOKENS, ROUNDS = 4, 128, 7

@@ -10,22 +10,22 @@ from typing import TypeVar
 import numpy as np
 
 from bench.results import Row, publish
-from readout_ui.readout import Readout, scored_tokens
-from readout_ui.tabs.inspect_look import Look, Reading, draw, settle_choices
+from readout_ui.app.tabs.inspect_view import LastReading, Look, draw, settle_choices
+from readout_ui.inference.reading import Reading, scored_tokens
 
 N_TOKENS, N_CONCEPTS, N_LAYERS = 4096, 200, 30
 LOOK = Look("concepts", "z", 0, None, [], "peak", True)
 Result = TypeVar("Result")
 
 
-def made_up() -> Readout:
+def made_up() -> Reading:
     """A long text with random scores; the values do not matter for time and size."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(N_TOKENS, N_LAYERS, N_CONCEPTS)).astype(np.float32)
     gain = rng.uniform(1, 9, (N_LAYERS, N_CONCEPTS)).astype(np.float32)
     roles = ("template", *("user",) * (N_TOKENS - 1))
     similarity = np.stack([np.eye(N_CONCEPTS, dtype=np.float32)] * N_LAYERS)
-    return Readout(
+    return Reading(
         tokens=tuple(f"·word{i % 97}" for i in range(N_TOKENS)),
         roles=roles,
         concepts=tuple(f"concept {i}" for i in range(N_CONCEPTS)),
@@ -49,7 +49,7 @@ def timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def main() -> None:
-    reading = Reading(made_up(), "bench")
+    reading = LastReading(made_up(), "bench")
     look = settle_choices(reading.readout, None, LOOK)
 
     def opened(**changes: object) -> tuple[float, int]:

@@ -14,22 +14,24 @@ import numpy as np
 
 from bench.results import Row, publish
 from bench.situations import Situations, read_situations
-from readout_ui.activations import READ_RULES, Activations, CaptureSettings, read_activations
-from readout_ui.cache import ActivationCache
-from readout_ui.descriptions import read_library
-from readout_ui.evaluation import (
+from readout_ui.activations.cache import ActivationCache
+from readout_ui.activations.extract import Activations, CaptureSettings, read_activations
+from readout_ui.activations.pooling import READ_RULES
+from readout_ui.files import cache_folder
+from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
+from readout_ui.texts.library import read_library
+from readout_ui.vectors.cross_validation import cross_validated_layers
+from readout_ui.vectors.groups import PairSettings, TextGroups
+from readout_ui.vectors.methods import METHODS, neutral_center
+from readout_ui.vectors.metrics import (
     Scores,
     bag_of_words_scores,
     centred_cosine,
-    cross_validated_layers,
     one_vs_rest,
     permuted,
     random_directions,
 )
-from readout_ui.models import LoadedModel, ModelSpec, load_model
-from readout_ui.places import cache_folder
-from readout_ui.training import group_texts
-from readout_ui.vectors import METHODS, PairSettings, TextGroups, neutral_center
+from readout_ui.vectors.training import group_texts
 
 DESCRIPTIONS = Path(__file__).resolve().parents[1] / "descriptions"
 DEFAULT = ("content_mean", "mean")

@@ -17,13 +17,14 @@ import torch
 
 from bench.results import Row, publish
 from bench.seed_loop import template, train_as_the_seed_does
-from readout_ui.blocks import bare_model
-from readout_ui.cache import ActivationCache
-from readout_ui.descriptions import Library, read_library, save_concept
-from readout_ui.models import LoadedModel, ModelSpec, load_model
-from readout_ui.runs import RunStore
-from readout_ui.trained import TrainSettings
-from readout_ui.training import train
+from readout_ui.activations.cache import ActivationCache
+from readout_ui.models.blocks import bare_model
+from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
+from readout_ui.runs.store import RunStore
+from readout_ui.texts.editing import save_concept
+from readout_ui.texts.library import Library, read_library
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import train
 
 TEXTS = Path(__file__).parent / "descriptions"
 SEED_LAYERS = [10, 14, 18, 22]

@@ -17,21 +17,20 @@ import numpy as np
 import torch
 
 from bench.results import Row, publish
-from readout_ui.baselines import bag_of_words_scores, random_directions
-from readout_ui.cache import ActivationCache
-from readout_ui.descriptions import read_library
-from readout_ui.evaluation import one_vs_rest
-from readout_ui.frames import Turn
-from readout_ui.generation import frame_for_answer
-from readout_ui.models import ModelSpec, load_model
-from readout_ui.places import cache_folder
-from readout_ui.sampling import Sampling
-from readout_ui.steering import residual_norms
-from readout_ui.steering_setups import Steer, SteeringSetup, Where
-from readout_ui.sweeps import answer_mean
-from readout_ui.trained import TrainSettings
-from readout_ui.training import train
-from readout_ui.trials import Trial
+from readout_ui.activations.cache import ActivationCache
+from readout_ui.files import cache_folder
+from readout_ui.inference.generation import frame_for_answer
+from readout_ui.inference.sampling import Sampling
+from readout_ui.inference.steering import residual_norms
+from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
+from readout_ui.inference.sweep import answer_mean
+from readout_ui.inference.trials import Trial
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.texts.library import read_library
+from readout_ui.vectors.metrics import bag_of_words_scores, one_vs_rest, random_directions
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import train
 
 DESCRIPTIONS = Path(__file__).resolve().parents[1] / "descriptions"
 PROMPT = "How do you feel right now, and what is it like?"

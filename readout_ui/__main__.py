@@ -2,7 +2,7 @@
 
 import sys
 
-from readout_ui.cli import run
+from readout_ui.cli.program import run
 
 
 def main() -> None:

@@ -34,6 +34,14 @@ class UserError(Exception):
         return text.rstrip(".") + "."
 
 
+class UnreadableFile(UserError):
+    """A file that cannot be used as descriptions; `line` counts from 1 where it is known."""
+
+    def __init__(self, what: str, *, where: str, fix: str = "", line: int | None = None) -> None:
+        self.line = line
+        super().__init__(what, where=where, fix=fix)
+
+
 def library_error(library: str, what: str) -> UserError:
     """What to raise where a library no longer has what we look up by name; it says its version.
 

@@ -1,4 +1,7 @@
-"""How far a long piece of work has come, and how its caller stops it."""
+"""How far a long piece of work has come, and how its caller stops it.
+
+transformers without bars and advice on the terminal while we load something ourselves.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

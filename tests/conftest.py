@@ -11,13 +11,14 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
-from running_app import chromium
+
+from tests.support.running_app import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from readout_ui.models import LoadedModel
-    from readout_ui.studio import Studio
+    from readout_ui.app.session import Studio
+    from readout_ui.models.loading import LoadedModel
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def bundled_model() -> "LoadedModel":
     """SmolLM2-135M-Instruct on the CPU in float32; converted once per machine."""
-    from readout_ui.models import ModelSpec, load_model
+    from readout_ui.models.loading import ModelSpec, load_model
 
     return load_model(ModelSpec(device="cpu", dtype="fp32"))
 
@@ -62,7 +63,7 @@ def watched_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama with a chat template, as a local folder."""
-    from tiny_model import save_tiny_model
+    from tests.support.tiny_model import save_tiny_model
 
     return save_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
 
@@ -72,8 +73,8 @@ def studio(
     tmp_path: Path, descriptions: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> "Iterator[Studio]":
     """What an app over the small library and the tiny model holds; nothing is loaded yet."""
-    from readout_ui.status import StudioOptions
-    from readout_ui.studio import Studio
+    from readout_ui.app.session import Studio
+    from readout_ui.app.status import StudioOptions
 
     monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
     studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))

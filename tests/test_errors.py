@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
-from readout_ui import cli
+from readout_ui.cli import program as cli
 from readout_ui.errors import UserError, library_error, missing_import, required
-from readout_ui.hub import _refused
+from readout_ui.runs.hub import _refused
 
 
 def test_what_is_there_is_given_back_and_what_is_not_is_never_a_default() -> None:

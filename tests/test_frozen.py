@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL_LIBRARY
-from running_app import running_app
 from safetensors.numpy import load_file
-from tiny_model import save_tiny_model
 
 from readout_ui.__main__ import main
+from tests.conftest import SMALL_LIBRARY
+from tests.support.running_app import running_app
+from tests.support.tiny_model import save_tiny_model
 
 RECORDS = Path(__file__).parent / "frozen"
 REWRITE = os.environ.get("READOUT_REWRITE_FROZEN") == "1"

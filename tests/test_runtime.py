@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
-from readout_ui.frames import Turn
-from readout_ui.models import LoadedModel, ModelSpec, load_model
-from readout_ui.reading import read_chat
+from readout_ui.inference.model import read_chat
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.runtime import load, watching
-from readout_ui.studio import Studio
 
 PROMPT = [Turn("user", "Something is going to hurt me."), Turn("assistant", "I need nothing.")]
 
@@ -49,7 +49,7 @@ def test_a_forward_pass_gives_what_the_app_reads(
     readout = load(export)
     with watching(model.model, readout) as watch:
         model.model(torch.tensor([framed.token_ids]))
-    from readout_ui.artifacts import load_readout
+    from readout_ui.runs.formats.readout import load_readout
 
     expected = read_chat(model, load_readout(export).vectors, framed)
     scores = watch.scores()[0]  # (n_tokens, n_layers, n_concepts)

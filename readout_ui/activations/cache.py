@@ -1,0 +1,221 @@
+"""Activations of texts that were read before, on disk and in memory."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from readout_ui.activations.cache_file import (
+    DamagedEntry,
+    EntryDatabase,
+    ModelShare,
+    decode_entry,
+    encode_entry,
+)
+from readout_ui.activations.pooling import TextActivations
+
+FILE_NAME = "activations.sqlite3"
+DAMAGED_SUFFIX = ".damaged"
+
+
+def cache_key(
+    *,
+    model_fingerprint: str,
+    frame_fingerprint: str,
+    read_group: Sequence[str],
+    layer_type: str,
+    paths: Sequence[str],
+    dtype: str,
+    max_length: int,
+    kept_tokens: int,
+    text: str,
+) -> str:
+    """A name that is the same exactly when the activations must be the same (sha256, hex)."""
+    parts = [
+        *(model_fingerprint, frame_fingerprint, list(read_group), layer_type, list(paths)),
+        *(dtype, max_length, kept_tokens, text),
+    ]
+    # json escapes lone surrogates, so even a text from a broken clipboard has a key
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class CacheSummary:
+    """What the cache holds."""
+
+    path: Path
+    """The database file."""
+    entries: int
+    """Number of texts."""
+    bytes: int
+    """Size of their numbers."""
+    max_bytes: int
+    """Size above which the texts unused for longest are dropped."""
+    models: tuple[ModelShare, ...]
+    """The same per model, largest first."""
+    on_disk: bool
+    """False where the file cannot be used, so that texts are remembered only in memory."""
+
+
+class ActivationCache:
+    """Activations by content: found again after an edit, a restart or a kill -9.
+
+    A damaged entry is dropped and counts as missing; a damaged file is moved aside. Above
+    `max_bytes` the entries unused for longest go. Where the folder cannot be written, everything
+    still works from memory. Trouble with the disk never raises: `take_notes` tells it.
+
+    Args:
+        folder: made if missing.
+        max_bytes: bound on the numbers held on disk.
+        memory_bytes: bound on the numbers held in this process, so that a retrain reads no file.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = 4 * 2**30, memory_bytes: int = 2**30) -> None:
+        self.path = Path(folder) / FILE_NAME
+        self.max_bytes = max_bytes
+        self._memory_bytes = memory_bytes
+        self._memory: OrderedDict[str, TextActivations] = OrderedDict()
+        self._remembered = 0
+        self._notes: list[str] = []
+        self._lock = threading.RLock()
+        self._disk: EntryDatabase | None = None
+        self._open()
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, TextActivations]:
+        """Those of `keys` that are known."""
+        wanted = list(dict.fromkeys(keys))
+        with self._lock:
+            found = {key: self._memory[key] for key in wanted if key in self._memory}
+            with self._noting("read"):
+                found |= self._read([key for key in wanted if key not in found])
+            with self._noting("updated"):
+                if self._disk is not None:
+                    self._disk.touch(wanted)
+            self._remember(found)
+        return found
+
+    def put_many(self, entries: Mapping[str, TextActivations], model: str = "") -> None:
+        """Keeps `entries` on disk: all of them or, if the process dies, none.
+
+        Args:
+            entries: activations by key.
+            model: name under which the summary counts them.
+        """
+        with self._lock:
+            self._remember(entries)
+            with self._noting("written"):
+                if self._disk is not None:
+                    encoded = {key: encode_entry(key, entry) for key, entry in entries.items()}
+                    self._disk.write(encoded, model, self.max_bytes)
+
+    def summary(self) -> CacheSummary:
+        """What is held now, by every process that uses the folder."""
+        shares: tuple[ModelShare, ...] = ()
+        with self._lock, self._noting("read"):
+            if self._disk is not None:
+                shares = self._disk.shares()
+            elif self._memory:
+                shares = (ModelShare("in memory", len(self._memory), self._remembered),)
+        return CacheSummary(
+            path=self.path,
+            entries=sum(share.entries for share in shares),
+            bytes=sum(share.bytes for share in shares),
+            max_bytes=self.max_bytes,
+            models=shares,
+            on_disk=self._disk is not None,
+        )
+
+    def clear(self) -> None:
+        """Forgets everything and gives the disk space back."""
+        with self._lock:
+            self._memory.clear()
+            self._remembered = 0
+            with self._noting("cleared"):
+                if self._disk is not None:
+                    self._disk.clear()
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What went wrong since the last call, in sentences for the person."""
+        with self._lock:
+            notes, self._notes = tuple(dict.fromkeys(self._notes)), []
+        return notes
+
+    def close(self) -> None:
+        """Lets go of the file; the cache goes on in memory."""
+        with self._lock:
+            if self._disk is not None:
+                self._disk.close()
+                self._disk = None
+
+    def _open(self) -> None:
+        try:
+            self._disk = EntryDatabase(self.path)
+        except (OSError, sqlite3.OperationalError) as problem:
+            self._notes.append(
+                f"The activation cache in {self.path.parent} cannot be used ({problem}); "
+                "activations are remembered only until the program ends."
+            )
+        except sqlite3.DatabaseError:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        """Moves the unreadable file aside, so that it can be looked at, and makes a new one."""
+        self.close()
+        aside = self.path.with_name(FILE_NAME + DAMAGED_SUFFIX)
+        try:
+            for rest in ("-wal", "-shm"):  # left beside a new file they would damage it too
+                self.path.with_name(FILE_NAME + rest).unlink(missing_ok=True)
+            os.replace(self.path, aside)
+            self._disk = EntryDatabase(self.path)
+        except (OSError, sqlite3.Error) as problem:
+            self._notes.append(
+                f"The activation cache {self.path} is damaged and cannot be replaced ({problem}); "
+                "activations are remembered only until the program ends."
+            )
+            return
+        self._notes.append(
+            f"The activation cache was damaged; it was moved to {aside} and starts empty."
+        )
+
+    @contextmanager
+    def _noting(self, verb: str) -> Iterator[None]:
+        """No trouble with the disk stops a training: what is missing is computed again."""
+        try:
+            yield
+        except sqlite3.OperationalError as problem:
+            self._notes.append(f"The activation cache could not be {verb} ({problem}).")
+        except sqlite3.DatabaseError:
+            self._start_again()
+
+    def _read(self, keys: Sequence[str]) -> dict[str, TextActivations]:
+        found: dict[str, TextActivations] = {}
+        damaged: list[str] = []
+        if self._disk is None or not keys:
+            return found
+        for key, entry in self._disk.read(keys).items():
+            try:
+                found[key] = decode_entry(key, entry)
+            except DamagedEntry:
+                damaged.append(key)
+        if damaged:
+            self._disk.delete(damaged)
+            self._notes.append(
+                f"{len(damaged)} of {len(keys)} entries of the activation cache were damaged; "
+                "they were dropped and are computed again."
+            )
+        return found
+
+    def _remember(self, entries: Mapping[str, TextActivations]) -> None:
+        for key, activations in entries.items():
+            before = self._memory.pop(key, None)
+            self._remembered += activations.n_bytes - (before.n_bytes if before else 0)
+            self._memory[key] = activations
+        while self._remembered > self._memory_bytes:
+            _, oldest = self._memory.popitem(last=False)
+            self._remembered -= oldest.n_bytes

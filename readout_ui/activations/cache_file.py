@@ -1,0 +1,234 @@
+"""The SQLite file behind the activation cache: entries, their last use, a bound on their size.
+
+One cached text as bytes: a small JSON header, raw float32 numbers and a checksum over both.
+"""
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from readout_ui.activations.pooling import TextActivations
+
+
+class DamagedEntry(ValueError):
+    """The bytes are not what was written."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the database holds for one text."""
+
+    header: str
+    """JSON: shapes of both tensors, token count, whether the text was truncated."""
+    payload: bytes
+    """Both tensors one after the other, float32, row-major, little-endian as every torch host."""
+    checksum: int
+    """CRC-32 of key, header and payload. It guards against accidents, which is all it has to do,
+    at 1.5 GB/s; SHA-256 would take most of the time of a read."""
+
+
+def encode_entry(key: str, activations: TextActivations) -> Entry:
+    """Bytes from which `decode_entry` makes exactly the same tensors again."""
+    header = json.dumps(
+        {
+            "pooled": list(activations.pooled.shape),
+            "tokens": list(activations.tokens.shape),
+            "n_tokens": activations.n_tokens,
+            "truncated": activations.truncated,
+        }
+    )
+    payload = _raw(activations.pooled) + _raw(activations.tokens)
+    return Entry(header, payload, _checksum(key, header, payload))
+
+
+def decode_entry(key: str, entry: Entry) -> TextActivations:
+    """The tensors that were encoded.
+
+    Raises:
+        DamagedEntry: if the checksum does not fit, so nothing half-right is ever returned.
+    """
+    if _checksum(key, entry.header, entry.payload) != entry.checksum:
+        raise DamagedEntry(f"checksum of {key} does not fit")
+    header: dict[str, Any] = json.loads(entry.header)
+    # a bytearray, because torch refuses to promise that it will not write to bytes
+    numbers = torch.frombuffer(bytearray(entry.payload), dtype=torch.float32)
+    n_pooled = torch.Size(header["pooled"]).numel()
+    return TextActivations(
+        pooled=numbers[:n_pooled].view(header["pooled"]),  # (n_rules, n_layers, d_model)
+        tokens=numbers[n_pooled:].view(header["tokens"]),  # (n_kept, n_layers, d_model)
+        n_tokens=header["n_tokens"],
+        truncated=header["truncated"],
+    )
+
+
+def _raw(tensor: Tensor) -> bytes:
+    return tensor.to(torch.float32).contiguous().numpy().tobytes()
+
+
+def _checksum(key: str, header: str, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(f"{key}\n{header}".encode()))
+
+
+BUSY_SECONDS = 20.0
+KEYS_PER_QUERY = 500
+
+# Numbers apart from their bookkeeping, or every note of use would rewrite 200 KB.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, model TEXT NOT NULL,
+    header TEXT NOT NULL, checksum INTEGER NOT NULL, bytes INTEGER NOT NULL, used INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_use ON entries (used, bytes);
+CREATE TABLE IF NOT EXISTS payloads (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class ModelShare:
+    """What is held of one model."""
+
+    model: str
+    """The name it was stored under."""
+    entries: int
+    """Number of texts."""
+    bytes: int
+    """Size of their numbers."""
+
+
+class EntryDatabase:
+    """Entries by key in one file that several processes may use at once.
+
+    SQLite in WAL mode: every call is one transaction, so a killed writer leaves all of it or
+    nothing. Any method may raise `sqlite3.Error`.
+
+    Raises:
+        OSError: the folder cannot be made.
+        sqlite3.OperationalError: the file cannot be opened or written.
+        sqlite3.DatabaseError: the file is no database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # SQLite does not wait for its turn when two processes turn on WAL mode at once.
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=BUSY_SECONDS):
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        # The caller holds a lock around every call, so its threads may share one connection.
+        self._rows = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+        try:
+            self._prepare()
+        except sqlite3.Error:
+            self._rows.close()
+            raise
+
+    def _prepare(self) -> None:
+        # Flipped bits in a text column must reach the checksum instead of raising on the way.
+        self._rows.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        # An entry is some 200 KB: large pages make reading it three times as fast.
+        self._rows.execute("PRAGMA page_size = 65536")
+        self._rows.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode safe against a killed process; only a power cut may lose the last rows.
+        self._rows.execute("PRAGMA synchronous = NORMAL")
+        self._rows.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
+        self._rows.executescript(_SCHEMA)
+        # A folder without write permission opens well and fails only at the first write.
+        with self._rows:
+            self._rows.execute("PRAGMA user_version = 1")
+
+    def read(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Those entries that exist."""
+        found = {}
+        for some in _portions(keys):
+            for key, header, payload, checksum in self._rows.execute(
+                "SELECT key, header, payload, checksum FROM entries LEFT JOIN payloads USING (id) "
+                f"WHERE key IN ({_marks(some)})",
+                some,
+            ):
+                found[key] = Entry(header, payload or b"", checksum)
+        return found
+
+    def write(self, entries: Mapping[str, Entry], model: str, max_bytes: int) -> None:
+        """Stores all of `entries` and drops what was unused for longest above `max_bytes`."""
+        with self._rows:
+            for key, entry in entries.items():
+                self._delete("key = ?", key)
+                row = self._rows.execute(
+                    "INSERT INTO entries (key, model, header, checksum, bytes, used) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (key, model, entry.header, entry.checksum, len(entry.payload), time.time_ns()),
+                )
+                self._rows.execute(
+                    "INSERT INTO payloads VALUES (?, ?)", (row.lastrowid, entry.payload)
+                )
+            self._make_room(max_bytes)
+
+    def touch(self, keys: Sequence[str]) -> None:
+        """Notes that these were used now."""
+        with self._rows:
+            for some in _portions(keys):
+                self._rows.execute(
+                    f"UPDATE entries SET used = ? WHERE key IN ({_marks(some)})",
+                    (time.time_ns(), *some),
+                )
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Drops these."""
+        with self._rows:
+            for key in keys:
+                self._delete("key = ?", key)
+
+    def shares(self) -> tuple[ModelShare, ...]:
+        """What is held per model, largest first."""
+        rows = self._rows.execute(
+            "SELECT model, COUNT(*), SUM(bytes) FROM entries GROUP BY model ORDER BY 3 DESC, 1"
+        )
+        return tuple(ModelShare(*row) for row in rows)
+
+    def clear(self) -> None:
+        """Drops everything and gives the disk space back."""
+        with self._rows:
+            self._rows.execute("DELETE FROM payloads")
+            self._rows.execute("DELETE FROM entries")
+        self._rows.execute("VACUUM")
+        self._rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._rows.close()
+
+    def _make_room(self, max_bytes: int) -> None:
+        (held,) = self._rows.execute("SELECT COALESCE(SUM(bytes), 0) FROM entries").fetchone()
+        if held <= max_bytes:
+            return
+        for row, size in self._rows.execute(
+            "SELECT id, bytes FROM entries ORDER BY used, id"
+        ).fetchall():
+            self._delete("id = ?", row)
+            held -= size
+            if held <= max_bytes:
+                return
+
+    def _delete(self, where: str, value: str | int) -> None:
+        self._rows.execute(
+            f"DELETE FROM payloads WHERE id IN (SELECT id FROM entries WHERE {where})", (value,)
+        )
+        self._rows.execute(f"DELETE FROM entries WHERE {where}", (value,))
+
+
+def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        yield keys[start : start + KEYS_PER_QUERY]
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,269 @@
+"""The app's functions for programs: named API endpoints, which are the MCP tools as well."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import gradio as gr
+from gradio.events import api
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
+from pydantic import Field
+
+from readout_ui.app.api_answers import (
+    NAMES,
+    ConceptFile,
+    ConceptList,
+    Evaluation,
+    LabelledRow,
+    TextReading,
+    TrainingResult,
+    checked,
+    describe_evaluation,
+    describe_reading,
+    describe_run,
+    describe_status,
+)
+from readout_ui.app.evidence import Evidence
+from readout_ui.app.session import Studio
+from readout_ui.app.tabs.generalization_run import scorer_of
+from readout_ui.errors import UserError
+from readout_ui.evaluation.judgements import Generalization
+from readout_ui.inference.in_use import InUse
+from readout_ui.inference.reading import Reading
+from readout_ui.runs.run import RunRecord
+from readout_ui.texts.labelled import (
+    LabelledText,
+    check_mapping,
+    labels_of,
+    mapping_of,
+    pick_columns,
+    read_shipped,
+    suggest_mapping,
+)
+from readout_ui.texts.library import Concept
+from readout_ui.texts.tables import MAX_ROWS, TableRow, TextTable
+from readout_ui.vectors.settings import TrainSettings
+
+# No `from __future__ import annotations`: gradio turns the annotations into JSON schemas.
+
+
+PUBLIC: dict[str, Any] = {"concurrency_id": "programs", "concurrency_limit": 4}
+Top = Annotated[int, Field(ge=0)]
+
+
+def publish_programs(studio: Studio) -> None:
+    """Publish everything of `NAMES`; to be called inside `gr.Blocks`."""
+    programs = Programs(studio)
+    for name in NAMES:
+        api(checked(getattr(programs, name)), api_name=name, **PUBLIC)
+
+
+class Programs:
+    """One method per endpoint.
+
+    Their docstrings are what a program's author, or a model that calls tools, gets to read; gradio
+    takes one line per argument and drops what follows.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    def list_concepts(self) -> ConceptList:
+        """List the concepts in the description folder and the run whose vectors are in use.
+
+        A concept's state is "new", "edited", "trained" or "empty" against that run.
+
+        Returns:
+            the files with their number of texts; the run with its layers and AUROC per layer.
+        """
+        library, states = self._studio.library(), self._studio.concept_states()
+
+        def files(some: Sequence[Concept]) -> list[ConceptFile]:
+            return [
+                ConceptFile(name=c.name, descriptions=len(c.descriptions), state=states[c.name])
+                for c in some
+            ]
+
+        model, changed, run = describe_status(self._studio.status())
+        return ConceptList(
+            concepts=files(library.concepts),
+            neutral=files(library.neutral),
+            problems=[problem.message for problem in library.problems],
+            model=model,
+            changed_descriptions=changed,
+            run=run,
+        )
+
+    def read_text(
+        self,
+        text: str,
+        mode: Literal["assistant", "user", "raw"] = "assistant",
+        score: Literal["z", "cosine", "raw"] = "z",
+        layer: int | None = None,
+        concepts: list[str] | None = None,
+        top: Top = 10,
+    ) -> TextReading:
+        """Read a text with the vectors in use: how much of each concept every token shows.
+
+        Args:
+            text: the text to read.
+            mode: who says it: "assistant" as in training, "user", or "raw" for no template.
+            score: "z" in standard deviations over neutral tokens, "cosine", or "raw" products.
+            layer: one of the run's layers; its best one by default.
+            concepts: only these; all by default.
+            top: how many concepts with the highest mean come back; 0 for all.
+
+        Returns:
+            tokens of the text, concepts by descending mean, means, scores[token][concept].
+        """
+
+        def work(used: InUse) -> tuple[RunRecord, Reading]:
+            from readout_ui.inference.model import frame_content, read_chat
+
+            framed = frame_content(used.model.frame, text, mode)
+            kind, config = used.layer_type, used.layer_config
+            return used.run, read_chat(
+                used.model, used.vectors, framed, layer_type=kind, layer_config=config
+            )
+
+        run, readout = self._studio.on_device("read", "Reading a prompt", work).result()
+        speaker = "user" if mode == "user" else "assistant"
+        return describe_reading(
+            readout, run, speaker=speaker, layer=layer, score=score, concepts=concepts, top=top
+        )
+
+    def train(
+        self,
+        method: Literal["mean", "pca", "logistic"] | None = None,
+        read: Literal["content_mean", "content_last", "content_tail", "template_last"]
+        | None = None,
+        layers: str | None = None,
+        seed: int | None = None,
+    ) -> TrainingResult:
+        """Train the directions of all concepts in the description folder; returns when it is done.
+
+        The new run is in use from then on. Settings left out stay as in the last training.
+
+        Args:
+            method: how a direction is fitted.
+            read: which positions of a text are pooled.
+            layers: "all", "auto" for the best layer only, or numbers such as "14,22".
+            seed: of the pair sampling.
+
+        Returns:
+            the run, its best layer, the cross-validated AUROC of every layer, and the seconds.
+        """
+        self._studio.refuse_if_read_only("train")
+        self._wait_for_training()
+        wish = {"method": method, "read": read, "layers": layers, "seed": seed}
+        given = {name: value for name, value in wish.items() if value is not None}
+        settings = TrainSettings.from_json({**self._studio.settings.as_json(), **given})
+        job = self._studio.start_training(settings)
+        run = job.result()
+        if run.settings != settings:
+            raise UserError("somebody else's training with other settings ran", fix="train again")
+        return TrainingResult(**describe_run(run), seconds=round(job.view().seconds, 3))
+
+    def evaluate(
+        self,
+        texts: list[LabelledRow] | None = None,
+        mapping: dict[str, str] | None = None,
+        layer: int | None = None,
+    ) -> Evaluation:
+        """Judge the vectors in use on labelled texts that they were not trained on.
+
+        A label is a concept's name or "neutral". AUROC comes with its 95 % interval, per concept
+        and as macro mean, beside bag of words, random directions and permuted labels.
+
+        Args:
+            texts: objects with "text" and "label" (one or a list); by default a shipped test set.
+            mapping: which concept a label stands for, where its name does not say so.
+            layer: one of the run's layers; its best one by default.
+
+        Returns:
+            macro, per concept, top-k with chance, the worst misses, and notes on what was left out.
+        """
+        run, _ = self._studio.vectors()
+        labelled = read_shipped() if texts is None else labelled_rows(texts)
+        targets = settle_mapping(labelled, mapping or {}, run)
+        at = run.best_layer if layer is None else layer
+
+        def work(evidence: Evidence) -> tuple[RunRecord, Generalization]:
+            from readout_ui.evaluation.generalization import judge_texts
+
+            return evidence.run, judge_texts(scorer_of(evidence), labelled, targets, at)
+
+        asked = [[[each.text, *each.labels] for each in labelled], sorted(targets.items()), at]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        used, found = self._studio.judge("Evaluation", key, work)
+        return describe_evaluation(found, used, targets)
+
+    def export(
+        self,
+        concepts: list[str] | None = None,
+        layers: list[int] | None = None,
+        allow_changed: bool = False,
+    ) -> gr.FileData:
+        """Export the vectors in use as a zip that an inference server loads.
+
+        Args:
+            concepts: only these; all by default.
+            layers: only these; all of the run's by default.
+            allow_changed: export although descriptions changed since the training.
+
+        Returns:
+            readout.zip with readout.safetensors, calibration.safetensors and readout.json.
+        """
+        path = self._studio.export_zip(concepts or (), layers or (), allow_changed=allow_changed)
+        try:
+            served = save_file_to_cache(path, get_upload_folder())
+        finally:
+            shutil.rmtree(path.parent)
+        file = gr.FileData(path=served, orig_name=path.name, mime_type="application/zip")
+        return file.model_dump()  # type: ignore[return-value]
+
+    def _wait_for_training(self) -> None:
+        """A training that runs already may have read other texts and settings than these."""
+        job = self._studio.worker.latest("train")
+        while job is not None and not job.view().state.finished:
+            time.sleep(0.05)
+
+
+def labelled_rows(rows: Sequence[LabelledRow]) -> tuple[LabelledText, ...]:
+    """What a program sent as labelled texts; a file's rules and messages hold.
+
+    Raises:
+        UserError: no row, too many, or one without text or label.
+    """
+    if not rows:
+        raise UserError("there are no texts", fix="send objects with text and label")
+    if len(rows) > MAX_ROWS:
+        raise UserError(f"there are more than {MAX_ROWS:,} texts", fix="send fewer")
+    table = tuple(
+        TableRow(number, ((row["text"],), _labels(row["label"])))
+        for number, row in enumerate(rows, start=1)
+    )
+    return pick_columns(TextTable("texts", ("text", "label"), table), "text", ("label",))
+
+
+def settle_mapping(
+    labelled: Sequence[LabelledText], wished: dict[str, str], run: RunRecord
+) -> dict[str, str]:
+    """The concept of every label: as wished, else as its name suggests.
+
+    Raises:
+        UserError: a label that does not occur, or an unknown concept.
+    """
+    labels = labels_of(labelled)
+    for label in wished:
+        if label not in labels:
+            raise UserError(f"no text is labelled '{label}'", where="mapping", options=labels[:50])
+    return check_mapping(mapping_of(suggest_mapping(labels, run.concepts)) | wished, run.concepts)
+
+
+def _labels(label: str | list[str]) -> tuple[str, ...]:
+    return (label,) if isinstance(label, str) else tuple(label)

@@ -1,0 +1,303 @@
+"""The chats of the Live tab: each page's answer, one at a time on the device.
+
+One answer of the Live tab: the device's thread lets it grow, pages ask what is new.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from readout_ui.app.jobs import Job, JobState, JobView, Worker
+from readout_ui.inference.live_layers import live_layers
+from readout_ui.inference.reading import FloatArray, Reading
+from readout_ui.inference.sampling import Sampling
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.tokens import TokenPieces
+from readout_ui.progress import Cancelled, Progress
+
+if TYPE_CHECKING:
+    from readout_ui.app.session import Studio
+    from readout_ui.inference.decoding import Live
+    from readout_ui.inference.generation import Generated
+    from readout_ui.inference.in_use import InUse
+    from readout_ui.models.prompt import FramedChat
+
+TICK_SECONDS = 0.1
+"""How often the device's thread stops to hand over what is new."""
+ABANDONED_SECONDS = 90.0
+"""A page that has not asked for so long is closed (hidden pages ask at least once a minute)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the scores of an answer come from."""
+
+    run_id: str
+    """The run whose vectors are used."""
+    model: str
+    """The model's name."""
+    concepts: tuple[str, ...]
+    """Names of the columns of every score."""
+    layers: tuple[int, ...]
+    """Layers that are read."""
+    best: int
+    """The one of them nearest to the run's best layer."""
+    n_prompt: int
+    """Tokens of the prompt; the last of them is where the model is about to answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class News:
+    """The tokens from one position on, with their scores at one layer."""
+
+    start: int
+    """Position of the first."""
+    pieces: tuple[str, ...]
+    """What each adds to the text."""
+    tokens: tuple[str, ...]
+    """Each as the model sees it."""
+    roles: tuple[str, ...]
+    """Who says each."""
+    scores: FloatArray
+    """(n_new, n_concepts) in the unit asked for."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an answer ended."""
+
+    finish: str
+    """"end", "length" or "stopped"."""
+    text: str
+    """The whole answer."""
+    note: str
+    """What the user should know; mostly empty."""
+    seconds: float
+    """How long it took."""
+    n_tokens: int
+    """New tokens."""
+
+
+class Speech:
+    """Tokens and scores of prompt and answer so far. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._asked = self._heard = time.monotonic()
+        self._pieces: list[str] = []
+        self._parts: list[Reading] = []
+        self._n_read = 0
+        self._decoder: TokenPieces | None = None
+        self._prompt: FramedChat | None = None
+        self._source: Source | None = None
+        self._ending: Ending | None = None
+
+    @property
+    def source(self) -> Source | None:
+        """None before the model was asked."""
+        return self._source
+
+    @property
+    def ending(self) -> Ending | None:
+        """None while it goes on."""
+        return self._ending
+
+    # For pages
+
+    def stop(self) -> None:
+        """End the answer at the next token."""
+        self._stop.set()
+
+    def news(self, start: int, layer: int | None, kind: str) -> News | None:
+        """Everything from position `start` on; None before there is anything at all.
+
+        Args:
+            start: how many tokens the page has.
+            layer: one of those read; None or another means the best of them.
+            kind: one of `readout.SCORE_KINDS`.
+        """
+        self._asked = time.monotonic()
+        with self._lock:
+            source, parts, pieces = self._source, tuple(self._parts), tuple(self._pieces)
+        if source is None:
+            return None
+        place = source.layers.index(layer if layer in source.layers else source.best)
+        fresh, position = [], 0
+        for part in parts:
+            length = len(part.tokens)
+            if position + length > start:
+                fresh.append(part.select(tokens=range(max(0, start - position), length)))
+            position += length
+        return News(
+            start=start,
+            pieces=pieces[start:position],
+            tokens=tuple(token for part in fresh for token in part.tokens),
+            roles=tuple(role for part in fresh for role in part.roles),
+            scores=_rows([part.scores(kind)[:, place] for part in fresh], len(source.concepts)),
+        )
+
+    # For the device's thread
+
+    def stopping(self) -> bool:
+        """Whether somebody pressed Stop, or nobody listens any more."""
+        return self._stop.is_set() or time.monotonic() - self._asked > ABANDONED_SECONDS
+
+    def begin(self, used: InUse, prompt: FramedChat, layers: tuple[int, ...]) -> None:
+        """The model is about to read the prompt."""
+        best = min(layers, key=lambda layer: (abs(layer - used.run.best_layer), layer))
+        self._prompt, self._decoder = prompt, TokenPieces(used.model.tokenizer)
+        self._source = Source(
+            run_id=used.run.id,
+            model=used.model.name,
+            concepts=used.vectors.concepts,
+            layers=layers,
+            best=best,
+            n_prompt=len(prompt.token_ids),
+        )
+
+    def hear(self, live: Live) -> None:
+        """Take what is new, now and then."""
+        now = time.monotonic()
+        if self._n_read and now - self._heard < TICK_SECONDS:
+            return
+        self._heard = now
+        self._take(live.readout(self._n_read), live.token_ids)
+
+    def end(self, made: Generated) -> None:
+        """Take the rest; nothing comes after it."""
+        if made.readout is not None:
+            rest = range(self._n_read, len(made.readout.tokens))
+            self._take(made.readout.select(tokens=rest), made.token_ids)
+        self._ending = Ending(made.finish, made.text, made.note, made.seconds, len(made.token_ids))
+
+    def _take(self, part: Reading | None, new_ids: tuple[int, ...]) -> None:
+        if part is None or self._prompt is None or self._decoder is None or not part.tokens:
+            return
+        stop = self._n_read + len(part.tokens)
+        ids = (*self._prompt.token_ids, *new_ids)[self._n_read : stop]
+        pieces = self._decoder.extend(ids)
+        with self._lock:
+            self._parts.append(part)
+            self._pieces += pieces
+            self._n_read = stop
+
+
+def _rows(parts: list[FloatArray], n_concepts: int) -> FloatArray:
+    empty = np.zeros((0, n_concepts), dtype=np.float32)
+    rows: FloatArray = np.concatenate([empty, *parts])
+    return rows
+
+
+KEPT_CHATS = 24
+"""Chats whose newest answer is kept for a page that is reloaded."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a page wants answered."""
+
+    turns: tuple[Turn, ...]
+    """The chat so far, a user's turn last."""
+    system: str
+    """System prompt; empty for none."""
+    sampling: Sampling
+    """How tokens are chosen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One wish on its way through the queue."""
+
+    number: int
+    """Counts up within a chat, so that a page knows whose news it gets."""
+    speech: Speech
+    """What was said so far."""
+    job: Job[None]
+    """Where it stands."""
+
+    def stop(self) -> None:
+        """End it: at the next token, or before it began."""
+        self.speech.stop()
+        if self.job.view().state is JobState.WAITING:
+            self.job.cancel()
+
+
+class LiveChats:
+    """The newest answer of every chat, by the chat's own secret id. Safe from any thread."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._lock = threading.Lock()
+        self._asked: OrderedDict[str, Asked] = OrderedDict()
+
+    def ask(self, chat: str, wish: Wish) -> Asked:
+        """Queue an answer; one of the same chat that still goes on is stopped first."""
+        earlier = self.newest(chat)
+        if earlier is not None:
+            earlier.stop()
+        speech = Speech()
+        job = self._studio.on_device(
+            "live", "Answering in a chat", lambda used: answer(used, wish, speech)
+        )
+        asked = Asked(earlier.number + 1 if earlier else 1, speech, job)
+        with self._lock:
+            self._asked[chat] = asked
+            self._asked.move_to_end(chat)
+            while len(self._asked) > KEPT_CHATS:
+                self._asked.popitem(last=False)[1].stop()
+        return asked
+
+    def newest(self, chat: str) -> Asked | None:
+        """The newest answer of a chat, finished or not."""
+        with self._lock:
+            return self._asked.get(chat)
+
+    def stop(self, chat: str) -> None:
+        """End the answer that a chat waits for or gets."""
+        asked = self.newest(chat)
+        if asked is not None:
+            asked.stop()
+
+
+def answer(used: InUse, wish: Wish, speech: Speech) -> None:
+    """Let the model answer, on the device's thread."""
+    from readout_ui.inference.generation import frame_for_answer, generate
+
+    if speech.stopping():
+        raise Cancelled
+    prompt = frame_for_answer(used.model, wish.turns, wish.system)
+    layers = live_layers(used.vectors.layers, used.run.best_layer)
+    speech.begin(used, prompt, layers)
+    most = wish.sampling.max_new_tokens
+
+    def hear(live: Live) -> None:
+        used.report(Progress("Answering in a chat", live.n_tokens, most, "tokens"))
+        speech.hear(live)
+
+    used.report(Progress("Reading the chat", 0, 0, "tokens"))
+    speech.end(
+        generate(
+            used.model,
+            prompt,
+            wish.sampling,
+            vectors=used.vectors.select(layers=layers),
+            layer_type=used.layer_type,
+            layer_config=used.layer_config,
+            on_text=hear,
+            stop=speech.stopping,
+        )
+    )
+
+
+def jobs_before(worker: Worker, job: JobView) -> tuple[str, ...]:
+    """Titles of what the device does before it comes to a waiting job, in order."""
+    if job.state is not JobState.WAITING:
+        return ()
+    return tuple(other.title for other in worker.unfinished() if other.number < job.number)

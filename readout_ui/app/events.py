@@ -1,0 +1,81 @@
+"""How every event handler is wired: user errors become messages, device work queues up.
+
+Whether a component is on the page.
+
+Refuse what other websites make a visitor's browser send to the app.
+
+Gradio parses JSON bodies of any content type, so a page elsewhere could post to a local app without
+the browser asking first. Browsers mark such requests with `Sec-Fetch-Site: cross-site`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import gradio as gr
+from packaging.version import Version
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from readout_ui.errors import UserError
+from readout_ui.progress import Cancelled
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+"""For every event: callbacks of the page are no API."""
+
+QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+"""For polling and small updates that must not flash."""
+
+DEVICE: dict[str, Any] = {**PRIVATE, "concurrency_id": "device", "concurrency_limit": 4}
+"""For events that wait for the device worker, which itself runs one job at a time."""
+
+
+def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Show a UserError as its sentence instead of a masked failure."""
+
+    @functools.wraps(handler)
+    def handle(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        try:
+            return handler(*args, **kwargs)
+        except UserError as error:
+            raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+        except Cancelled:
+            raise gr.Error("It was cancelled.", title="Stopped", print_exception=False) from None
+
+    return handle
+
+
+HIDDEN: bool | Literal["hidden"] = "hidden" if Version(gr.__version__) < Version("6.18") else False
+"""How a component stays away. gradio 6.17, which the plain lane has, never shows what was not on
+the page (`False`) where the first news of it is that it stays away; 6.31 shows "hidden" columns."""
+
+
+def seen_if(wanted: bool) -> bool | Literal["hidden"]:
+    """What `visible` takes."""
+    return wanted or HIDDEN
+
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class RefuseCrossSite:
+    """ASGI middleware that answers 403 to requests of other sites that could change something."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+            headers = dict(scope["headers"])
+            if headers.get(b"sec-fetch-site") == b"cross-site":
+                await PlainTextResponse("Refused: sent by another site.", 403)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+SAME_SITE = Middleware(RefuseCrossSite)

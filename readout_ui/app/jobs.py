@@ -1,0 +1,268 @@
+"""An answer that is worked out in the background while callers go on without it.
+
+The one background worker that owns the device: jobs with progress, log and cancel.
+
+A job belongs to the process, not to the page that started it, so a reload or a closed tab never
+stops it (Gradio throws GeneratorExit into running event handlers; nothing long may live there).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from readout_ui.errors import UserError
+from readout_ui.progress import Cancelled, Progress, Report
+
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+class Later(Generic[Result]):
+    """The newest answer to one question; asked anew when what it depends on changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: Hashable = None
+        self._answers: dict[Hashable, Result | None] = {}
+
+    def answer(self, key: Hashable, work: Callable[[], Result]) -> tuple[bool, Result | None]:
+        """Whether the answer is there, and the answer, None where it could not be found.
+
+        The first call with a key starts the work; none of them waits for it.
+
+        Args:
+            key: everything the answer depends on.
+            work: finds it; a UserError or a cancelled job means that there is none.
+        """
+        with self._lock:
+            if key != self._key:
+                self._key, self._answers = key, {}
+                threading.Thread(target=self._find, args=(key, work), daemon=True).start()
+            return key in self._answers, self._answers.get(key)
+
+    def _find(self, key: Hashable, work: Callable[[], Result]) -> None:
+        found = None
+        try:
+            found = work()
+        except (UserError, Cancelled, CancelledError) as error:
+            _log.info("No answer: %s", error)
+        finally:
+            with self._lock:
+                if key == self._key:
+                    self._answers = {key: found}
+
+
+LOG_LINES = 500
+FINISHED_JOBS_KEPT = 50
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        """True once nothing more will happen."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What a front end shows of a job at one moment."""
+
+    number: int
+    """Counts up from 1 in this process."""
+    kind: str
+    """What sort of work it is, e.g. "train"; at most one unfinished job per exclusive kind."""
+    title: str
+    """The job in words."""
+    state: JobState
+    """Where it stands."""
+    progress: Progress | None
+    """The last report, None before the first."""
+    seconds: float
+    """How long it has run."""
+    seconds_left: float | None
+    """Estimate for the current stage, None while there is no ground for one."""
+    log: tuple[str, ...]
+    """What it said, oldest first."""
+    error: str
+    """Why it failed, one sentence; empty otherwise."""
+    cancelling: bool
+    """True between the wish to cancel and the end."""
+
+    @property
+    def fraction(self) -> float | None:
+        """Share of the current stage that is done, 0..1, None while the total is unknown."""
+        if self.progress is None or not self.progress.total:
+            return None
+        return min(1.0, self.progress.done / self.progress.total)
+
+
+class Job(Generic[Result]):
+    """One piece of work on the worker. Read it through `view()`; wait for it through `result()`."""
+
+    def __init__(self, number: int, kind: str, title: str) -> None:
+        self.number, self.kind, self.title = number, kind, title
+        self.future: Future[Result]
+        self._cancel = threading.Event()
+        self._progress: Progress | None = None
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._started = self._stage_started = self._ended = 0.0
+
+    def report(self, progress: Progress) -> None:
+        """Take one report from the work; raises Cancelled when the job is to stop."""
+        if self._cancel.is_set():
+            raise Cancelled
+        now = time.monotonic()
+        if self._progress is None or self._progress.stage != progress.stage:
+            self._stage_started = now
+            self._log.append(f"{now - self._started:6.1f} s  {progress.stage}")
+        if progress.note:
+            self._log.append(f"{now - self._started:6.1f} s  {progress.note}")
+        self._progress = progress
+
+    def cancel(self) -> None:
+        """Ask the work to stop at its next report; a waiting job never starts."""
+        self._cancel.set()
+        self.future.cancel()
+
+    def result(self) -> Result:
+        """Wait for the work and return what it made; raises what it raised, or Cancelled."""
+        try:
+            return self.future.result()
+        except CancelledError:
+            raise Cancelled from None
+
+    def run(self, work: Callable[[Report], Result]) -> Result:
+        """Do the work on the calling thread, keeping times and the last words."""
+        self._started = self._stage_started = time.monotonic()
+        try:
+            if self._cancel.is_set():
+                raise Cancelled
+            return work(self.report)
+        finally:
+            self._ended = time.monotonic()
+
+    def view(self) -> JobView:
+        """What to show of the job now."""
+        state, error = self._state()
+        end = self._ended or time.monotonic()
+        return JobView(
+            number=self.number,
+            kind=self.kind,
+            title=self.title,
+            state=state,
+            progress=self._progress,
+            seconds=end - self._started if self._started else 0.0,
+            seconds_left=self._seconds_left(),
+            log=tuple(self._log),
+            error=error,
+            cancelling=self._cancel.is_set() and not state.finished,
+        )
+
+    def _state(self) -> tuple[JobState, str]:
+        if self.future.cancelled():
+            return JobState.CANCELLED, ""
+        if not self.future.done():
+            running = self.future.running()
+            return (JobState.RUNNING if running else JobState.WAITING), ""
+        failure = self.future.exception()
+        if failure is None:
+            return JobState.DONE, ""
+        if isinstance(failure, Cancelled):
+            return JobState.CANCELLED, ""
+        return JobState.FAILED, explain(failure)
+
+    def _seconds_left(self) -> float | None:
+        progress = self._progress
+        if progress is None or not progress.done or not progress.total:
+            return None
+        spent = time.monotonic() - self._stage_started
+        return spent / progress.done * (progress.total - progress.done)
+
+
+def explain(failure: BaseException) -> str:
+    """One sentence about a failure: a UserError's own, or where to find the traceback."""
+    if isinstance(failure, UserError):
+        return str(failure)
+    return f"Unexpected {type(failure).__name__}: {failure} (the terminal has the traceback)"
+
+
+class Worker:
+    """Runs jobs one after another on a single thread, so nothing else touches the device."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+        self._lock = threading.Lock()
+        self._jobs: deque[Job[object]] = deque()
+        self._count = 0
+
+    def submit(
+        self,
+        kind: str,
+        title: str,
+        work: Callable[[Report], Result],
+        *,
+        exclusive: bool = False,
+    ) -> Job[Result]:
+        """Queue work. With `exclusive`, an unfinished job of the same kind is returned instead."""
+        with self._lock:
+            if exclusive and (running := self._unfinished(kind)) is not None:
+                return running  # type: ignore[return-value]
+            self._count += 1
+            job: Job[Result] = Job(self._count, kind, title)
+            job.future = self._pool.submit(job.run, work)
+            job.future.add_done_callback(_print_unexpected)
+            self._jobs.append(job)  # type: ignore[arg-type]
+            self._forget_old()
+            return job
+
+    def latest(self, kind: str) -> Job[object] | None:
+        """The newest job of a kind, finished or not."""
+        with self._lock:
+            return next((job for job in reversed(self._jobs) if job.kind == kind), None)
+
+    def unfinished(self) -> tuple[JobView, ...]:
+        """Views of all jobs that wait or run, in order."""
+        with self._lock:
+            jobs = tuple(self._jobs)
+        views = (job.view() for job in jobs if not job.future.done())
+        return tuple(view for view in views if not view.state.finished)
+
+    def close(self) -> None:
+        """Ask everything to stop; waits for the running job to reach its next report."""
+        with self._lock:
+            for job in self._jobs:
+                job.cancel()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _unfinished(self, kind: str) -> Job[object] | None:
+        same = (job for job in self._jobs if job.kind == kind and not job.future.done())
+        return next(same, None)
+
+    def _forget_old(self) -> None:
+        while len(self._jobs) > FINISHED_JOBS_KEPT and self._jobs[0].future.done():
+            self._jobs.popleft()
+
+
+def _print_unexpected(future: Future[Result]) -> None:
+    if future.cancelled():
+        return
+    failure = future.exception()
+    if failure is not None and not isinstance(failure, UserError | Cancelled):
+        _log.error("A job failed unexpectedly", exc_info=failure)

@@ -1,0 +1,391 @@
+"""What one running app holds: the description folder, the kept runs, the model and the worker.
+
+Importing this module loads neither torch nor transformers; the worker's thread does that.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from readout_ui.app.evidence import Evidence, Judge, Judgement
+from readout_ui.app.jobs import Job, JobState, Later, Worker
+from readout_ui.app.status import Status, StudioOptions
+from readout_ui.errors import UserError
+from readout_ui.files import cache_folder
+from readout_ui.inference.in_use import InUse
+from readout_ui.progress import Progress, Report
+from readout_ui.runs.run import RunRecord
+from readout_ui.runs.store import RunStore
+from readout_ui.texts.editing import record_library
+from readout_ui.texts.library import Library, count_changes, read_library, state_of
+from readout_ui.vectors.settings import Trained, TrainSettings
+
+if TYPE_CHECKING:
+    from readout_ui.activations.cache import ActivationCache
+    from readout_ui.evaluation.advice import Judged
+    from readout_ui.evaluation.influence import Blame
+    from readout_ui.inference.reading import Reading
+    from readout_ui.models.chat_template import Turn
+    from readout_ui.models.loading import LoadedModel, ModelSpec
+    from readout_ui.vectors.source_requests import SourceTraining
+    from readout_ui.vectors.vectors import ConceptVectors
+
+Result = TypeVar("Result")
+OF_ANY_SOURCE = "Generalization"
+"""Judgements whose names begin so need no descriptions."""
+
+
+class Studio:
+    """The core behind the tabs. All public methods may be called from any thread."""
+
+    def __init__(self, options: StudioOptions) -> None:
+        self.options = options
+        self.worker = Worker()
+        self.runs = RunStore(options.runs)
+        self._model: LoadedModel | None = None
+        self._described: tuple[str, tuple[str, ...]] = ("", ())
+        self._cache: ActivationCache | None = None
+        self._vectors: tuple[str, ConceptVectors] | None = None
+        self._judge = Judge(self.worker)
+        self._blames: Later[Judged] = Later()
+        self._seen: dict[str, str] = {}
+        current = self.runs.current()
+        described = current if current and not current.source else None
+        self.settings = described.settings if described else TrainSettings()
+        self._described_run: tuple[str, RunRecord | None] = ("", None)
+
+    @property
+    def folder(self) -> Path:
+        """The description folder."""
+        return self.options.descriptions
+
+    @property
+    def read_only(self) -> bool:
+        """True when nothing may be written."""
+        return self.options.read_only
+
+    # Descriptions
+
+    def library(self) -> Library:
+        """What is on disk now; versions written by other programs go to the history."""
+        library = read_library(self.folder)
+        if not self.read_only:
+            self._seen = record_library(library, self._seen)
+        return library
+
+    def concept_states(self) -> dict[str, str]:
+        """For each file: "new", "edited", "trained", or "empty", against the run in use.
+
+        While a run from another source is in use, against the newest one from descriptions.
+        """
+        run = self._run_of_descriptions()
+        trained = run.descriptions if run else {}
+        library = self.library()
+        return {
+            concept.name: state_of(concept.descriptions, trained.get(concept.name))
+            for concept in library.files
+        }
+
+    def changed_descriptions(self) -> int:
+        """How many descriptions were added, edited or removed since the run in use."""
+        return self._changed_since(self.runs.current())
+
+    def _changed_since(self, run: RunRecord | None) -> int:
+        if run is not None and run.source:
+            return 0
+        return count_changes(self.library().texts(), run.descriptions if run else {})
+
+    def _run_of_descriptions(self) -> RunRecord | None:
+        current = self.runs.current()
+        if current is None or not current.source:
+            return current
+        if self._described_run[0] != current.id:
+            found = next((run for run in self.runs.list() if not run.source), None)
+            self._described_run = (current.id, found)
+        return self._described_run[1]
+
+    def blame(self, name: str) -> tuple[Blame, ...] | None:
+        """What each of a concept's texts did to the run in use, at its best layer.
+
+        None while it is being worked out in the background; empty where there is nothing to judge.
+        """
+        run = self.runs.current()
+        if run is None or run.source or self._model is None:
+            return ()
+        layer = run.best_layer
+
+        def judge() -> Judged:
+            from readout_ui.evaluation.advice import judge_evidence
+
+            return self.judge("Advice", layer, lambda evidence: judge_evidence(evidence, layer))
+
+        ready, judged = self._blames.answer(run.id, judge)
+        if not ready:
+            return None
+        return tuple(one for one in judged.blames if one.concept == name) if judged else ()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        """Content tokens of each text, None while no model is loaded."""
+        if self._model is None:
+            return None
+        encoded = self._model.tokenizer(list(texts), add_special_tokens=False)
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    # The device
+
+    def load_model(self) -> Job[None]:
+        """Load the model in the background; a second call while it loads joins the first."""
+        return self.worker.submit("load", "Loading the model", self._load, exclusive=True)
+
+    def start_training(self, settings: TrainSettings | None = None) -> Job[RunRecord]:
+        """Train in the background; a second click joins the training that runs."""
+        self.refuse_if_read_only("train")
+        if settings is not None:
+            self.settings = settings
+        chosen = self.settings
+        return self.worker.submit(
+            "train", "Training", lambda report: self._train(chosen, report), exclusive=True
+        )
+
+    def start_training_from(self, wish: SourceTraining) -> Job[RunRecord]:
+        """Train on something else than the descriptions, in the background.
+
+        Raises:
+            UserError: the app runs read-only, or another training waits or runs.
+        """
+        self.refuse_if_read_only("train")
+        running = self.worker.latest("train")
+        if running is not None and not running.view().state.finished:
+            raise UserError("a training is under way", fix="wait for it or press Cancel")
+
+        def work(report: Report) -> RunRecord:
+            return self._keep(wish.fit(self._loaded(), self._cache, report), report)
+
+        return self.worker.submit("train", wish.title, work, exclusive=True)
+
+    def read(self, content: str | Sequence[Turn], mode: str) -> Reading:
+        """Read a text or a chat with the run in use; waits for the device.
+
+        Args:
+            content: the text, or the turns when `mode` is "chat".
+            mode: "assistant", "user", "raw" or "chat".
+        """
+        return self.on_device("read", "Reading a prompt", partial(_read, content, mode)).result()
+
+    def on_device(
+        self,
+        kind: str,
+        title: str,
+        work: Callable[[InUse], Result],
+        run_id: str | None = None,
+    ) -> Job[Result]:
+        """Queue work that needs the model and a run's vectors; the job shows progress and cancels.
+
+        Args:
+            kind: what sort of work it is, e.g. "read".
+            title: the job in words, for whoever waits behind it.
+            work: runs on the device's thread.
+            run_id: whose vectors; None for the run in use at this moment.
+
+        Raises:
+            UserError: there is no such run. The job fails with one when no model is loaded or the
+                vectors belong to another.
+        """
+        run, vectors = self.vectors() if run_id is None else self.runs.load(run_id)
+
+        def start(report: Report) -> Result:
+            model = self._loaded()
+            run.refuse_other_model(model.name, model.fingerprint)
+            return work(InUse(run, vectors, model, self._cache, report))
+
+        return self.worker.submit(kind, title, start)
+
+    def cancel_training(self) -> None:
+        """Stop the training that waits or runs; the vectors in use stay as they are."""
+        job = self.worker.latest("train")
+        if job is not None and not job.view().state.finished:
+            job.cancel()
+
+    def status(self) -> Status:
+        """What the header shows now."""
+        load, train = self.worker.latest("load"), self.worker.latest("train")
+        run = self.runs.current()
+        return Status(
+            model=load.view() if load else None,
+            model_description=self._described[0],
+            model_notes=self._described[1],
+            run=run,
+            training=train.view() if train else None,
+            changed=self._changed_since(run),
+            queued=self.worker.unfinished(),
+        )
+
+    def close(self) -> None:
+        """Stop the worker at its next report."""
+        self.worker.close()
+
+    # Runs
+
+    def vectors(self) -> tuple[RunRecord, ConceptVectors]:
+        """The run in use and its vectors.
+
+        Raises:
+            UserError: nothing was trained yet.
+        """
+        run = self.runs.current()
+        if run is None:
+            raise UserError("there are no vectors yet", fix="press Train first")
+        if self._vectors is None or self._vectors[0] != run.id:
+            self._vectors = (run.id, self.runs.load(run.id)[1])
+        return run, self._vectors[1]
+
+    def use_run(self, run_id: str) -> RunRecord:
+        """Go back (or forward) to another run: its vectors and settings are used from now on."""
+        self.runs.set_current(run_id)
+        run = self.runs.load(run_id)[0]
+        if not run.source:
+            self.settings = run.settings
+        return run
+
+    def judge(self, name: str, key: Hashable, work: Callable[[Evidence], Judgement]) -> Judgement:
+        """Work out something about the run in use on the device's thread, once.
+
+        Args:
+            name: which judgement, e.g. "cross-talk"; shown while it runs.
+            key: everything the answer depends on besides the run, e.g. the layer.
+            work: gets the run's vectors and the activations of its texts.
+
+        Raises:
+            UserError: nothing was trained yet, or the run is from another source and the judgement
+                is one of descriptions.
+        """
+        run, vectors = self.vectors()
+        if run.source and not name.startswith(OF_ANY_SOURCE):
+            raise UserError(
+                f"{name.partition(':')[0]} judges descriptions, and the run in use was trained on "
+                f"{run.source}",
+                fix="press Train in the header, or use an earlier run of descriptions",
+            )
+        return self._judge.answer(
+            (name, key), run, vectors, lambda: (self._loaded(), self._cache), work
+        )
+
+    def export_zip(
+        self,
+        concepts: Sequence[str],
+        layers: Sequence[int],
+        *,
+        form: str = "readout",
+        allow_changed: bool = False,
+    ) -> Path:
+        """Export the run in use as a zip in a temporary folder; empty choices mean all."""
+        path = Path(tempfile.mkdtemp(prefix="readout-")) / f"{form}.zip"
+        return self._export(path, concepts, layers, form, allow_changed)
+
+    def export_folder(
+        self,
+        concepts: Sequence[str],
+        layers: Sequence[int],
+        folder: Path,
+        *,
+        form: str = "readout",
+        allow_changed: bool = False,
+    ) -> Path:
+        """Export the run in use into a folder; empty choices mean all."""
+        self.refuse_if_read_only("write a folder")
+        return self._export(folder.expanduser(), concepts, layers, form, allow_changed)
+
+    def _export(
+        self,
+        target: Path,
+        concepts: Sequence[str],
+        layers: Sequence[int],
+        form: str,
+        allow_changed: bool,
+    ) -> Path:
+        from readout_ui.runs.export import write_export
+
+        return write_export(
+            self._trained(),
+            target,
+            tuple(concepts) or None,
+            tuple(layers) or None,
+            form=form,
+            library=None if self.vectors()[0].source else self.library(),
+            allow_changed=allow_changed,
+        )
+
+    def _trained(self) -> Trained:
+        run, vectors = self.vectors()
+        return run.trained(vectors)
+
+    def refuse_if_read_only(self, wish: str) -> None:
+        """Raise a UserError when the app was started with --read-only."""
+        if self.read_only:
+            raise UserError(
+                f"cannot {wish}: the app runs read-only", fix="start without --read-only"
+            )
+
+    # On the worker's thread
+
+    def _load(self, report: Report) -> None:
+        report(Progress("Starting torch and transformers", 0, 0, "modules"))
+        from readout_ui.activations.cache import ActivationCache
+        from readout_ui.models.loading import load_model
+
+        self._cache = ActivationCache(cache_folder() / "activations")
+        model = load_model(self._spec(), report)
+        self._described = (model.describe(), (model.frame.describe(), *model.notes))
+        self._model = model
+
+    def _spec(self) -> ModelSpec:
+        from readout_ui.models.loading import ModelSpec
+
+        options = self.options
+        spec = ModelSpec(
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            quantization=options.quantization,
+            trust_remote_code=options.trust_remote_code,
+        )
+        return replace(spec, model=options.model) if options.model else spec
+
+    def _train(self, settings: TrainSettings, report: Report) -> RunRecord:
+        from readout_ui.vectors.training import train
+
+        model = self._loaded()
+        return self._keep(train(self.library(), model, settings, self._cache, report), report)
+
+    def _keep(self, trained: Trained, report: Report) -> RunRecord:
+        report(Progress("Saving the run", 0, 1, "runs"))
+        record = self.runs.save(trained)
+        self._vectors = (record.id, trained.vectors)
+        self.runs.set_current(record.id)
+        return record
+
+    def _loaded(self) -> LoadedModel:
+        if self._model is None:
+            load = self.worker.latest("load")
+            failed = load is not None and load.view().state is JobState.FAILED
+            reason = load.view().error if load and failed else "the model is still loading"
+            raise UserError(f"there is no model to run: {reason.rstrip('.')}")
+        return self._model
+
+
+def _read(content: str | Sequence[Turn], mode: str, used: InUse) -> Reading:
+    from readout_ui.inference.model import frame_content, read_chat
+
+    framed = frame_content(used.model.frame, content, mode)
+    return read_chat(
+        used.model,
+        used.vectors,
+        framed,
+        layer_type=used.layer_type,
+        layer_config=used.layer_config,
+    )

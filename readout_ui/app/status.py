@@ -1,0 +1,53 @@
+"""How the app was started, and what its header shows at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from readout_ui.app.jobs import JobView
+from readout_ui.runs.run import RunRecord
+
+
+@dataclass(frozen=True)
+class StudioOptions:
+    """How the app was started."""
+
+    descriptions: Path
+    """Folder of `{concept}.txt` files."""
+    runs: Path
+    """Folder the runs are kept in."""
+    model: str = ""
+    """Hub id or local folder; empty for the bundled model."""
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    quantization: str = "none"
+    trust_remote_code: bool = False
+    read_only: bool = False
+    """True refuses everything that writes: texts, trainings, exports to a folder."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the header shows at one moment."""
+
+    model: JobView | None
+    """The job that loads the model, None before it was asked for."""
+    model_description: str
+    """The loaded model in one line, empty while there is none."""
+    model_notes: tuple[str, ...]
+    """How texts are framed and what else is special about this model, one sentence each."""
+    run: RunRecord | None
+    """The run whose vectors are in use."""
+    training: JobView | None
+    """The newest training, finished or not."""
+    changed: int
+    """Descriptions that differ from those the run in use was trained on."""
+    queued: tuple[JobView, ...]
+    """Everything that waits or runs on the device."""
+
+    @property
+    def model_ready(self) -> bool:
+        """True once the model can be used."""
+        return bool(self.model_description)

@@ -1,0 +1,314 @@
+"""The Advice tab: what to change in the descriptions, and what each of them does.
+
+Cards and tables of the Advice tab as HTML.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from readout_ui.app.events import DEVICE, HIDDEN, QUIET, guarded
+from readout_ui.app.evidence import Evidence
+from readout_ui.app.session import Studio
+from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider, read_scripts
+from readout_ui.errors import UserError
+
+if TYPE_CHECKING:
+    from readout_ui.evaluation.advice import Action, Advice, Judged
+    from readout_ui.evaluation.influence import Blame
+    from readout_ui.evaluation.shortcuts import Shortcut, WordModel
+
+INTRO = "What to change in the descriptions, strongest first, each with its evidence."
+TABLE_TITLE = (
+    "### Every description\n"
+    "**Influence**: 1 − cosine of the concept's direction with and without the text. **Own**: its "
+    "score on its concept when held out, in standard deviations above other concepts' texts; "
+    "**others**: the mean of the concept's other texts. **Pulls towards**: the concept whose "
+    "direction it brings its own closest to, with its score there."
+)
+SHORTCUTS_TITLE = (
+    "### Shortcuts\n"
+    "Words, openings, lengths and marks that tell a concept without its meaning; the concept's "
+    "own name is counted apart."
+)
+_JUDGEMENT = "Advice"
+
+
+@dataclass(frozen=True)
+class AdviceTab:
+    """Components of the Advice tab, and what brings them up to date."""
+
+    layer: gr.Slider
+    """Which layer is judged."""
+    recheck: gr.Button
+    """Judges again, after a training if descriptions changed."""
+    drawn: tuple[Any, ...]
+    """Notice, results' column, and the HTML inside it."""
+    cards: gr.HTML
+    """The advice; its buttons ask for a description to be opened."""
+    blames: gr.HTML
+    """The table of descriptions; the same."""
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The outputs of `refresh_advice`."""
+        return [self.layer, self.recheck, *self.drawn]
+
+    @property
+    def open_requested(self) -> tuple[Callable[..., Any], ...]:
+        """Listeners, told concept, index, text, kind and hint when a button asks for the editor.
+
+        The page has gone to the Concepts tab by itself then.
+        """
+        return self.cards.open_requested, self.blames.open_requested
+
+
+def build_advice_tab(studio: Studio) -> AdviceTab:
+    """Lay out the tab; it judges the run in use when it is opened or the layer changes."""
+    run = studio.runs.current()
+    script = read_scripts("advice.js")
+    gr.Markdown(INTRO)
+    with gr.Row(elem_id="advice-choices") as choices:
+        layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="advice-layer")
+        recheck = gr.Button(_recheck_label(studio), elem_id="advice-recheck", min_width=160)
+    notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="advice-notice", padding=False)
+    with gr.Column(visible=HIDDEN, elem_id="advice-results") as results:
+        about = gr.HTML(padding=False)
+        cards = gr.HTML(elem_id="advice-cards", padding=False, js_on_load=script)
+        gr.Markdown(TABLE_TITLE)
+        blames = gr.HTML(elem_id="advice-blames", padding=False, js_on_load=script)
+        gr.Markdown(SHORTCUTS_TITLE)
+        shortcuts = gr.HTML(elem_id="advice-shortcuts", padding=False)
+    tab = AdviceTab(
+        layer, recheck, (notice, results, about, cards, blames, shortcuts), cards, blames
+    )
+    _wire(studio, tab, choices.parent)
+    return tab
+
+
+def _wire(studio: Studio, tab: AdviceTab, page: object) -> None:
+    def show(chosen: float) -> tuple[Any, ...]:
+        return gr.Button(_recheck_label(studio)), *show_advice(studio, int(chosen))
+
+    def recheck() -> tuple[Any, ...]:
+        if studio.changed_descriptions() and not studio.read_only:
+            studio.start_training().result()
+        return refresh_advice(studio)
+
+    shown = [tab.recheck, *tab.drawn]
+    if isinstance(page, gr.Tab):
+        page.select(show, tab.layer, shown, **DEVICE, show_progress_on=tab.drawn[0])
+    tab.layer.input(show, tab.layer, shown, trigger_mode="always_last", **{**DEVICE, **QUIET})
+    tab.recheck.click(
+        guarded(recheck), None, tab.refreshed, **DEVICE, show_progress_on=tab.drawn[0]
+    )
+
+
+def refresh_advice(studio: Studio) -> tuple[Any, ...]:
+    """New values for `AdviceTab.refreshed`, judged at the best layer of the run in use.
+
+    Waits for the device; the editor asks for the same judgement, which is made once.
+    """
+    run = studio.runs.current()
+    drawn = show_advice(studio, run.best_layer if run else 0)
+    return gr.Slider(**layer_slider(run)), gr.Button(_recheck_label(studio)), *drawn
+
+
+def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
+    """Notice, visibility and everything drawn for one layer; a user's mistake is the notice."""
+
+    try:
+        judged = judge_advice(studio, layer)
+    except UserError as error:
+        return draw_notice(error), gr.Column(visible=HIDDEN), *(gr.skip() for _ in range(4))
+    return (
+        "",
+        gr.Column(visible=True),
+        draw_about(judged, studio.changed_descriptions()),
+        draw_advice(judged.advice, read_only=studio.read_only),
+        draw_blames(judged.blames),
+        draw_shortcuts(judged.shortcuts.found, judged.shortcuts.models),
+    )
+
+
+def judge_advice(studio: Studio, layer: int) -> Judged:
+    """Blame, shortcuts and advice of the run in use, worked out once per run and layer.
+
+    Raises:
+        UserError: nothing was trained yet, or the model is not loaded.
+    """
+    from readout_ui.evaluation.advice import judge_evidence
+
+    if studio.runs.current() is None:
+        raise NO_RUN
+
+    def judge(evidence: Evidence) -> Judged:
+        return judge_evidence(evidence, layer)
+
+    return studio.judge(_JUDGEMENT, layer, judge)
+
+
+def _recheck_label(studio: Studio) -> str:
+    stale = studio.runs.current() is not None and studio.changed_descriptions() > 0
+    return "Retrain and recheck" if stale and not studio.read_only else "Recheck"
+
+
+NOTHING = (
+    "<p class='empty'>Nothing stands out: no description, word or pair of concepts differs from "
+    "the rest by more than chance explains.</p>"
+)
+ACTION_WORDS = {"delete": "Remove it", "draft": "Begin one"}
+KIND_WORDS = {
+    "merge": "Merge",
+    "split": "Split",
+    "add": "More texts",
+    "contrast": "Contrast",
+    "remove": "Mislabelled?",
+    "look": "Odd one out",
+}
+MOST_SHORTCUTS = 60
+_COLUMNS = (
+    ("Concept", "text"),
+    ("Description", "text"),
+    ("Influence", "number"),
+    ("Own", "number"),
+    ("Others", "number"),
+    ("Pulls towards", "text"),
+    ("Mark", "number"),
+)
+
+
+def draw_about(judged: Judged, n_changed: int) -> str:
+    """What was judged, and how often advice is wrong."""
+    stale = ""
+    if n_changed:
+        noun = "description" if n_changed == 1 else "descriptions"
+        stale = f" <b>{n_changed} {noun} changed since:</b> recheck to see what it did."
+    return (
+        f"<p class='about'>{len(judged.blames)} descriptions at layer {judged.layer}, each judged "
+        "by mean-difference directions fitted without it. Of libraries with nothing wrong, at "
+        f"most one in twenty gets any advice.{stale}</p>"
+    )
+
+
+def draw_advice(advice: Sequence[Advice], *, read_only: bool = False) -> str:
+    """The advice as cards, strongest first; empty says so."""
+    if not advice:
+        return NOTHING
+    cards = "".join(_card(one, read_only) for one in advice)
+    return f"<ol class='advice-cards'>{cards}</ol>"
+
+
+def _card(advice: Advice, read_only: bool) -> str:
+    shown = Action("open", advice.concept, advice.index, _text_of(advice))
+    buttons = _action_button("Open in editor", shown)
+    if advice.action.kind != "open" and not read_only:
+        buttons += _action_button(ACTION_WORDS[advice.action.kind], advice.action)
+    elif advice.action.concept != advice.concept:
+        buttons += _action_button(f"Open {advice.action.concept}", advice.action)
+    return (
+        f"<li class='advice-card {advice.kind}'><span class='kind'>{KIND_WORDS[advice.kind]}</span>"
+        f"<h4>{escape(advice.title)}</h4><p>{escape(advice.evidence)}</p>"
+        f"<div class='acts'>{buttons}</div></li>"
+    )
+
+
+def _text_of(advice: Advice) -> str:
+    same = advice.action.concept == advice.concept and advice.action.index == advice.index
+    return advice.action.text if same else ""
+
+
+def _action_button(label: str, action: Action) -> str:
+    return f"<button data-open='{escape(json.dumps(asdict(action)))}'>{escape(label)}</button>"
+
+
+def draw_blames(blames: Sequence[Blame]) -> str:
+    """All descriptions, marked ones and then the most influential first, with a search field."""
+    if not blames:
+        return ""
+    order = sorted(blames, key=lambda b: (not b.outlier, not b.heavy, -_or_zero(b.influence)))
+    head = "".join(
+        f"<th aria-sort='none'><button data-sort='{i}' data-as='{kind}'>{name}</button></th>"
+        for i, (name, kind) in enumerate(_COLUMNS)
+    )
+    rows = "".join(_row(one) for one in order)
+    return (
+        "<div class='advice-search'><input type='search' placeholder='Search descriptions' "
+        f"aria-label='Search descriptions'><span class='shown' role='status'>{len(blames)} of "
+        f"{len(blames)}</span></div><div class='scroll'><table class='judged cards blames'>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(one: Blame) -> str:
+    pull = "" if one.pull is None else f"{escape(one.pull)} <i>{_number(one.pull_score)}</i>"
+    mark, rank = "", 0
+    if one.outlier:
+        mark, rank = f"<b>outlier</b> <i>p {one.p:.2g}</i>", 2
+    elif one.heavy:
+        mark, rank = f"heavy <i>p {one.influence_p:.2g}</i>", 1
+    opening = _action_button(
+        f"{one.concept} {one.index + 1}", Action("open", one.concept, one.index, one.text)
+    )
+    return (
+        f"<tr><td data-value='{escape(one.concept)}'>{opening}</td>"
+        f"<td class='words'>{escape(one.text)}</td>"
+        f"{_cell('Influence', one.influence, 3)}{_cell('Own', one.own)}"
+        f"{_cell('Others', one.siblings)}"
+        f"<td data-title='Pulls towards' data-value='{escape(one.pull or '')}'>{pull}</td>"
+        f"<td data-title='Mark' data-value='{rank}'>{mark}</td></tr>"
+    )
+
+
+def _cell(title: str, value: float, digits: int = 1) -> str:
+    shown = _number(value, digits)
+    return f"<td class='n' data-title='{title}' data-value='{_or_zero(value)}'>{shown}</td>"
+
+
+def _number(value: float, digits: int = 1) -> str:
+    return "–" if isnan(value) else f"{value:.{digits}f}"
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if isnan(value) else value
+
+
+def draw_shortcuts(found: Sequence[Shortcut], models: Sequence[WordModel]) -> str:
+    """What gives concepts away by itself, then what words alone know of each."""
+    if not models:
+        return ""
+    lines = "".join(_shortcut(one) for one in found[:MOST_SHORTCUTS])
+    rest = len(found) - MOST_SHORTCUTS
+    more = f"<p class='about'>{rest} more, less certain.</p>" if rest > 0 else ""
+    table = f"<div class='scroll'><table class='judged'>{lines}</table></div>{more}"
+    if not found:
+        table = "<p class='about'>No word, opening, length or mark tells a concept by itself.</p>"
+    rows = "".join(map(_model, models))
+    return (
+        f"{table}<details><summary>What words alone know of each concept</summary>"
+        "<div class='scroll'><table class='judged'><tr><th>Concept</th><th>AUROC of words, each "
+        "text left out</th><th>Names it</th><th>Strongest words (own texts, others)</th></tr>"
+        f"{rows}</table></div></details>"
+    )
+
+
+def _shortcut(one: Shortcut) -> str:
+    return (
+        f"<tr><td>{escape(one.concept)}</td><td>{one.kind}</td>"
+        f"<td>{escape(one.sentence())}</td><td class='n'><i>p {one.p:.2g}</i></td></tr>"
+    )
+
+
+def _model(model: WordModel) -> str:
+    words = ", ".join(f"{escape(w.word)} <i>{w.inside}, {w.outside}</i>" for w in model.top)
+    return (
+        f"<tr><td>{escape(model.concept)}</td><td class='n'>{_number(model.auroc, 2)}</td>"
+        f"<td class='n'>{model.own_word} of {model.of}</td><td>{words}</td></tr>"
+    )

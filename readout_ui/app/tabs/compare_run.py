@@ -1,0 +1,232 @@
+"""What the Compare tab can compare: ways, runs, and what to do when one is missing.
+
+Two readings on the device's thread, watched from the page.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+
+from readout_ui.app.jobs import Job, JobState
+from readout_ui.app.session import Studio
+from readout_ui.app.tabs.compare_view import Compared
+from readout_ui.app.tabs.inspect import parse_chat
+from readout_ui.app.widgets import local_time
+from readout_ui.errors import UserError
+from readout_ui.inference.reading import Reading
+from readout_ui.inference.reading_sides import model_of, read_side, read_with_other_model
+from readout_ui.models.chat_template import Turn
+from readout_ui.progress import Report
+from readout_ui.runs.run import RunRecord
+
+RUNS, PROMPTS, MODELS = "runs", "prompts", "models"
+WAYS = {"Two runs": RUNS, "Two prompts": PROMPTS, "Two models": MODELS}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be compared."""
+
+    way: str
+    """One of WAYS' values."""
+    texts: tuple[str, str]
+    """Prompts of A and B; B's counts only for two prompts."""
+    mode: str
+    """How prompts are read."""
+    run_ids: tuple[str, str]
+    """Runs of A and B; B's does not count for two prompts."""
+    location: str = ""
+    """Hub id or folder of B's model, where its run does not say."""
+
+    def __post_init__(self) -> None:
+        n = 2 if self.way == PROMPTS else 1
+        for letter, text in zip("AB"[:n], self.texts, strict=False):
+            if not text.strip():
+                raise UserError(
+                    f"there is nothing to read in prompt {letter}", fix="type or paste a text"
+                )
+        if not all(self.run_ids[: 1 if self.way == PROMPTS else 2]):
+            raise UserError("two runs are needed", fix="train twice, then choose both")
+        if self.way == RUNS and self.run_ids[0] == self.run_ids[1]:
+            raise UserError("A and B are the same run", fix="choose another one for B")
+
+    @property
+    def contents(self) -> tuple[str | Sequence[Turn], str | Sequence[Turn]]:
+        """What each side reads."""
+        texts = self.texts if self.way == PROMPTS else (self.texts[0], self.texts[0])
+        if self.mode != "chat":
+            return texts
+        return parse_chat(texts[0]), parse_chat(texts[1])
+
+    @property
+    def runs(self) -> tuple[str, str]:
+        """Whose vectors each side is read with."""
+        return (self.run_ids[0],) * 2 if self.way == PROMPTS else self.run_ids
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Runs that can be chosen, and what stands in the way."""
+
+    first: tuple[tuple[str, str], ...]
+    """(label, id) for A."""
+    second: tuple[tuple[str, str], ...]
+    """The same for B."""
+    values: tuple[str | None, str | None]
+    """What is chosen."""
+    notice: str
+    """What to do first, as HTML; empty when there is something to compare."""
+
+
+def run_choices(studio: Studio, way: str, wished: tuple[str | None, str | None]) -> Choices:
+    """The runs for A and B; a choice that still fits stays.
+
+    A belongs to the model of the run in use, B to the same one or, for two models, to another.
+    """
+    runs = studio.runs.list()
+    used = studio.runs.current() or (runs[0] if runs else None)
+    if used is None:
+        return Choices((), (), (None, None), _notice(NO_RUNS, ""))
+    here = [run for run in runs if run.model_fingerprint == used.model_fingerprint]
+    others = [run for run in runs if run not in here] if way == MODELS else here
+    first = _kept(wished[0], here, used)
+    rest = [run for run in others if way != RUNS or run.id != first]
+    second = _kept(wished[1], rest, rest[0] if rest else None)
+    labelled = [tuple((_label(run, way), run.id) for run in some) for some in (here, others)]
+    return Choices(labelled[0], labelled[1], (first, second), _missing(way, second, used))
+
+
+NO_RUNS = "There are no vectors to compare yet."
+
+
+def _missing(way: str, second: str | None, used: RunRecord) -> str:
+    if way == PROMPTS or second is not None:
+        return ""
+    if way == RUNS:
+        return _notice(
+            f"There is only one run of {used.model_name}.",
+            "Change a description and press Retrain, then compare the two; or compare two prompts.",
+        )
+    return _notice(
+        f"All runs belong to {used.model_name}.",
+        "Start the app with another --model and the same --runs folder, train there, come back.",
+    )
+
+
+def _notice(what: str, fix: str) -> str:
+    fix = fix or "Press Train in the header first."
+    return f"<p class='empty'><b>{escape(what)}</b> {escape(fix)}</p>"
+
+
+def _kept(wished: str | None, runs: Sequence[RunRecord], default: RunRecord | None) -> str | None:
+    if wished in [run.id for run in runs]:
+        return wished
+    return default.id if default else None
+
+
+def _label(run: RunRecord, way: str) -> str:
+    settings = f"{run.settings.method}, {run.settings.read}"
+    words = (f"{local_time(run)} · {len(run.concepts)} concepts, {run.n_texts} texts, {settings}",)
+    return " · ".join((run.model_name, *words) if way == MODELS else words)
+
+
+def side_names(asked: Asked, runs: tuple[RunRecord, RunRecord]) -> tuple[str, str]:
+    """What A and B are called above their maps."""
+    if asked.way == PROMPTS:
+        return quote_apart(*asked.texts)
+    models = [f"{run.model_name} · " if asked.way == MODELS else "" for run in runs]
+    return (
+        f"{models[0]}run {local_time(runs[0])}",
+        f"{models[1]}run {local_time(runs[1])}",
+    )
+
+
+def quote_apart(first: str, second: str, length: int = 60) -> tuple[str, str]:
+    """Both texts in few words, from shortly before the place where they part."""
+    words = [text.split() for text in (first, second)]
+    same = 0
+    while same < min(map(len, words)) and words[0][same] == words[1][same]:
+        same += 1
+    long = any(len(" ".join(some)) > length for some in words)
+    start = max(0, same - 3) if long else 0
+    quoted = [_quoted(" ".join(some[start:]), start > 0, length) for some in words]
+    return quoted[0], quoted[1]
+
+
+def _quoted(words: str, cut: bool, length: int) -> str:
+    end = words if len(words) <= length else words[: length - 1] + "…"
+    return f"“{'… ' if cut else ''}{end}”"
+
+
+POLL_SECONDS = 0.12
+Jobs = tuple[Job[Reading], Job[Reading]]
+
+
+def watch_reading(studio: Studio, asked: Asked) -> Iterator[str | Compared]:
+    """Words about where the two readings stand, whenever they change; at last what was read.
+
+    Whoever stops listening cancels what has not begun.
+
+    Raises:
+        UserError: one of the two cannot be read.
+        Cancelled: a job was cancelled.
+    """
+    jobs = _start(studio, asked)
+    try:
+        said = ""
+        while not all(job.view().state.finished for job in jobs):
+            words = _words(studio, jobs)
+            if words != said:
+                yield (said := words)
+            time.sleep(POLL_SECONDS)
+        readouts = jobs[0].result(), jobs[1].result()
+    finally:
+        for job in jobs:
+            job.cancel()
+    runs = studio.runs.record(asked.runs[0]), studio.runs.record(asked.runs[1])
+    yield Compared(
+        *readouts,
+        names=side_names(asked, runs),
+        best_layers=(runs[0].best_layer, runs[1].best_layer),
+        same_model=runs[0].model_fingerprint == runs[1].model_fingerprint,
+    )
+
+
+def _start(studio: Studio, asked: Asked) -> Jobs:
+    contents, runs = asked.contents, asked.runs
+
+    def here(side: int) -> Job[Reading]:
+        work = partial(read_side, contents[side], asked.mode)
+        return studio.on_device("compare", f"Comparing: {'AB'[side]}", work, runs[side])
+
+    first = here(0)
+    if asked.way != MODELS:
+        return first, here(1)
+    run, vectors = studio.runs.load(runs[1])
+
+    def elsewhere(report: Report) -> Reading:
+        spec = model_of(run, asked.location.strip(), studio.options)
+        return read_with_other_model(spec, run, vectors, contents[1], asked.mode, report)
+
+    title = f"Comparing: B, with {run.model_name}"
+    return first, studio.worker.submit("compare", title, elsewhere)
+
+
+def _words(studio: Studio, jobs: Jobs) -> str:
+    """Where the first of the two stands that is not done."""
+    letter, job = next(
+        ((letter, job) for letter, job in zip("AB", jobs, strict=True) if not job.future.done()),
+        ("B", jobs[1]),
+    )
+    view = job.view()
+    if view.state is JobState.WAITING:
+        before = [other for other in studio.worker.unfinished() if other.number < view.number]
+        if before:
+            count = f"{len(before)} job{'s' if len(before) > 1 else ''} before this one"
+            return f"Waiting: {count}: {before[0].title}."
+    stage = view.progress.stage if view.progress else "Reading"
+    return f"{letter}: {stage} …"

@@ -1,0 +1,60 @@
+"""The Concepts tab: the list, the editor and everything about description files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from readout_ui.app.editor import Desk
+from readout_ui.app.tabs.concepts_calls import concept_calls
+from readout_ui.app.tabs.concepts_exchange import exchange_calls
+from readout_ui.app.widgets import read_scripts
+
+SCRIPTS = (
+    "dom.js",
+    "editor_state.js",
+    "concept_list.js",
+    "editor_box.js",
+    "editor.js",
+    "editor_saving.js",
+    "concept_dialogs.js",
+    "set_exchange.js",
+    "concepts_start.js",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptsTab:
+    """What other tabs may listen to."""
+
+    desk: gr.HTML
+    """List and editor in one component; it asks the server by itself what changed on disk."""
+
+    @property
+    def train_requested(self) -> Callable[..., Any]:
+        """Listener for "Save and train" or Ctrl+Enter, sent once the text is on disk."""
+        listen: Callable[..., Any] = self.desk.train_requested
+        return listen
+
+
+def build_concepts_tab(desk: Desk) -> ConceptsTab:
+    """Lay out the tab inside the Blocks that are being built."""
+    return ConceptsTab(
+        gr.HTML(
+            html_template='<div class="rs-concepts"></div>',
+            js_on_load=concepts_script(),
+            apply_default_css=False,
+            container=False,
+            padding=False,
+            elem_id="concepts-desk",
+            server_functions=[*concept_calls(desk), *exchange_calls(desk)],
+        )
+    )
+
+
+def concepts_script() -> str:
+    """The page's script: the files beside this one, in order, in one scope."""
+    return "'use strict';\n" + read_scripts(*SCRIPTS)

@@ -1,0 +1,114 @@
+"""Import and export of whole sets: what the Concepts page asks the server about them.
+
+Nothing is kept between the look at an import and the import itself: the page sends the file again,
+with the fingerprints it was shown, and a file that changed meanwhile refuses the whole import.
+"""
+
+import base64
+import binascii
+import re
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from pydantic import Field
+
+from readout_ui.app.editor import Desk, refuse_if_read_only
+from readout_ui.app.tabs.concepts_calls import Answer, Call, Request, answering, overview_answer
+from readout_ui.errors import UserError
+from readout_ui.texts.exchange import (
+    ImportPlan,
+    PlannedConcept,
+    apply_import,
+    export_bytes,
+    import_set,
+    plan_import,
+)
+
+MAX_UPLOAD_CHARACTERS = 28_000_000
+"""Base64 of 20 MB, which the page refuses before it sends more."""
+
+_UNSAFE = re.compile(r"[^\w. ()-]+")
+
+
+class Export(Request):
+    """The kind of file wanted."""
+
+    format: str = Field(max_length=20)
+
+
+class SetFile(Request):
+    """A set as the page read it from a file."""
+
+    file_name: str = Field(max_length=1000)
+    content: str = Field(max_length=MAX_UPLOAD_CHARACTERS)
+    """Base64."""
+
+
+class Apply(SetFile):
+    """What to import of it."""
+
+    chosen: dict[str, str | None]
+    """Concept to the fingerprint of its file when the plan was shown, None for a new one."""
+
+
+def exchange_calls(desk: Desk) -> list[Call]:
+    """The server functions of the import and export sheets."""
+    return [
+        answering("export_set", Export, lambda r: exported(desk, r.format)),
+        answering("plan_import", SetFile, lambda r: planned(plan_of(desk, r))),
+        answering("apply_import", Apply, lambda r: applied(desk, r)),
+    ]
+
+
+def exported(desk: Desk, suffix: str) -> Answer:
+    """The whole set as a file to download."""
+    content = base64.b64encode(export_bytes(desk.library(), suffix)).decode("ascii")
+    return {"file_name": f"descriptions{suffix}", "content": content}
+
+
+def plan_of(desk: Desk, sent: SetFile) -> ImportPlan:
+    """What importing the file would do.
+
+    Raises:
+        UserError: it is no set of descriptions.
+    """
+    try:
+        content = base64.b64decode(sent.content, validate=True)
+    except binascii.Error:
+        raise UserError("the file did not arrive whole", fix="choose it again") from None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _plain_name(sent.file_name)
+        path.write_bytes(content)
+        return plan_import(desk.library(), import_set(path))
+
+
+def planned(plan: ImportPlan) -> Answer:
+    """A plan as the page shows it."""
+    return {
+        "changes": [asdict(concept) for concept in plan.concepts],
+        "refused": [asdict(refusal) for refusal in plan.refused],
+        "notes": plan.notes,
+    }
+
+
+def applied(desk: Desk, wish: Apply) -> Answer:
+    """Import the chosen concepts, unless one of their files changed since the plan was shown."""
+    refuse_if_read_only(desk, "import")
+    plan = plan_of(desk, wish)
+    chosen = tuple(_as_shown(c, wish) for c in plan.concepts if c.name in wish.chosen)
+    written = apply_import(desk.folder, replace(plan, concepts=chosen))
+    return {
+        "imported": [concept.name for concept in written],
+        "overview": overview_answer(desk),
+    }
+
+
+def _as_shown(concept: PlannedConcept, wish: Apply) -> PlannedConcept:
+    return replace(concept, opened=wish.chosen[concept.name])
+
+
+def _plain_name(file_name: str) -> str:
+    """The file's own name without folders, for messages and its suffix."""
+    plain = _UNSAFE.sub("_", file_name.replace("\\", "/").rsplit("/", 1)[-1]).strip(". ")
+    return plain[-80:] or "set"

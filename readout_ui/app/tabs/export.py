@@ -1,0 +1,355 @@
+"""The Export tab: chosen concepts and layers as a zip or a folder an inference server loads.
+
+The part of the Export tab that takes an export back: checked on the model, kept as a run.
+
+The part of the Export tab that pushes to the Hugging Face hub, where there is a token.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, guarded, seen_if
+from readout_ui.app.session import Studio
+from readout_ui.app.widgets import local_time
+from readout_ui.errors import UserError
+from readout_ui.inference.in_use import InUse
+from readout_ui.runs.export import FORMATS, export_files
+from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
+from readout_ui.runs.manifest import MANIFEST_FILE
+from readout_ui.runs.run import RunRecord
+
+if TYPE_CHECKING:
+    from readout_ui.runs.formats.readout import LoadedReadout
+    from readout_ui.vectors.vectors import BareDirections
+
+ABOUT = (
+    "An export made here or on another machine: a `.zip`, a `.npz`, or the files of a `readout` "
+    "folder. It becomes a run and is used if every text it was trained on is here and its scores "
+    "are the same on the loaded model. Control vectors (`.gguf`) and steering-vectors files hold "
+    "directions alone; they are looked at and told about. Pickles (`.pkl`) are never opened."
+)
+
+
+def build_bring_section(studio: Studio) -> None:
+    """Lay it out and wire it."""
+    with gr.Accordion("Bring vectors", open=False, elem_id="bring"):
+        gr.Markdown(ABOUT)
+        files = gr.File(
+            label="Files of one export",
+            file_count="multiple",
+            elem_id="bring-files",
+            interactive=not studio.read_only,
+        )
+        button = gr.Button("Check and use", elem_id="bring-use", interactive=not studio.read_only)
+        found = gr.HTML(elem_id="bring-found", padding=False)
+
+    def take(paths: list[str] | None) -> str:
+        return bring(studio, [Path(path) for path in paths or []])
+
+    button.click(guarded(take), files, found, **DEVICE)
+
+
+def bring(studio: Studio, files: list[Path]) -> str:
+    """Keep an export as a run and use it, if it belongs here; what happened, as HTML.
+
+    Raises:
+        UserError: the files are damaged or hostile, texts are missing, or the scores differ.
+    """
+    from readout_ui.runs.formats.readout import LoadedReadout
+    from readout_ui.runs.importing import read_vectors
+
+    studio.refuse_if_read_only("bring vectors")
+    if not files:
+        raise UserError("there is no file", fix="choose one, or drop it on the box")
+    with tempfile.TemporaryDirectory(prefix="readout-") as folder:
+        source = files[0] if len(files) == 1 else _together(files, Path(folder))
+        name = files[0].name if len(files) == 1 else f"{len(files)} files"
+        try:
+            loaded = read_vectors(source)
+        except UserError as error:
+            raise _with_name(error, source, name) from None
+    if not isinstance(loaded, LoadedReadout):
+        return _told(loaded, name)
+    run, verdict = _kept(studio, loaded, name)
+    studio.use_run(run.id)
+    return (
+        f"<p class='done'>In use now: {_counted(run.concepts, run.layers)} of {escape(name)}. "
+        f"{escape(verdict)}. The Train tab lists it among the runs.</p>"
+    )
+
+
+def _told(bare: BareDirections, name: str) -> str:
+    of_model = f" of {bare.model['id']}" if bare.model.get("id") else ""
+    return (
+        f"<p class='warning'>{escape(name)} holds directions alone: "
+        f"{_counted(bare.concepts, bare.layers)}{escape(of_model)}. Without calibration and texts "
+        "they are no run. <code>readout-ui read --score raw --vectors FILE</code> reads with them, "
+        "<code>readout-ui export --vectors FILE</code> converts them.</p>"
+    )
+
+
+def _kept(studio: Studio, loaded: LoadedReadout, name: str) -> tuple[RunRecord, str]:
+    """The run, once its probe texts read as they did, and the verdict; nothing stays otherwise."""
+    from readout_ui.runs.importing import adopted
+
+    run = studio.runs.save(adopted(loaded, name, studio.library(), studio.runs.list()))
+    certified = False
+    try:
+        job = studio.on_device("verify", "Checking vectors", _verified, run.id)
+        certified, verdict = job.result()
+        if not certified:
+            raise UserError(verdict, fix="nothing was kept")
+    except UserError as error:
+        raise UserError(error.what, where=name, fix=error.fix, options=error.options) from None
+    finally:
+        if not certified:
+            studio.runs.delete(run.id)
+    return run, verdict
+
+
+def _verified(used: InUse) -> tuple[bool, str]:
+    """Whether the probe texts read as they did, and the verdict in words."""
+    from readout_ui.runs.formats.readout import LoadedReadout
+    from readout_ui.runs.verify import verify
+
+    if used.vectors.probes is None:
+        return True, "There are no probe texts in it to check it by"
+    certificate = verify(LoadedReadout(used.vectors, used.run.manifest), used.model, used.report)
+    return certificate.certified, certificate.sentence()
+
+
+def _together(files: list[Path], folder: Path) -> Path:
+    for file in files:
+        if (folder / file.name).exists():
+            raise UserError(f"{file.name} is there twice", fix="choose the files of one export")
+        shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def _with_name(error: UserError, source: Path, name: str) -> UserError:
+    """The same error without the folder that the browser's upload went to."""
+    where = error.where.replace(str(source), name).replace(str(source.parent), "")
+    return UserError(
+        error.what.replace(str(source), name),
+        where=where.lstrip("/"),
+        fix=error.fix,
+        options=error.options,
+    )
+
+
+def _counted(concepts: tuple[str, ...], layers: tuple[int, ...]) -> str:
+    return (
+        f"{len(concepts)} {'concept' if len(concepts) == 1 else 'concepts'} at "
+        f"{len(layers)} {'layer' if len(layers) == 1 else 'layers'}"
+    )
+
+
+WITHOUT = f"Nothing can be pushed: {NO_TOKEN}. To push, {GET_TOKEN}, then open this again."
+WITH = (
+    "Uploads the chosen concepts, layers and format with the token of this machine, when you press "
+    "the button and not before. Among the files: the manifest, which quotes up to eight of your "
+    "texts as probes, and a model card."
+)
+
+
+def build_hub_section(studio: Studio, chosen: Sequence[gr.components.Component]) -> None:
+    """Lay it out and wire it.
+
+    Args:
+        studio: the core.
+        chosen: inputs of concepts, layers, changed texts allowed, and format.
+    """
+    ready = hub_token() is not None
+    with gr.Accordion("Push to the Hugging Face hub", open=False, elem_id="hub") as section:
+        about = gr.Markdown(WITH if ready else WITHOUT, elem_id="hub-about")
+        with gr.Group(visible=seen_if(ready)) as form:
+            name = gr.Textbox(
+                label="Repository",
+                placeholder="owner/name",
+                info="Made if missing; an earlier export in it is replaced, others are refused.",
+                elem_id="hub-name",
+            )
+            public = gr.Checkbox(
+                label="Public: everybody can read it", value=False, elem_id="hub-public"
+            )
+            button = gr.Button("Push", elem_id="hub-push", interactive=not studio.read_only)
+        pushed = gr.HTML(elem_id="hub-pushed", padding=False)
+
+    def look() -> tuple[object, object]:
+        found = hub_token() is not None
+        return WITH if found else WITHOUT, gr.Group(visible=seen_if(found))
+
+    def send(
+        names: list[str], indices: list[int], allow: bool, form: str, where: str, everybody: bool
+    ) -> str:
+        studio.refuse_if_read_only("push to the hub")
+        run, vectors = studio.vectors()
+        files = export_files(
+            run.trained(vectors),
+            names or None,
+            indices or None,
+            form=form,
+            library=None if run.source else studio.library(),
+            allow_changed=allow,
+        )
+        return f"<p class='done'>{escape(push(files, where, public=everybody).sentence())}.</p>"
+
+    section.expand(look, None, [about, form], **QUIET)
+    button.click(guarded(send), [*chosen, name, public], pushed, **PRIVATE)
+
+
+EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
+ABOUT_FORMATS = {
+    "readout": "`readout.safetensors` (one `layer_<i>.vectors` per layer, float16) and "
+    "`readout.json` (the manifest), with `calibration.safetensors` beside them for z-scores. "
+    "The README has a loader of 20 lines.",
+    "steering": "One `steering_vectors.SteeringVector` per concept, as safetensors and JSON.",
+    "gguf": "One control vector per concept. Layer 0 cannot be in it.",
+    "npz": "Plain NumPy arrays in float32 with the manifest; nothing is lost.",
+    "steering-pkl": FORMATS["steering-pkl"].warning,
+}
+
+
+@dataclass(frozen=True)
+class ExportTab:
+    """Components of the Export tab that others listen to."""
+
+    about: gr.HTML
+    """Which run would be exported, or what to do first."""
+    concepts: gr.Dropdown
+    """Concepts to export; empty means all."""
+    layers: gr.Dropdown
+    """Layers to export."""
+    allow_changed: gr.Checkbox
+    """Export although descriptions changed since the training."""
+
+
+def build_export_tab(studio: Studio) -> ExportTab:
+    """Lay out the tab and wire its two buttons."""
+    run = studio.runs.current()
+    about = gr.HTML(draw_about(studio), elem_id="export-about", padding=False)
+    with gr.Row():
+        concepts = gr.Dropdown(
+            list(run.concepts) if run else [],
+            value=[],
+            multiselect=True,
+            label="Concepts",
+            info="Leave empty for all of them.",
+            elem_id="export-concepts",
+        )
+        layers = gr.Dropdown(
+            _layers(run),
+            value=_best(run),
+            multiselect=True,
+            label="Layers",
+            info="The best by cross-validation is chosen; each further one costs time per token.",
+            elem_id="export-layers",
+        )
+    form = gr.Radio(
+        [(one.title, name) for name, one in FORMATS.items()],
+        value="readout",
+        label="Format",
+        elem_id="export-format",
+    )
+    explained = gr.Markdown(ABOUT_FORMATS["readout"], elem_id="export-explained")
+    allow_changed = gr.Checkbox(
+        label="Export although descriptions changed since this training",
+        visible=seen_if(_changed(studio)),
+        elem_id="export-allow-changed",
+    )
+    with gr.Row():
+        pack = gr.Button("Make zip", variant="primary", elem_id="export-zip")
+        download = gr.File(
+            label="Download", interactive=False, visible=HIDDEN, elem_id="export-file"
+        )
+    with gr.Accordion("Write to a folder on this machine", open=False):
+        folder = gr.Textbox(
+            str(studio.options.runs.parent / "exports" / "readout"),
+            label="Folder",
+            info="Made if missing; an older export in it is replaced, others are refused.",
+            elem_id="export-path",
+        )
+        write = gr.Button("Write folder", elem_id="export-folder", interactive=not studio.read_only)
+        written = gr.HTML(elem_id="export-written")
+    chosen = [concepts, layers, allow_changed, form]
+    build_hub_section(studio, chosen)
+    with gr.Accordion("Manifest", open=False):
+        manifest = gr.Code(language="json", label="readout.json", interactive=False)
+    build_bring_section(studio)
+
+    def make_zip(
+        names: list[str], indices: list[int], allow: bool, form: str
+    ) -> tuple[object, str]:
+        path = studio.export_zip(names, indices, form=form, allow_changed=allow)
+        return gr.File(str(path), visible=True), _manifest_text(path)
+
+    def write_folder(
+        names: list[str], indices: list[int], allow: bool, form: str, where: str
+    ) -> str:
+        path = studio.export_folder(names, indices, Path(where), form=form, allow_changed=allow)
+        return f"<p class='done'>Written to <code>{escape(str(path))}</code>.</p>"
+
+    form.change(ABOUT_FORMATS.get, form, explained, **QUIET)
+    pack.click(guarded(make_zip), chosen, [download, manifest], **PRIVATE)
+    write.click(guarded(write_folder), [*chosen, folder], written, **PRIVATE)
+    return ExportTab(about, concepts, layers, allow_changed)
+
+
+def refresh_export(studio: Studio) -> tuple[object, ...]:
+    """New values for `ExportTab`'s components, in their order, after a run was made or chosen."""
+    run = studio.runs.current()
+    return (
+        draw_about(studio),
+        gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
+        gr.Dropdown(choices=_layers(run), value=_best(run)),
+        gr.Checkbox(visible=seen_if(_changed(studio)), value=False),
+    )
+
+
+def draw_about(studio: Studio) -> str:
+    """The run that would be exported in one sentence, with a warning when texts changed."""
+    run = studio.runs.current()
+    if run is None:
+        return EMPTY
+    noun = "concept" if len(run.concepts) == 1 else "concepts"
+    text = (
+        f"<p>Exports the run of <b>{local_time(run)}</b>: {len(run.concepts)} "
+        f"{noun}, model {escape(run.model_name)}, best layer {run.best_layer}.</p>"
+    )
+    if _changed(studio):
+        text += (
+            "<p class='warning'>Descriptions changed since this training. Retrain, or say below "
+            "that you want these vectors all the same.</p>"
+        )
+    return text
+
+
+def _manifest_text(path: Path) -> str:
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        if MANIFEST_FILE not in archive.namelist():
+            return ""
+        return json.dumps(json.loads(archive.read(MANIFEST_FILE)), indent=2, ensure_ascii=False)
+
+
+def _changed(studio: Studio) -> bool:
+    return studio.runs.current() is not None and studio.changed_descriptions() > 0
+
+
+def _layers(run: RunRecord | None) -> list[int]:
+    return list(run.layers) if run else []
+
+
+def _best(run: RunRecord | None) -> list[int]:
+    return [run.best_layer] if run else []

@@ -1,0 +1,220 @@
+"""The Live tab: a chat whose every token is read out while the model speaks.
+
+The questions the Live page asks the server; answers hold only what the page does not have.
+
+A page polls with the number of tokens it has, so nothing is lost when an answer comes late, twice
+or after a reload.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+import gradio as gr
+import numpy as np
+from pydantic import Field
+
+from readout_ui.app.chats import Asked, LiveChats, News, Wish, jobs_before
+from readout_ui.app.jobs import JobState
+from readout_ui.app.tabs.concepts_calls import Answer, Call, Nothing, Request, answering
+from readout_ui.app.widgets import read_scripts
+from readout_ui.inference.reading import FloatArray
+from readout_ui.inference.sampling import Sampling
+from readout_ui.models.chat_template import Turn
+from readout_ui.plots.colours import ABOVE, BELOW, ROBUST_QUANTILE, STRIP_STRENGTH
+from readout_ui.plots.heatmap import UNITS
+
+if TYPE_CHECKING:
+    from readout_ui.app.session import Studio
+
+STEPS = 32_000
+"""Scores are sent as whole numbers up to this, so 2 bytes each."""
+MOST_TURNS, LONGEST_TURN = 2_000, 1_000_000
+
+
+class Chat(Request):
+    """Which chat: a secret that the page made up."""
+
+    chat: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class Said(Request):
+    """One turn."""
+
+    role: Literal["user", "assistant"]
+    text: str = Field(max_length=LONGEST_TURN)
+
+
+class Ask(Chat):
+    """A chat to be answered."""
+
+    turns: list[Said] = Field(max_length=MOST_TURNS)
+    system: str = Field(max_length=LONGEST_TURN)
+    sampling: dict[str, float | int | None]
+
+
+class Poll(Chat):
+    """What the page has of an answer, and how it shows it."""
+
+    have: int = Field(ge=0)
+    layer: int | None
+    kind: Literal["z", "cosine", "raw"]
+
+
+def live_calls(studio: Studio) -> list[Call]:
+    """The server functions of the Live page."""
+    chats = LiveChats(studio)
+    return [
+        answering("live_look", Nothing, lambda _r: look(studio)),
+        answering("live_ask", Ask, lambda r: {"number": chats.ask(r.chat, wish(r)).number}),
+        answering("live_poll", Poll, lambda r: poll(studio, chats, r)),
+        answering("live_stop", Chat, stopping(chats)),
+    ]
+
+
+def look(studio: Studio) -> Answer:
+    """What there is to talk to."""
+    status = studio.status()
+    run = status.run
+    return {
+        "ready": run is not None and status.model_ready,
+        "model": status.model_description,
+        "missing": _missing(run is not None, status.model_ready),
+        "concepts": list(run.concepts) if run else [],
+    }
+
+
+def wish(request: Ask) -> Wish:
+    """What a page wants, checked."""
+    known: Callable[..., Sampling] = Sampling
+    settings = {name: request.sampling.get(name) for name in asdict(Sampling())}
+    return Wish(
+        turns=tuple(Turn(turn.role, turn.text) for turn in request.turns),
+        system=request.system,
+        sampling=known(**settings),
+    )
+
+
+def poll(studio: Studio, chats: LiveChats, request: Poll) -> Answer:
+    """Where the newest answer of a chat stands, and its tokens from `have` on."""
+    asked = chats.newest(request.chat)
+    if asked is None:
+        return {"number": 0}
+    # State before tokens: once it says the end, every token is there.
+    state = _state(studio, asked)
+    news = asked.speech.news(request.have, request.layer, request.kind)
+    source = asked.speech.source
+    return {
+        **state,
+        "source": asdict(source) if source and request.have == 0 else None,
+        "news": pack(news) if news else None,
+    }
+
+
+def pack(news: News) -> Answer:
+    """Tokens as lists, scores as 16-bit whole numbers in base64: (n_new, n_concepts) x `step`."""
+    step, data = pack_scores(news.scores)
+    return {
+        "start": news.start,
+        "pieces": news.pieces,
+        "tokens": news.tokens,
+        "roles": "".join(role[0] for role in news.roles),
+        "step": step,
+        "scores": data,
+    }
+
+
+def pack_scores(scores: FloatArray) -> tuple[float, str]:
+    """Step and base64 of little-endian int16; the error is at most half a step."""
+    largest = float(np.abs(scores).max(initial=0.0))
+    step = largest / STEPS or 1.0
+    return step, base64.b64encode(np.round(scores / step).astype("<i2").tobytes()).decode()
+
+
+def stopping(chats: LiveChats) -> Callable[[Chat], Answer]:
+    """The answer to a press on Stop."""
+
+    def stop(request: Chat) -> Answer:
+        chats.stop(request.chat)
+        return {}
+
+    return stop
+
+
+def _state(studio: Studio, asked: Asked) -> dict[str, Any]:
+    view = asked.job.view()
+    ending = asked.speech.ending
+    return {
+        "number": asked.number,
+        "state": str(view.state),
+        "before": jobs_before(studio.worker, view),
+        "made": view.progress.done if view.progress else 0,
+        "error": view.error if view.state is JobState.FAILED else "",
+        "ending": asdict(ending) if ending else None,
+    }
+
+
+def _missing(has_run: bool, has_model: bool) -> str:
+    if not has_model:
+        return "The model is not loaded yet."
+    return "" if has_run else "No vectors yet. Press Train in the header; then chat here."
+
+
+SCRIPTS = (
+    "dom.js",
+    "live_order.js",
+    "live_scores.js",
+    "live_store.js",
+    "live_settings.js",
+    "live_chat.js",
+    "live_bars.js",
+    "live_map.js",
+    "live_start.js",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LiveTab:
+    """What other tabs may listen to."""
+
+    page: gr.HTML
+    """The whole tab in one component; it asks the server by itself what is new."""
+
+
+def build_live_tab(studio: Studio) -> LiveTab:
+    """Lay out the tab inside the Blocks that are being built."""
+    return LiveTab(
+        gr.HTML(
+            html_template=f'<div class="rs-live" data-look="{escape(page_constants())}"></div>',
+            js_on_load=live_script(),
+            apply_default_css=False,
+            container=False,
+            padding=False,
+            elem_id="live-page",
+            server_functions=live_calls(studio),
+        )
+    )
+
+
+def page_constants() -> str:
+    """Colours, units and default settings for the page's script, as JSON."""
+    return json.dumps(
+        {
+            "above": ABOVE,
+            "below": BELOW,
+            "quantile": ROBUST_QUANTILE,
+            "strength": STRIP_STRENGTH,
+            "units": {kind: UNITS[kind] for kind in ("z", "cosine")},
+            "sampling": asdict(Sampling()),
+        }
+    )
+
+
+def live_script() -> str:
+    """The page's script: the files beside this one, in order, in one scope."""
+    return "'use strict';\n" + read_scripts(*SCRIPTS)

@@ -1,0 +1,231 @@
+"""The Sources tab in words and tables: what was brought, what is wrong with it, what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from readout_ui.runs.run import RunRecord
+from readout_ui.texts.extraction import Extraction
+from readout_ui.texts.lint import Finding
+from readout_ui.texts.pairs import PairColumns, PairSet
+from readout_ui.texts.stories import StoryLibrary
+
+SHOWN_PAIRS = 5
+SHOWN_FINDINGS = 25
+SHOWN_SCENES = 8
+SHOWN_TEXT = 220
+SHOWN_CONCEPTS = 20
+SHOWN_PROBLEMS = 5
+
+
+def draw_sentence(sentence: str, kind: str = "empty") -> str:
+    """One sentence as a paragraph: "empty", "failed", "warning" or "src-note"."""
+    return f"<p class='{kind}'>{escape(sentence)}</p>"
+
+
+def draw_polarity(columns: PairColumns, concept: str) -> str:
+    """Which side is positive and what high scores will mean."""
+    positive, negative = escape(columns.positive), escape(columns.negative)
+    prompt = f" The user says what is in <b>{escape(columns.prompt)}</b>." if columns.prompt else ""
+    return (
+        f"<p class='src-polarity' role='status'>Positive = <b>{positive}</b>: high scores of "
+        f"<b>{escape(concept)}</b> mean {positive}, low scores mean {negative}.{prompt}</p>"
+    )
+
+
+def draw_pairs(found: PairSet) -> str:
+    """The first pairs as they will be trained on."""
+    prompted = any(pair.prompt for pair in found.pairs)
+    heads = [
+        *([f"Prompt: {found.columns.prompt}"] if prompted else []),
+        f"Positive: {found.columns.positive}",
+        f"Negative: {found.columns.negative}",
+    ]
+    rows = []
+    for number, pair in enumerate(found.pairs[:SHOWN_PAIRS], start=1):
+        texts = [*([pair.prompt] if prompted else []), pair.positive, pair.negative]
+        rows.append((str(number), *map(_cut, texts)))
+    shown = min(SHOWN_PAIRS, len(found.pairs))
+    title = f"The first {shown} of {len(found.pairs):,} pairs"
+    return f"<h3>{title}</h3>{_table(('Pair', *heads), rows)}"
+
+
+def draw_findings(findings: Sequence[Finding], note: str = "") -> str:
+    """What could be better in pairs, errors first, each with the number of its pair."""
+    if not findings:
+        return f"<p class='src-note'>Nothing to mend was found in the pairs.{escape(note)}</p>"
+    gravest = sorted(findings, key=lambda finding: finding.severity != "error")
+    items = "".join(_finding(finding) for finding in gravest[:SHOWN_FINDINGS])
+    more = len(findings) - SHOWN_FINDINGS
+    rest = f"<li>and {more:,} more</li>" if more > 0 else ""
+    noun = "thing" if len(findings) == 1 else "things"
+    return (
+        f"<h3>{len(findings):,} {noun} to look at{escape(note)}</h3>"
+        f"<ul class='src-findings'>{items}{rest}</ul>"
+    )
+
+
+def draw_stories(library: StoryLibrary) -> str:
+    """Stories by concept, which scenes they share, and what may go wrong."""
+    by_scene: dict[str, list[str]] = {}
+    for story in library.stories:
+        if story.scene:
+            by_scene.setdefault(story.scene, []).append(story.concept)
+    shared = {scene: names for scene, names in by_scene.items() if len(set(names)) > 1}
+    rows = []
+    for concept, texts in library.texts().items():
+        own = [s for s in library.stories if s.concept == concept]
+        words = sum(len(text.split()) for text in texts) / len(texts)
+        paired = sum(story.scene in shared for story in own)
+        rows.append((concept, str(len(own)), f"{words:.0f}", str(paired), _cut(texts[0], 110)))
+    heads = ("Concept", "Stories", "Words each", "In shared scenes", "Begins")
+    warnings = "".join(draw_sentence(each, "warning") for each in library.warnings())
+    return (
+        f"<h3>{len(library.stories):,} stories of {len(library.concepts())} concepts</h3>"
+        f"{_scenes(shared)}{_table(heads, rows)}{warnings}"
+    )
+
+
+def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:
+    """Concepts by count, one memory as the model reads it, and tags that could not be read."""
+    counts = extraction.counts()
+    score = f"{extraction.settings.min_positive_score:g}"
+    heads = ("Concept", f"Scored {score} or more: for", "Tagged at all", "Not mentioned: against")
+    rows = [
+        (c.concept, f"{c.n_positive:,}", f"{c.n_tagged:,}", f"{c.n_negative:,}")
+        for c in counts[:SHOWN_CONCEPTS]
+    ]
+    more = len(counts) - len(rows)
+    rest = f"<p class='src-note'>and {more:,} more concepts</p>" if more > 0 else ""
+    facts = (
+        f"{len(extraction.nodes):,} memories are long enough; {extraction.n_short:,} are too "
+        f"short, {extraction.n_repeated:,} say what another says."
+    )
+    first = draw_sentence(f"The model reads: “{_cut(extraction.nodes[0].text)}”", "src-note")
+    warnings = "".join(draw_sentence(each, "warning") for each in problems[:SHOWN_PROBLEMS])
+    if len(problems) > SHOWN_PROBLEMS:
+        warnings += draw_sentence(
+            f"and {len(problems) - SHOWN_PROBLEMS:,} more such tags", "src-note"
+        )
+    about = f"<h3>{len(counts):,} concepts</h3>{draw_sentence(facts, 'src-note')}"
+    return f"{about}{_table(heads, rows)}{rest}{first}{warnings}"
+
+
+def draw_trained(run: RunRecord | None) -> str:
+    """What the run in use reached on held-out texts; empty for a run of descriptions."""
+    if run is None or not run.source:
+        return ""
+    scores = _pair_scores(run) if run.manifest.contrast else _area(run)
+    warnings = "".join(draw_sentence(each, "warning") for each in run.warnings)
+    return f"<section class='src-trained'>{_about(run)}{scores}{warnings}{_NEXT}</section>"
+
+
+_NEXT = (
+    "<p class='src-note'>These vectors are in use now: <b>Inspect</b>, <b>Live</b>, "
+    "<b>Steering</b> and <b>Export</b> work with them. The header's Train goes back to the "
+    "descriptions, and every run stays in the list of the Train tab.</p>"
+)
+
+
+def _about(run: RunRecord) -> str:
+    contrast = run.manifest.contrast
+    names = ", ".join(run.concepts[:8]) + (" …" if len(run.concepts) > 8 else "")
+    words = f"{run.n_texts} texts"
+    if contrast:
+        words = f"{contrast.get('polarity', '')}; {contrast.get('n_pairs', '?')} pairs of "
+        words += str(contrast.get("source", "a file"))
+    layers = len(run.layers)
+    kept = f"{layers} layers kept" if layers > 1 else "one layer kept"
+    return (
+        f"<h3>In use: {escape(names)}</h3><p class='src-note'>From {escape(run.source)}: "
+        f"{escape(words)}. {escape(run.settings.method)}, {escape(run.settings.read)}, {kept}, "
+        f"best layer {run.best_layer}.</p>"
+    )
+
+
+def _pair_scores(run: RunRecord) -> str:
+    """The table that train-pairs prints, for the best layer."""
+    held_out = (run.manifest.contrast or {}).get("held_out")
+    if not isinstance(held_out, Mapping):
+        return draw_sentence("Too few pairs to hold some out, so nothing is known.", "warning")
+    try:
+        accuracy, area = held_out["accuracy"][run.best_layer], held_out["auroc"][run.best_layer]
+        words = held_out["words_accuracy"]
+        rows = [
+            (f"Layer {run.best_layer}, the best", f"{accuracy:.2f}", f"{area:.2f}"),
+            ("Bag of words", f"{words:.2f}", f"{held_out['words_auroc']:.2f}"),
+            ("Random direction, 95 % below", f"{held_out['random']['most']:.2f}", "–"),
+            ("Permuted polarity, 95 % below", f"{held_out['permuted']['most']:.2f}", "–"),
+        ]
+        n_pairs, folds = held_out["n_pairs"], held_out["folds"]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return draw_sentence("The scores kept with this run cannot be read.", "warning")
+    chance = max(held_out["random"]["most"], held_out["permuted"]["most"])
+    return (
+        f"{_table(('Held-out pairs', 'Accuracy', 'AUROC'), rows, cards=False)}"
+        f"<p class='src-note'>{_verdict(accuracy, words, chance)} Accuracy: the part of "
+        f"{n_pairs} pairs, held out in {folds} folds, whose positive side scores higher.</p>"
+    )
+
+
+def _verdict(accuracy: float, words: float, chance: float) -> str:
+    if accuracy <= chance:
+        return (
+            "<b>No better than chance</b>: what random directions or permuted sides reach as well."
+        )
+    if accuracy <= words:
+        return "<b>Word counts do as well</b>: the direction may be about words, not the contrast."
+    return "<b>Above chance and above word counts.</b>"
+
+
+def _area(run: RunRecord) -> str:
+    score = run.layer_scores[run.best_layer] if run.layer_scores else None
+    if score is None:
+        return draw_sentence("Too few texts to hold some out, so nothing is known.", "warning")
+    rows = [(f"Layer {run.best_layer}, the best", f"{score:.2f}"), ("Chance", "0.50")]
+    title = "Held-out texts, one concept against the rest"
+    return _table((title, "AUROC, mean over concepts"), rows, cards=False)
+
+
+def _scenes(shared: Mapping[str, Sequence[str]]) -> str:
+    if not shared:
+        return (
+            "<p class='src-note'>No scene is shared, so settings do not cancel. Give stories of "
+            "one setting the same <code>scene</code>, or the same file name and tick the box.</p>"
+        )
+    some = "; ".join(
+        f"<b>{escape(_cut(scene, 40))}</b> ({escape(', '.join(sorted(set(names))))})"
+        for scene, names in sorted(shared.items())[:SHOWN_SCENES]
+    )
+    more = f" and {len(shared) - SHOWN_SCENES} more" if len(shared) > SHOWN_SCENES else ""
+    return f"<p class='src-note'>Settings cancel in {len(shared)} scenes: {some}{more}.</p>"
+
+
+def _finding(finding: Finding) -> str:
+    place = "All pairs" if finding.index is None else f"Pair {finding.index + 1}"
+    words = f"{escape(finding.message)} {escape(finding.suggestion)}"
+    return f"<li class='{finding.severity}'><b>{place}</b> {words}</li>"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Sequence[Any]], cards: bool = True) -> str:
+    """A table; with `cards` a row becomes a card on a phone."""
+    heads = tuple(heads)
+    head = "".join(f"<th>{escape(title)}</th>" for title in heads)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td data-title='{escape(title)}'>{escape(str(cell))}</td>"
+            for title, cell in zip(heads, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    kind = "judged cards" if cards else "judged"
+    table = f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f"<div class='scroll'>{table}</table></div>"
+
+
+def _cut(text: str, length: int = SHOWN_TEXT) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,260 @@
+"""What the Steering tab shows: two answers with their readouts, or a sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from readout_ui.app.widgets import plot_data
+from readout_ui.inference.reading import FloatArray, Reading
+from readout_ui.plots.heatmap import concept_grid, draw_heatmap, draw_row_labels, draw_token_labels
+from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
+from readout_ui.plots.tokens import draw_strip
+from readout_ui.plots.trajectories import SharedGrid, share_scale
+
+if TYPE_CHECKING:
+    from readout_ui.inference.generation import Generated
+    from readout_ui.inference.sweep import Sweep
+    from readout_ui.inference.trials import Pair
+
+ENDS = {"end": "ended by itself", "length": "cut at the limit", "stopped": "stopped"}
+MOST_ROWS = 12
+"""Concepts shown where none are chosen: the steered ones and those that moved most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one session found last; every redraw comes from here, never from the model."""
+
+    pair: Pair | None = None
+    sweep: Sweep | None = None
+
+
+@dataclass(frozen=True)
+class PairLook:
+    """How a pair is shown."""
+
+    layer: float
+    concept: str | None
+    kind: str
+    read: str
+    """"during": the steered answer as the steered model had it; "alone": its words."""
+    prompt: bool
+    """Whether the prompt's tokens are shown as well."""
+    chosen: list[str]
+    """Concepts of the heatmaps; empty for those that moved most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The components of one of the two answers."""
+
+    text: gr.HTML
+    strip: gr.HTML
+    rows: gr.HTML
+    columns: gr.HTML
+    plot: gr.Plot
+
+    @property
+    def outputs(self) -> list[Any]:
+        """All of them."""
+        return [self.text, self.strip, self.rows, self.columns, self.plot]
+
+
+def build_side(name: str) -> Side:
+    """A place for one answer and its readout."""
+    with gr.Column(min_width=320, elem_classes="steer-side"):
+        text = gr.HTML(elem_id=f"steer-{name}-text", padding=False)
+        strip = gr.HTML(elem_id=f"steer-{name}-strip", padding=False)
+        with gr.Column(elem_classes="steer-scroll"):
+            rows = gr.HTML(elem_classes="steer-rows")
+            columns = gr.HTML(elem_classes="steer-columns")
+            plot = gr.Plot(
+                show_label=False,
+                container=False,
+                elem_id=f"steer-{name}-heatmap",
+                elem_classes="steer-heatmap",
+            )
+    return Side(text, strip, rows, columns, plot)
+
+
+def draw_pair(found: Found | None, *look: Any) -> tuple[Any, ...]:
+    """Summary and means, then text, strip, labels and heatmap of both sides; else empty."""
+    if found is None or found.pair is None:
+        return ("", "") + ("", "", "", "", None) * 2
+    pair, wish = found.pair, PairLook(*look)
+    plain = pair.baseline.readout
+    during = pair.steered.readout
+    assert plain is not None
+    assert during is not None
+    steered = during if wish.read == "during" else pair.alone
+    layer = plain.nearest_layer(int(wish.layer))
+    means = [_mean(one, pair, layer) for one in (plain, during, pair.alone)]
+    ranked = _ranked(pair, means[1] - means[0])
+    names = [name for name in ranked if name in wish.chosen] or ranked[:MOST_ROWS]
+    concept = wish.concept if wish.concept in plain.concepts else ranked[0]
+    start = 0 if wish.prompt else len(pair.baseline.prompt.token_ids)
+    parts = [_part(one, start, layer) for one in (plain, steered)]
+    grids = share_scale(
+        [concept_grid(part.select(concepts=names), layer, wish.kind) for part in parts]
+    )
+    sides = zip(parts, grids, (pair.baseline, pair.steered), strict=True)
+    drawn = [_draw_side(part, grid, made, concept, layer, wish.kind) for part, grid, made in sides]
+    return _summary(pair), _means(pair, ranked, layer, means), *drawn[0], *drawn[1]
+
+
+def draw_answer(text: str, about: str) -> str:
+    """An answer as text."""
+    shown = escape(text.strip()) or "<i>nothing yet</i>"
+    return f"<div class='steer-answer'>{shown}</div><p class='steer-about'>{escape(about)}</p>"
+
+
+def first_concept(pair: Pair) -> str:
+    """The concept that colours the text at first."""
+    return pair.setup.steers[0].concept
+
+
+def _draw_side(
+    part: Reading, grid: SharedGrid, made: Generated, concept: str, layer: int, kind: str
+) -> tuple[Any, ...]:
+    about = f"{len(made.token_ids)} tokens, {ENDS[made.finish]}, {made.seconds:.1f} s. {made.note}"
+    text = draw_answer(made.text, about)
+    if not part.tokens:
+        return text, "", "", "", None
+    return (
+        text,
+        draw_strip(part, concept, layer, kind, grid.scale),
+        draw_row_labels(grid, clickable=False),
+        draw_token_labels(grid),
+        plot_data(draw_heatmap(grid), responsive=False),
+    )
+
+
+def _part(readout: Reading, start: int, layer: int) -> Reading:
+    return readout.select(tokens=range(start, len(readout.tokens)), layers=[layer])
+
+
+def _mean(readout: Reading, pair: Pair, layer: int) -> FloatArray:
+    """(n_concepts,): mean z over the answer's scored tokens."""
+    from readout_ui.inference.sweep import answer_mean
+
+    start = len(pair.baseline.prompt.token_ids)
+    mean: FloatArray = answer_mean(readout, start)[readout.layer_index(layer)]
+    return mean
+
+
+def _ranked(pair: Pair, change: FloatArray) -> list[str]:
+    """Steered concepts first, then by how far they moved."""
+    steered = [one.concept for one in pair.setup.steers]
+    concepts = pair.alone.concepts
+    size = np.nan_to_num(np.abs(change))
+    order = sorted(range(len(concepts)), key=lambda i: (concepts[i] not in steered, -size[i]))
+    return [concepts[i] for i in order]
+
+
+def _summary(pair: Pair) -> str:
+    return (
+        f"<p class='steer-setup'>{escape(pair.setup.describe())}</p>"
+        f"<p class='steer-numbers'>Perplexity of the plain answer: "
+        f"<b>{number(pair.plain_perplexity)}</b> plain, "
+        f"<b>{number(pair.steered_perplexity)}</b> while steered.</p>"
+    )
+
+
+def _means(pair: Pair, ranked: Sequence[str], layer: int, means: Sequence[FloatArray]) -> str:
+    steered = {one.concept for one in pair.setup.steers}
+    index = pair.alone.concepts.index
+    rows = "".join(
+        f"<tr class='{'steered' if name in steered else ''}'><td>{escape(name)}</td>"
+        + "".join(f"<td>{_signed(mean[index(name)])}</td>" for mean in means)
+        + "</tr>"
+        for name in ranked[:8]
+    )
+    head = "".join(f"<th>{name}</th>" for name in ("", "plain", "steered", "words alone"))
+    return (
+        f"<div class='scroll'><table class='judged steer-table'><caption>Mean z of the answer at "
+        f"layer {layer}. “Words alone” is the steered answer read without steering."
+        f"</caption><tr>{head}</tr>{rows}</table></div>"
+    )
+
+
+def draw_sweep(found: Found | None, layer: float, read: str) -> tuple[Any, Any]:
+    """Curves and table of a sweep; empty without one."""
+    if found is None or found.sweep is None:
+        return None, ""
+    swept = found.sweep
+    nearest = min(swept.layers, key=lambda other: abs(other - layer))
+    return plot_data(draw_sweep_curves(_curves(swept, nearest, read))), _table(swept, nearest, read)
+
+
+def _curves(swept: Sweep, layer: int, read: str) -> SweepCurves:
+    from readout_ui.inference.sweep import PERPLEXITY_LIMIT
+
+    means = swept.means(read, layer)  # (n_points, n_concepts)
+    steered = dict.fromkeys(one.concept for one in swept.setup.steers)
+    by_name = {name: means[:, i] for i, name in enumerate(swept.concepts)}
+    plain, usable = swept.plain_perplexity, swept.usable
+    return SweepCurves(
+        factors=swept.factors,
+        steered={name: by_name[name] for name in steered},
+        others={name: values for name, values in by_name.items() if name not in steered},
+        perplexity=[point.perplexity for point in swept.points],
+        limit=None if plain is None else PERPLEXITY_LIMIT * plain,
+        usable=(usable.low, usable.high) if usable else None,
+    )
+
+
+def _table(swept: Sweep, layer: int, read: str) -> str:
+    from readout_ui.inference.sweep import USABLE_RULE
+
+    usable = swept.usable
+    names = list(dict.fromkeys(one.concept for one in swept.setup.steers))
+    means = swept.means(read, layer)
+    columns = [swept.concepts.index(name) for name in names]
+    rows = []
+    for i, point in enumerate(swept.points):
+        fine = usable is not None and point.factor in usable
+        scores = "".join(
+            f"<td data-name='{escape(swept.concepts[column])}'>{_signed(means[i, column])}</td>"
+            for column in columns
+        )
+        rows.append(
+            f"<tr class='{'usable' if fine else 'broken'}'>"
+            f"<td><b>{_factor(point.factor)}</b></td>{scores}"
+            f"<td data-name='perplexity'>{number(point.perplexity)}</td>"
+            f"<td data-name='usable'>{'yes' if fine else 'no'}</td>"
+            f"<td class='answer'>{escape(point.text.strip())}"
+            f" <i>{point.n_tokens} tokens, {ENDS[point.finish]}</i></td></tr>"
+        )
+    heads = ["factor", *names, "perplexity", "usable", "answer"]
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    reach = usable.describe() if usable else "not measured, because the plain answer is empty"
+    return (
+        f"<p class='steer-setup'>{escape(swept.setup.describe())}</p>"
+        f"<p class='steer-numbers'>Usable factors: <b>{reach}</b>. {escape(USABLE_RULE)}</p>"
+        f"<div class='scroll'><table class='judged steer-sweep'><tr>{head}</tr>"
+        f"{''.join(rows)}</table></div>"
+    )
+
+
+def number(value: float | None) -> str:
+    """A perplexity for people."""
+    if value is None or math.isnan(value):
+        return "–"
+    if value >= 10_000:
+        return "over 10,000"
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def _factor(value: float) -> str:
+    return f"{value:+g}".replace("-", "−") if value else "0"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "–"

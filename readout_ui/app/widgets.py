@@ -1,0 +1,171 @@
+"""Plotly figures inside the page: with their settings, without a toolbar.
+
+A heatmap that the page paints, moves and zooms by itself, for texts of any length.
+
+What stands in the way of a tab that judges, as HTML.
+
+Which layers of a run can be judged, for sliders and lists.
+
+The kept runs as an HTML table.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.components.plot import PlotData
+
+from readout_ui.app.session import Studio
+from readout_ui.errors import UserError
+from readout_ui.runs.run import BrokenRun, RunRecord
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+PLOT_CLASS = "judged-plot"
+"""What judged.css colours by the theme, and hides while there is no figure."""
+
+
+def build_plot(elem_id: str, value: PlotData | None = None) -> gr.Plot:
+    """A place for a figure, without frame and label, that takes no room while it is empty.
+
+    `visible=False` would do the latter, but gradio 6.17 then never shows the figure.
+    """
+    return gr.Plot(
+        value, show_label=False, container=False, elem_id=elem_id, elem_classes=PLOT_CLASS
+    )
+
+
+def plot_data(figure: go.Figure, *, responsive: bool = True) -> PlotData:
+    """The figure with its settings, which gr.Plot would leave out of a plain figure.
+
+    Args:
+        figure: what is drawn.
+        responsive: whether it follows the width of the page; a figure of fixed width scrolls.
+    """
+    follows = "true" if responsive else "false"
+    config = f'"config":{{"displaylogo":false,"displayModeBar":false,"responsive":{follows}}}'
+    return PlotData(type="plotly", plot=f"{figure.to_json()[:-1]},{config}}}")
+
+
+SCRIPTS = ("map_data.js", "map_paint.js", "map_view.js")
+STATIC = Path(__file__).parent / "static"
+
+
+def read_scripts(*names: str) -> str:
+    """The page's own scripts of these names, one after the other."""
+    return "\n".join((STATIC / name).read_text(encoding="utf-8").strip() for name in names)
+
+
+def build_score_map(elem_id: str, group: str = "") -> gr.HTML:
+    """An empty map; its value is what `views.score_map.pack_map` gives, "" hides it.
+
+    It triggers `select` with `concept` (a row label was clicked) or `middle` (a token outside the
+    stretch that was sent).
+
+    Args:
+        elem_id: its id on the page.
+        group: maps of one group move and zoom together.
+    """
+    return gr.HTML(
+        "",
+        # Without the value in it, the page never parses megabytes as HTML.
+        html_template=f'<div class="score-map" data-group="{group}"></div>',
+        js_on_load=read_scripts(*SCRIPTS),
+        elem_id=elem_id,
+    )
+
+
+NO_RUN = UserError("there are no vectors to judge yet", fix="press Train first")
+
+
+def draw_notice(error: UserError | None) -> str:
+    """What stands in the way and what to do about it; empty without an error."""
+    if error is None:
+        return ""
+    sentence = str(error)
+    return f"<p class='empty'>{escape(sentence[:1].upper() + sentence[1:])}</p>"
+
+
+def layer_slider(run: RunRecord | None) -> dict[str, Any]:
+    """Range and value of a slider: every layer of the run's model, the best one chosen."""
+    if run is None:
+        return {"minimum": 0, "maximum": 1, "value": 0, "interactive": False, "info": ""}
+    last = len(run.layer_scores) - 1 if run.layer_scores else max(run.layers)
+    return {
+        "minimum": 0,
+        "maximum": max(1, last),
+        "value": run.best_layer,
+        "interactive": last > 0,
+        "info": f"best layer of this run: {run.best_layer}",
+    }
+
+
+def layer_list(run: RunRecord | None) -> dict[str, Any]:
+    """Choices and value of a list: the layers the run has vectors of, the best one chosen."""
+    if run is None:
+        return {"choices": [], "value": None}
+    return {
+        "choices": list(run.layers),
+        "value": run.best_layer,
+        "info": f"best layer of this run: {run.best_layer}",
+    }
+
+
+EMPTY_RUNS = "<p class='empty'>No run yet. Press <b>Train</b> to fit the first vectors.</p>"
+
+
+def draw_runs(studio: Studio) -> str:
+    """The kept runs as an HTML table, newest first."""
+    runs, broken = studio.runs.list(), studio.runs.broken()
+    if not runs and not broken:
+        return EMPTY_RUNS
+    current = studio.runs.current()
+    used = current.id if current else ""
+    rows = "".join(_run_row(run, run.id == used) for run in runs)
+    rows += "".join(_broken_row(run) for run in broken)
+    head = "".join(
+        f"<th>{name}</th>"
+        for name in ("Trained", "Model", "Concepts", "Texts", "Method", "Best layer", "AUROC", "")
+    )
+    return f"<div class='scroll'><table><tr>{head}</tr>{rows}</table></div>"
+
+
+def _run_row(run: RunRecord, used: bool) -> str:
+    when = local_time(run)
+    cells = (
+        when,
+        run.model_name,
+        str(len(run.concepts)),
+        str(run.n_texts),
+        f"{run.settings.method}, {run.settings.read}",
+        str(run.best_layer),
+        _best_score(run),
+    )
+    action = (
+        "<b>in use</b>"
+        if used
+        else f"<button data-run='{escape(run.id)}' aria-label='Use the run of {when}'>Use</button>"
+    )
+    body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f"<tr class='{'used' if used else ''}'>{body}<td>{action}</td></tr>"
+
+
+def _broken_row(run: BrokenRun) -> str:
+    return (
+        f"<tr class='broken'><td>{escape(run.id)}</td>"
+        f"<td colspan='7'>{escape(run.reason)}</td></tr>"
+    )
+
+
+def _best_score(run: RunRecord) -> str:
+    score = run.layer_scores[run.best_layer] if run.layer_scores else None
+    return "–" if score is None else f"{score:.3f}"
+
+
+def local_time(run: RunRecord) -> str:
+    """When the run was made, on this machine's clock."""
+    return f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"

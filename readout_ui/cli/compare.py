@@ -1,0 +1,149 @@
+"""What `readout-ui compare` does: two kept runs side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from readout_ui.cli.output import as_json, progress_report, table
+from readout_ui.errors import UserError
+from readout_ui.runs.run import RunRecord
+from readout_ui.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from readout_ui.evaluation.run_diff import Moves, RunDiff
+    from readout_ui.evaluation.score_changes import ScoreChanges
+    from readout_ui.models.loading import ModelSpec
+    from readout_ui.runs.manifest import Manifest
+
+LEAST_TURN = 0.999
+"""Mean cosine from which a direction counts as unmoved in the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What moved, and which scores changed."""
+
+    diff: RunDiff
+    changes: ScoreChanges | None
+    reason: str
+    """Why there are no scores, else empty."""
+
+
+def compare(
+    runs: Path,
+    ids: tuple[str, str],
+    spec: Callable[[Manifest], ModelSpec] | None,
+    layer: int | None,
+) -> Comparison:
+    """Compare two runs; scores only where a model is to be had.
+
+    Args:
+        runs: folder of kept runs.
+        ids: the old and the new run.
+        spec: the model to load for a manifest; None leaves the scores out.
+        layer: where scores are compared; None for the best one of the new run.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    store = RunStore(runs)
+    old, new = (store.record(run_id) for run_id in ids)
+    from readout_ui.evaluation.run_diff import compare_runs
+
+    diff = compare_runs(*store.load(old.id), *store.load(new.id))
+    if spec is None or not diff.same_space:
+        return Comparison(diff, None, "Scores were left out." if diff.same_space else "")
+    try:
+        return Comparison(diff, _scores(old, new, spec, layer), "")
+    except UserError as error:
+        return Comparison(diff, None, f"Scores were not compared: {error}")
+
+
+def _scores(
+    old: RunRecord, new: RunRecord, spec: Callable[[Manifest], ModelSpec], layer: int | None
+) -> ScoreChanges:
+    wanted = spec(new.manifest)
+    with progress_report() as report:
+        from readout_ui.activations.cache import ActivationCache
+        from readout_ui.evaluation.score_changes import compare_scores
+        from readout_ui.files import cache_folder
+        from readout_ui.models.loading import load_model
+        from readout_ui.vectors.training import read_corpus
+        from readout_ui.vectors.vectors import resolve_layers
+
+        model = load_model(wanted, report)
+        new.refuse_other_model(model.name, model.fingerprint)
+        chosen = new.best_layer
+        if layer is not None:
+            (chosen,) = resolve_layers(str(layer), model.n_layers)
+        cache = ActivationCache(cache_folder() / "activations")
+        try:
+            first, second = (
+                read_corpus(model, run.descriptions, run.settings, cache, report)
+                for run in (old, new)
+            )
+        finally:
+            cache.close()
+        return compare_scores(first, second, chosen)
+
+
+def as_line(found: Comparison) -> str:
+    """The comparison as one JSON object on one line."""
+    from readout_ui.evaluation.run_diff import diff_json
+
+    scores = None if found.changes is None else asdict(found.changes)
+    return as_json({**diff_json(found.diff), "scores": scores, "why_no_scores": found.reason})
+
+
+def as_text(found: Comparison) -> str:
+    """Settings, texts, directions and scores, one after the other."""
+    diff = found.diff
+    lines = [f"{diff.old} → {diff.new}", *diff.settings]
+    for noun, names in (("new", diff.concepts_added), ("gone", diff.concepts_removed)):
+        lines += [f"{noun} concepts: {', '.join(names)}"] if names else []
+    kinds = Counter(change.kind for change in diff.texts)
+    counted = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+    lines.append(f"texts: {counted or 'the same'}")
+    lines += [
+        f"  {change.concept}: {change.kind}: {_cut(change.after or change.before)}"
+        for change in diff.texts
+    ]
+    lines.append(diff.why_no_moves if diff.moves is None else _moves_text(diff.moves))
+    lines.append(_scores_text(found.changes) if found.changes else found.reason)
+    return "\n".join(filter(None, lines))
+
+
+def _moves_text(moves: Moves) -> str:
+    means = moves.mean().tolist()
+    pairs = sorted(zip(means, moves.concepts, strict=True))
+    turned = [(name, f"{cosine:.3f}") for cosine, name in pairs if cosine < LEAST_TURN]
+    if not turned:
+        return f"directions: all {len(moves.concepts)} as they were"
+    head = f"directions: {len(turned)} of {len(moves.concepts)} turned, mean over layers"
+    return f"{head}\n{table(('concept', 'cosine old to new'), turned)}"
+
+
+def _scores_text(changes: ScoreChanges) -> str:
+    rows = [
+        (
+            change.concept,
+            str(change.n_texts),
+            f"{change.before:.3f}",
+            f"{change.after:.3f}",
+            f"{change.change:+.3f} [{change.low:+.3f}, {change.high:+.3f}]",
+            f"{change.p:.3f}",
+            "yes" if change.beyond_noise else "no",
+        )
+        for change in (changes.macro, *changes.concepts)
+    ]
+    header = ("concept", "texts", "before", "after", "change [95 %]", "p", "beyond noise")
+    head = f"held-out AUROC of the {changes.n_texts} texts both runs have, layer {changes.layer}"
+    return f"{head}\n{table(header, rows)}"
+
+
+def _cut(text: str, length: int = 70) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

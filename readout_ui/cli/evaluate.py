@@ -1,0 +1,148 @@
+"""What `readout-ui evaluate` does: vectors judged on labelled texts, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.cli.output import (
+    as_json,
+    progress_report,
+    table,
+)
+from readout_ui.errors import UserError
+from readout_ui.files import json_values, write_file
+from readout_ui.runs.sources import VectorSource
+
+if TYPE_CHECKING:
+    from readout_ui.evaluation.judgements import Generalization
+    from readout_ui.evaluation.resampling import Estimate
+    from readout_ui.inference.model import RunScorer
+    from readout_ui.models.loading import ModelSpec
+    from readout_ui.texts.labelled import LabelledText
+
+SHIPPED = "the shipped test set"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled texts and what their labels stand for."""
+
+    name: str
+    """Where they come from."""
+    texts: tuple[LabelledText, ...]
+    mapping: dict[str, str]
+    """Label -> concept, or one of the special targets."""
+
+
+def labelled_texts(
+    path: Path | None,
+    text_column: str,
+    label_columns: Sequence[str],
+    mapping: str,
+    source: VectorSource,
+) -> Labelled:
+    """The texts and their mapping, read before the model is loaded.
+
+    Raises:
+        UserError: no such file or column, or a mapping to something unknown.
+    """
+    from readout_ui.texts.labelled import labels_of, parse_mapping, read_labelled, read_shipped
+
+    if path is None and (text_column or label_columns):
+        raise UserError("the columns are those of no file", fix="name one with --texts")
+    texts = read_shipped() if path is None else read_labelled(path, text_column, label_columns)
+    concepts = source.manifest.concepts
+    parsed = parse_mapping(mapping, labels_of(texts), concepts)
+    return Labelled(SHIPPED if path is None else str(path), texts, parsed)
+
+
+def judge(
+    source: VectorSource, spec: ModelSpec, labelled: Labelled, layer: int | None
+) -> Generalization:
+    """Load the model, read what is not in the cache, and judge."""
+    chosen = source.layer(layer)
+    with open_scorer(source, spec) as scorer:
+        from readout_ui.evaluation.generalization import judge_texts
+
+        return judge_texts(scorer, labelled.texts, labelled.mapping, chosen)
+
+
+@contextmanager
+def open_scorer(source: VectorSource, spec: ModelSpec) -> Iterator[RunScorer]:
+    """What scores texts: the vectors, their model and the cache, closed afterwards."""
+    with progress_report() as report:
+        from readout_ui.activations.cache import ActivationCache
+        from readout_ui.files import cache_folder
+        from readout_ui.inference.model import RunScorer
+        from readout_ui.models.loading import load_model
+
+        model = load_model(spec, report)
+        vectors = source.load(model)
+        cache = ActivationCache(cache_folder() / "activations")
+        try:
+            yield RunScorer(vectors, source.settings, model, source.descriptions, cache, report)
+        finally:
+            cache.close()
+
+
+def as_table(found: Generalization) -> str:
+    """One row per concept, the macro row last, then top-k and notes."""
+    lines = [
+        f"layer {found.layer}",
+        table(*table_rows(found)),
+        *(f"top-{top.k}: {top.hits} (chance {top.chance:.3f})" for top in found.top),
+    ]
+    if found.macro.gain is not None:
+        lines.append(f"above the bag of words: {found.macro.gain}")
+    return "\n".join([*lines, *(f"Note: {note}" for note in found.notes)])
+
+
+def table_rows(
+    found: Generalization,
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Header and cells of the table; the last row is the macro mean."""
+    rows = [
+        (
+            each.concept,
+            str(each.n_texts),
+            str(each.auroc),
+            f"{each.average_precision:.3f}",
+            f"{each.top1:.0%}",
+            _value(each.words),
+            _value(each.random),
+            f"{each.p:.3f}",
+            f"{each.recall:.0%}",
+            "–" if each.false_positives is None else f"{each.false_positives.value:.0%}",
+        )
+        for each in found.per_concept
+    ]
+    macro = found.macro
+    means = (f"{macro.average_precision:.3f}", "", _value(macro.words), _value(macro.random))
+    total = ("macro", str(len(found.texts)), str(macro.auroc), *means, f"{macro.p:.3f}", "", "")
+    header = ("concept", "texts", "AUROC [95 %]", "AP", "top-1", "words", "random", "p", "recall")
+    return (*header, "false pos."), (*rows, total)
+
+
+def _value(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else f"{estimate.value:.3f}"
+
+
+def as_values(found: Generalization, labelled: Labelled) -> dict[str, Any]:
+    """The judgement with where its texts came from; what too few texts leave open is None."""
+    return {"texts": labelled.name, "map": labelled.mapping, **json_values(found.as_json())}
+
+
+def as_line(found: Generalization, labelled: Labelled) -> str:
+    """The judgement as one JSON object on one line."""
+    return as_json(as_values(found, labelled))
+
+
+def write_json(found: Generalization, labelled: Labelled, path: Path) -> None:
+    """Write the judgement; UserError where the disk refuses."""
+    from readout_ui.runs.manifest import json_bytes
+
+    write_file(path, json_bytes(as_values(found, labelled)))

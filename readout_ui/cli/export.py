@@ -1,0 +1,205 @@
+"""The command that writes vectors: of a kept run or of another file, to disk or to the hub.
+
+What `readout-ui verify` does: read the probe texts again, and certify or refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from readout_ui.cli.output import progress_report
+from readout_ui.errors import UserError
+from readout_ui.vectors.settings import split_layers, split_names
+
+if TYPE_CHECKING:
+    from readout_ui.models.loading import ModelSpec
+    from readout_ui.runs.run import RunRecord
+    from readout_ui.runs.verify import Certificate
+
+
+def export(
+    runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of kept runs.")] = None,
+    run_id: Annotated[
+        str, typer.Option("--run", metavar="ID", help="Which run; by default the one in use.")
+    ] = "",
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Or vectors to convert: folder, zip, .npz, .gguf or steering-vectors pair.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "--output-dir",
+            metavar="DIR",
+            help="Folder to write, or a file ending in .zip.",
+        ),
+    ] = None,
+    concepts: Annotated[str, typer.Option(help="Such as calm,sad; by default all.")] = "",
+    layers: Annotated[
+        str, typer.Option("--layers", "--target-layers", help="Such as 14,22; by default all.")
+    ] = "",
+    descriptions: Annotated[
+        Path | None,
+        typer.Option(
+            "--descriptions",
+            "--direct-dir",
+            metavar="DIR",
+            help="The texts as they are now; refuse if they changed since the training.",
+        ),
+    ] = None,
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Export although texts changed.")
+    ] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
+    ] = "readout",
+    push_to_hub: Annotated[
+        str,
+        typer.Option(metavar="OWNER/NAME", help="Upload to this repository, made if missing."),
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody read it; private otherwise.")
+    ] = False,
+) -> None:
+    """Write vectors of a kept run, or of another file, in any format; push them if asked."""
+    from readout_ui.runs.export import format_named
+
+    _require_places(runs, vectors, output, push_to_hub, public)
+    if push_to_hub:
+        from readout_ui.runs.hub import check_repository
+
+        check_repository(push_to_hub)
+    if warning := format_named(form).warning:
+        print(f"Warning: {warning}", file=sys.stderr)
+    chosen = split_names(concepts)
+    if vectors is not None:
+        what, files = str(vectors), convert(vectors, chosen, layers, form)
+    else:
+        assert runs is not None
+        record = find_run(runs, run_id)
+        what = f"run {record.id}"
+        only = split_layers(layers, record.layers)
+        files = files_of_run(runs, record, chosen, only, descriptions, allow_changed, form)
+    if output is not None:
+        from readout_ui.runs.export import write_files
+
+        print(f"Wrote {what} to {write_files(output, files)}")
+    if push_to_hub:
+        print(push_files(files, push_to_hub, public))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(export)
+
+
+def _require_places(
+    runs: Path | None, vectors: Path | None, output: Path | None, push: str, public: bool
+) -> None:
+    if (runs is None) == (vectors is None):
+        raise UserError("name one source of vectors", options=("--runs", "--vectors"))
+    if output is None and not push:
+        raise UserError("nothing says where to", options=("--output", "--push-to-hub"))
+    if public and not push:
+        raise UserError("--public is for --push-to-hub only")
+
+
+def find_run(runs: Path, run_id: str) -> RunRecord:
+    """The run that is named, or the one in use.
+
+    Raises:
+        UserError: there is none; the newest ones are listed.
+    """
+    from readout_ui.runs.store import RunStore
+
+    store = RunStore(runs)
+    if run_id:
+        return store.record(run_id)
+    current = store.current()
+    if current is None:
+        raise UserError(
+            "no run is in use",
+            where=str(runs),
+            fix="name one with --run",
+            options=[run.id for run in store.list()[:5]],
+        )
+    return current
+
+
+def files_of_run(
+    runs: Path,
+    record: RunRecord,
+    concepts: list[str] | None,
+    layers: list[int] | None,
+    descriptions: Path | None,
+    allow_changed: bool,
+    form: str,
+) -> Mapping[str, bytes]:
+    """An export's files; texts that changed since are refused where `descriptions` is given."""
+    from readout_ui.runs.export import export_files
+    from readout_ui.runs.store import RunStore
+    from readout_ui.texts.library import read_library
+
+    library = read_library(descriptions) if descriptions is not None else None
+    _record, vectors = RunStore(runs).load(record.id)
+    return export_files(
+        record.trained(vectors),
+        concepts,
+        layers,
+        form=form,
+        library=None if record.source else library,
+        allow_changed=allow_changed,
+    )
+
+
+def convert(
+    source: Path, concepts: list[str] | None, layers: str, form: str
+) -> Mapping[str, bytes]:
+    """The files of another format, from vectors in a file."""
+    from readout_ui.runs.conversion import converted
+    from readout_ui.runs.formats.readout import LoadedReadout
+    from readout_ui.runs.importing import read_vectors
+
+    loaded = read_vectors(source)
+    known = loaded.vectors.layers if isinstance(loaded, LoadedReadout) else loaded.layers
+    return converted(loaded, form, concepts, split_layers(layers, known))
+
+
+def push_files(files: Mapping[str, bytes], repository: str, public: bool) -> str:
+    """Where they are now, in one sentence."""
+    from readout_ui.cli.output import progress_report
+    from readout_ui.runs.hub import push
+
+    with progress_report():
+        return push(files, repository, public=public).sentence()
+
+
+def verify_export(source: Path, spec: ModelSpec) -> Certificate:
+    """Check an export, folder or zip, on a model.
+
+    Raises:
+        UserError: the export is damaged, holds no probe texts or belongs to another model.
+    """
+    with progress_report() as report:
+        from readout_ui.models.loading import load_model
+        from readout_ui.runs.importing import read_readout
+        from readout_ui.runs.verify import verify
+
+        loaded = read_readout(source)
+        return verify(loaded, load_model(spec, report), report)
+
+
+def certificate_json(certificate: Certificate) -> str:
+    """The comparison as one JSON object."""
+    return json.dumps({**asdict(certificate), "certified": certificate.certified}, indent=2)

@@ -1,0 +1,222 @@
+"""The command that makes training examples of a memory graph: extract."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from readout_ui.cli.options import AsJson
+from readout_ui.cli.output import as_json, progress_report, table
+from readout_ui.errors import UserError
+from readout_ui.vectors.settings import split_names
+
+if TYPE_CHECKING:
+    from readout_ui.texts.examples import ConceptExamples
+    from readout_ui.texts.extraction import Extraction, ExtractionSettings
+    from readout_ui.texts.memory import MemoryNode, StoredNode
+    from readout_ui.texts.memory_server import MemoryRequest
+
+SHOWN_PROBLEMS = 5
+
+
+def extract(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output-dir", "--output", metavar="DIR", help="Folder of the examples."),
+    ] = None,
+    memory_mcp_url: Annotated[
+        str, typer.Option(metavar="URL", help="An MCP server, such as http://localhost:7777.")
+    ] = "",
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Or a dump with one JSON object per line.")
+    ] = None,
+    sqlite: Annotated[Path | None, typer.Option(metavar="FILE", help="Or a database.")] = None,
+    tool: Annotated[
+        str, typer.Option(metavar="NAME", help="The server's tool that gives nodes or their keys.")
+    ] = "",
+    node_tool: Annotated[
+        str, typer.Option(metavar="NAME", help="Its tool that gives one node, by key.")
+    ] = "",
+    tool_arguments: Annotated[
+        str, typer.Option(metavar="JSON", help='Further arguments, such as {"limit": 100}.')
+    ] = "",
+    sql_table: Annotated[
+        str, typer.Option("--table", metavar="NAME", help="The database's table; else found.")
+    ] = "",
+    text_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column or field of the texts; else found.")
+    ] = "",
+    key_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column or field of the keys; else found.")
+    ] = "",
+    min_positive_score: Annotated[
+        float, typer.Option(help="A node is for a concept that it scores at least this.")
+    ] = 8,
+    max_negative_mentions: Annotated[
+        int, typer.Option(help="A node is against a concept that it mentions at most this often.")
+    ] = 0,
+    min_content_chars: Annotated[
+        int, typer.Option(help="Shorter texts are left out; tags do not count.")
+    ] = 40,
+    max_examples_per_emotion: Annotated[
+        int, typer.Option(help="Most examples on each side of a concept.")
+    ] = 500,
+    concepts: Annotated[
+        str, typer.Option(metavar="a,b", help="Which concepts; else all with both sides.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Chooses among equal examples.")] = 0,
+    show_list: Annotated[
+        bool, typer.Option("--list", help="Only list the concepts by count.")
+    ] = False,
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Use the nodes already fetched; ask no server.")
+    ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the server from the beginning again.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Make examples for and against each concept from scored memory nodes."""
+    from readout_ui.texts.extraction import ExtractionSettings
+    from readout_ui.texts.memory import Fields, read_jsonl, read_sqlite
+
+    settings = ExtractionSettings(
+        min_positive_score,
+        max_negative_mentions,
+        min_content_chars,
+        max_examples_per_emotion,
+        seed,
+    )
+    _require_one_source(memory_mcp_url, jsonl, sqlite)
+    if output is None and (memory_mcp_url or not show_list):
+        raise UserError("there is no folder to write to", fix="name one with --output-dir")
+    fields = Fields(text_column, key_column)
+    nodes: Iterable[StoredNode]
+    if jsonl is not None:
+        nodes = read_jsonl(jsonl, fields)
+    elif sqlite is not None:
+        nodes = read_sqlite(sqlite, sql_table, fields)
+    else:
+        from readout_ui.texts.memory_server import MemoryRequest
+
+        assert output is not None
+        arguments = _arguments(tool_arguments)
+        request = MemoryRequest(memory_mcp_url, tool, node_tool, arguments, fields)
+        nodes = _fetched(output, request, stored, refresh)
+    _write(nodes, settings, None if show_list else output, split_names(concepts) or [], json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(extract)
+
+
+def _require_one_source(*sources: object) -> None:
+    if sum(bool(source) for source in sources) != 1:
+        raise UserError(
+            "name one source of nodes", options=("--memory-mcp-url", "--jsonl", "--sqlite")
+        )
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    try:
+        value = json_module.loads(text or "{}")
+    except ValueError as error:
+        raise UserError(f"--tool-arguments is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError("--tool-arguments is not a JSON object", options=('{"limit": 100}',))
+    return value
+
+
+def _fetched(folder: Path, request: MemoryRequest, stored: bool, refresh: bool) -> list[StoredNode]:
+    """The server's nodes; those that an earlier command stored are not fetched again."""
+    from readout_ui.texts.memory_server import fetch_nodes
+    from readout_ui.texts.memory_store import open_store
+
+    source = {"url": request.url, "tool": request.tool, "node tool": request.node_tool}
+    source |= {"arguments": json_module.dumps(request.arguments, sort_keys=True)}
+    source |= {"text column": request.fields.text, "key column": request.fields.key}
+    with open_store(folder, source) as store, progress_report() as report:
+        if refresh or not (store.is_complete or stored):
+            fetch_nodes(
+                request,
+                lambda batch: store.add(batch.nodes, batch.cursor, batch.is_last),
+                cursor=None if refresh else store.cursor,
+                known=store.nodes.keys(),
+                report=report,
+            )
+        return list(store.nodes.values())
+
+
+def _write(
+    stored: Iterable[StoredNode],
+    settings: ExtractionSettings,
+    output: Path | None,
+    named: Sequence[str],
+    json: bool,
+) -> None:
+    from readout_ui.texts.examples import write_examples
+    from readout_ui.texts.extraction import chosen_concepts, lint_examples, prepare
+    from readout_ui.texts.memory import parse_node
+
+    nodes = [parse_node(node.key, node.content) for node in stored]
+    extraction = prepare(nodes, settings)
+    chosen: list[ConceptExamples] = []
+    if output is not None:
+        chosen = [extraction.examples(name) for name in chosen_concepts(extraction, named)]
+        write_examples(output, chosen, asdict(settings))
+    warnings = [*_problems(nodes), *lint_examples(chosen)]
+    for warning in warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    show = _as_json if json else _as_text
+    print(show(extraction, len(nodes), chosen, output))
+
+
+def _problems(nodes: Sequence[MemoryNode]) -> Iterator[str]:
+    found = [f"{node.key}: {problem}" for node in nodes for problem in node.problems]
+    yield from islice(found, SHOWN_PROBLEMS)
+    if len(found) > SHOWN_PROBLEMS:
+        yield f"and {len(found) - SHOWN_PROBLEMS} more such tags."
+
+
+def _as_text(
+    extraction: Extraction, n_nodes: int, chosen: Sequence[ConceptExamples], output: Path | None
+) -> str:
+    facts = f"{n_nodes} nodes, {extraction.n_short} too short, {extraction.n_repeated} repeated"
+    if output is None:
+        score = f"{extraction.settings.min_positive_score:g}"
+        rows = [
+            (c.concept, str(c.n_positive), str(c.n_tagged), str(c.n_negative))
+            for c in extraction.counts()
+        ]
+        shown = table(("concept", f"scored {score}+", "tagged", "without"), rows)
+    else:
+        counts = [(c.concept, str(len(c.positive)), str(len(c.negative))) for c in chosen]
+        shown = table(("concept", "positive", "negative"), counts)
+        facts += f"; {len(chosen)} concepts written to {output}"
+    return f"{shown}\n{facts}"
+
+
+def _as_json(
+    extraction: Extraction, n_nodes: int, chosen: Sequence[ConceptExamples], output: Path | None
+) -> str:
+    return as_json(
+        {
+            "nodes": n_nodes,
+            "short": extraction.n_short,
+            "repeated": extraction.n_repeated,
+            "concepts": [asdict(count) for count in extraction.counts()],
+            "written": {
+                c.concept: {"positive": len(c.positive), "negative": len(c.negative)}
+                for c in chosen
+            },
+            "output": None if output is None else str(output),
+        }
+    )

@@ -1,0 +1,105 @@
+"""What a command line shows: progress on a terminal, tables, JSON.
+
+Values as JSON can hold them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from readout_ui.files import json_values
+from readout_ui.progress import Progress, Report, silent
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+@contextmanager
+def progress_report(stream: TextIO | None = None) -> Iterator[Report]:
+    """A report that draws one bar per stage on a terminal and nothing in a pipe."""
+    shown = stream or sys.stderr
+    if not shown.isatty():
+        quiet_libraries()
+        yield silent
+        return
+    bars = ProgressBars(shown)
+    try:
+        yield bars.report
+    finally:
+        bars.close()
+
+
+class ProgressBars:
+    """One tqdm bar at a time, for the stage that runs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._stage = ""
+        self._bar: tqdm[Any] | None = None
+
+    def report(self, progress: Progress) -> None:
+        """Show how far the work has come; a new stage begins a new line."""
+        if progress.stage != self._stage or self._bar is None:
+            self._begin(progress)
+        bar = self._bar
+        assert bar is not None
+        bar.total = progress.total or None
+        bar.n = progress.done
+        if progress.note:
+            bar.set_postfix_str(progress.note, refresh=False)
+        bar.refresh()
+
+    def close(self) -> None:
+        """End the last line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _begin(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        self.close()
+        self._stage = progress.stage
+        self._bar = tqdm(
+            desc=progress.stage,
+            total=progress.total or None,
+            unit=f" {progress.unit}",
+            file=self._stream,
+            ncols=shutil.get_terminal_size().columns,  # 80 where the terminal does not say
+            leave=True,
+        )
+
+
+def quiet_libraries() -> None:
+    """Keep the bars of huggingface_hub, which is not imported yet, out of a pipe."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Rows as aligned text.
+
+    Args:
+        header: names of the columns.
+        rows: cells, as many as the header has.
+        left: how many of the first columns are text and start at the left; the rest are numbers.
+    """
+    cells = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+
+
+def as_json(value: Any) -> str:
+    """One JSON object on one line; what is no finite number is null."""
+    return json.dumps(json_values(value), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,252 @@
+"""What `readout-ui read` does: one text, every concept, as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.cli.output import as_json, progress_report, table
+from readout_ui.errors import UserError
+from readout_ui.inference.reading import SCORE_KINDS, Reading, scores_csv
+from readout_ui.models.checkpoints import is_bundled
+
+if TYPE_CHECKING:
+    from readout_ui.models.loading import LoadedModel, ModelSpec
+    from readout_ui.runs.manifest import Manifest
+    from readout_ui.vectors.vectors import ConceptVectors
+
+MODES = ("assistant", "user", "raw")
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown of a readout."""
+
+    score: str
+    """"z", "cosine" or "raw"."""
+    layers: list[int] | None
+    """Which layers; None for the best one in a table and for all of them elsewhere."""
+    top: int
+    """How many concepts a table shows."""
+    form: str
+    """"table", "csv" or "json"."""
+    mode: str
+    """As what the text is read: "assistant", "user" or "raw"."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UserError(f"a text cannot be read as {self.mode!r}", options=MODES)
+        if self.score not in SCORE_KINDS:
+            raise UserError(f"unknown score {self.score!r}", options=SCORE_KINDS)
+
+
+def text_of(argument: str) -> str:
+    """The text itself, or what stdin holds for "-"."""
+    text = argument if argument != "-" else _stdin()
+    if not text.strip():
+        raise UserError("there is nothing to read", fix="give a text, or - and a text on stdin")
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedVectors:
+    """Vectors of a file, before a model is loaded."""
+
+    source: Path
+    vectors: ConceptVectors
+    """Where the file holds directions alone, its z would be the raw score and is never shown."""
+    manifest: Manifest | None
+    """None where the file holds directions alone."""
+    model: Mapping[str, str]
+    """`id`, `revision`, `fingerprint` and `dtype`, as far as the file says."""
+    layer_type: str
+
+    @property
+    def revision(self) -> str:
+        """Of the model they belong to."""
+        return self.model.get("revision", "")
+
+    @property
+    def dtype(self) -> str:
+        """Number type of that model's weights."""
+        return self.model.get("dtype", "")
+
+    @property
+    def best_layer(self) -> int:
+        """The layer to show: the best one, else the middle of those there are."""
+        if self.manifest is not None:
+            return self.manifest.metrics.best_layer
+        return sorted(self.vectors.layers)[len(self.vectors.layers) // 2]
+
+    def require_named(self, model: str) -> str:
+        """The model to load: the one that is named, else the one the file names.
+
+        Raises:
+            UserError: it names none that can be found.
+        """
+        known = self.model.get("id", "")
+        if not (model or known):
+            raise UserError(
+                "the file does not say which model its directions belong to",
+                where=str(self.source),
+                fix="name it with --model",
+            )
+        # A control vector names a model without its revision; then the name has to do.
+        revision = self.revision if self.manifest or self.revision else known.partition("/")[2]
+        return require_known(known, revision, model)
+
+    def refuse_unfit(self, model: LoadedModel) -> None:
+        """Raise a UserError unless the vectors belong to this model, as far as can be told."""
+        from readout_ui.runs.formats.readout import refuse_unfit_model
+        from readout_ui.vectors.settings import refuse_other_model
+
+        where = str(self.source)
+        if self.manifest is not None:
+            refuse_unfit_model(self.manifest, model, where)
+            return
+        if self.vectors.d_model != model.d_model or max(self.vectors.layers) >= model.n_layers:
+            raise UserError(
+                f"the directions have {self.vectors.d_model} numbers and go to layer "
+                f"{max(self.vectors.layers)}; {model.name} has {model.d_model} and "
+                f"{model.n_layers} layers",
+                where=where,
+                fix="name the model they were made for",
+            )
+        if self.model.get("fingerprint"):
+            trained = (self.model.get("id", ""), self.model["fingerprint"])
+            refuse_other_model(where, trained, (model.name, model.fingerprint), self.dtype)
+
+
+def open_vectors(source: Path, score: str) -> OpenedVectors:
+    """Vectors of any format that can be read back.
+
+    Raises:
+        UserError: what is there cannot be used, or holds directions alone and the score is not raw.
+    """
+    from readout_ui.runs.formats.readout import LoadedReadout
+    from readout_ui.runs.importing import read_vectors
+
+    loaded = read_vectors(source)
+    if isinstance(loaded, LoadedReadout):
+        manifest = loaded.manifest
+        model = {key: str(value) for key, value in manifest.model.model_dump().items()}
+        return OpenedVectors(source, loaded.vectors, manifest, model, manifest.read.layer_type)
+    if score != "raw":
+        raise UserError(
+            f"it holds directions alone, so there is no {score} score",
+            where=str(source),
+            fix="read with --score raw, or use an export in the format readout or npz",
+        )
+    return OpenedVectors(source, loaded.uncalibrated(), None, loaded.model, loaded.layer_type)
+
+
+def manifest_of(source: Path) -> Manifest:
+    """An export's manifest, before a model is loaded.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    from readout_ui.runs.importing import read_manifest
+
+    return read_manifest(source)
+
+
+def require_named(manifest: Manifest, model: str) -> str:
+    """The model to load: the one that is named, else the one the vectors were trained on.
+
+    Raises:
+        UserError: that was a local folder, of which the manifest knows only the name.
+    """
+    return require_known(manifest.model.id, manifest.model.revision, model)
+
+
+def require_known(trained: str, revision: str, model: str) -> str:
+    """The model that is named, else the one of that id and revision, if it can be found by it."""
+    if model or revision or is_bundled(trained):
+        return model or trained
+    raise UserError(
+        f"the vectors were trained on {trained}, a local folder",
+        fix="name the folder with --model",
+    )
+
+
+def read_text(opened: OpenedVectors, spec: ModelSpec, text: str, view: View) -> str:
+    """The scores of every token, ready to be printed.
+
+    Raises:
+        UserError: the vectors belong to another model, or the text is too long.
+    """
+    with progress_report() as report:
+        from readout_ui.inference.model import frame_content, read_chat
+        from readout_ui.models.loading import load_model
+
+        kept = opened.vectors.select(layers=view.layers)
+        model = load_model(spec, report)
+        opened.refuse_unfit(model)
+        settings = opened.manifest.settings if opened.manifest else {}
+        readout = read_chat(
+            model,
+            kept,
+            frame_content(model.frame, text, view.mode),
+            layer_type=opened.layer_type,
+            layer_config=dict(settings.get("layer_config", ())),
+        )
+    return show(readout, opened, view)
+
+
+def show(readout: Reading, opened: OpenedVectors, view: View) -> str:
+    """The readout in the form that was asked for, ending in a newline."""
+    if view.form == "csv":
+        return scores_csv(readout, SCORE_KINDS if opened.manifest else ("raw",))
+    if view.form == "json":
+        return readout_json(readout, opened, view.score) + "\n"
+    best = readout.nearest_layer(opened.best_layer)
+    layers = readout.layers if view.layers is not None else (best,)
+    return "\n".join(readout_table(readout, layer, view) for layer in layers)
+
+
+def readout_table(readout: Reading, layer: int, view: View) -> str:
+    """One layer: a row per token of the text, a column per concept, highest peak first."""
+    speaker = "user" if view.mode == "user" else "assistant"
+    of_text = [
+        scored and role == speaker
+        for scored, role in zip(readout.scored.tolist(), readout.roles, strict=True)
+    ]
+    rows = [row for row, shown in enumerate(of_text) if shown]
+    if not rows:
+        raise UserError("the text has no token with a score", fix="read a longer text")
+    scores = readout.scores(view.score)[rows, readout.layer_index(layer)]  # (n_rows, n_concepts)
+    columns = (-scores.max(axis=0)).argsort(kind="stable")[: view.top].tolist()
+    digits = 3 if view.score == "cosine" else 2
+    cells = [
+        [readout.tokens[row], *(f"{scores[i, column]:+.{digits}f}" for column in columns)]
+        for i, row in enumerate(rows)
+    ]
+    title = f"layer {layer}, {view.score}, as {view.mode}"
+    return f"{title}\n{table(['token', *(readout.concepts[c] for c in columns)], cells)}\n"
+
+
+def readout_json(readout: Reading, opened: OpenedVectors, score: str) -> str:
+    """All tokens, layers and concepts; scores are [token][layer][concept]."""
+    values: dict[str, Any] = {
+        "model": opened.model.get("id", ""),
+        "score": score,
+        "best_layer": opened.best_layer,
+        "layers": list(readout.layers),
+        "concepts": list(readout.concepts),
+        "tokens": list(readout.tokens),
+        "roles": [str(role) for role in readout.roles],
+        "scored": readout.scored.tolist(),
+        "scores": readout.scores(score).tolist(),
+    }
+    return as_json(values)
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"stdin is not UTF-8 text (byte {error.start})") from error

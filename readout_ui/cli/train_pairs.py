@@ -1,0 +1,285 @@
+"""The command that trains on contrast pairs: train-pairs, spelled as the seed guide spells it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from readout_ui.cli.options import (
+    AsJson,
+    Device,
+    Dtype,
+    Model,
+    Quantization,
+    Revision,
+    TrustRemoteCode,
+    model_spec,
+    require_choices,
+)
+from readout_ui.cli.output import as_json, progress_report, table
+from readout_ui.errors import UserError
+from readout_ui.progress import silent
+from readout_ui.texts.pair_lint import check_pairs, refuse_errors
+from readout_ui.texts.pairs import (
+    PairColumns,
+    PairSet,
+    find_pairs,
+    read_pairs,
+    require_contrast,
+    shipped_pairs,
+)
+from readout_ui.vectors.settings import Trained, TrainSettings
+
+if TYPE_CHECKING:
+    from readout_ui.models.loading import ModelSpec
+    from readout_ui.vectors.pair_scores import PairScores
+
+NEUTRAL_FOLDER = Path("descriptions")
+_SUFFIXES_OF_MODELS = ("-it", "-hf")
+
+
+def train_pairs(
+    contrast_type: Annotated[
+        str, typer.Option(help="tom, irony, self_other or harmfulness; a new name with --pairs.")
+    ] = "",
+    model: Model = "",
+    layers: Annotated[
+        str, typer.Option(help="all, auto (the best one), or such as 22,24,26 or -1,-2.")
+    ] = "all",
+    batch_size: Annotated[
+        int | None, typer.Option(help="Most texts in one batch; by default as memory allows.")
+    ] = None,
+    num_samples: Annotated[
+        int | None, typer.Option(help="Only the first pairs; by default all.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of pair files; by default the shipped pairs."),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One file of pairs: JSON, JSONL, CSV, TSV.")
+    ] = None,
+    positive: Annotated[
+        str, typer.Option(metavar="COL", help="Column the direction points to.")
+    ] = "",
+    negative: Annotated[str, typer.Option(metavar="COL", help="Column it points away from.")] = "",
+    prompt: Annotated[
+        str, typer.Option(metavar="COL", help="Column of what the user says before either.")
+    ] = "",
+    output_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder in which the export's folder is made.")
+    ] = Path("trained_vectors"),
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Draw no bars.")] = False,
+    method: Annotated[str, typer.Option(help="mean, pca or logistic.")] = "mean",
+    read: Annotated[
+        str, typer.Option(help="content_mean, content_last, content_tail or template_last.")
+    ] = "content_mean",
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    form: Annotated[
+        str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
+    ] = "readout",
+    neutral: Annotated[
+        Path,
+        typer.Option(
+            "--descriptions", metavar="DIR", help="Folder whose _*.txt files calibrate the scores."
+        ),
+    ] = NEUTRAL_FOLDER,
+    runs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the run in this folder as well.")
+    ] = None,
+    revision: Revision = "",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantization: Quantization = "none",
+    trust_remote_code: TrustRemoteCode = False,
+    json: AsJson = False,
+) -> None:
+    """Fit one direction from contrast pairs, judge it on held-out pairs and write an export."""
+    require_choices(dtype, quantization)
+    settings = TrainSettings(
+        method=method, read=read, layers=layers.strip().lower(), batch_size=batch_size, seed=seed
+    )
+    from readout_ui.runs.export import format_named
+
+    warning = format_named(form).warning
+    columns = _columns(positive, negative, prompt)
+    found = find_pair_set(contrast_type, pairs, data_dir, columns).first(num_samples)
+    texts = neutral_texts(neutral)
+    spec = model_spec(model, revision, device, dtype, quantization, trust_remote_code)
+    for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
+        print(line, file=sys.stderr)
+    trained, scores = _train(found, spec, settings, texts, no_progress)
+    written = output_dir / output_name(found.name, trained.model_name, settings.layers)
+    _write(trained, written, form, runs)
+    if warning:
+        print(f"Warning: {warning}", file=sys.stderr)
+    values = (found, trained, scores, written)
+    print(as_json(_values(*values)) if json else _summary(*values))
+
+
+def find_pair_set(
+    contrast_type: str, pairs: Path | None, data_dir: Path | None, columns: PairColumns | None
+) -> PairSet:
+    """The pairs that the options name.
+
+    Raises:
+        UserError: they name none, or what they name cannot be used.
+    """
+    if pairs is not None and data_dir is not None:
+        raise UserError("choose one of --pairs and --data-dir")
+    if pairs is not None:
+        return _safely_named(read_pairs(pairs, columns, contrast_type))
+    if not contrast_type:
+        raise UserError("no pairs are named", fix="give --contrast-type or --pairs")
+    require_contrast(contrast_type)
+    if data_dir is not None:
+        return read_pairs(find_pairs(data_dir, contrast_type), columns, contrast_type)
+    if columns is not None:
+        raise UserError("the shipped pairs have columns of their own", fix="name --pairs FILE")
+    return shipped_pairs(contrast_type)
+
+
+def neutral_texts(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The neutral texts of a library; those of the shipped test set where there is no library.
+
+    Raises:
+        UserError: a folder was named and has none.
+    """
+    from readout_ui.texts.labelled import read_shipped
+    from readout_ui.texts.library import read_library
+
+    if folder == NEUTRAL_FOLDER and not folder.is_dir():
+        return {"_neutral": tuple(each.text for each in read_shipped("neutral"))}
+    library = read_library(folder)
+    texts = {each.name: each.descriptions for each in library.neutral if each.descriptions}
+    if not texts:
+        raise UserError("there are no neutral texts", where=str(folder), fix="write _baseline.txt")
+    return texts
+
+
+def output_name(contrast_type: str, model: str, layers: str) -> str:
+    """`{contrast_type}_{model_short}_{layers}_{date}`, as the seed guide names its files."""
+    short = model.rstrip("/").split("/")[-1].lower()
+    for suffix in _SUFFIXES_OF_MODELS:
+        short = short.removesuffix(suffix)
+    numbers = "-".join(part.strip() for part in layers.split(","))
+    named = f"{layers}-layers" if layers in {"all", "auto"} else f"layers-{numbers}"
+    return f"{contrast_type}_{short}_{named}_{date.today():%Y%m%d}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train-pairs")(train_pairs)
+
+
+def _columns(positive: str, negative: str, prompt: str) -> PairColumns | None:
+    if not (positive or negative or prompt):
+        return None
+    if not (positive and negative):
+        raise UserError("both sides have to be named", fix="give --positive and --negative")
+    return PairColumns(positive, negative, prompt)
+
+
+def _safely_named(found: PairSet) -> PairSet:
+    from readout_ui.texts.names import check_name
+
+    return PairSet(check_name(found.name), found.columns, found.pairs, found.source)
+
+
+def _lint_lines(found: PairSet) -> list[str]:
+    """Findings for the terminal; a pair's sides being equal stops the training.
+
+    Raises:
+        UserError: an error among the findings.
+    """
+    findings = check_pairs(found)
+    places = {f: "" if f.index is None else f"pair {f.index + 1}: " for f in findings}
+    refuse_errors(found, findings)
+    return [f"{f.severity.capitalize()}: {places[f]}{f.message} {f.suggestion}" for f in findings]
+
+
+def _train(
+    found: PairSet,
+    spec: ModelSpec,
+    settings: TrainSettings,
+    neutral: Mapping[str, tuple[str, ...]],
+    no_progress: bool,
+) -> tuple[Trained, PairScores | None]:
+    with nullcontext(silent) if no_progress else progress_report() as report:
+        from readout_ui.activations.cache import ActivationCache
+        from readout_ui.files import cache_folder
+        from readout_ui.models.loading import load_model
+        from readout_ui.vectors.pair_training import train_pairs as train
+
+        model = load_model(spec, report)
+        cache = ActivationCache(cache_folder() / "activations")
+        try:
+            return train(found, model, settings, neutral, cache, report)
+        finally:
+            cache.close()
+
+
+def _write(trained: Trained, target: Path, form: str, runs: Path | None) -> None:
+    from readout_ui.runs.export import write_export
+    from readout_ui.runs.store import RunStore
+
+    if runs is not None:
+        store = RunStore(runs)
+        store.set_current(store.save(trained).id)
+    write_export(trained, target, form=form)
+
+
+def _values(
+    found: PairSet, trained: Trained, scores: PairScores | None, written: Path
+) -> dict[str, Any]:
+    return {
+        "output": str(written),
+        "contrast_type": found.name,
+        "polarity": found.columns.polarity,
+        "pairs": len(found.pairs),
+        "source": found.source,
+        "model": trained.model_name,
+        "method": trained.settings.method,
+        "read": trained.settings.read,
+        "layers": list(trained.vectors.layers),
+        "best_layer": trained.best_layer,
+        "held_out": scores.as_json() if scores else None,
+        "warnings": list(trained.warnings),
+    }
+
+
+def _summary(found: PairSet, trained: Trained, scores: PairScores | None, written: Path) -> str:
+    layers = ", ".join(map(str, trained.vectors.layers))
+    facts = [
+        ("contrast", f"{found.name}: {found.columns.polarity}"),
+        ("pairs", f"{len(found.pairs)} of {found.source}"),
+        ("model", trained.model_name),
+        ("settings", f"{trained.settings.method}, {trained.settings.read}"),
+        ("layers", layers),
+        ("best layer", str(trained.best_layer)),
+        ("written to", str(written)),
+    ]
+    warnings = "".join(f"\nWarning: {warning}" for warning in trained.warnings)
+    return f"{_scores_table(trained, scores)}\n{table(('', ''), facts, left=2)}{warnings}"
+
+
+def _scores_table(trained: Trained, scores: PairScores | None) -> str:
+    if scores is None:
+        return "Too few pairs to hold some out."
+    layers = dict.fromkeys([*trained.vectors.layers, scores.best])
+    rows = [
+        (f"layer {layer}", f"{scores.accuracy[layer]:.2f}", f"{scores.auroc[layer]:.2f}")
+        for layer in sorted(layers)
+    ]
+    rows += [
+        ("bag of words", f"{scores.words_accuracy:.2f}", f"{scores.words_auroc:.2f}"),
+        ("random direction (95 % below)", f"{scores.random.most:.2f}", ""),
+        ("permuted polarity (95 % below)", f"{scores.permuted.most:.2f}", ""),
+    ]
+    return table(("held-out pairs", "accuracy", "AUROC"), rows)

@@ -1,0 +1,1 @@
+"""Judging vectors: generalization, cross-talk, layers, influence, advice; numpy results."""

@@ -1,0 +1,267 @@
+"""How far vectors hold on texts by other hands, with what costs nothing beside them.
+
+Statistics of scored texts: how well scores pick out labels, and what chance and words reach.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from readout_ui.errors import UserError
+from readout_ui.evaluation.judgements import (
+    Areas,
+    ConceptJudgement,
+    Generalization,
+    JudgeSettings,
+    ScoredTexts,
+    TopK,
+    judge_macro,
+)
+from readout_ui.evaluation.resampling import (
+    Estimate,
+    auroc_estimate,
+    corrected_p,
+    estimate,
+    wilson,
+)
+from readout_ui.texts.labelled import IGNORE, OTHER, LabelledText, check_mapping, read_shipped
+from readout_ui.texts.names import is_neutral_name
+from readout_ui.vectors.auroc import Bools, Floats, average_precision
+from readout_ui.vectors.metrics import bag_of_words_scores
+
+if TYPE_CHECKING:
+    from readout_ui.inference.model import RunScorer
+
+
+def judge(
+    scored: ScoredTexts, settings: JudgeSettings, notes: Sequence[str] = ()
+) -> Generalization:
+    """All statistics of one collection of texts at one layer.
+
+    Args:
+        scored: texts, labels and scores.
+        settings: draws, threshold and seed.
+        notes: what a reader has to know about the texts.
+    """
+    areas = Areas.of(scored, settings)
+    per_concept = _per_concept(scored, areas, settings)
+    return Generalization(
+        layer=scored.layer,
+        concepts=scored.concepts,
+        texts=scored.texts,
+        own=scored.own,
+        scores=scored.scores,
+        neutral_scores=scored.neutral_scores,
+        per_concept=per_concept,
+        macro=judge_macro(areas, [each.average_precision for each in per_concept]),
+        top=_top(scored, areas.weights, settings),
+        misses=scored.worst_misses(),
+        notes=tuple(notes),
+    )
+
+
+def _per_concept(
+    scored: ScoredTexts, areas: Areas, settings: JudgeSettings
+) -> tuple[ConceptJudgement, ...]:
+    p = corrected_p(areas.found, areas.permuted)
+    first = scored.scores > scored.rivals.max(axis=1)[:, None]  # (n_texts, n_concepts)
+    precision = average_precision(scored.scores, scored.own)  # (n_concepts,)
+    judged = []
+    for c, concept in enumerate(scored.concepts):
+        own = scored.own[:, c]
+        n_own = int(own.sum())
+        threshold = _threshold(scored.scores[own, c], settings)
+        words = None
+        if areas.words is not None and areas.words_drawn is not None:
+            words = auroc_estimate(float(areas.words[c]), areas.words_drawn[:, c], n_own)
+        judged.append(
+            ConceptJudgement(
+                concept=concept,
+                n_texts=n_own,
+                auroc=auroc_estimate(float(areas.found[c]), areas.drawn[:, c], n_own),
+                average_precision=float(precision[c]),
+                base_rate=n_own / len(own),
+                top1=float(first[own, c].mean()),
+                words=words,
+                random=estimate(areas.random[:, c].mean(), areas.random[:, c]),
+                p=float(p[c]),
+                threshold=threshold,
+                recall=float((scored.scores[own, c] >= threshold).mean()),
+                false_positives=_false_positives(scored.neutral_scores[:, c], threshold),
+            )
+        )
+    return tuple(judged)
+
+
+def _threshold(own: Floats, settings: JudgeSettings) -> float:
+    if settings.threshold is not None:
+        return settings.threshold
+    return float(np.quantile(own, 1 - settings.recall, method="lower"))
+
+
+def _false_positives(neutral: Floats, threshold: float) -> Estimate | None:
+    if len(neutral) == 0:
+        return None
+    return wilson(int((neutral >= threshold).sum()), len(neutral))
+
+
+def _top(scored: ScoredTexts, weights: Floats, settings: JudgeSettings) -> tuple[TopK, ...]:
+    labelled = scored.own.any(axis=1)
+    n_concepts, n_own = len(scored.concepts), scored.own[labelled].sum(axis=1)
+    rivals = scored.rivals[labelled]
+    # A rival that scores the same counts as above: a tie is no recognition.
+    rank = 1 + (rivals >= scored.best_own[labelled, None]).sum(axis=1)  # (n_labelled,)
+    weight = weights[labelled]  # (n_labelled, n_draws)
+    tops = []
+    for k in settings.ks:
+        if k < n_concepts:
+            hits = (rank <= k).astype(float)
+            drawn = hits @ weight / np.maximum(weight.sum(axis=0), 1)
+            chance = np.mean([_chance(n_concepts, int(m), k) for m in n_own])
+            tops.append(TopK(k, estimate(hits.mean(), drawn), float(chance)))
+    return tuple(tops)
+
+
+def _chance(n_concepts: int, n_own: int, k: int) -> float:
+    """That one of n_own concepts is among the first k of an order drawn at random."""
+    return 1 - comb(n_concepts - n_own, k) / comb(n_concepts, k)
+
+
+_WORD = re.compile(r"\w\w")
+
+
+def judge_texts(
+    scorer: RunScorer,
+    labelled: Sequence[LabelledText],
+    mapping: Mapping[str, str],
+    layer: int,
+    settings: JudgeSettings | None = None,
+) -> Generalization:
+    """Read texts once and judge the vectors on them.
+
+    Args:
+        scorer: vectors, model and cache.
+        labelled: the texts. Those that map to nothing but `IGNORE` are left out; those that map to
+            `NEUTRAL` serve for false positives only. Where there are none, the shipped ones do.
+        mapping: label -> concept, `NEUTRAL`, `OTHER` or `IGNORE`; a label not in it is ignored.
+        layer: one of the vectors' layers.
+        settings: draws, threshold and seed.
+
+    Raises:
+        UserError: a target or layer that does not exist, or no concept that has both texts of its
+            own and texts of others.
+    """
+    settings = settings or JudgeSettings()
+    checked = check_mapping(mapping, scorer.concepts)
+    texts = sort_texts(labelled, checked, scorer.concepts, scorer.descriptions)
+    scorer.vectors.select(layers=[layer])  # refuses an unknown layer before anything is read
+    activations = scorer.read([*texts.counted, *texts.neutral], layer)
+    n_texts = len(texts.counted)
+    columns = [scorer.concepts.index(concept) for concept in texts.concepts]
+    scores = scorer.score(activations, layer)[:, columns]  # (n_counted + n_neutral, n_concepts)
+    scored = ScoredTexts(
+        layer=layer,
+        concepts=texts.concepts,
+        texts=texts.counted,
+        own=texts.own,
+        scores=scores[:n_texts],
+        neutral_scores=scores[n_texts:],
+        random_scores=scorer.score_randomly(
+            activations[:n_texts], layer, settings.n_random, settings.seed
+        ),
+        word_scores=_word_scores(scorer.descriptions, texts.counted, texts.concepts),
+    )
+    return judge(scored, settings, texts.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class SortedTexts:
+    """Labelled texts by what they are good for."""
+
+    concepts: tuple[str, ...]
+    """The concepts that can be judged."""
+    counted: tuple[str, ...]
+    """The texts they are judged on."""
+    own: Bools
+    """(n_counted, n_concepts)."""
+    neutral: tuple[str, ...]
+    """Texts for false positives."""
+    notes: tuple[str, ...]
+
+
+def sort_texts(
+    labelled: Sequence[LabelledText],
+    mapping: Mapping[str, str],
+    concepts: Sequence[str],
+    descriptions: Mapping[str, Sequence[str]],
+) -> SortedTexts:
+    """Which texts count, for which concepts; texts that were trained on do not.
+
+    A text that occurs twice counts once, with all its labels.
+
+    Raises:
+        UserError: no concept has both texts of its own and texts of others.
+    """
+    targets: dict[str, set[str]] = {}
+    for each in labelled:
+        meant = {mapping.get(label, IGNORE) for label in each.labels} - {IGNORE}
+        targets.setdefault(each.text, set()).update(meant)
+    trained = {text for texts in descriptions.values() for text in texts}
+    kept = {text: meant for text, meant in targets.items() if meant and text not in trained}
+    known = set(concepts)
+    counted = {text: meant for text, meant in kept.items() if meant & known or OTHER in meant}
+    neutral = tuple(text for text in kept if text not in counted)
+    own = np.array(
+        [[concept in meant for concept in concepts] for meant in counted.values()], bool
+    ).reshape(len(counted), len(concepts))
+    judged: Bools = np.asarray(own.any(axis=0) & ~own.all(axis=0))  # (n_concepts,)
+    if not judged.any():
+        raise UserError(
+            "no concept has both texts of its own and texts of others",
+            fix="bring texts of at least two concepts, or map a label to something else",
+        )
+    notes = _notes(targets, trained, bool(neutral), own)
+    return SortedTexts(
+        concepts=tuple(c for c, is_judged in zip(concepts, judged, strict=True) if is_judged),
+        counted=tuple(counted),
+        own=own[:, judged],
+        neutral=neutral or tuple(each.text for each in read_shipped("neutral")),
+        notes=notes,
+    )
+
+
+def _notes(
+    targets: Mapping[str, set[str]], trained: set[str], has_neutral: bool, own: Bools
+) -> tuple[str, ...]:
+    n_trained = sum(1 for text in targets if text in trained)
+    n_ignored = sum(1 for text, meant in targets.items() if not meant and text not in trained)
+    n_fewest = int(min(own.sum(axis=0)[own.any(axis=0)], default=0))
+    notes = (
+        (n_trained, f"{n_trained} texts are descriptions of the training and were left out."),
+        (n_ignored, f"{n_ignored} texts were left out because their labels are ignored."),
+        (not has_neutral, "No text is mapped to neutral, so the shipped neutral texts stand in."),
+        (n_fewest < 5, f"A concept has {n_fewest} texts: too few for more than a rough interval."),
+    )
+    return tuple(note for applies, note in notes if applies)
+
+
+def _word_scores(
+    descriptions: Mapping[str, Sequence[str]], texts: Sequence[str], concepts: Sequence[str]
+) -> Floats | None:
+    """Bag of words trained on the same descriptions, None where these are not at hand."""
+    pairs = [
+        ("" if is_neutral_name(name) else name, text)
+        for name, some in descriptions.items()
+        for text in some
+    ]
+    labels, trained = [label for label, _ in pairs], [text for _, text in pairs]
+    known = set(concepts) <= set(labels) and len(set(labels)) > 1
+    if not known or not any(_WORD.search(text) for text in trained):
+        return None
+    return bag_of_words_scores(trained, labels, texts, concepts)

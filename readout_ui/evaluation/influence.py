@@ -1,0 +1,233 @@
+"""Blame: what each description does to its concept's direction, and which of them do not fit.
+
+Everything is judged on mean-difference directions, whatever method the vectors are trained with:
+leaving a text out then has a closed form (see `products`). A description's scores are those of
+directions that were fitted without it, in standard deviations above the texts of other concepts.
+
+A mark compares a description with its concept's other ones, and the difference with what is usual
+in the library: three tests (own score too low, another concept's score too high against its own,
+influence too high), each a robust z against Student's t, corrected for the number of comparisons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from readout_ui.evaluation.leave_one_out import (
+    Floats,
+    LeftOut,
+    Products,
+    layer_products,
+    leave_out,
+)
+from readout_ui.vectors.blas import single_thread
+
+if TYPE_CHECKING:
+    from readout_ui.vectors.training import Corpus
+
+FALSE_ALARM = 0.05
+"""At most this part of libraries with nothing wrong has a description marked as an outlier; the
+same holds, separately, for marks of influence."""
+MAD_TO_DEVIATION = 1.4826
+MAD_EFFICIENCY = 0.37
+"""A median absolute deviation knows as much as the standard deviation of 0.37 times the texts."""
+USUAL = (95.0, 1.96)
+"""Percentile of the residuals' sizes, and where it stands in a normal distribution."""
+FEWEST_TEXTS = 3
+"""Texts a concept needs before one of them can be said not to fit the others."""
+_SMALLEST_VARIANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class Blame:
+    """What one description does to its concept's direction at one layer."""
+
+    concept: str
+    index: int
+    """Which description of the concept, from 0."""
+    text: str
+    influence: float
+    """1 - cosine of the direction with and without this text; NaN where it is the only one."""
+    own: float
+    """Score on its concept when left out, in standard deviations above the other concepts'
+    texts; NaN where it is the only one."""
+    siblings: float
+    """Mean of the same over the concept's other descriptions; NaN where there is none."""
+    pull: str | None
+    """The concept whose direction this text brings its own closest to; None without another."""
+    pull_score: float
+    """Score on that concept, in the unit of `own`."""
+    pull_shift: float
+    """By how much the text raises the cosine between the two directions."""
+    p: float
+    """Chance of an own score so low or another one so high in a library with nothing wrong,
+    corrected for the number of descriptions and concepts."""
+    influence_p: float
+    """The same for so high an influence."""
+
+    @property
+    def outlier(self) -> bool:
+        """Whether the text does not fit its concept's other ones."""
+        return self.p <= FALSE_ALARM
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the text decides more of the direction than descriptions usually do."""
+        return self.influence_p <= FALSE_ALARM
+
+    def note(self) -> str:
+        """One line to stand beside the text; empty where there is nothing to say."""
+        if self.outlier and self.pull is not None and self.pull_score > self.own:
+            return (
+                f"Pulls towards {self.pull}: held out, it scores {self.pull_score:.1f} there and "
+                f"{self.own:.1f} here, where the others score {self.siblings:.1f}."
+            )
+        if self.outlier:
+            return (
+                f"Unlike the others: held out, it scores {self.own:.1f} on {self.concept}, they "
+                f"score {self.siblings:.1f}."
+            )
+        if self.heavy:
+            return f"Influence {self.influence:.2f}: leaving it out moves the direction most."
+        return ""
+
+
+def blame(corpus: Corpus, layer: int) -> tuple[Blame, ...]:
+    """Every concept's descriptions in order, judged at one layer; neutral texts are not.
+
+    Args:
+        corpus: the run's texts with their activations.
+        layer: which layer, from 0.
+    """
+    with single_thread():
+        products = layer_products(corpus, layer)
+        return blame_texts(products, leave_out(products), corpus.texts)
+
+
+def blame_texts(products: Products, left_out: LeftOut, texts: tuple[str, ...]) -> tuple[Blame, ...]:
+    """The same from products that are at hand; `texts` are the corpus's."""
+    p, influence_p = _outlier_p(products, left_out.standard), _heavy_p(products, left_out.influence)
+    siblings = _sibling_means(products, left_out.standard)  # (n_members, n_concepts)
+    judged = []
+    for concept, name in enumerate(products.concepts):
+        for index, place in enumerate(products.members(concept)):
+            pull = _strongest_pull(left_out.shift[place])
+            judged.append(
+                Blame(
+                    concept=name,
+                    index=index,
+                    text=texts[products.rows[place]],
+                    influence=float(left_out.influence[place]),
+                    own=float(left_out.standard[place, concept]),
+                    siblings=float(siblings[place, concept]),
+                    pull=None if pull is None else products.concepts[pull],
+                    pull_score=_at(left_out.standard[place], pull),
+                    pull_shift=_at(left_out.shift[place], pull),
+                    p=float(p[place]),
+                    influence_p=float(influence_p[place]),
+                )
+            )
+    return tuple(judged)
+
+
+def _strongest_pull(shifts: Floats) -> int | None:
+    return None if np.isnan(shifts).all() else int(np.nanargmax(shifts))
+
+
+def _at(values: Floats, concept: int | None) -> float:
+    return float("nan") if concept is None else float(values[concept])
+
+
+def _sibling_means(products: Products, values: Floats) -> Floats:
+    """For each text the mean of its group's other ones, of the shape of `values`."""
+    sums = np.zeros((products.n_concepts + 1, *values.shape[1:]))
+    np.add.at(sums, products.group, values)
+    counts = products.counts[products.group].reshape(-1, *(1,) * (values.ndim - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means: Floats = np.where(counts > 1, (sums[products.group] - values) / (counts - 1), np.nan)
+    return means
+
+
+def _residuals(products: Products, values: Floats) -> Floats:
+    """Texts against their siblings' mean, of equal variance for groups of any size.
+
+    NaN for neutral texts and for concepts with fewer than FEWEST_TEXTS.
+    """
+    counts = products.counts[products.group]
+    usable = (products.group < products.n_concepts) & (counts >= FEWEST_TEXTS)
+    scale = np.where(usable, np.sqrt((counts - 1) / counts), np.nan)
+    residuals: Floats = (values - _sibling_means(products, values)) * scale.reshape(
+        -1, *(1,) * (values.ndim - 1)
+    )
+    return residuals
+
+
+def _outlier_p(products: Products, standard: Floats) -> Floats:
+    """(n_members,): corrected p of a low own score or of a high one elsewhere; 1 untested."""
+    place = np.arange(len(standard))
+    own_column = np.where(products.group < products.n_concepts, products.group, 0)
+    residuals = _residuals(products, standard)  # (n_members, n_concepts)
+    own = residuals[place, own_column]  # (n_members,)
+    # Along some directions texts differ more than along others, and alike directions move
+    # together: each comparison is in its own deviation before all are measured in one.
+    spread = _covariance(residuals)  # (n_concepts, n_concepts)
+    each = np.diag(spread)
+    low = upper_p(-(own / np.sqrt(each)[own_column])[:, None], products)[:, 0]
+    together = np.maximum(each[:, None] + each - 2 * spread, _SMALLEST_VARIANCE)
+    elsewhere = (residuals - own[:, None]) / np.sqrt(together)[own_column]
+    elsewhere[place, own_column] = np.nan
+    high = upper_p(elsewhere, products).min(axis=1, initial=1.0)
+    n_tests = 2
+    p: Floats = np.minimum(1.0, n_tests * np.minimum(low, high))
+    return p
+
+
+def _covariance(residuals: Floats) -> Floats:
+    known = residuals[np.isfinite(residuals).all(axis=1)]
+    spread = known.T @ known / max(1, len(known))  # (n_concepts, n_concepts)
+    spread[np.diag_indices_from(spread)] += _SMALLEST_VARIANCE
+    return spread
+
+
+def _heavy_p(products: Products, influence: Floats) -> Floats:
+    logs = np.log(np.maximum(influence, np.finfo(np.float64).tiny))
+    return upper_p(_residuals(products, logs)[:, None], products)[:, 0]
+
+
+def upper_p(residuals: Floats, products: Products) -> Floats:
+    """Corrected chance of residuals so high, of their shape; 1 where there is none.
+
+    Each column is measured in its own robust deviation. Few texts make that uncertain, so the
+    comparison is with Student's t; the correction is Bonferroni's over all finite residuals.
+
+    Args:
+        residuals: (n_members, n_columns), about 0 where nothing is wrong.
+        products: whose members they are.
+    """
+    known = np.isfinite(residuals)
+    p = np.ones(residuals.shape)
+    if not known.any():
+        return p
+    tested = known.any(axis=1)
+    n_groups = len(np.unique(products.group[tested]))
+    freedom = max(1.0, MAD_EFFICIENCY * (tested.sum() - n_groups))
+    sizes = np.where(known, np.abs(residuals), np.nan)
+    deviation = _deviation(sizes[:, known.any(axis=0)])
+    z = residuals[:, known.any(axis=0)] / np.maximum(deviation, np.finfo(np.float64).tiny)
+    p[:, known.any(axis=0)] = np.where(np.isnan(z), 1.0, stats.t.sf(z, freedom))
+    corrected: Floats = np.minimum(1.0, p * known.sum())
+    return corrected
+
+
+def _deviation(sizes: Floats) -> Floats:
+    """Robust deviation of each column: the larger of two, so that long tails raise no alarm."""
+    percentile, normal = USUAL
+    deviation: Floats = np.maximum(
+        MAD_TO_DEVIATION * np.nanmedian(sizes, axis=0),
+        np.nanpercentile(sizes, percentile, axis=0) / normal,
+    )
+    return deviation

@@ -1,0 +1,270 @@
+"""How well held-out descriptions are told apart at every layer, by method and read rule."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from readout_ui.activations.pooling import rule_group
+from readout_ui.progress import Progress, Report, silent
+from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
+from readout_ui.vectors.blas import single_thread
+from readout_ui.vectors.cross_validation import (
+    Deal,
+    can_be_scored,
+    deal_texts,
+    layer_blocks,
+    score_held_out,
+)
+from readout_ui.vectors.groups import PairSettings, TextGroups
+from readout_ui.vectors.methods import METHODS
+from readout_ui.vectors.training import Corpus, read_corpus
+
+if TYPE_CHECKING:
+    from readout_ui.activations.cache import ActivationCache
+    from readout_ui.models.loading import LoadedModel
+
+FOLDS = 4
+"""Of the sweep; fewer than the layer choice takes, because PCA and logistic fit anew for each."""
+STAGE = "Comparing layers"
+
+
+@dataclass(frozen=True, eq=False)
+class SweepColumn:
+    """One method on one read rule, at every layer that was computed."""
+
+    method: str
+    read: str
+    auroc: Floats
+    """(n_layers, n_concepts), NaN rows for layers that were not computed."""
+
+    @property
+    def label(self) -> str:
+        """Method and rule, for an axis."""
+        return f"{self.method}, {self.read}"
+
+    @property
+    def computed(self) -> tuple[int, ...]:
+        """The layers that have a score."""
+        return tuple(np.flatnonzero(~np.isnan(self.auroc).all(axis=1)).tolist())
+
+    @property
+    def macro(self) -> Floats:
+        """Mean over concepts, (n_layers,)."""
+        means: Floats = self.auroc.mean(axis=1)
+        return means
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSweep:
+    """Held-out AUROC by layer, method, read rule and concept."""
+
+    concepts: tuple[str, ...]
+    """Those with two descriptions or more, in the order of the last axis."""
+    columns: tuple[SweepColumn, ...]
+    """One per method and read rule."""
+    folds: int
+    """Parts the descriptions were dealt into, the same for all columns."""
+
+    def __post_init__(self) -> None:
+        shapes = {column.auroc.shape for column in self.columns}
+        if len(shapes) != 1 or next(iter(shapes))[1] != len(self.concepts):
+            raise ValueError(f"columns {sorted(shapes)} for {len(self.concepts)} concepts")
+
+    @property
+    def n_layers(self) -> int:
+        """All layers of the model."""
+        return len(self.columns[0].auroc)
+
+    @property
+    def n_missing(self) -> int:
+        """Cells of layers x columns that were not computed."""
+        return sum(self.n_layers - len(column.computed) for column in self.columns)
+
+    def scores(self, concept: str | None = None) -> Floats:
+        """AUROC of one concept, or the mean over all of them, (n_columns, n_layers)."""
+        if concept is None:
+            return np.stack([column.macro for column in self.columns])
+        index = self.concepts.index(concept)
+        return np.stack([column.auroc[:, index] for column in self.columns])
+
+    def best(self, concept: str | None = None) -> tuple[SweepColumn, int] | None:
+        """The column and layer of the highest score; None where nothing could be scored."""
+        scores = self.scores(concept)
+        if np.isnan(scores).all():
+            return None
+        column, layer = np.unravel_index(np.nanargmax(scores), scores.shape)
+        return self.columns[column], int(layer)
+
+
+def sweep_means(
+    corpora: Iterable[Corpus], folds: int = FOLDS, report: Report = silent
+) -> LayerSweep:
+    """Every layer with mean-difference directions, for each read rule; other methods stay empty.
+
+    Args:
+        corpora: the same texts by one read rule each; only one is held at a time.
+        folds: how many parts the descriptions are dealt into.
+        report: told after every few layers.
+    """
+    names: tuple[str, ...] = ()
+    found: dict[str, Floats] = {}  # by read rule, (n_layers, n_concepts)
+    for corpus in corpora:
+        deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
+        kept = can_be_scored(deal)
+        names = tuple(np.array(corpus.groups.concepts)[kept].tolist())
+        areas = [area[:, kept] for area in _mean_areas(corpus, deal, report)]
+        found[corpus.settings.read] = np.concatenate(areas)
+    columns = tuple(
+        SweepColumn(method, read, areas if method == "mean" else np.full(areas.shape, np.nan))
+        for method in METHODS
+        for read, areas in found.items()
+    )
+    return LayerSweep(names, columns, folds)
+
+
+def _mean_areas(corpus: Corpus, deal: Deal, report: Report) -> Iterator[Floats]:
+    """AUROC of mean differences, (n_some_layers, n_concepts) at a time."""
+    done, group = 0, deal.group[deal.scored]
+    for block in layer_blocks(corpus.pooled):
+        report(Progress(STAGE, done, corpus.n_layers, "layers", note=corpus.settings.read))
+        with single_thread():
+            yield grouped_auroc(score_held_out(block, deal), group)
+        done += block.shape[1]
+
+
+def fill_layers(
+    sweep: LayerSweep,
+    corpora: Iterable[Corpus],
+    layers: Sequence[int],
+    report: Report = silent,
+) -> LayerSweep:
+    """The sweep with these layers also fitted by PCA and logistic regression, fold by fold.
+
+    Args:
+        sweep: what is known.
+        corpora: the texts by the read rules of the sweep's columns; only one is held at a time.
+        layers: which layers to add to all columns.
+        report: told after every column.
+    """
+    filled = {column.label: column for column in sweep.columns}
+    for corpus in corpora:
+        for column in sweep.columns:
+            if column.read == corpus.settings.read:
+                done = sum(set(layers) <= set(one.computed) for one in filled.values())
+                report(Progress(STAGE, done, len(filled), "columns", note=column.label))
+                missing = [layer for layer in layers if layer not in column.computed]
+                filled[column.label] = fill_column(column, corpus, missing, sweep.folds)
+    return replace(sweep, columns=tuple(filled.values()))
+
+
+def fill_column(
+    column: SweepColumn, corpus: Corpus, layers: Sequence[int], folds: int
+) -> SweepColumn:
+    """The column with these layers computed."""
+    deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
+    kept = can_be_scored(deal)
+    filled = column.auroc.copy()
+    for layer in layers:
+        scores = held_out_scores(corpus, layer, deal, column.method)
+        filled[layer] = grouped_auroc(scores, deal.group[deal.scored])[kept]
+    return replace(column, auroc=filled)
+
+
+def held_out_scores(corpus: Corpus, layer: int, deal: Deal, method: str) -> Floats:
+    """Centred cosine of each held-out text with directions that never saw its fold.
+
+    Args:
+        corpus: texts and activations.
+        layer: which layer.
+        deal: which text is held out in which fold.
+        method: how directions are fitted; mean differences follow from sums and cost next to
+            nothing, the others fit anew for every fold.
+
+    Returns:
+        (n_held_out, n_concepts), texts in the order of the deal.
+    """
+    activations = corpus.pooled[:, [layer]].float().numpy()  # (n_texts, 1, d_model)
+    with single_thread():
+        if method == "mean":
+            return score_held_out(activations, deal)[:, 0]
+        texts = (activations[:, 0] - activations[:, 0].mean(axis=0))[deal.rows]
+        scores = np.empty((len(texts), deal.n_groups - 1), dtype=np.float32)
+        for fold in np.unique(deal.fold[deal.scored]):
+            held_out = deal.fold == fold
+            scores[held_out] = _refit_scores(texts, held_out, corpus, deal, method)
+    return scores[deal.scored]
+
+
+def _refit_scores(
+    texts: Floats, held_out: Bools, corpus: Corpus, deal: Deal, method: str
+) -> Floats:
+    groups = TextGroups(
+        corpus.groups.concepts,
+        tuple(_members(deal, i, ~held_out) for i in range(deal.n_groups - 1)),
+        _members(deal, deal.n_groups - 1, ~held_out),
+    )
+    settings = PairSettings(corpus.settings.seed, corpus.settings.max_negatives_per_positive)
+    directions = METHODS[method](torch.from_numpy(texts)[:, None], groups, settings)[:, 0].numpy()
+    centred = texts[held_out] - texts[~held_out].mean(axis=0)  # (n_held_out, d_model)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    scores: Floats = (centred / np.maximum(lengths, 1e-30)) @ directions.T
+    return scores
+
+
+def _members(deal: Deal, group: int, kept: Bools) -> tuple[int, ...]:
+    return tuple(np.flatnonzero((deal.group == group) & kept).tolist())
+
+
+def refit_order(n_layers: int, first: int) -> tuple[int, ...]:
+    """All layers in the order in which fitting them anew says most: the best, then ever denser.
+
+    Args:
+        n_layers: layers of the model.
+        first: the layer to begin with.
+    """
+    order = [first]
+    step = n_layers
+    while step > 1:
+        step = max(1, step // 2)
+        order += [layer for layer in range(step - 1, n_layers, step) if layer not in order]
+    return tuple(order)
+
+
+def corpora_by_rule(
+    corpus: Corpus,
+    model: "LoadedModel",
+    descriptions: Mapping[str, Sequence[str]],
+    cache: "ActivationCache | None" = None,
+    report: Report = silent,
+) -> Iterator[Corpus]:
+    """The run's texts by every read rule that its capture gave, from the cache, one at a time.
+
+    A run that read its last template token has no other rule: those need a pass of their own.
+    """
+    read = corpus.settings.read
+
+    def corpus_of(rule: str) -> Corpus:
+        if rule == read:
+            return corpus
+        return read_corpus(model, descriptions, replace(corpus.settings, read=rule), cache, report)
+
+    return (corpus_of(rule) for rule in rule_group(read))
+
+
+def sweep_json(sweep: LayerSweep) -> Mapping[str, object]:
+    """The sweep as values that JSON can hold; a layer that was not computed is null."""
+    return {
+        "folds": sweep.folds,
+        "concepts": list(sweep.concepts),
+        "columns": [
+            {
+                "method": column.method,
+                "read": column.read,
+                "macro_auroc": [None if np.isnan(s) else float(s) for s in column.macro],
+            }
+            for column in sweep.columns
+        ],
+    }

@@ -1,0 +1,1 @@
+"""A model with a run: read a text, generate, steer, sweep, compare, search, serve."""

@@ -1,0 +1,287 @@
+"""Answers while they grow: several prompts side by side, and what is read of each.
+
+Rows of text while they grow: which tokens are new, which rows have ended and why.
+
+What transformers' `generate` is told: limits, chance, end tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import transformers
+from transformers import GenerationConfig, StoppingCriteria
+
+from readout_ui.errors import UserError, required
+from readout_ui.inference.projection import Projector, Scorer
+from readout_ui.inference.sampling import Sampling
+from readout_ui.models.chat_template import TokenRole
+from readout_ui.models.prompt import FramedChat
+from readout_ui.models.tokens import visible_tokens
+
+if TYPE_CHECKING:
+    from readout_ui.inference.reading import Reading
+    from readout_ui.models.loading import LoadedModel
+    from readout_ui.vectors.vectors import ConceptVectors
+
+Finish = Literal["end", "length", "stopped"]
+
+
+class Growth(StoppingCriteria):
+    """Watches every new token, as transformers' `generate` asks after each whether to go on.
+
+    A row ends at an end token, at the limit or when `stop` says so. Its last token is then still
+    fed once, because only a fed token has activations; what is sampled in that pass is dropped.
+
+    Args:
+        n_rows: texts side by side.
+        limit: most new tokens of a row.
+        end_tokens: ids that end a row; they belong to it.
+        stop: asked after every token.
+        extra_pass: whether the last token is fed too.
+        on_token: called after every step that gave some row a token.
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        limit: int,
+        end_tokens: Collection[int],
+        stop: Callable[[], bool],
+        extra_pass: bool,
+        on_token: Callable[[], None],
+    ) -> None:
+        self.rows: list[list[int]] = [[] for _ in range(n_rows)]
+        self.finish: list[Finish | None] = [None] * n_rows
+        self._limit, self._end_tokens, self._stop = limit, frozenset(end_tokens), stop
+        self._extra_pass, self._on_token = extra_pass, on_token
+
+    def __call__(self, input_ids: Any, _scores: Any, **_more: Any) -> Any:
+        """True for every row once nothing more is needed of any."""
+        was_over = self.over
+        if not was_over:
+            self._take(input_ids[:, -1].tolist())
+            self._on_token()
+        done = was_over if self._extra_pass else self.over
+        return torch.full((len(self.rows),), done, device=input_ids.device)
+
+    @property
+    def over(self) -> bool:
+        """Whether every row has ended."""
+        return all(self.finish)
+
+    def _take(self, tokens: Sequence[int]) -> None:
+        stopped = self._stop()
+        for row, token in enumerate(tokens):
+            if self.finish[row] is None:
+                self.rows[row].append(token)
+                self.finish[row] = self._ended(row, token, stopped)
+
+    def _ended(self, row: int, token: int, stopped: bool) -> Finish | None:
+        if token in self._end_tokens:
+            return "end"
+        if len(self.rows[row]) >= self._limit:
+            return "length"
+        return "stopped" if stopped else None
+
+
+_NO_TOKEN = 2**31 - 1
+"""An end token that no vocabulary has: `Growth` ends rows, one pass later than transformers."""
+
+
+def room_for_answer(model: LoadedModel, n_prompt: int, wanted: int) -> tuple[int, str]:
+    """How many tokens may be added, and what to say when the context window ends before."""
+    if model.context_length is None:
+        return wanted, ""
+    room = model.context_length - n_prompt
+    if room < 1:
+        raise UserError(
+            f"the prompt has {n_prompt} tokens, {model.name} takes {model.context_length}, so "
+            "there is no room for an answer",
+            fix="shorten it or remove earlier turns",
+        )
+    if wanted <= room:
+        return wanted, ""
+    return room, (
+        f"The context window of {model.context_length} tokens left room for {room} new tokens, "
+        f"not {wanted}."
+    )
+
+
+def decoding_config(
+    model: LoadedModel, sampling: Sampling, max_new_tokens: int
+) -> GenerationConfig:
+    """For transformers' `generate`, every choice made here and none by the checkpoint."""
+    chance: dict[str, Any] = {"do_sample": False, "temperature": 1.0, "top_p": 1.0, "top_k": 50}
+    if not sampling.greedy:
+        chance = {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+        }
+    make: Any = GenerationConfig
+    config: GenerationConfig = make(
+        **chance,
+        repetition_penalty=sampling.repetition_penalty,
+        max_new_tokens=max_new_tokens,
+        num_beams=1,
+        pad_token_id=pad_token(model),
+        eos_token_id=_NO_TOKEN,
+    )
+    return config
+
+
+def end_tokens(model: LoadedModel) -> frozenset[int]:
+    """What ends an answer: the checkpoint's end tokens and the template's end of a turn."""
+    configured = required(model.model.generation_config, "eos_token_id", "transformers")
+    several = configured if isinstance(configured, list | tuple) else [configured]
+    tokenizer: Any = model.tokenizer
+    special = special_tokens(model)
+    after = tokenizer(model.frame.after, add_special_tokens=False)["input_ids"][:1]
+    ends = [*several, tokenizer.eos_token_id, *(token for token in after if token in special)]
+    return frozenset(int(token) for token in ends if token is not None)
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Torch's chance starts from `seed` and is as before afterwards."""
+    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seed)
+        yield
+
+
+def special_tokens(model: LoadedModel) -> frozenset[int]:
+    """Ids that are no text, such as those around a turn."""
+    added = model.tokenizer.added_tokens_decoder.items()
+    return frozenset(index for index, token in added if token.special)
+
+
+def pad_token(model: LoadedModel) -> int:
+    """What fills up shorter prompts; it is masked, so any token would do."""
+    tokenizer: Any = model.tokenizer
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return int(next(token for token in known if token is not None))
+
+
+class Live:
+    """A generation under way; use it inside `on_text` only, on the thread that generates.
+
+    Nothing is worked out or moved from the device before it is asked for.
+    """
+
+    def __init__(self, answers: Answers, row: int) -> None:
+        self._answers, self._row = answers, row
+
+    @property
+    def n_tokens(self) -> int:
+        """How many new tokens there are."""
+        return len(self._answers.growth.rows[self._row])
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The new tokens."""
+        return tuple(self._answers.growth.rows[self._row])
+
+    @property
+    def text(self) -> str:
+        """The new tokens as text, without special tokens and without half a character."""
+        return self._answers.text(self._row).rstrip("\ufffd")
+
+    def readout(self, start: int = 0) -> Reading | None:
+        """Scores from position `start` on, the prompt's first token being 0.
+
+        The newest token has none yet: its activations come with the pass that it is fed to.
+        """
+        return self._answers.readout(self._row, start)
+
+
+class Answers:
+    """The texts of one call: prompts, padding, what was added and what was read."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        prompts: Sequence[FramedChat],
+        sampling: Sampling,
+        vectors: ConceptVectors | None,
+        on_text: Callable[[Sequence[Live]], None] | None,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.model, self.prompts = model, tuple(prompts)
+        self.longest = max(len(prompt.token_ids) for prompt in prompts)
+        self.limit, self.note = room_for_answer(model, self.longest, sampling.max_new_tokens)
+        self.projector: Projector | None = None
+        if vectors is not None:
+            self.projector = Projector(vectors, model.device, len(prompts))
+            self._scorer = Scorer(vectors)
+        self._special = special_tokens(model)
+        live = [Live(self, row) for row in range(len(prompts))]
+        self.growth = Growth(
+            len(prompts),
+            self.limit,
+            end_tokens(model),
+            stop,
+            extra_pass=vectors is not None,
+            on_token=(lambda: on_text(live)) if on_text else (lambda: None),
+        )
+
+    def grow(self, sampling: Sampling) -> None:
+        """Run transformers' `generate` until every row has ended."""
+        ids, mask = self._padded()
+        generate_text: Any = self.model.model.generate
+        # transformers 4 would replace what equals its defaults by the checkpoint's own values; it
+        # refuses an argument that it does not know.
+        own = transformers.__version__.startswith("4.")
+        generate_text(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=decoding_config(self.model, sampling, self.limit + 1),
+            stopping_criteria=[self.growth],
+            **({"use_model_defaults": False} if own else {}),
+        )
+
+    def text(self, row: int) -> str:
+        """The new tokens of a row as text."""
+        ids = self.growth.rows[row]
+        return str(self.model.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def readout(self, row: int, start: int = 0) -> Reading | None:
+        """Scores of a row's tokens from `start` on, as far as they were fed."""
+        if self.projector is None:
+            return None
+        prompt, new = self.prompts[row], self.growth.rows[row]
+        padding = self.longest - len(prompt.token_ids)
+        stop = self.longest + len(new)
+        read = self.projector.projections(row, padding + start, stop)
+        ids = (*prompt.token_ids, *new)[start : start + read.n_tokens]
+        roles = (*prompt.roles, *self.roles(row))[start : start + read.n_tokens]
+        return self._scorer.readout(
+            read,
+            tokens=visible_tokens(self.model.tokenizer, ids),
+            roles=[str(role) for role in roles],
+            start=start,
+        )
+
+    def roles(self, row: int) -> tuple[TokenRole, ...]:
+        """Of each new token: the assistant's, or template for special tokens."""
+        special = self._special
+        return tuple(
+            TokenRole.TEMPLATE if token in special else TokenRole.ASSISTANT
+            for token in self.growth.rows[row]
+        )
+
+    def _padded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and attention mask, (n_rows, longest)."""
+        pad, lengths = pad_token(self.model), [len(prompt.token_ids) for prompt in self.prompts]
+        ids = [
+            [pad] * (self.longest - length) + list(prompt.token_ids)
+            for prompt, length in zip(self.prompts, lengths, strict=True)
+        ]
+        mask = [[0] * (self.longest - length) + [1] * length for length in lengths]
+        device = self.model.device
+        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

@@ -1,0 +1,171 @@
+"""Text generation with transformers' own `generate`, read out in the passes that make it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from readout_ui.activations.hooks import inference, recording
+from readout_ui.errors import UserError
+from readout_ui.inference.decoding import Answers, Finish, Live, seeded
+from readout_ui.inference.model import require_fit, require_room
+from readout_ui.inference.sampling import Sampling
+from readout_ui.models.chat_template import TokenRole, Turn
+from readout_ui.models.prompt import FramedChat
+
+if TYPE_CHECKING:
+    from readout_ui.inference.reading import Reading
+    from readout_ui.models.loading import LoadedModel
+    from readout_ui.vectors.vectors import ConceptVectors
+
+
+Steering = Callable[[Sequence[FramedChat]], AbstractContextManager[None]]
+"""Changes the model for the rows of a batch, in the order given, while the context is open."""
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """One finished generation."""
+
+    prompt: FramedChat
+    """What the model was given."""
+    token_ids: tuple[int, ...]
+    """The new tokens, the one that ended the answer included."""
+    roles: tuple[TokenRole, ...]
+    """Of each new token: the assistant's, or template for special tokens."""
+    text: str
+    """The new tokens as text, without special tokens."""
+    finish: Finish
+    """Why it ended: "end" (the model's own end token), "length" or "stopped"."""
+    readout: Reading | None
+    """Scores of prompt and new tokens; None where no vectors were given."""
+    seconds: float
+    """Wall-clock time, of the whole batch where there was one."""
+    note: str = ""
+    """What the user should know, e.g. that the context window cut the answer short."""
+
+    @property
+    def about_to_answer(self) -> int:
+        """Position of the prompt's last token, whose activations predict the first new one."""
+        return len(self.prompt.token_ids) - 1
+
+    @property
+    def whole(self) -> FramedChat:
+        """Prompt and new tokens with all roles, for an offline read of the same text."""
+        return FramedChat(
+            (*self.prompt.token_ids, *self.token_ids), (*self.prompt.roles, *self.roles)
+        )
+
+
+def never() -> bool:
+    """The `stop` of a generation that nobody stops."""
+    return False
+
+
+def frame_for_answer(model: LoadedModel, turns: Sequence[Turn], system: str = "") -> FramedChat:
+    """A chat up to where the assistant is about to answer.
+
+    Raises:
+        UserError: there are no turns, or an order of turns that the chat template refuses.
+    """
+    spoken = [Turn("system", system.strip()), *turns] if system.strip() else turns
+    if not turns:
+        raise UserError("there is nothing to answer", fix="write a message")
+    return model.frame.frame_chat(spoken, add_generation_prompt=True)
+
+
+def generate(
+    model: LoadedModel,
+    prompt: FramedChat,
+    sampling: Sampling,
+    *,
+    vectors: ConceptVectors | None = None,
+    layer_type: str = "decoder_block",
+    layer_config: Mapping[str, str] | None = None,
+    steering: Callable[[FramedChat], AbstractContextManager[None]] | None = None,
+    on_text: Callable[[Live], None] | None = None,
+    stop: Callable[[], bool] = never,
+) -> Generated:
+    """Continue one prompt.
+
+    Every token is projected in the pass that feeds it, so the readout costs no pass of its own but
+    the one for the last token, and equals an offline read of the finished text.
+
+    Args:
+        model: the model; nothing of it is changed, not even torch's random state.
+        prompt: what it continues, e.g. from `frame_for_answer`.
+        sampling: how tokens are chosen.
+        vectors: what is read out; None reads nothing.
+        layer_type: which module of every block the vectors belong to.
+        layer_config: module paths, for models that need their own.
+        steering: opened around all passes, before the readout's hooks, which see what it did.
+        on_text: called after every new token; it may raise, e.g. Cancelled.
+        stop: asked after every token; True ends the answer there.
+
+    Raises:
+        UserError: the prompt fills the context window, or the vectors do not fit the model.
+    """
+    return generate_batch(
+        model,
+        [prompt],
+        sampling,
+        vectors=vectors,
+        layer_type=layer_type,
+        layer_config=layer_config,
+        steering=None if steering is None else lambda prompts: steering(prompts[0]),
+        on_text=None if on_text is None else lambda rows: on_text(rows[0]),
+        stop=stop,
+    )[0]
+
+
+def generate_batch(
+    model: LoadedModel,
+    prompts: Sequence[FramedChat],
+    sampling: Sampling,
+    *,
+    vectors: ConceptVectors | None = None,
+    layer_type: str = "decoder_block",
+    layer_config: Mapping[str, str] | None = None,
+    steering: Steering | None = None,
+    on_text: Callable[[Sequence[Live]], None] | None = None,
+    stop: Callable[[], bool] = never,
+) -> list[Generated]:
+    """Continue several prompts side by side, padded on the left; `generate` says the rest.
+
+    Rows share one random state, so sampled texts (temperature above 0) differ from those that each
+    prompt would get alone; greedy texts and all scores do not.
+    """
+    for prompt in prompts:
+        require_room(model, prompt)
+    if vectors is not None:
+        require_fit(model, vectors)
+    answers = Answers(model, prompts, sampling, vectors, on_text, stop)
+    started = time.perf_counter()
+    with ExitStack() as around:
+        around.enter_context(inference(model.model))
+        around.enter_context(seeded(model.device, sampling.seed))
+        if steering is not None:
+            around.enter_context(steering(prompts))
+        if answers.projector is not None:
+            paths = model.blocks(layer_type, layer_config)
+            around.enter_context(recording(model.model, paths, answers.projector))
+        answers.grow(sampling)
+    seconds = time.perf_counter() - started
+    return [_generated(answers, row, seconds) for row in range(len(prompts))]
+
+
+def _generated(answers: Answers, row: int, seconds: float) -> Generated:
+    finish = answers.growth.finish[row] or "stopped"
+    return Generated(
+        prompt=answers.prompts[row],
+        token_ids=tuple(answers.growth.rows[row]),
+        roles=answers.roles(row),
+        text=answers.text(row),
+        finish=finish,
+        readout=answers.readout(row),
+        seconds=seconds,
+        note=answers.note if finish == "length" else "",
+    )

@@ -1,0 +1,188 @@
+"""One forward over one prompt, projected on every direction inside the hooks.
+
+Scores of whole texts that were never trained on: each read once, cosine with every direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from readout_ui.activations.extract import read_activations
+from readout_ui.activations.hooks import inference, recording
+from readout_ui.errors import UserError
+from readout_ui.inference.projection import Projections, Projector, Scorer
+from readout_ui.inference.reading import Reading
+from readout_ui.models.blocks import bare_model
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.tokens import visible_tokens
+from readout_ui.progress import Report, silent
+from readout_ui.vectors.metrics import centred_cosine, random_directions
+from readout_ui.vectors.training import capture_settings
+
+if TYPE_CHECKING:
+    from readout_ui.activations.cache import ActivationCache
+    from readout_ui.models.blocks import BlockPaths
+    from readout_ui.models.loading import LoadedModel
+    from readout_ui.models.prompt import FramedChat, PromptFrame
+    from readout_ui.vectors.settings import TrainSettings
+    from readout_ui.vectors.vectors import ConceptVectors
+
+READ_MODES = ("assistant", "user", "raw", "chat")
+
+
+def frame_content(frame: PromptFrame, content: str | Sequence[Turn], mode: str) -> FramedChat:
+    """The prompt as the model gets it, with the role of each token.
+
+    Args:
+        frame: the model's prompt frame.
+        content: a text, or the turns of a chat when `mode` is "chat".
+        mode: "assistant" puts the text where a training description stands, "user" asks it,
+            "raw" uses no template.
+    """
+    if mode not in READ_MODES:
+        raise UserError(f"a prompt cannot be read as '{mode}'", options=READ_MODES)
+    if isinstance(content, str) == (mode == "chat"):
+        raise UserError("a chat is read as turns, everything else as one text", where=mode)
+    if not isinstance(content, str):
+        return frame.frame_chat(content)
+    if not content.strip():
+        raise UserError("there is nothing to read", fix="type or paste a text")
+    if mode == "raw":
+        return frame.frame_raw(content)
+    if mode == "user":
+        return frame.frame_chat([Turn("user", content)], add_generation_prompt=True)
+    # Trainings put the text into the frame without the whitespace around it.
+    return frame.frame_chat([Turn("user", frame.question), Turn("assistant", content.strip())])
+
+
+def read_chat(
+    model: LoadedModel,
+    vectors: ConceptVectors,
+    framed: FramedChat,
+    *,
+    layer_type: str = "decoder_block",
+    layer_config: Mapping[str, str] | None = None,
+) -> Reading:
+    """The scores of every token for every concept at every layer of `vectors`.
+
+    Memory grows with n_tokens x n_layers x n_concepts, never with d_model x n_layers.
+
+    Raises:
+        UserError: the prompt is longer than the model's context, or the vectors do not fit it.
+    """
+    require_room(model, framed)
+    require_fit(model, vectors)
+    paths = model.blocks(layer_type, layer_config)
+    projections = project_tokens(model, paths, vectors, framed.token_ids)
+    return Scorer(vectors).readout(
+        projections,
+        tokens=visible_tokens(model.tokenizer, framed.token_ids),
+        roles=[str(role) for role in framed.roles],
+    )
+
+
+def require_room(model: LoadedModel, framed: FramedChat) -> None:
+    """UserError when the prompt is empty or does not fit the context window."""
+    n_tokens = len(framed.token_ids)
+    if n_tokens == 0:
+        raise UserError("there is nothing to read", fix="type or paste a text")
+    if model.context_length is not None and n_tokens > model.context_length:
+        raise UserError(
+            f"the prompt has {n_tokens} tokens, {model.name} takes {model.context_length}",
+            fix=f"shorten it by {n_tokens - model.context_length} tokens",
+        )
+
+
+def require_fit(model: LoadedModel, vectors: ConceptVectors) -> None:
+    """UserError when the vectors were made for a model of another width or depth."""
+    d_model = vectors.directions.shape[-1]
+    if d_model != model.d_model:
+        raise UserError(
+            f"the vectors have d_model {d_model}, {model.name} has {model.d_model}",
+            fix="load the model they were trained on, or train again",
+        )
+    beyond = [layer for layer in vectors.layers if not 0 <= layer < model.n_layers]
+    if beyond:
+        raise UserError(
+            f"the vectors have layer {beyond[-1]}, {model.name} has {model.n_layers} layers",
+            fix="load the model they were trained on, or train again",
+        )
+
+
+def project_tokens(
+    model: LoadedModel, paths: BlockPaths, vectors: ConceptVectors, token_ids: Sequence[int]
+) -> Projections:
+    """Run the model once; each hook keeps (n_tokens, n_concepts) numbers and one length.
+
+    Args:
+        model: the model.
+        paths: the module that is read, for every layer of the model.
+        vectors: directions and center.
+        token_ids: the whole prompt.
+    """
+    projector = Projector(vectors, model.device)
+    ids = torch.tensor([list(token_ids)], device=model.device)  # (1, n_tokens)
+    with inference(model.model), recording(model.model, paths, projector):
+        bare_model(model.model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return projector.projections()
+
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class RunScorer:
+    """What scores texts: a run's vectors and the model they belong to."""
+
+    vectors: ConceptVectors
+    settings: TrainSettings
+    """How the training's texts were read; new texts are read alike."""
+    model: LoadedModel
+    descriptions: Mapping[str, Sequence[str]]
+    """The texts of the training by file name, for the bag of words; empty where unknown."""
+    cache: ActivationCache | None = None
+    report: Report = silent
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names of the columns of every score."""
+        return self.vectors.concepts
+
+    def read(self, texts: Sequence[str], layer: int) -> Tensor:
+        """Activations of texts at one layer, (n_texts, d_model); known ones are looked up."""
+        settings = capture_settings(self.settings)
+        read = read_activations(self.model, texts, settings, self.cache, None, self.report)
+        return read.pooled[:, layer]
+
+    def score(self, activations: Tensor, layer: int) -> Scores:
+        """Centred cosine of activations (n_texts, d_model) with each concept, -1..1.
+
+        Returns:
+            (n_texts, n_concepts).
+
+        Raises:
+            UserError: the vectors have no such layer.
+        """
+        kept = self.vectors.select(layers=[layer])
+        return _cosine(kept.directions, kept.center, activations)
+
+    def score_texts(self, texts: Sequence[str], layer: int) -> Scores:
+        """Read and score in one step, (n_texts, n_concepts)."""
+        return self.score(self.read(texts, layer), layer)
+
+    def score_randomly(self, activations: Tensor, layer: int, n: int, seed: int) -> Scores:
+        """Centred cosine with n random directions, (n_texts, n)."""
+        center = self.vectors.select(layers=[layer]).center
+        return _cosine(random_directions(n, 1, activations.shape[1], seed), center, activations)
+
+
+def _cosine(directions: Tensor, center: Tensor, activations: Tensor) -> Scores:
+    scores: Scores = centred_cosine(directions, center, activations[:, None])[:, 0].numpy()
+    return scores

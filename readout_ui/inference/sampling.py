@@ -1,0 +1,59 @@
+"""How the next token is chosen, as the user sets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from readout_ui.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+_RANGES = {
+    "temperature": (0.0, 10.0),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, 1_000_000),
+    "repetition_penalty": (0.1, 10.0),
+    "max_new_tokens": (1, 1_000_000),
+    "seed": (0, 2**63 - 1),
+}
+
+
+_WHOLE = ("top_k", "max_new_tokens", "seed")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One setting of the sampler; the same seed gives the same text on the same machine."""
+
+    temperature: float = 0.7
+    """0 always takes the likeliest token."""
+    top_p: float = 0.95
+    """Only the likeliest tokens that together have this probability; 1 takes all."""
+    top_k: int = 0
+    """Only this many of the likeliest tokens; 0 takes all."""
+    repetition_penalty: float = 1.0
+    """Above 1 makes tokens less likely that were there before (Keskar et al. 2019)."""
+    max_new_tokens: int = 256
+    """The answer is cut off after this many tokens."""
+    seed: int = 0
+    """What chance starts from."""
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            inside = isinstance(value, int | float) and low <= value <= high
+            if not inside or (name in _WHOLE and value != int(value)):
+                number = "a whole number" if name in _WHOLE else "a number"
+                raise UserError(
+                    f"{name.replace('_', ' ')} is {value!r}", fix=f"give {number} {low} to {high}"
+                )
+        if self.top_p == 0:
+            raise UserError("top p is 0", fix="give a number above 0; 1 takes all tokens")
+
+    @property
+    def greedy(self) -> bool:
+        """True when nothing is left to chance."""
+        return self.temperature == 0

@@ -1,0 +1,272 @@
+"""Applying concept vectors while the model runs: `steering_vectors` with positions that hold.
+
+The library's own position masks count inside one forward call, so under a KV cache they never meet
+a generated token. Here its vectors and operators are applied everywhere, and what they would add is
+zeroed outside the positions that were asked for, counted from the prompt's first real token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from steering_vectors import (
+    SteeringVector,
+    ablation_operator,
+    ablation_then_addition_operator,
+    addition_operator,
+)
+from torch import Tensor, nn
+
+from readout_ui.activations.extract import read_activations
+from readout_ui.errors import UserError, library_error
+from readout_ui.inference.model import require_fit
+from readout_ui.models.blocks import bare_model
+from readout_ui.models.kv_cache import arguments_by_name, past_length
+from readout_ui.progress import Report, silent
+from readout_ui.vectors.training import (
+    CALIBRATION_TOKENS,
+    capture_settings,
+    group_texts,
+    tokens_to_keep,
+)
+
+if TYPE_CHECKING:
+    from steering_vectors.steering_vector import PatchDeltaOperator
+
+    from readout_ui.activations.cache import ActivationCache
+    from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
+    from readout_ui.models.blocks import BlockPaths
+    from readout_ui.models.loading import LoadedModel
+    from readout_ui.vectors.settings import TrainSettings
+    from readout_ui.vectors.vectors import ConceptVectors
+
+NEUTRAL_TEXTS = (
+    "I am sitting upright. My hands rest where they are.",
+    "I read the list from top to bottom. Then I turn the page.",
+    "The form has four fields. I fill in the first one with today's date.",
+    "I count the items again. There are twelve of them.",
+)
+"""What lengths are measured on where the vectors come without their texts."""
+LENGTH_OPERATORS = ("add", "ablate_then_add")
+"""Operators whose multiplier is a length; the others make a share of a change."""
+_EVERYWHERE = torch.ones(1)
+"""A mask of one entry, which the library broadcasts over all tokens of a call."""
+
+
+@contextmanager
+def steered(
+    model: LoadedModel,
+    setup: SteeringSetup,
+    vectors: ConceptVectors,
+    norms: Mapping[int, float],
+    prompt_lengths: Sequence[int],
+    *,
+    layer_type: str = "decoder_block",
+    layer_config: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Steers every forward of the model until it is left, then the model is as before.
+
+    A setup that does nothing (no steers, or every multiplier 0) puts no hook on the model.
+
+    Args:
+        model: the model.
+        setup: what to do, and at which tokens.
+        vectors: the directions of its concepts at its layers.
+        norms: mean length of the residual stream by layer, as `residual_norms` gives them.
+        prompt_lengths: tokens of each prompt in the batch without padding; one for all rows.
+        layer_type: which module of a block the vectors were read from.
+        layer_config: module paths for models that need their own.
+
+    Raises:
+        UserError: a concept or layer was not trained, or has no direction there.
+    """
+    active = setup.active
+    if not active:
+        yield
+        return
+    require_fit(model, vectors)
+    paths = model.blocks(layer_type, layer_config)
+    positions = _Positions(model.model, setup.where, prompt_lengths)
+    patches = [_patch(one, vectors, norms, positions, model.device) for one in active]
+    matchers = cast(Any, {"decoder_block": _matcher(paths)})
+    with ExitStack() as stack:
+        for module in dict.fromkeys((model.model, bare_model(model.model))):
+            hook = module.register_forward_pre_hook(positions.see, with_kwargs=True)
+            stack.callback(hook.remove)
+        for patch in patches:
+            handle = patch.vector.patch_activations(
+                model.model,
+                matchers,
+                patch.operator,
+                patch.multiplier,
+                token_indices=_EVERYWHERE,
+            )
+            stack.callback(handle.remove)
+        yield
+
+
+def residual_norms(
+    model: LoadedModel,
+    settings: TrainSettings,
+    descriptions: Mapping[str, Sequence[str]] | None = None,
+    cache: ActivationCache | None = None,
+    report: Report = silent,
+) -> dict[int, float]:
+    """Mean length of what a steer changes, by layer, over tokens of neutral texts.
+
+    The content tokens that the training calibrated on are taken, so nothing goes through the model
+    that the cache still has.
+
+    Args:
+        model: the model.
+        settings: how the run read its texts.
+        descriptions: the run's texts by file name; None or empty takes `NEUTRAL_TEXTS`.
+        cache: activations read earlier.
+        report: told after every batch.
+    """
+    keep = dict.fromkeys(NEUTRAL_TEXTS, CALIBRATION_TOKENS // len(NEUTRAL_TEXTS))
+    if descriptions:
+        keep = dict(tokens_to_keep(*group_texts(descriptions)))
+    activations = read_activations(
+        model, tuple(keep), capture_settings(settings), cache, keep, report
+    )
+    lengths = activations.kept.norm(dim=-1).mean(dim=0)  # (n_layers,)
+    return dict(enumerate(lengths.tolist()))
+
+
+class _Positions:
+    """Which tokens of the forward that runs are steered; told by hooks before each forward."""
+
+    def __init__(self, whole: nn.Module, where: Where, prompt_lengths: Sequence[int]) -> None:
+        self._whole, self._where = whole, where
+        self._prompt_lengths = torch.tensor(prompt_lengths)[:, None]  # (n_rows or 1, 1)
+        self._mask: Tensor | None = None
+
+    def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Work out the mask of a forward from what it is called with.
+
+        The attention mask reaches back over the cache and shows the padding. Where it is not
+        given as one row of zeros and ones per text (transformers leaves it out where nothing is
+        padded), the cache's own length must do.
+
+        Raises:
+            UserError: neither tells where the tokens are.
+        """
+        given = arguments_by_name(module, args, kwargs)
+        tokens = _tokens(given)
+        if module is self._whole:  # Nothing of an earlier forward counts for this one.
+            self._mask = None
+        attention = given.get("attention_mask")
+        if isinstance(attention, Tensor) and attention.ndim == 2:
+            self._mask = self._chosen(_positions(tokens, attention))
+        elif attention is None or self._mask is None or self._mask.shape[1] != tokens.shape[1]:
+            past = past_length(module, given)
+            n_rows, n_tokens = tokens.shape[:2]
+            self._mask = self._chosen(torch.arange(past, past + n_tokens).repeat(n_rows, 1))
+
+    def keep(self, delta: Tensor, activation: Tensor) -> Tensor:
+        """`delta` where tokens are steered, 0 elsewhere."""
+        assert self._mask is not None, "a block ran outside its model"
+        mask = self._mask.to(activation.device)  # (n_rows, n_tokens)
+        if activation.ndim == 2:
+            return delta.reshape(-1, delta.shape[-1]) * mask.reshape(-1, 1)
+        return delta * mask[:, :, None]
+
+    def _chosen(self, positions: Tensor) -> Tensor:
+        prompt = self._prompt_lengths.to(positions.device)
+        if len(prompt) not in (1, len(positions)):
+            raise ValueError(f"{len(prompt)} prompt lengths for {len(positions)} rows")
+        return steered_positions(self._where, positions, prompt)
+
+
+def steered_positions(where: Where, positions: Tensor, prompt_lengths: Tensor) -> Tensor:
+    """Which positions a `Where` means, as zeros and ones of the same shape.
+
+    Args:
+        where: the choice.
+        positions: (n_rows, n_tokens), counted from the prompt's first token; padding is negative.
+        prompt_lengths: (n_rows or 1, 1).
+    """
+    chosen = positions >= 0
+    if where.kind == "prompt":
+        chosen &= positions < prompt_lengths
+    elif where.kind == "generated":
+        chosen &= positions >= prompt_lengths
+    elif where.kind == "from":
+        chosen &= positions >= where.start
+    elif where.kind == "spans":
+        inside = [(positions >= first) & (positions < stop) for first, stop in where.spans]
+        chosen &= torch.stack(inside).any(dim=0)
+    return chosen
+
+
+def _positions(tokens: Tensor, attention: Tensor) -> Tensor:
+    """(n_rows, n_tokens): each new token's position, counted without the padding in front."""
+    n_new, width = tokens.shape[1], attention.shape[1]
+    padding = (attention.long().cumsum(dim=1) == 0).sum(dim=1, keepdim=True)  # (n_rows, 1)
+    return torch.arange(width - n_new, width, device=attention.device)[None] - padding
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """One steer in the library's words."""
+
+    vector: SteeringVector
+    operator: PatchDeltaOperator
+    multiplier: float
+
+
+def _patch(
+    steer: Steer,
+    vectors: ConceptVectors,
+    norms: Mapping[int, float],
+    positions: _Positions,
+    device: torch.device,
+) -> _Patch:
+    """The vector is the direction, one unit long: the residual stream's length, or 1."""
+    directions = vectors.select([steer.concept], steer.layers).directions[0]  # (n_layers, d_model)
+    lengths = [norms[layer] if steer.unit == "norm" else 1.0 for layer in steer.layers]
+    units = directions.float() * torch.tensor(lengths)[:, None]  # (n_layers, d_model)
+    for layer, unit in zip(steer.layers, units, strict=True):
+        if not unit.any():
+            raise UserError(
+                f"{steer.concept} has no direction at layer {layer}", fix="choose another layer"
+            )
+    change = _change(steer)
+
+    def operator(activation: Tensor, vector: Tensor) -> Tensor:
+        return positions.keep(change(activation.float(), vector), activation)
+
+    activations = dict(zip(steer.layers, units.to(device), strict=True))
+    multiplier = steer.multiplier if steer.operator in LENGTH_OPERATORS else 1.0
+    return _Patch(SteeringVector(activations), operator, multiplier)
+
+
+def _change(steer: Steer) -> PatchDeltaOperator:
+    """What is added to an activation; the library's ablation knows no multiplier, so it is here."""
+    if steer.operator == "add":
+        return addition_operator()
+    if steer.operator == "ablate_then_add":
+        return ablation_then_addition_operator()
+    ablate, share, value = ablation_operator(), steer.multiplier, steer.value or 0.0
+    if steer.operator == "ablate":
+        return lambda activation, unit: share * ablate(activation, unit)
+    return lambda activation, unit: share * (ablate(activation, unit) + value * unit)
+
+
+def _matcher(paths: BlockPaths) -> Callable[[nn.Module, int], str]:
+    """Our module paths as the library asks for them: until one is no module of the model."""
+    return lambda _model, layer: paths.names[layer] if layer < len(paths.names) else "no module"
+
+
+def _tokens(given: Mapping[str, Any]) -> Tensor:
+    """What is fed, as ids (n_rows, n_tokens) or embedded."""
+    for name in ("input_ids", "inputs_embeds"):
+        tokens = given.get(name)
+        if isinstance(tokens, Tensor):
+            return tokens
+    raise library_error("transformers", "the model is called without input_ids or inputs_embeds")

@@ -1,0 +1,1 @@
+"""A language model that is ready to be used: found, loaded, with its template and tokens."""

@@ -1,0 +1,322 @@
+"""A language model ready to be read: weights, tokenizer, prompt frame, device and identity.
+
+Weights and tokenizer from a folder, by transformers, with its errors in plain words.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.errors import UserError
+from readout_ui.models.blocks import BlockPaths, hidden_size, n_layers, resolve_blocks, text_config
+from readout_ui.models.bundled import BUNDLED
+from readout_ui.models.checkpoints import Checkpoint, find_checkpoint, read_config, weight_bytes
+from readout_ui.models.devices import (
+    choose_device,
+    choose_dtype,
+    free_bytes,
+    gpu_count,
+    require_room,
+)
+from readout_ui.models.fingerprint import weights_fingerprint
+from readout_ui.models.prompt import PromptFrame, frame_for
+from readout_ui.models.quiet import quiet_transformers
+from readout_ui.progress import (
+    Progress,
+    Report,
+    silent,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+QUANTIZATIONS = ("none", "8bit", "4bit")
+_BITS_AND_BYTES = {"8bit": 1.0, "4bit": 0.6}
+"""Bytes per weight, scales and the parts that stay whole included."""
+_NOT_CAUSAL = (
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+)
+
+
+def require_causal(checkpoint: Checkpoint, config: dict[str, Any], trusted: bool) -> None:
+    """Refuse what its config says is no causal language model, or none that can run here."""
+    from transformers import CONFIG_MAPPING
+
+    kind = str(config.get("model_type", ""))
+    known = kind in CONFIG_MAPPING
+    if not known and "auto_map" in config and not trusted:
+        raise UserError(
+            f"{checkpoint.name} needs code from its own repository to run",
+            fix="read that code, then pass --trust-remote-code if you trust it",
+        )
+    if not known and not trusted:
+        import transformers
+
+        raise UserError(
+            f"this version of transformers ({transformers.__version__}) does not know the "
+            f"architecture {kind!r}",
+            where=checkpoint.name,
+            fix="install a newer one: pip install -U transformers",
+        )
+    made_for = [str(name) for name in config.get("architectures") or ()]
+    if config.get("is_encoder_decoder") or any(name.endswith(_NOT_CAUSAL) for name in made_for):
+        what = ", ".join(made_for) or kind
+        raise UserError(
+            f"{checkpoint.name} is not a causal language model ({what})",
+            fix="choose one whose architecture ends in ForCausalLM",
+        )
+
+
+def bytes_per_float(
+    quantization: str, dtype: "torch.dtype", config: dict[str, Any]
+) -> float | None:
+    """Memory per stored number; None where the checkpoint is packed already and stays so."""
+    if config.get("quantization_config"):
+        return None
+    return _BITS_AND_BYTES.get(quantization, float(dtype.itemsize))
+
+
+def load_tokenizer(checkpoint: Checkpoint, trusted: bool) -> "PreTrainedTokenizerBase":
+    """The tokenizer as its makers ship it.
+
+    Raises:
+        UserError: it is missing or needs something that is not installed.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            checkpoint.folder, trust_remote_code=trusted, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise UserError(
+            f"its tokenizer cannot be loaded ({_first_line(error)})", where=checkpoint.name
+        ) from error
+    return tokenizer
+
+
+def load_weights(
+    checkpoint: Checkpoint,
+    dtype: "torch.dtype",
+    device_map: "torch.device | str",
+    quantization: str,
+    trusted: bool,
+) -> "tuple[PreTrainedModel, tuple[str, ...]]":
+    """The model in eval mode without gradients, and what the user should know about it.
+
+    Raises:
+        UserError: transformers cannot load it, or weights are missing.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    options = {
+        "dtype": dtype,
+        "device_map": device_map,
+        "trust_remote_code": trusted,
+        "local_files_only": True,
+        "output_loading_info": True,
+    }
+    if quantization != "none":
+        options["quantization_config"] = _bitsandbytes(quantization, dtype)
+    try:
+        model, info = _auto_class(checkpoint, trusted).from_pretrained(checkpoint.folder, **options)
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"{checkpoint.name} does not fit on {device_map}") from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"the model cannot be loaded ({_first_line(error)})", where=checkpoint.name
+        ) from error
+    notes = _check_complete(checkpoint, info["missing_keys"])
+    model.eval().requires_grad_(False)
+    return model, notes
+
+
+def _auto_class(checkpoint: Checkpoint, trusted: bool) -> Any:
+    """AutoModelForCausalLM, or the class for models that also take images."""
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+    )
+
+    config = AutoConfig.from_pretrained(
+        checkpoint.folder, trust_remote_code=trusted, local_files_only=True
+    )
+    remote = trusted and hasattr(config, "auto_map")
+    if remote or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    return AutoModelForImageTextToText
+
+
+def _check_complete(checkpoint: Checkpoint, missing: list[str]) -> tuple[str, ...]:
+    absent = sorted(missing)
+    if absent and all("head" in name or "embed_out" in name for name in absent):
+        return (f"the checkpoint has no LM head ({absent[0]}), so generated text is random",)
+    if absent:
+        raise UserError(
+            f"{len(absent)} weights are missing from the checkpoint ({', '.join(absent[:3])})",
+            where=checkpoint.name,
+        )
+    return ()
+
+
+def _bitsandbytes(quantization: str, dtype: "torch.dtype") -> Any:
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"{quantization} loading needs bitsandbytes, which is not installed",
+            fix="pip install bitsandbytes",
+        )
+    from transformers import BitsAndBytesConfig
+
+    make: Any = BitsAndBytesConfig
+    if quantization == "8bit":
+        return make(load_in_8bit=True)
+    return make(load_in_4bit=True, bnb_4bit_compute_dtype=dtype)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the user asked for."""
+
+    model: str = BUNDLED
+    """The bundled model's name, a hub id or a local folder."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None is its default branch."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps; auto spreads over all GPUs where there are several."""
+    dtype: str = "auto"
+    """auto, bf16, fp16 or fp32."""
+    quantization: str = "none"
+    """none, 8bit or 4bit (bitsandbytes)."""
+    trust_remote_code: bool = False
+    """Whether code from the model's repository may run."""
+
+    def __post_init__(self) -> None:
+        if self.quantization not in QUANTIZATIONS:
+            raise UserError(
+                f"there is no quantization {self.quantization!r}", options=QUANTIZATIONS
+            )
+        if not self.model.strip():
+            raise UserError("the model's name is empty", fix="give a hub id or a local folder")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model on its device, in eval mode, without gradients."""
+
+    spec: ModelSpec
+    """What was asked for."""
+    name: str
+    """Hub id, the bundled model's name or the folder's name."""
+    revision: str
+    """The hub's commit hash; empty for other sources."""
+    model: "PreTrainedModel"
+    """The model with its LM head."""
+    tokenizer: "PreTrainedTokenizerBase"
+    """As its makers ship it; never changed here."""
+    frame: PromptFrame
+    """What is put around every text."""
+    device: "torch.device"
+    """Where the token embeddings are, so where inputs go."""
+    dtype: "torch.dtype"
+    """Number format of the weights."""
+    n_layers: int
+    """How many decoder blocks."""
+    d_model: int
+    """Width of the residual stream."""
+    context_length: int | None
+    """Most tokens the model can read at once, None where its config does not say."""
+    fingerprint: str
+    """The weights' identity, the same on every device."""
+    notes: tuple[str, ...]
+    """What the user should know about how it was loaded."""
+
+    def blocks(
+        self, layer_type: str = "decoder_block", layer_config: Mapping[str, str] | None = None
+    ) -> BlockPaths:
+        """Module paths of one layer type, one per layer."""
+        return resolve_blocks(self.model, layer_type, layer_config)
+
+    def describe(self) -> str:
+        """One line for people."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return (
+            f"{self.name} on {self.device} in {dtype}: {self.n_layers} layers at "
+            f"{self.blocks().template}, d_model {self.d_model}"
+        )
+
+
+def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
+    """Find, check and load a model, its tokenizer and its frame.
+
+    Raises:
+        UserError: every way in which this can fail for a reason the user can mend.
+    """
+    device = choose_device(spec.device)
+    dtype = choose_dtype(spec.dtype, device)
+    checkpoint = find_checkpoint(spec.model, spec.revision, spec.trust_remote_code, report)
+    config = read_config(checkpoint)
+    require_causal(checkpoint, config, spec.trust_remote_code)
+    spread = spec.device == "auto" and device.type == "cuda" and gpu_count() > 1
+    needed = weight_bytes(checkpoint, bytes_per_float(spec.quantization, dtype, config))
+    where = "all GPUs" if spread else str(device)
+    require_room(checkpoint.name, needed, free_bytes(device, spread), where)
+    report(Progress(f"Loading {checkpoint.name}", 0, 0, "bytes"))
+    with quiet_transformers():
+        tokenizer = load_tokenizer(checkpoint, spec.trust_remote_code)
+        model, notes = load_weights(
+            checkpoint,
+            dtype,
+            "auto" if spread else device,
+            spec.quantization,
+            spec.trust_remote_code,
+        )
+    report(Progress("Identifying the weights", 0, 0, "tensors"))
+    return _loaded(spec, checkpoint, model, tokenizer, notes)
+
+
+def _loaded(
+    spec: ModelSpec,
+    checkpoint: Checkpoint,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    notes: tuple[str, ...],
+) -> LoadedModel:
+    frame = frame_for(tokenizer)
+    embeddings: Any = model.get_input_embeddings().weight  # (n_vocabulary, d_model)
+    resolve_blocks(model)
+    if frame.kind == "plain":
+        notes = (*notes, frame.describe())
+    if len(tokenizer) > len(embeddings):
+        notes = (
+            *notes,
+            f"the tokenizer has {len(tokenizer)} tokens, the model {len(embeddings)}",
+        )
+    length = getattr(text_config(model), "max_position_embeddings", None)
+    return LoadedModel(
+        spec=spec,
+        name=checkpoint.name,
+        revision=checkpoint.revision,
+        model=model,
+        tokenizer=tokenizer,
+        frame=frame,
+        device=embeddings.device,
+        dtype=embeddings.dtype,
+        n_layers=n_layers(model),
+        d_model=hidden_size(model),
+        context_length=int(length) if length else None,
+        fingerprint=weights_fingerprint(model),
+        notes=notes,
+    )

@@ -1,0 +1,214 @@
+"""The prompt frame: the chat template around a text, and which tokens are the text.
+
+A frame is two fixed strings, what stands before the text and what stands after it, so every text
+of a training gets the same frame.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from readout_ui.errors import UserError
+from readout_ui.models.chat_template import (
+    Piece,
+    TemplateRefused,
+    TokenRole,
+    Turn,
+    plain_pieces,
+    template_pieces,
+)
+from readout_ui.models.tokens import added_by_itself, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+QUESTION = "How do you feel right now?"
+_PROBE = "The quick brown fox is calm; 42 naïve cafés."
+
+
+@dataclass(frozen=True)
+class FramedText:
+    """One text inside the frame, as token ids."""
+
+    text: str
+    """The text as it stands in the frame (surrounding whitespace removed)."""
+    token_ids: tuple[int, ...]
+    """Ids of the whole frame, the text's among them."""
+    content_start: int
+    """Position of the text's first token; one that straddles the border counts. At least 1."""
+    content_stop: int
+    """Position after the text's last token."""
+    truncated: bool
+    """True when the end of the text was cut off at `max_length` tokens."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.content_start < self.content_stop <= len(self.token_ids):
+            span = f"{self.content_start}..{self.content_stop}"
+            raise ValueError(f"content {span} does not fit in {len(self.token_ids)} tokens")
+
+
+@dataclass(frozen=True)
+class FramedChat:
+    """A chat, or a raw text, as token ids with the role of every token."""
+
+    token_ids: tuple[int, ...]
+    """Ids of all tokens, the template's among them."""
+    roles: tuple[TokenRole, ...]
+    """One role per token."""
+
+    def __post_init__(self) -> None:
+        if len(self.token_ids) != len(self.roles):
+            raise ValueError(f"{len(self.token_ids)} tokens but {len(self.roles)} roles")
+
+
+@dataclass(frozen=True, eq=False)
+class PromptFrame:
+    """What is put around every text, for one tokenizer. Made by `frame_for`."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    """The model's tokenizer; never changed."""
+    question: str
+    """What the user asks in the frame."""
+    kind: Literal["chat template", "plain"]
+    """Whether the tokenizer's chat template is used."""
+    before: str
+    """Everything before the text, with the BOS token if the tokenizer wants one."""
+    after: str
+    """Everything after the text."""
+    fingerprint: str
+    """sha256 over the frame, its template and how the tokenizer splits it."""
+    note: str = ""
+    """Why a plain frame is used; empty for a chat template."""
+
+    def frame(self, text: str, max_length: int) -> FramedText:
+        """Put `text` into the frame; its own tokens after the first `max_length` are cut off.
+
+        Raises:
+            UserError: the text is empty or has no tokens, or `max_length` is below 1.
+        """
+        if max_length < 1:
+            raise UserError(f"the maximum length must be at least 1 token, not {max_length}")
+        content = text.strip()
+        if not content:
+            raise UserError("a text is empty", fix="write something or remove it")
+        pieces = [
+            Piece(self.before, TokenRole.TEMPLATE),
+            Piece(content, TokenRole.ASSISTANT),
+            Piece(self.after, TokenRole.TEMPLATE),
+        ]
+        ids, owners = self._tokens(pieces)
+        inside = [position for position, owner in enumerate(owners) if owner == 1]
+        start, stop = (max(1, inside[0]), inside[-1] + 1) if inside else (0, 0)
+        if stop <= start:
+            raise UserError("the tokenizer finds no tokens in a text", where=repr(content[:40]))
+        kept = min(stop, start + max_length)
+        return FramedText(content, ids[:kept] + ids[stop:], start, kept, kept < stop)
+
+    def frame_chat(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> FramedChat:
+        """A chat in the tokenizer's template, each token with its role.
+
+        A system turn goes in front of the first user turn where the template refuses one.
+
+        Raises:
+            UserError: no turns, or an order of turns that the template refuses.
+        """
+        if not turns:
+            raise UserError("the chat is empty", fix="write at least one turn")
+        if self.kind == "plain":
+            pieces = plain_pieces(turns, add_generation_prompt)
+        else:
+            pieces = self._template_pieces(turns, add_generation_prompt)
+        pieces[0] = pieces[0]._replace(text=_with_bos(self.tokenizer, pieces[0].text))
+        return self._framed_chat(pieces)
+
+    def frame_raw(self, text: str) -> FramedChat:
+        """A text as it is, special tokens in it included; BOS where the tokenizer adds one.
+
+        Special tokens count as template, everything else as the assistant's.
+        """
+        if not text:
+            raise UserError("the text is empty", fix="write something")
+        ids = tokenize(self.tokenizer, [_with_bos(self.tokenizer, text)]).ids
+        added = self.tokenizer.added_tokens_decoder.items()
+        special = {index for index, token in added if token.special}
+        return FramedChat(
+            ids, tuple(TokenRole.TEMPLATE if i in special else TokenRole.ASSISTANT for i in ids)
+        )
+
+    def describe(self) -> str:
+        """One line for people: what stands around a text."""
+        if self.kind == "chat template":
+            return f"chat template: user {self.question!r}, assistant = the text"
+        return f"{self.note}: plain frame, the line {self.question!r} and then the text"
+
+    def _template_pieces(self, turns: Sequence[Turn], generation_prompt: bool) -> list[Piece]:
+        try:
+            return template_pieces(self.tokenizer, turns, generation_prompt)
+        except TemplateRefused as refusal:
+            roles = ", ".join(turn.role for turn in turns)
+            raise UserError(
+                f"the model's chat template refuses the turns {roles}: {refusal}",
+                fix="let user and assistant alternate, beginning with user",
+            ) from refusal
+
+    def _framed_chat(self, pieces: list[Piece]) -> FramedChat:
+        ids, owners = self._tokens(pieces)
+        if not ids:
+            raise UserError("the chat has no tokens", fix="write something in one of its turns")
+        return FramedChat(ids, tuple(pieces[owner].role for owner in owners))
+
+    def _tokens(self, pieces: Sequence[Piece]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids, and for each the index of its piece; special tokens only from the template."""
+        written = [piece.role != TokenRole.TEMPLATE for piece in pieces]
+        return tokenize(self.tokenizer, [piece.text for piece in pieces], written)
+
+
+def frame_for(tokenizer: "PreTrainedTokenizerBase", question: str = QUESTION) -> PromptFrame:
+    """The frame of a tokenizer: its chat template, or a plain one where it has none that works."""
+    turns = (Turn("user", question), Turn("assistant", ""))
+    note = "no chat template"
+    if tokenizer.chat_template:
+        try:
+            pieces = template_pieces(tokenizer, turns)
+        except TemplateRefused as refusal:
+            note = f"the chat template cannot be used ({refusal})"
+        else:
+            at = [piece.role for piece in pieces].index(TokenRole.ASSISTANT)
+            before = "".join(piece.text for piece in pieces[:at])
+            after = "".join(piece.text for piece in pieces[at + 1 :])
+            return _frame(tokenizer, question, "chat template", (before, after), "")
+    return _frame(tokenizer, question, "plain", (f"{question}\n", ""), note)
+
+
+def shared_prefix_length(framed: Sequence[FramedText]) -> int:
+    """How many leading tokens all texts share, at most up to the earliest content."""
+    if not framed:
+        return 0
+    first = framed[0].token_ids
+    limit = min(text.content_start for text in framed)
+    for position in range(limit):
+        if any(text.token_ids[position] != first[position] for text in framed):
+            return position
+    return limit
+
+
+def _frame(
+    tokenizer: "PreTrainedTokenizerBase",
+    question: str,
+    kind: Literal["chat template", "plain"],
+    around: tuple[str, str],
+    note: str,
+) -> PromptFrame:
+    before, after = _with_bos(tokenizer, around[0]), around[1]
+    ids = tokenize(tokenizer, [before, _PROBE, after]).ids
+    template = tokenizer.get_chat_template() if kind == "chat template" else ""
+    identity = "\0".join((kind, before, after, template, repr(ids), str(len(tokenizer))))
+    fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+    return PromptFrame(tokenizer, question, kind, before, after, fingerprint, note)
+
+
+def _with_bos(tokenizer: "PreTrainedTokenizerBase", text: str) -> str:
+    """`text` with exactly one BOS in front, where the tokenizer would add one by itself."""
+    bos = added_by_itself(tokenizer)
+    return text if not bos or text.startswith(bos) else bos + text

@@ -1,0 +1,153 @@
+"""Colours that keep their meaning for colour-blind eyes, on paper and in dark mode.
+
+Sign is hue (orange above, blue below), magnitude is opacity over whatever lies behind, so one
+figure fits both modes and zero vanishes in either.
+
+In which order concepts stand beside each other.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from readout_ui.errors import UserError
+from readout_ui.inference.reading import FloatArray, Reading
+
+ABOVE = (217, 95, 2)
+"""Orange, RGB: more of the concept than usual."""
+BELOW = (31, 119, 200)
+"""Blue, RGB: less of the concept than usual."""
+ROBUST_QUANTILE = 0.99
+"""Share of the cells that the colour scale spans; the rest are drawn at full strength."""
+STRIP_STRENGTH = 0.75
+"""Opacity of the strongest colour behind text, which stays readable on it."""
+
+INK = "#1f2328"
+"""Text on white paper, for pictures; the page overrides it by its own text colour."""
+ROLE_NAMES = {
+    "template": "template",
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
+"""How each role is called, in the order of legends."""
+ROLE_LETTERS = {"template": "T", "system": "S", "user": "U", "assistant": "A"}
+"""What stands in the role band, so that it does not hang on colour."""
+ROLE_COLOURS = {
+    "template": "rgba(128,128,128,0.25)",
+    "system": "rgba(170,120,180,0.45)",
+    "user": "rgba(0,150,136,0.40)",
+    "assistant": "rgba(200,170,40,0.45)",
+}
+"""Background of the role band."""
+
+FloatCells = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """Which scores get which colour: `middle` is no colour, `middle ± reach` full colour."""
+
+    middle: float
+    """The score without colour."""
+    reach: float
+    """Distance from the middle to full colour, above 0."""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.middle) and np.isfinite(self.reach) and self.reach > 0):
+            raise ValueError(f"no colour scale from {self.middle} ± {self.reach}")
+
+    @property
+    def low(self) -> float:
+        """The score of full blue."""
+        return self.middle - self.reach
+
+    @property
+    def high(self) -> float:
+        """The score of full orange."""
+        return self.middle + self.reach
+
+    def css(self, score: float, strength: float = 1.0) -> str:
+        """The colour of one score for CSS, at most `strength` opaque."""
+        share = float(np.clip((score - self.middle) / self.reach, -1, 1))
+        return _rgba(ABOVE if share >= 0 else BELOW, abs(share) * strength)
+
+
+def fit_scale(cells: FloatCells, kind: str) -> ColourScale:
+    """The scale for the cells that count (any shape; leave out the first and template tokens).
+
+    z and cosine have a natural zero and are symmetric about it. Raw dot products have none: each
+    concept has its own offset, so they are symmetric about their median.
+    """
+    finite = cells[np.isfinite(cells)]
+    if finite.size == 0:
+        return ColourScale(0.0, 1.0)
+    middle = float(np.median(finite)) if kind == "raw" else 0.0
+    reach = float(np.quantile(np.abs(finite - middle), ROBUST_QUANTILE))
+    return ColourScale(middle, reach if reach > 0 else 1.0)
+
+
+def diverging_scale() -> list[list[Any]]:
+    """Plotly colour scale from blue over nothing to orange."""
+    return [
+        [0.0, _rgba(BELOW, 1.0)],
+        [0.5, _rgba(BELOW, 0.0)],
+        [0.5, _rgba(ABOVE, 0.0)],
+        [1.0, _rgba(ABOVE, 1.0)],
+    ]
+
+
+def _rgba(colour: tuple[int, int, int], opacity: float) -> str:
+    return f"rgba({colour[0]},{colour[1]},{colour[2]},{opacity:.3f})"
+
+
+ORDERS = ("peak", "alphabet", "similarity")
+
+
+def order_concepts(readout: Reading, layer: int, kind: str, order: str) -> tuple[str, ...]:
+    """The concepts of `readout`, sorted for one layer.
+
+    Args:
+        readout: scores of one prompt.
+        layer: the layer that is shown.
+        kind: the unit of the scores.
+        order: "peak" puts the highest scored token first, "alphabet" sorts by name, "similarity"
+            puts directions that point the same way side by side.
+    """
+    if order == "alphabet":
+        return tuple(sorted(readout.concepts, key=str.casefold))
+    index = readout.layer_index(layer)
+    if order == "peak":
+        ranks = np.argsort(-peaks(readout, layer, kind), kind="stable")
+    elif order == "similarity":
+        ranks = cluster_order(readout.similarity[index])
+    else:
+        raise UserError(f"'{order}' is no order", options=ORDERS)
+    return tuple(readout.concepts[i] for i in ranks)
+
+
+def peaks(readout: Reading, layer: int, kind: str) -> FloatArray:
+    """Highest score of each concept over the scored tokens, (n_concepts,)."""
+    rows = readout.scored if readout.scored.any() else np.ones_like(readout.scored)
+    scores = readout.scores(kind)[rows, readout.layer_index(layer)]  # (n_scored, n_concepts)
+    highest: FloatArray = scores.max(axis=0)
+    return highest
+
+
+def cluster_order(similarity: FloatArray) -> npt.NDArray[np.intp]:
+    """Leaves of an average-linkage tree over 1 - cosine, neighbours as alike as the tree allows.
+
+    Args:
+        similarity: cosine between directions, (n_concepts, n_concepts).
+    """
+    if len(similarity) < 3:
+        return np.arange(len(similarity))
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    distance = np.clip(1 - (similarity + similarity.T) / 2, 0, 2)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return np.asarray(leaves_list(tree), dtype=np.intp)

@@ -1,0 +1,208 @@
+"""Heatmaps of cross-talk: cosines under their tree, answers of held-out texts to directions.
+
+Cells that do not differ from chance carry a grey dot. It is part of a raster, five by five per
+cell, because thousands of separate markers would keep a browser busy for seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from readout_ui.evaluation.results import Bools, CosineMatrix, Floats, Indices, ResponseMatrix
+from readout_ui.plots.colours import INK, diverging_scale, fit_scale
+from readout_ui.plots.heatmap import CHARACTER_WIDTH, cut_label
+
+TREE_HEIGHT = 90
+"""Pixels of the tree over the cosines."""
+FOOT = 76
+"""Pixels below the cells, for the colour bar."""
+MOST_FINE = 80
+"""Concepts up to which a dot is a fifth of its cell; smaller cells need a third."""
+DOT = "rgba(128,128,128,0.9)"
+BRANCH = "#888888"
+CHANCE_WORDS = "not different from chance"
+
+
+def draw_cosines(matrix: CosineMatrix) -> go.Figure:
+    """The cosine matrix in the order of its tree, which stands on top."""
+    order = matrix.order
+    cells = [a[np.ix_(order, order)] for a in (matrix.cosine, matrix.low, matrix.high)]
+    names = [matrix.concepts[i] for i in order]
+    scale = fit_scale(matrix.cosine[~np.eye(len(order), dtype=bool)], "cosine")
+    differs = matrix.differs[np.ix_(order, order)]
+    hover = "<b>%{y}</b> and <b>%{x}</b><br>cosine %{z:.2f}, 95 % interval "
+    traces = _cells(names, cells, differs, (scale.low, scale.high), hover, "cosine")
+    figure = _figure(names, names, traces, top=TREE_HEIGHT)
+    return _plant(figure, matrix.linkage, len(names))
+
+
+def draw_responses(matrix: ResponseMatrix, order: Indices | None = None) -> go.Figure:
+    """Mean standardized scores, rows: whose held-out texts, columns: whose direction.
+
+    Args:
+        matrix: what is drawn.
+        order: of both axes, for instance that of the cosines; None keeps the concepts' own.
+    """
+    ranks = np.arange(len(matrix.concepts)) if order is None else order
+    cells = [a[np.ix_(ranks, ranks)] for a in (matrix.mean, matrix.low, matrix.high)]
+    names = [matrix.concepts[i] for i in ranks]
+    scale = fit_scale(matrix.mean, "z")
+    hover = "texts of <b>%{y}</b> on <b>%{x}</b><br>mean %{z:.2f} sd, 95 % interval "
+    differs = matrix.differs[np.ix_(ranks, ranks)]
+    unit = "mean score, standard deviations of the column"
+    traces = _cells(names, cells, differs, (scale.low, scale.high), hover, unit)
+    figure = _figure(names, names, traces, top=0)
+    figure.update_yaxes(title={"text": "descriptions of", "standoff": 4})
+    return figure.update_xaxes(title={"text": "direction of", "standoff": 4})
+
+
+def _cells(
+    names: Sequence[str],
+    cells: Sequence[Floats],
+    differs: Bools,
+    reach: tuple[float, float],
+    hover: str,
+    unit: str,
+) -> list[go.Heatmap]:
+    """Two heatmaps, because only those cells that are like chance say so, and the dots."""
+    values, low, high = (part.astype(np.float32) for part in cells)
+    ends = np.stack([low, high], axis=-1)  # (n, n, 2)
+    hover += "%{customdata[0]:.2f} to %{customdata[1]:.2f}"
+    places = np.arange(len(names))
+    shared: dict[str, Any] = {
+        "x": places,
+        "y": places,
+        "customdata": ends,
+        "zmin": reach[0],
+        "zmax": reach[1],
+        "colorscale": diverging_scale(),
+        "hoverongaps": False,
+    }
+    return [
+        go.Heatmap(
+            z=np.where(differs, values, np.float32(np.nan)),
+            hovertemplate=f"{hover}<extra></extra>",
+            colorbar=_colour_bar(unit),
+            **shared,
+        ),
+        go.Heatmap(
+            z=np.where(differs, np.float32(np.nan), values),
+            hovertemplate=f"{hover}<br>{CHANCE_WORDS}<extra></extra>",
+            showscale=False,
+            **shared,
+        ),
+        _dots(~differs & np.isfinite(values)),
+    ]
+
+
+def _dots(marked: Bools) -> go.Heatmap:
+    """A dot in the middle of every marked cell."""
+    parts = 5 if len(marked) <= MOST_FINE else 3
+    raster = np.zeros((parts * len(marked), parts * len(marked)), dtype=np.uint8)
+    raster[parts // 2 :: parts, parts // 2 :: parts] = marked
+    places = ((np.arange(len(raster)) - parts // 2) / parts).astype(np.float32)
+    return go.Heatmap(
+        z=raster,
+        x=places,
+        y=places,
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, "rgba(128,128,128,0)"], [1, DOT]],
+        showscale=False,
+        hoverinfo="skip",
+    )
+
+
+def _colour_bar(unit: str) -> dict[str, Any]:
+    return {
+        "orientation": "h",
+        "thickness": 10,
+        "lenmode": "pixels",
+        "len": 240,
+        "x": 0,
+        "xanchor": "left",
+        "y": 0,
+        "yanchor": "top",
+        "ypad": 8,
+        "xpad": 0,
+        "outlinewidth": 0,
+        "nticks": 5,
+        "title": {"text": f"{unit}; dot: like chance", "side": "bottom", "font": {"size": 11}},
+    }
+
+
+def _figure(
+    rows: Sequence[str], columns: Sequence[str], traces: Sequence[go.Heatmap], top: int
+) -> go.Figure:
+    """A square of cells with names on the left and above, room for a tree between."""
+    cell = 24 if len(rows) <= 40 else 16 if len(rows) <= 80 else 11
+    names = int(max((len(cut_label(name)) for name in rows), default=1) * CHARACTER_WIDTH)
+    side, left, over = cell * len(rows), names + 34, names + 34
+    height = side + top
+    layout = go.Layout(
+        template="none",
+        width=left + max(side, 260) + 16,
+        height=over + height + FOOT,
+        margin={"l": left, "r": 16 + max(0, 260 - side), "t": over, "b": FOOT, "pad": 0},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "size": 12, "family": "ui-monospace, Menlo, Consolas, monospace"},
+        dragmode=False,
+        showlegend=False,
+        hoverlabel={"bgcolor": INK, "bordercolor": INK, "font": {"color": "#ffffff", "size": 13}},
+        xaxis={**_axis(columns), "side": "top", "tickangle": -90, "range": [-0.5, len(rows) - 0.5]},
+        yaxis={
+            **_axis(rows),
+            "side": "left",
+            "range": [len(rows) - 0.5, -0.5],
+            "domain": [0, side / height],
+        },
+    )
+    return go.Figure(list(traces), layout)
+
+
+def _axis(names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "tickmode": "array",
+        "tickvals": np.arange(len(names)),
+        "ticktext": [escape(cut_label(name), quote=False) for name in names],
+        "tickfont": {"size": 12 if len(names) <= 80 else 10},
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "fixedrange": True,
+        "automargin": False,
+    }
+
+
+def _plant(figure: go.Figure, tree: Floats, n_leaves: int) -> go.Figure:
+    """Draw the tree between the cells and the names above."""
+    side = figure.layout.yaxis.domain[1]
+    figure.update_layout(
+        yaxis2={"domain": [side, 1], "visible": False, "fixedrange": True, "rangemode": "tozero"},
+        xaxis={"anchor": "y2"},
+    )
+    if n_leaves < 2:
+        return figure
+    from scipy.cluster.hierarchy import dendrogram  # half a second to import
+
+    drawn = dendrogram(tree, no_plot=True)
+    gap = np.full((len(drawn["icoord"]), 1), np.nan)
+    # scipy puts leaves at 5, 15, 25 and so on.
+    x = np.hstack([(np.array(drawn["icoord"]) - 5) / 10, gap]).ravel()
+    y = np.hstack([np.array(drawn["dcoord"]), gap]).ravel()
+    return figure.add_trace(
+        go.Scatter(
+            x=x.astype(np.float32),
+            y=y.astype(np.float32),
+            mode="lines",
+            line={"color": BRANCH, "width": 1},
+            hoverinfo="skip",
+            yaxis="y2",
+        )
+    )

@@ -1,0 +1,297 @@
+"""The manifest: what a tensor file holds and where it came from, as deterministic JSON.
+
+One schema serves exports (`readout.json`, float16) and kept runs (`manifest.json`, float32). The
+keys `concepts`, `layers`, `hidden_size`, `dtype`, `aggregator` and `format` are those that the
+vLLM ReadoutManager's files carry; all others are additions. No key depends on time or place.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import model_validator as check_after
+
+from readout_ui import __version__
+from readout_ui.errors import UserError
+
+if TYPE_CHECKING:
+    from readout_ui.vectors.settings import Trained
+    from readout_ui.vectors.vectors import ConceptVectors
+
+SCHEMA_VERSION = 1
+VECTORS_FILE = "readout.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
+MANIFEST_FILE = "readout.json"
+EXPORT_FILES = (VECTORS_FILE, CALIBRATION_FILE, MANIFEST_FILE)
+FORMAT = "direct_first_person_assistant_role"
+PAIRS_FORMAT = "contrast_pairs_assistant_role"
+LAYER_CONVENTION = (
+    "layer i is the output of the module at module_path with {num} = i, counted from 0; "
+    "for decoder blocks this is hidden_states[i + 1], before the final norm"
+)
+POSITION_CONVENTION = (
+    "one score per token of the prompt, template included; "
+    "the first token and the template's tokens carry large activations and are not comparable"
+)
+SCORES = {
+    "raw": "activation @ vectors.T",
+    "z": "(raw - neutral_mean) / neutral_std",
+    "cosine": "cosine of (activation - center) and the vector, -1..1",
+}
+PACKAGES = ("torch", "transformers", "safetensors", "steering-vectors", "numpy", "scikit-learn")
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Index = Annotated[int, Field(ge=0, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class ModelPart(_Part):
+    """The model the vectors belong to."""
+
+    id: str
+    revision: str
+    fingerprint: str
+    dtype: str = ""
+
+
+class FramePart(_Part):
+    """The chat template round each text."""
+
+    fingerprint: str
+    description: str
+
+
+class ReadPart(_Part):
+    """Where in the model and in the text the activations were read."""
+
+    rule: str
+    layer_type: str
+    module_path: str
+    layers: str = LAYER_CONVENTION
+    positions: str = POSITION_CONVENTION
+
+
+class MetricsPart(_Part):
+    """How well the directions tell held-out descriptions apart."""
+
+    best_layer: Index
+    layer_scores: tuple[Finite | None, ...] | None = None
+    score: str = "cross-validated one-vs-rest AUROC of each layer of the model, mean over concepts"
+    n_texts: Index
+
+
+class ZeroDirection(_Part):
+    """A direction of length zero: the layer cannot tell the concept's texts from the others."""
+
+    concept: str
+    layer: Index
+
+
+class CalibrationPart(_Part):
+    """What the z scores compare with."""
+
+    on: str
+    scores: dict[str, str] = SCORES
+
+
+class ProbesPart(_Part):
+    """Texts whose scores stand beside the calibration, to check a server by."""
+
+    texts: Annotated[tuple[str, ...], Field(min_length=1)]
+    scores: str = "layer_<i>.probe_scores: z of the text's activation, pooled by the read rule"
+
+
+class Manifest(_Part):
+    """A whole manifest; keys of later versions are kept when it is read and written again."""
+
+    schema_version: Literal[1]
+    format: str
+    concepts: tuple[str, ...]
+    layers: tuple[Index, ...]
+    hidden_size: Annotated[int, Field(gt=0, strict=True)]
+    dtype: Literal["float16", "float32"]
+    aggregator: str
+    method: str
+    seed: Index
+    settings: dict[str, Any]
+    model: ModelPart
+    frame: FramePart
+    read: ReadPart
+    metrics: MetricsPart
+    calibration: CalibrationPart
+    zero_directions: tuple[ZeroDirection, ...] = ()
+    probes: ProbesPart | None = None
+    descriptions: dict[str, Sha256]
+    files: dict[str, Sha256]
+    packages: dict[str, str]
+
+    @check_after(mode="after")
+    def _check_lists(self) -> Manifest:
+        for noun, values in (("concepts", self.concepts), ("layers", self.layers)):
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{noun} must be named once each, found {list(values)}")
+        return self
+
+    @property
+    def contrast(self) -> dict[str, Any] | None:
+        """Polarity, prompts and scores of vectors from contrast pairs; None for descriptions."""
+        found = (self.model_extra or {}).get("contrast")
+        return found if isinstance(found, dict) else None
+
+    @property
+    def source(self) -> str:
+        """What the vectors' texts are, e.g. "stories"; empty: a library's descriptions."""
+        found = (self.model_extra or {}).get("source")
+        known = found if isinstance(found, str) else ""
+        return known or ("contrast pairs" if self.contrast else "")
+
+    def to_bytes(self) -> bytes:
+        """The manifest as JSON: sorted keys, UTF-8, the same bytes for the same content."""
+        return json_bytes(self.model_dump(mode="json"))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Deterministic JSON for a file that people may read."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def describe(
+    trained: Trained, vectors: ConceptVectors, dtype: str, files: Mapping[str, str]
+) -> Manifest:
+    """The manifest of tensor files that hold `vectors`, all or some of the training's.
+
+    Args:
+        trained: the training they come from.
+        vectors: what the files hold.
+        dtype: number type of the directions in the files.
+        files: sha256 of each tensor file by name.
+    """
+    settings = trained.settings
+    values = {
+        "schema_version": SCHEMA_VERSION,
+        "format": PAIRS_FORMAT if trained.contrast else FORMAT,
+        "concepts": vectors.concepts,
+        "layers": vectors.layers,
+        "hidden_size": int(vectors.directions.shape[-1]),
+        "dtype": dtype,
+        "aggregator": settings.method,
+        "method": settings.method,
+        "seed": settings.seed,
+        "settings": settings.as_json(),
+        "model": {
+            "id": trained.model_name,
+            "revision": trained.model_revision,
+            "fingerprint": trained.model_fingerprint,
+            "dtype": trained.model_dtype,
+        },
+        "frame": {
+            "fingerprint": trained.frame_fingerprint,
+            "description": trained.frame_description,
+        },
+        "read": {
+            "rule": settings.read,
+            "layer_type": settings.layer_type,
+            "module_path": trained.module_path,
+        },
+        "metrics": {
+            "best_layer": trained.best_layer,
+            "layer_scores": _finite_or_none(trained.layer_scores),
+            "n_texts": trained.n_texts,
+        },
+        "calibration": {"on": trained.calibrated_on},
+        "zero_directions": zero_directions(vectors),
+        "probes": {"texts": vectors.probes.texts} if vectors.probes else None,
+        "descriptions": trained.fingerprints,
+        "files": dict(files),
+        "packages": package_versions(),
+    }
+    if trained.contrast:
+        values["contrast"] = trained.contrast
+    if trained.source:
+        values["source"] = trained.source
+    return Manifest.model_validate(values)
+
+
+def zero_directions(vectors: ConceptVectors) -> list[dict[str, Any]]:
+    """Concept and layer of every direction of length zero, which always reads 0."""
+    empty = (vectors.directions == 0).all(dim=2)  # (n_concepts, n_layers)
+    return [
+        {"concept": vectors.concepts[row], "layer": vectors.layers[column]}
+        for row, column in empty.nonzero().tolist()
+    ]
+
+
+def parse_manifest(raw: bytes, where: str) -> Manifest:
+    """Read a manifest that somebody may have edited or cut short.
+
+    Raises:
+        UserError: no JSON, an unknown schema version, or the first key that is missing or wrong.
+    """
+    try:
+        values = json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not a JSON file: {error}", where=where) from error
+    if not isinstance(values, dict):
+        raise UserError("the JSON is no object with named keys", where=where)
+    _check_version(values.get("schema_version"), where)
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_first_problem(error), where=where) from error
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what can change a number in a vector."""
+    versions = {"readout-ui": __version__, "python": platform.python_version()}
+    found = {name: _version(name) for name in PACKAGES}
+    return versions | {name: version for name, version in found.items() if version is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    # Reading it from disk takes a millisecond, and what is imported stays what it is.
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _check_version(version: object, where: str) -> None:
+    if version is None:
+        raise UserError(
+            "there is no schema_version, so another program wrote this readout",
+            where=where,
+            fix="train again with readout-ui",
+        )
+    if version is True or version != SCHEMA_VERSION:
+        raise UserError(
+            f"unknown schema version {version!r}", where=where, options=(str(SCHEMA_VERSION),)
+        )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    return f"{path}: {first['msg']}" if path else str(first["msg"])
+
+
+def _finite_or_none(scores: tuple[float, ...] | None) -> tuple[float | None, ...] | None:
+    if scores is None:
+        return None
+    return tuple(float(score) if math.isfinite(score) else None for score in scores)

@@ -1,0 +1,122 @@
+"""The README of an export: what the vectors are, how they were made, and their limits."""
+
+from __future__ import annotations
+
+import re
+
+from readout_ui.models.bundled import BUNDLED
+from readout_ui.runs.manifest import Manifest
+
+CARD_FILE = "README.md"
+_METHODS = {
+    "mean": "difference of means",
+    "pca": "first principal component of pair differences",
+    "logistic": "logistic regression",
+}
+
+
+def model_card(manifest: Manifest) -> str:
+    """The card as Markdown; the same manifest gives the same text."""
+    metrics, read = manifest.metrics, manifest.read
+    concepts = ", ".join(f"`{_plain(name)}`" for name in manifest.concepts)
+    method = _METHODS.get(manifest.method, manifest.method)
+    revision = (
+        f" at revision `{_plain(manifest.model.revision)}`" if manifest.model.revision else ""
+    )
+    return f"""---
+library_name: readout-ui
+{_base_model(manifest)}tags:
+- readout-ui
+- concept-vectors
+- interpretability
+- steering
+---
+
+# Concept directions for {_plain(manifest.model.id)}
+
+{len(manifest.concepts)} directions in the residual stream, at {_layers(manifest)}: {concepts}.
+
+## Method
+- Model: `{_plain(manifest.model.id)}`{revision}, weights
+  `{manifest.model.fingerprint}`, read in {manifest.model.dtype or "an unknown number type"} at
+  `{_plain(read.module_path)}` ({read.layer_type}).
+- Texts: {metrics.n_texts} {_texts(manifest)}, framed as
+  {_plain(manifest.frame.description)}; their hashes are in the manifest{_quoted(manifest)}.
+- Read rule `{read.rule}`, method `{manifest.method}` ({method}), seed {manifest.seed}; every
+  direction has unit length. {manifest.read.layers}.
+- z-scores compare with {_plain(manifest.calibration.on)}.
+
+## Scores
+{_scores(manifest)}
+
+These scores come from the descriptions themselves, by the same writer. How well the directions
+read text by others has to be judged on such text: `readout-ui evaluate --vectors DIR --texts FILE`
+prints it beside bag of words, random directions and permuted labels.
+
+## Intended use
+Reading which of these concepts a text activates in this model, token by token, and steering with
+them, in research on this model. Scores are comparable between concepts as z or cosine only.
+
+## Limits
+- A direction shows what separates these texts in this model. It is no evidence that the model, or a
+  person who writes, feels or intends anything; do not judge people by it.
+- The directions belong to these weights, this prompt frame and this read rule. Check a server with
+  `readout-ui verify DIR`.
+- The first token and the tokens of the chat template carry large activations and are not
+  comparable.
+"""
+
+
+def _texts(manifest: Manifest) -> str:
+    source = manifest.source
+    return (
+        f"texts ({_plain(source)}, neutral texts)"
+        if source
+        else "first-person descriptions and neutral texts"
+    )
+
+
+def _quoted(manifest: Manifest) -> str:
+    """Whoever passes the files on should know that some texts are in them."""
+    n = len(manifest.probes.texts) if manifest.probes else 0
+    return f", which quotes {n} of them as probes" if n else ""
+
+
+def _base_model(manifest: Manifest) -> str:
+    """The header's line for the model; none for a local folder, which the hub would refuse."""
+    model = manifest.model
+    name = f"HuggingFaceTB/{BUNDLED}" if model.id == BUNDLED else model.id
+    on_the_hub = bool(model.revision) or name != model.id
+    sound = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name, re.ASCII)
+    return f"base_model: {_yaml(name)}\n" if on_the_hub and sound else ""
+
+
+def _scores(manifest: Manifest) -> str:
+    metrics = manifest.metrics
+    scores = metrics.layer_scores
+    best = None if scores is None else scores[metrics.best_layer]
+    if best is None:
+        return "There were too few texts to score held-out ones."
+    return (
+        "| | AUROC, one concept against the rest |\n|---|---|\n"
+        f"| layer {metrics.best_layer}, held-out descriptions, mean over concepts | {best:.3f} |\n"
+        "| chance | 0.500 |"
+    )
+
+
+def _layers(manifest: Manifest) -> str:
+    layers = manifest.layers
+    if len(layers) == 1:
+        return f"layer {layers[0]}"
+    if len(layers) > 6:
+        return f"{len(layers)} layers ({min(layers)} to {max(layers)})"
+    return f"layers {', '.join(map(str, layers))}"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes for nothing else."""
+    return " ".join(text.split()).replace("`", "'").replace("<", "‹").replace(">", "›")
+
+
+def _yaml(text: str) -> str:
+    return '"' + _plain(text).replace("\\", "\\\\").replace('"', '\\"') + '"'

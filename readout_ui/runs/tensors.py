@@ -1,0 +1,87 @@
+"""Tensor files that are trusted only after every hash, name, shape and number was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from readout_ui.errors import UserError
+from readout_ui.files import sha256_of
+from readout_ui.runs.manifest import Manifest, zero_directions
+from readout_ui.vectors.vectors import ConceptVectors, Probes
+
+
+def check_hashes(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> None:
+    """Raise a UserError unless the manifest names just these files with their sha256."""
+    if odd := sorted(manifest.files.keys() ^ files.keys()):
+        raise UserError(
+            f"the manifest must give hashes of {' and '.join(sorted(files))}, {odd[0]!r} does "
+            "not match",
+            where=str(source),
+        )
+    for name, raw in files.items():
+        if sha256_of(raw) != manifest.files[name]:
+            raise UserError(
+                f"{name} is not the file the manifest was written for (its sha256 differs)",
+                where=str(source),
+                fix="export again",
+            )
+
+
+def read_tensors(raw: bytes, where: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UserError if it is none."""
+    try:
+        return load_tensors(raw)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"not a safetensors file: {error}", where=where) from error
+
+
+def take_tensor(
+    tensors: dict[str, Tensor], key: str, shape: tuple[int, ...], dtype: torch.dtype, where: str
+) -> Tensor:
+    """Remove and return a tensor as float32; UserError if missing, misshapen or not finite."""
+    tensor = tensors.pop(key, None)
+    if tensor is None:
+        raise UserError(f"the tensor {key} is missing", where=where)
+    if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+        raise UserError(
+            f"{key} is {tensor.dtype} {tuple(tensor.shape)}, the manifest wants {dtype} {shape}",
+            where=where,
+        )
+    if not torch.isfinite(tensor).all():
+        raise UserError(f"{key} holds NaN or infinite numbers", where=where)
+    return tensor.float()
+
+
+def refuse_leftovers(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise a UserError when a file holds tensors that its manifest does not speak of."""
+    if tensors:
+        raise UserError(f"the tensor {min(tensors)} is not in the manifest", where=where)
+
+
+def assemble_vectors(
+    manifest: Manifest, parts: Mapping[str, Tensor], probe_scores: Tensor | None, source: Path
+) -> ConceptVectors:
+    """Vectors from checked tensors; UserError if their values contradict each other."""
+    try:
+        probes = None
+        if manifest.probes is not None and probe_scores is not None:
+            probes = Probes(manifest.probes.texts, probe_scores)
+        vectors = ConceptVectors(
+            concepts=manifest.concepts, layers=manifest.layers, probes=probes, **parts
+        )
+    except ValueError as error:
+        raise UserError(f"the vectors are damaged: {error}", where=str(source)) from error
+    found = zero_directions(vectors)
+    if found != [
+        zero.model_dump(include={"concept", "layer"}) for zero in manifest.zero_directions
+    ]:
+        raise UserError(
+            "the directions of length zero are not those the manifest names", where=str(source)
+        )
+    return vectors

@@ -1,0 +1,1 @@
+"""Texts people bring: descriptions, pairs, stories, examples, memories, tables; no torch."""

@@ -1,0 +1,379 @@
+"""Editing the concept library: save, create, rename and delete without ever losing a text.
+
+Earlier versions of concepts and the trash: list them, read them, bring them back.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from readout_ui.errors import UnreadableFile, UserError
+from readout_ui.files import (
+    WRITING,
+    fingerprint_of,
+    read_bytes,
+    sha256_of,
+    shown,
+    sync_folder,
+    write_file,
+)
+from readout_ui.texts.description_text import (
+    encode_descriptions,
+    normalise_descriptions,
+    parse_descriptions,
+    split_text,
+)
+from readout_ui.texts.library import (
+    Concept,
+    Library,
+    concept_files,
+    concept_name,
+    read_concept,
+)
+from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name, printable
+from readout_ui.texts.versions import (
+    TrashEntry,
+    Version,
+    keep_bytes,
+    keep_version,
+    move_to_trash,
+    move_versions,
+    trash_of,
+    versions_of,
+)
+
+
+class FileChanged(UserError):
+    """The file on disk is not what the editor opened; neither text has been touched.
+
+    To keep mine, save again with `opened=error.theirs_fingerprint`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mine: tuple[str, ...],
+        theirs: tuple[str, ...],
+        theirs_fingerprint: str | None,
+    ) -> None:
+        self.mine = mine
+        """What was to be saved, normalised."""
+        self.theirs = theirs
+        """What is on disk now (undecodable bytes shown as U+FFFD); empty when deleted."""
+        self.theirs_fingerprint = theirs_fingerprint
+        """sha256 of the file on disk; None when it was deleted."""
+        happened = "was deleted" if theirs_fingerprint is None else "was changed on disk"
+        super().__init__(
+            f"the file {happened} since it was opened here",
+            where=f"{name}{SUFFIX}",
+            fix="keep yours, take theirs, or look at both",
+        )
+
+
+def save_concept(
+    folder: Path | str, name: str, descriptions: Iterable[str], opened: str | None
+) -> Concept:
+    """Write a concept's descriptions; the version they replace goes to the history first.
+
+    Args:
+        folder: the library's folder, made if missing.
+        name: concept, or neutral file with its leading underscore.
+        descriptions: normalised on the way (no blank lines inside, empty ones dropped).
+        opened: fingerprint of the file that the editor opened; None: it must not exist yet.
+
+    Returns:
+        The concept as it is on disk now. If its descriptions are these already, nothing is
+        written, whatever `opened` says.
+
+    Raises:
+        FileChanged: the file is not the one that was opened.
+        UserError: unsafe name, text that no file can hold, or the system refuses.
+    """
+    folder = Path(folder)
+    name = check_name(name, neutral=is_neutral_name(name))
+    mine = normalise_descriptions(descriptions)
+    data = encode_descriptions(mine, f"{name}{SUFFIX}")
+    with WRITING:
+        path = find_concept_file(folder, name) or folder / f"{name}{SUFFIX}"
+        present = fingerprint_of(path)
+        if present is not None and _same_descriptions(path, mine):
+            return read_concept(path)
+        if present != opened:
+            raise FileChanged(name, mine, _theirs(path, present), present)
+        return replace_bytes(folder, path, data)
+
+
+def create_concept(
+    folder: Path | str, name: str, descriptions: Iterable[str] = (), *, neutral: bool = False
+) -> Concept:
+    """Make a new concept, perhaps still without descriptions.
+
+    Args:
+        folder: the library's folder.
+        name: what the user typed.
+        descriptions: its first texts.
+        neutral: make a file of neutral texts; the underscore is added.
+
+    Raises:
+        UserError: the name is unsafe or taken.
+    """
+    folder = Path(folder)
+    with WRITING:
+        cleaned = check_name(name, _taken(folder), neutral=neutral)
+        return save_concept(folder, cleaned, descriptions, None)
+
+
+def rename_concept(folder: Path | str, old: str, new: str) -> Concept:
+    """Give a concept another name; its history goes along. Neutral files stay neutral.
+
+    Raises:
+        UserError: no such concept, the new name is unsafe or taken, or the system refuses.
+    """
+    folder = Path(folder)
+    with WRITING:
+        path = _require_file(folder, old)
+        others = [concept_name(other) for other in concept_files(folder) if other != path]
+        cleaned = check_name(new, others, neutral=is_neutral_name(old))
+        parse_descriptions(read_bytes(path), shown(path))
+        target = folder / f"{cleaned}{SUFFIX}"
+        if target.name != path.name:
+            _move(folder, path, target)
+            move_versions(folder, concept_name(path), cleaned)
+        keep_version(folder, cleaned, target)
+        return read_concept(target)
+
+
+def delete_concept(folder: Path | str, name: str) -> TrashEntry:
+    """Move a concept's file to the trash, from where `history.restore_trashed` brings it back.
+
+    Raises:
+        UserError: no such concept, or the system refuses; nothing is deleted then.
+    """
+    folder = Path(folder)
+    with WRITING:
+        path = _require_file(folder, name)
+        if path.is_dir():
+            raise UserError("this is a folder", where=shown(path), fix="remove it yourself")
+        if path.is_file():
+            keep_version(folder, concept_name(path), path)
+        return move_to_trash(folder, concept_name(path), path)
+
+
+def find_concept_file(folder: Path, name: str) -> Path | None:
+    """The concept's file: the exact name, else one equal under case folding and NFC."""
+    if not folder.exists():
+        return None
+    files = {concept_name(path): path for path in concept_files(folder)}
+    if name in files:
+        return files[name]
+    return next((p for other, p in files.items() if fold_name(other) == fold_name(name)), None)
+
+
+def replace_bytes(folder: Path, path: Path, data: bytes) -> Concept:
+    """Write the file's bytes; the version before and the one after are both in the history.
+
+    The new version is stored before it is written, so a failed write loses neither.
+    """
+    name = concept_name(path)
+    with WRITING:
+        if path.exists():
+            keep_version(folder, name, path)
+        keep_bytes(folder, name, data)
+        write_file(path, data)
+        return read_concept(path)
+
+
+def _taken(folder: Path) -> list[str]:
+    if not folder.exists():
+        return []
+    return [concept_name(path) for path in concept_files(folder)]
+
+
+def _require_file(folder: Path, name: str) -> Path:
+    path = find_concept_file(folder, name)
+    if path is None:
+        raise UserError(f"there is no concept '{printable(name)}'", where=str(folder))
+    return path
+
+
+def _move(folder: Path, path: Path, target: Path) -> None:
+    try:
+        if target.exists() and not target.samefile(path):
+            raise UserError("a file of that name exists", where=shown(target), fix="choose another")
+        os.rename(path, target)
+        sync_folder(folder)
+    except OSError as error:
+        raise UserError(
+            f"could not be renamed ({error.strerror})",
+            where=shown(path),
+            fix="check the folder's permissions; nothing was changed",
+        ) from None
+
+
+def _same_descriptions(path: Path, mine: tuple[str, ...]) -> bool:
+    try:
+        return parse_descriptions(read_bytes(path), shown(path)) == mine
+    except UnreadableFile:
+        return False
+
+
+def _theirs(path: Path, fingerprint: str | None) -> tuple[str, ...]:
+    if fingerprint is None:
+        return ()
+    try:
+        return split_text(read_bytes(path).decode("utf-8", "replace").replace("\0", "\ufffd"))
+    except UnreadableFile:
+        return ()
+
+
+class NameTaken(UserError):
+    """A deleted concept's name is in use again; both texts are untouched."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a concept '{printable(name)}' again",
+            where="trash",
+            fix="restore under another name, or replace the present one, which goes to its history",
+        )
+
+
+def list_versions(folder: Path | str, name: str) -> list[Version]:
+    """Earlier versions that differ from the file as it is now, newest first."""
+    folder = Path(folder)
+    present = _present_fingerprint(folder, name)
+    return [v for v in versions_of(folder, name) if v.fingerprint != present]
+
+
+def read_version(version: Version) -> tuple[str, ...]:
+    """The descriptions of an earlier version.
+
+    Raises:
+        UserError: the stored bytes are gone, damaged, or were never readable.
+    """
+    return parse_descriptions(_stored_bytes(version), shown(version.path))
+
+
+def restore_version(folder: Path | str, name: str, version: Version) -> Concept:
+    """Put an earlier version's exact bytes back; the present version goes to the history.
+
+    Raises:
+        UserError: the stored bytes are gone, damaged, or were never readable.
+    """
+    folder = Path(folder)
+    with WRITING:
+        data = _stored_bytes(version)
+        parse_descriptions(data, shown(version.path))
+        name = check_name(name, neutral=is_neutral_name(name))
+        path = find_concept_file(folder, name) or folder / f"{name}{SUFFIX}"
+        return replace_bytes(folder, path, data)
+
+
+def record_version(folder: Path | str, concept: Concept) -> None:
+    """Store the file as another editor left it, unless these bytes are stored already.
+
+    Raises:
+        UserError: the history cannot be written.
+    """
+    folder = Path(folder)
+    with WRITING:
+        if concept.path.is_file():
+            keep_version(folder, concept.name, concept.path, again=False)
+
+
+def record_library(library: Library, known: dict[str, str] | None = None) -> dict[str, str]:
+    """Record every concept whose fingerprint is not the one in `known`; call it after a poll.
+
+    A history that cannot be written (a read-only folder) must not keep anyone from reading: what
+    was not recorded is missing in the answer and so tried again at the next call.
+
+    Args:
+        library: as read just now.
+        known: what the last call returned; None records all.
+
+    Returns:
+        The fingerprints of what is recorded.
+    """
+    seen = known or {}
+    recorded = {n: f for n, f in library.fingerprints().items() if seen.get(n) == f}
+    for concept in library.files:
+        if concept.name not in recorded:
+            try:
+                record_version(library.folder, concept)
+            except UserError:
+                break
+            recorded[concept.name] = concept.fingerprint
+    return recorded
+
+
+def list_trash(folder: Path | str) -> list[TrashEntry]:
+    """Deleted concepts, newest first."""
+    return trash_of(Path(folder))
+
+
+def read_trashed(entry: TrashEntry) -> tuple[str, ...]:
+    """The descriptions of a deleted concept.
+
+    Raises:
+        UserError: the bytes are gone or were never readable.
+    """
+    return parse_descriptions(read_bytes(entry.path), shown(entry.path))
+
+
+def restore_trashed(
+    folder: Path | str, entry: TrashEntry, new_name: str | None = None, *, replace: bool = False
+) -> Concept:
+    """Undo a deletion: the file moves back as it was, readable or not.
+
+    Args:
+        folder: the library's folder.
+        entry: from `list_trash` or `delete_concept`.
+        new_name: bring it back under this name.
+        replace: overwrite a present concept of the name; it goes to the history.
+
+    Raises:
+        NameTaken: the name is in use and `replace` is False.
+        UnreadableFile: the file is back, but its bytes cannot be used as descriptions.
+        UserError: unsafe new name, the entry is gone, or the system refuses.
+    """
+    folder = Path(folder)
+    with WRITING:
+        name = entry.name
+        if new_name is not None:
+            name = check_name(new_name, neutral=is_neutral_name(name))
+        present = find_concept_file(folder, name)
+        if present is not None and not replace:
+            raise NameTaken(name)
+        if present is not None:
+            keep_version(folder, concept_name(present), present)
+        target = present or folder / f"{name}{SUFFIX}"
+        _move_back(entry, target)
+        return read_concept(target)
+
+
+def _move_back(entry: TrashEntry, target: Path) -> None:
+    try:
+        os.replace(entry.path, target)
+        sync_folder(target.parent)
+    except FileNotFoundError:
+        raise UserError("this is no longer in the trash", where=printable(entry.name)) from None
+    except OSError as error:
+        raise UserError(
+            f"could not be brought back ({error.strerror})",
+            where=printable(entry.name),
+            fix="check the folder's permissions; it is still in the trash",
+        ) from None
+
+
+def _present_fingerprint(folder: Path, name: str) -> str | None:
+    path = find_concept_file(folder, name)
+    try:
+        return fingerprint_of(path) if path is not None else None
+    except UnreadableFile:
+        return None
+
+
+def _stored_bytes(version: Version) -> bytes:
+    raw = read_bytes(version.path)
+    if sha256_of(raw) != version.fingerprint:
+        raise UserError("this stored version is damaged", where=shown(version.path))
+    return raw

@@ -1,0 +1,224 @@
+"""Examples of concepts from scored memory nodes: which are for a concept and which against."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from readout_ui.errors import UserError
+from readout_ui.texts.examples import ConceptExamples, Example
+from readout_ui.texts.memory import HIGHEST_SCORE, MemoryNode, concept_of_tag
+from readout_ui.texts.names import check_name
+from readout_ui.texts.source_lint import lint_of_examples
+from readout_ui.texts.words import concept_words, words_of
+
+_Ranked = tuple[float, int, MemoryNode]
+"""A node behind its rank: what comes first has the smallest numbers."""
+FEW = 5
+"""A direction from fewer examples than this on a side says more about them than the concept."""
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What makes a node an example; the defaults are those of `extract_training_pairs.py`."""
+
+    min_positive_score: float = 8
+    """A node is for a concept that it scores at least this."""
+    max_negative_mentions: int = 0
+    """A node is against a concept that it mentions at most this often: by a tag above 0, which
+    counts once, or by a form of its name in the text, each time."""
+    min_content_chars: int = 40
+    """A shorter text, its tags not counted, is no example."""
+    max_examples_per_emotion: int = 500
+    """Most examples on each side of a concept."""
+    seed: int = 0
+    """Chooses among equals; the same seed chooses the same ones in every process."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_positive_score <= HIGHEST_SCORE:
+            raise UserError(
+                f"a lowest positive score of {self.min_positive_score:g} is not above 0 and "
+                f"up to {HIGHEST_SCORE:g}"
+            )
+        for name, lowest in (
+            ("max_negative_mentions", 0),
+            ("min_content_chars", 1),
+            ("max_examples_per_emotion", 1),
+        ):
+            if getattr(self, name) < lowest:
+                shown = f"--{name.replace('_', '-')}"
+                raise UserError(f"{shown} must be {lowest} or more, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class ConceptCount:
+    """How often a concept occurs among the nodes."""
+
+    concept: str
+    n_positive: int
+    """Nodes that score it high enough."""
+    n_tagged: int
+    """Nodes that score it above 0."""
+    n_negative: int
+    """Nodes that do not mention it."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Nodes long enough to be examples, and how often each mentions each concept."""
+
+    nodes: tuple[MemoryNode, ...]
+    """In the source's order; of equal texts the first."""
+    mentions: tuple[Counter[str], ...]
+    """For each node, the concepts it mentions and how often."""
+    settings: ExtractionSettings
+    n_short: int
+    """Nodes that were left out for their length."""
+    n_repeated: int
+    """Nodes that were left out because an earlier one says the same."""
+
+    def counts(self) -> tuple[ConceptCount, ...]:
+        """Every concept that a node scores above 0, those with most positives first."""
+        most = self.settings.max_negative_mentions
+        scored = [(concept, score) for node in self.nodes for concept, score in node.scores.items()]
+        tagged = Counter(concept for concept, score in scored if score > 0)
+        lowest = self.settings.min_positive_score
+        positive = Counter(concept for concept, score in scored if score >= lowest)
+        mentioned = Counter(c for found in self.mentions for c, n in found.items() if n > most)
+        n_nodes = len(self.nodes)
+        counts = [
+            ConceptCount(concept, positive[concept], n_tagged, n_nodes - mentioned[concept])
+            for concept, n_tagged in tagged.items()
+        ]
+        return tuple(sorted(counts, key=lambda c: (-c.n_positive, -c.n_tagged, c.concept)))
+
+    def examples(self, concept: str) -> ConceptExamples:
+        """The concept's examples: highest scores first, fewest mentions first, else by hash."""
+        own = _number(f"{self.settings.seed}:{concept}")
+        positive: list[_Ranked] = []
+        negative: list[_Ranked] = []
+        for node, found, number in zip(self.nodes, self.mentions, self._numbers, strict=True):
+            score, n_mentions = node.scores.get(concept, 0.0), found.get(concept, 0)
+            if score >= self.settings.min_positive_score:
+                positive.append((-score, own ^ number, node))
+            elif n_mentions <= self.settings.max_negative_mentions:
+                negative.append((n_mentions, own ^ number, node))
+        sides = (self._first(side, concept) for side in (positive, negative))
+        return ConceptExamples(concept, *sides)
+
+    @cached_property
+    def _numbers(self) -> tuple[int, ...]:
+        """An order of the nodes that depends on their texts alone."""
+        return tuple(_number(node.text) for node in self.nodes)
+
+    def _first(self, side: Sequence[_Ranked], concept: str) -> tuple[Example, ...]:
+        limit = self.settings.max_examples_per_emotion
+        first = heapq.nsmallest(limit, side, key=lambda ranked: ranked[:2])
+        return tuple(Example(node.text, node.key, node.score(concept)) for _, _, node in first)
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
+
+
+def prepare(nodes: Iterable[MemoryNode], settings: ExtractionSettings) -> Extraction:
+    """Leave out what is too short or said before, and count who mentions what.
+
+    Equal texts are one example; it has the highest score that any of them gives a concept.
+    """
+    by_text: dict[str, MemoryNode] = {}
+    n_short = n_repeated = 0
+    for node in nodes:
+        if len(node.text) < settings.min_content_chars:
+            n_short += 1
+        elif (first := by_text.get(node.text)) is not None:
+            n_repeated += 1
+            by_text[node.text] = _merged(first, node)
+        else:
+            by_text[node.text] = node
+    kept = tuple(by_text.values())
+    return Extraction(kept, tuple(_mentions(kept)), settings, n_short, n_repeated)
+
+
+def chosen_concepts(extraction: Extraction, named: Sequence[str] = ()) -> tuple[str, ...]:
+    """The concepts to write: the named ones, or all with an example on both sides.
+
+    Raises:
+        UserError: a named one has none on a side, or there is no concept at all.
+    """
+    counts = {count.concept: count for count in extraction.counts()}
+    ready = [c.concept for c in counts.values() if c.n_positive and c.n_negative]
+    ready = [concept for concept in ready if _is_safe(concept)]
+    for name in map(concept_of_tag, named):
+        check_name(name)
+        if name not in ready:
+            side = "against it" if counts.get(name) and counts[name].n_positive else "for it"
+            raise UserError(f"no node is an example {side}", where=name, options=ready[:12])
+    if not ready:
+        raise UserError(
+            f"no concept has examples on both sides among {len(extraction.nodes)} nodes",
+            fix="lower --min-positive-score or --min-content-chars, or see --list",
+        )
+    return tuple(dict.fromkeys(map(concept_of_tag, named))) or tuple(ready)
+
+
+def _is_safe(concept: str) -> bool:
+    try:
+        return check_name(concept) == concept
+    except UserError:
+        return False
+
+
+def lint_examples(concepts: Sequence[ConceptExamples]) -> Iterator[str]:
+    """What may make the directions say something else than the concepts, in sentences."""
+    for each in concepts:
+        n_positive, n_negative = len(each.positive), len(each.negative)
+        if min(n_positive, n_negative) < FEW:
+            yield (
+                f"{each.concept} has {n_positive} positive and {n_negative} negative examples; "
+                f"with fewer than {FEW} the direction is about these texts more than the concept."
+            )
+        lengths = [
+            sum(len(example.text) for example in side) / max(1, len(side))
+            for side in (each.positive, each.negative)
+        ]
+        if min(lengths) and max(lengths) > 2 * min(lengths):
+            yield (
+                f"{each.concept}: positives have {lengths[0]:.0f} characters on average, negatives "
+                f"{lengths[1]:.0f}; the direction may be about length."
+            )
+    yield from lint_of_examples(concepts)
+    yield from _shared(concepts)
+
+
+def _shared(concepts: Sequence[ConceptExamples]) -> Iterator[str]:
+    texts = [{example.text for example in each.positive} for each in concepts]
+    for i, each in enumerate(concepts):
+        for j in range(i + 1, len(concepts)):
+            both, fewer = len(texts[i] & texts[j]), min(len(texts[i]), len(texts[j]))
+            if both >= 2 and both > fewer / 2:
+                yield (
+                    f"{each.concept} and {concepts[j].concept} share {both} of {fewer} positives; "
+                    "their directions will be close."
+                )
+
+
+def _merged(first: MemoryNode, other: MemoryNode) -> MemoryNode:
+    names = {**first.scores, **other.scores}
+    scores = {name: max(first.score(name), other.score(name)) for name in names}
+    return MemoryNode(first.key, first.text, scores, first.problems)
+
+
+def _mentions(nodes: Sequence[MemoryNode]) -> Iterator[Counter[str]]:
+    forms = concept_words(sorted({concept for node in nodes for concept in node.scores}))
+    for node in nodes:
+        words = words_of(node.text)
+        found = Counter(concept for concept, score in node.scores.items() if score > 0)
+        for length in forms.lengths:
+            for start in range(len(words) - length + 1):
+                found.update(forms.names.get(words[start : start + length], ()))
+        yield found

@@ -1,0 +1,280 @@
+"""Texts with the labels somebody gave them: the evidence that vectors mean what they are called.
+
+Which concept each label of a text collection stands for: suggested, then settled by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from rapidfuzz import fuzz, process
+
+from readout_ui.errors import UserError
+from readout_ui.files import read_bytes, shown
+from readout_ui.texts.names import printable
+from readout_ui.texts.tables import (
+    MAX_BYTES,
+    MAX_ROWS,
+    TableRow,
+    TextTable,
+    read_table,
+)
+from readout_ui.texts.words import phrase_forms, words_of
+
+MAX_TEXT = 20_000
+"""Characters of one text."""
+MAX_LABELS = 500
+"""Different labels of a collection."""
+NEUTRAL_LABEL = "neutral"
+"""The label of the shipped texts that hold no feeling."""
+SHIPPED_SETS = ("situations", "dialogue", "neutral")
+"""The shipped test set: what the concepts are judged on, and texts without any of them."""
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A text and what somebody says it is about."""
+
+    text: str
+    labels: tuple[str, ...]
+    """As they stand in the source, one or several, each once."""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip() or not self.labels:
+            raise ValueError("a labelled text needs a text and a label")
+
+
+def read_shipped(*names: str) -> tuple[LabelledText, ...]:
+    """Texts that ship with the project and were never trained on; see held_out/README.md.
+
+    Args:
+        names: "situations", "dialogue", "neutral" or "other_sense"; by default the first three.
+    """
+    return tuple(text for name in names or SHIPPED_SETS for text in _read_shipped(name))
+
+
+def _read_shipped(name: str) -> list[LabelledText]:
+    file = resources.files("readout_ui.texts") / "data" / "held_out" / f"{name}.jsonl"
+    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return [LabelledText(row["text"], (row["label"],)) for row in rows]
+
+
+def read_labelled(
+    path: Path, text_column: str | None = None, label_columns: Sequence[str] = ()
+) -> tuple[LabelledText, ...]:
+    """The labelled texts of a file or a folder; columns that are not named are guessed.
+
+    Args:
+        path: .csv, .tsv, .jsonl, .json, or a folder of `{concept}.txt` or `{concept}.json`.
+        text_column: title of the column with the texts.
+        label_columns: titles of the columns with labels; their labels are joined.
+
+    Raises:
+        UserError: not such a file, no such column, or a row without text or label.
+    """
+    paths = sorted(path.glob("*")) if path.is_dir() else [path]
+    table = read_files_table([each for each in paths if not each.name.startswith(".")], str(path))
+    text = text_column or table.guess_text()
+    return pick_columns(table, text, label_columns or table.guess_labels(text))
+
+
+def read_files_table(paths: Sequence[Path], name: str = "these files") -> TextTable:
+    """One file's table, or those of several files with the same columns put together.
+
+    Raises:
+        UserError: no file, one that cannot be read, or files whose columns differ.
+    """
+    tables = [read_table(read_bytes(path, MAX_BYTES), shown(path)) for path in paths]
+    if not tables:
+        raise UserError("there is no file in it", where=name, fix="bring .csv, .jsonl or .txt")
+    odd = next((table for table in tables if table.columns != tables[0].columns), None)
+    if odd is not None:
+        raise UserError(
+            f"its columns are not those of {tables[0].file}",
+            where=odd.file,
+            fix="bring files with the same columns, or one at a time",
+            options=tables[0].columns,
+        )
+    rows = tuple(row for table in tables for row in table.rows)
+    if len(rows) > MAX_ROWS:
+        raise UserError(f"there are more than {MAX_ROWS:,} texts", where=name, fix="bring fewer")
+    return TextTable(tables[0].file if len(tables) == 1 else name, tables[0].columns, rows)
+
+
+def pick_columns(
+    table: TextTable, text_column: str, label_columns: Sequence[str]
+) -> tuple[LabelledText, ...]:
+    """The labelled texts of a table; `a|b` and `a; b` in a cell are two labels.
+
+    Raises:
+        UserError: no such column, none for labels, a row without text or label, or too many
+            different labels.
+    """
+    for name in (text_column, *label_columns):
+        if name not in table.columns:
+            raise UserError(
+                f"there is no column '{printable(name)}'", where=table.file, options=table.columns
+            )
+    if not label_columns or text_column in label_columns:
+        raise UserError(
+            "one column has to hold the texts and another the labels",
+            where=table.file,
+            options=table.columns,
+        )
+    text_at = table.columns.index(text_column)
+    labels_at = [table.columns.index(name) for name in label_columns]
+    texts = tuple(_labelled(row, text_at, labels_at, table.file) for row in table.rows)
+    if len(labels_of(texts)) > MAX_LABELS:
+        raise UserError(
+            f"there are more than {MAX_LABELS} different labels",
+            where=table.file,
+            fix=f"choose another label column than {', '.join(map(printable, label_columns))}",
+            options=table.columns,
+        )
+    return texts
+
+
+def labels_of(texts: Iterable[LabelledText]) -> tuple[str, ...]:
+    """Every label once, in the order of first occurrence."""
+    return tuple(dict.fromkeys(label for text in texts for label in text.labels))
+
+
+def _labelled(row: TableRow, text_at: int, labels_at: Sequence[int], file: str) -> LabelledText:
+    where = f"{file} line {row.line}"
+    text = " ".join(row.cells[text_at]).strip()
+    if not text:
+        raise UserError("there is no text", where=where, fix="write one or remove the line")
+    if len(text) > MAX_TEXT:
+        raise UserError(
+            f"the text has {len(text):,} characters", where=where, fix=f"keep to {MAX_TEXT:,}"
+        )
+    bad = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
+    if bad is not None:
+        raise UserError(f"the text holds U+{ord(bad):04X}, which is no character", where=where)
+    parts = (part for at in labels_at for cell in row.cells[at] for part in _SEPARATOR.split(cell))
+    labels = tuple(dict.fromkeys(filter(None, (part.strip() for part in parts))))
+    if not labels:
+        raise UserError("the text has no label", where=where, fix="write one or remove the line")
+    return LabelledText(text, labels)
+
+
+_SEPARATOR = re.compile(r"[|;]")
+
+
+NEUTRAL = "(neutral)"
+"""Texts without any concept: false positives are counted on them."""
+OTHER = "(something else)"
+"""Texts of no trained concept, negatives of all of them."""
+IGNORE = "(ignore)"
+"""Texts that are left out, unless another of their labels counts."""
+SPECIAL = (NEUTRAL, OTHER, IGNORE)
+"""Targets that are no concepts."""
+LIKENESS = 80
+"""rapidfuzz ratio (0..100) from which two spellings are taken for the same word."""
+_NEUTRAL_WORDS = frozenset({"neutral", "none", "baseline", "no_emotion", "no emotion"})
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A concept that a label may stand for."""
+
+    label: str
+    target: str
+    """A concept, or one of `SPECIAL`."""
+    reason: str
+    """Why, in a few words, for the person who decides."""
+
+
+def suggest_mapping(labels: Iterable[str], concepts: Sequence[str]) -> tuple[Suggestion, ...]:
+    """One suggestion per label: the same name, a form of the same word, a like spelling, or none.
+
+    Nothing is guessed from meaning: "joy" for "happy" is for a person to say.
+    """
+    return tuple(_suggest(label, concepts) for label in dict.fromkeys(labels))
+
+
+def _suggest(label: str, concepts: Sequence[str]) -> Suggestion:
+    words = words_of(label.replace("_", " "))
+    if not words:
+        return Suggestion(label, IGNORE, "no word")
+    for concept in concepts:
+        if words_of(concept.replace("_", " ")) == words:
+            return Suggestion(label, concept, "same name")
+    if " ".join(words) in _NEUTRAL_WORDS or label.startswith("_"):
+        return Suggestion(label, NEUTRAL, "neutral")
+    for concept in concepts:
+        if words in phrase_forms(concept) or words_of(concept) in phrase_forms(label):
+            return Suggestion(label, concept, "same word")
+    found = process.extractOne(" ".join(words), concepts, scorer=fuzz.ratio, score_cutoff=LIKENESS)
+    if found is not None:
+        return Suggestion(label, found[0], f"spelled alike ({found[1]:.0f} %)")
+    return Suggestion(label, IGNORE, "no concept of that name")
+
+
+def mapping_of(suggestions: Iterable[Suggestion]) -> dict[str, str]:
+    """Label -> target, as suggested."""
+    return {each.label: each.target for each in suggestions}
+
+
+def parse_mapping(written: str, labels: Iterable[str], concepts: Sequence[str]) -> dict[str, str]:
+    """A mapping as typed on the command line, over the suggestions for all other labels.
+
+    Args:
+        written: `label=concept,label=concept`; `label=` leaves the label out.
+        labels: every label that occurs.
+        concepts: what a label may stand for.
+
+    Raises:
+        UserError: a part without `=`, a label that does not occur, or an unknown concept.
+    """
+    labels = tuple(labels)
+    mapping = mapping_of(suggest_mapping(labels, concepts))
+    for part in filter(str.strip, written.split(",")):
+        label, separator, target = (piece.strip() for piece in part.partition("="))
+        if not separator:
+            raise UserError(
+                f"'{printable(part.strip())}' maps nothing",
+                where="--map",
+                fix="write label=concept",
+            )
+        if label not in labels:
+            raise UserError(
+                f"no text is labelled '{printable(label)}'", where="--map", options=labels[:50]
+            )
+        mapping[label] = target or IGNORE
+    return check_mapping(mapping, concepts)
+
+
+def check_mapping(mapping: Mapping[str, str], concepts: Sequence[str]) -> dict[str, str]:
+    """The mapping, with `neutral`, `other` and `ignore` also accepted without brackets.
+
+    Raises:
+        UserError: a target that is neither a concept nor special, or no concept at all.
+    """
+    bare = {"neutral": NEUTRAL, "other": OTHER, "something else": OTHER, "ignore": IGNORE}
+    checked = {}
+    for label, typed in mapping.items():
+        target = typed.strip()
+        if target not in concepts and target not in SPECIAL:
+            target = bare.get(target.casefold(), target or IGNORE)
+        if target not in concepts and target not in SPECIAL:
+            near = [name for name, *_ in process.extract(target, concepts, limit=5)]
+            raise UserError(
+                f"there is no concept '{printable(target)}'",
+                where=f"label '{printable(label)}'",
+                fix="choose a trained concept or leave it out",
+                options=[*near, *SPECIAL],
+            )
+        checked[label] = target
+    if not set(checked.values()) & set(concepts):
+        raise UserError(
+            "no label stands for a trained concept",
+            fix="map at least one label to a concept",
+            options=tuple(concepts[:20]),
+        )
+    return checked

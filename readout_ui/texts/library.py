@@ -1,0 +1,296 @@
+"""The concept library: every description file of one folder, read cheaply enough to poll.
+
+How the descriptions on disk differ from those a run was trained on.
+"""
+
+import difflib
+import os
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from readout_ui.errors import UnreadableFile, UserError
+from readout_ui.files import read_bytes, sha256_of, shown
+from readout_ui.texts.description_text import parse_descriptions
+from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name, printable
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One description file as it was read."""
+
+    name: str
+    """The file's name without `.txt`, NFC."""
+    descriptions: tuple[str, ...]
+    """In the file's order; may be empty."""
+    fingerprint: str
+    """sha256 of the file's bytes, hex."""
+    path: Path
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether these are neutral texts, which are no concept."""
+        return is_neutral_name(self.name)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that cannot be used."""
+
+    file: str
+    """The file's name, printable."""
+    line: int | None
+    """Counted from 1, where a line is to blame."""
+    message: str
+    """One sentence that names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """A folder's concepts, neutral texts and unusable files."""
+
+    folder: Path
+    concepts: tuple[Concept, ...]
+    """Sorted by name."""
+    neutral: tuple[Concept, ...]
+    """Files whose name begins with an underscore, sorted by name."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def files(self) -> tuple[Concept, ...]:
+        """Concepts and neutral files."""
+        return (*self.concepts, *self.neutral)
+
+    def fingerprints(self) -> dict[str, str]:
+        """sha256 of every file in use, neutral ones included."""
+        return {concept.name: concept.fingerprint for concept in self.files}
+
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """Texts by file name, neutral ones included."""
+        return {concept.name: concept.descriptions for concept in self.files}
+
+    def names(self) -> tuple[str, ...]:
+        """The concepts' names, neutral files not included."""
+        return tuple(concept.name for concept in self.concepts)
+
+    def neutral_texts(self) -> tuple[str, ...]:
+        """All neutral texts."""
+        return tuple(text for concept in self.neutral for text in concept.descriptions)
+
+    def concept(self, name: str) -> Concept:
+        """The concept or neutral file of that name.
+
+        Raises:
+            UserError: there is none; it offers the closest names.
+        """
+        by_name = {concept.name: concept for concept in self.files}
+        if name in by_name:
+            return by_name[name]
+        folded = {fold_name(other): other for other in by_name}
+        close = difflib.get_close_matches(fold_name(name), folded, n=3)
+        raise UserError(
+            f"there is no concept '{printable(name)}'",
+            where=self.folder.name,
+            options=[folded[match] for match in close] or sorted(by_name)[:12],
+        )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    stamp: tuple[int, ...]
+    settled: bool
+    result: Concept | Problem
+
+
+# What each folder's files said when last read; only saves time, dropping it is harmless.
+_READINGS: dict[str, MappingProxyType[str, _Reading]] = {}
+_KEPT_FOLDERS = 8
+# A file changed this recently may change again within one tick of the disk's clock.
+_SETTLED_NS = 2_000_000_000
+
+
+def read_library(folder: Path | str) -> Library:
+    """Read every `*.txt` in the folder; unchanged files (same status on disk) are not reopened.
+
+    A file that cannot be used becomes a Problem. Hidden files, other suffixes and subfolders
+    are passed over.
+
+    Raises:
+        UserError: the folder is missing or cannot be listed.
+    """
+    folder = Path(folder)
+    known = _READINGS.get(str(folder), MappingProxyType({}))
+    readings = {path.name: _read(path, known.get(path.name)) for path in concept_files(folder)}
+    if str(folder) not in _READINGS and len(_READINGS) >= _KEPT_FOLDERS:
+        _READINGS.clear()
+    _READINGS[str(folder)] = MappingProxyType(readings)
+    usable, problems = _split(reading.result for reading in readings.values())
+    return Library(
+        folder,
+        tuple(concept for concept in usable if not concept.is_neutral),
+        tuple(concept for concept in usable if concept.is_neutral),
+        tuple(problems),
+    )
+
+
+def read_concept(path: Path) -> Concept:
+    """Read one description file.
+
+    Raises:
+        UnreadableFile: its bytes cannot be used.
+        UserError: its name is no safe concept name.
+    """
+    stem = path.name[: -len(SUFFIX)]
+    name = check_name(stem, neutral=is_neutral_name(stem))
+    if fold_name(name) != fold_name(stem):
+        raise UserError(
+            f"'{printable(stem)}' is not a usable concept name",
+            where=shown(path),
+            fix=f"rename the file to {name}{SUFFIX}",
+        )
+    raw = read_bytes(path)
+    return Concept(name, parse_descriptions(raw, shown(path)), sha256_of(raw), path)
+
+
+def concept_name(path: Path) -> str:
+    """The name a file stands for, safe or not."""
+    return unicodedata.normalize("NFC", path.name[: -len(SUFFIX)])
+
+
+def concept_files(folder: Path) -> list[Path]:
+    """Paths of the folder's `*.txt` entries, usable or not, sorted by name.
+
+    Raises:
+        UserError: the folder is missing or cannot be listed.
+    """
+    try:
+        names = sorted(name for name in os.listdir(folder) if _is_concept_file(name))
+    except FileNotFoundError:
+        raise UserError(
+            "the folder does not exist", where=str(folder), fix="create it or name another"
+        ) from None
+    except NotADirectoryError:
+        raise UserError(
+            "this is a file, not a folder", where=str(folder), fix="name the folder it is in"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"the folder cannot be read ({error.strerror})",
+            where=str(folder),
+            fix="check its permissions",
+        ) from None
+    return [folder / name for name in names]
+
+
+def require_trainable(library: Library) -> None:
+    """Check that directions can be fitted.
+
+    Raises:
+        UserError: a file is unusable, a concept is empty, there is no concept, or there is one
+            concept and no neutral text to tell it from.
+    """
+    if library.problems:
+        message = library.problems[0].message.rstrip(".")
+        raise UserError(message, fix="then train again")
+    if not library.concepts:
+        raise UserError(
+            "there are no concepts",
+            where=str(library.folder),
+            fix="write one in the Concepts tab or add a .txt file with descriptions",
+        )
+    empty = next((c.name for c in library.concepts if not c.descriptions), None)
+    if empty is not None:
+        raise UserError(
+            "the concept has no descriptions", where=empty, fix="write at least one or delete it"
+        )
+    if len(library.concepts) == 1 and not library.neutral_texts():
+        raise UserError(
+            "one concept alone has nothing to be told from",
+            where=library.concepts[0].name,
+            fix="add a second concept or neutral texts in _baseline.txt",
+        )
+
+
+def _is_concept_file(file: str) -> bool:
+    return file.lower().endswith(SUFFIX) and not file.startswith(".")
+
+
+def _read(path: Path, known: _Reading | None) -> _Reading:
+    now = time.time_ns()
+    try:
+        status = path.stat()
+    except OSError:
+        return _Reading((), False, _result(path))
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+    if known is not None and known.settled and known.stamp == stamp:
+        return known
+    return _Reading(stamp, now - changed > _SETTLED_NS, _result(path))
+
+
+def _result(path: Path) -> Concept | Problem:
+    try:
+        return read_concept(path)
+    except UnreadableFile as error:
+        return Problem(shown(path), error.line, str(error))
+    except UserError as error:
+        where = "" if error.where == shown(path) else f"{shown(path)}: "
+        return Problem(shown(path), None, f"{where}{error}")
+
+
+def _split(results: Iterable[Concept | Problem]) -> tuple[list[Concept], list[Problem]]:
+    """Concepts by name, and problems with the second of two names that differ only in case."""
+    first: dict[str, Concept] = {}
+    problems: list[Problem] = []
+    for result in results:
+        if isinstance(result, Problem):
+            problems.append(result)
+        elif (key := fold_name(result.name)) in first:
+            problems.append(_clash(result, first[key]))
+        else:
+            first[key] = result
+    return sorted(first.values(), key=lambda concept: concept.name), problems
+
+
+def _clash(second: Concept, first: Concept) -> Problem:
+    error = UserError(
+        f"the name is the same as {shown(first.path)} on most computers, so it is not used",
+        where=shown(second.path),
+        fix="rename one of the two",
+    )
+    return Problem(shown(second.path), None, str(error))
+
+
+Texts = Mapping[str, Sequence[str]]
+"""Descriptions by file name."""
+
+
+def count_changes(now: Texts, trained: Texts) -> int:
+    """Descriptions added, edited or removed; an edited one counts once."""
+    return sum(
+        _changes(now.get(name, ()), trained.get(name, ())) for name in now.keys() | trained.keys()
+    )
+
+
+def changed_files(now: Texts, trained: Texts) -> tuple[str, ...]:
+    """Names of the files whose texts differ, added and deleted ones included."""
+    names = sorted(now.keys() | trained.keys())
+    return tuple(name for name in names if _changes(now.get(name, ()), trained.get(name, ())))
+
+
+def _changes(now: Sequence[str], trained: Sequence[str]) -> int:
+    added, removed = Counter(now) - Counter(trained), Counter(trained) - Counter(now)
+    return max(added.total(), removed.total())
+
+
+def state_of(now: Sequence[str], trained: Sequence[str] | None) -> str:
+    """ "empty", "new", "edited" or "trained", whatever the order of the texts."""
+    if not now:
+        return "empty"
+    if trained is None:
+        return "new"
+    return "trained" if Counter(now) == Counter(trained) else "edited"

@@ -1,0 +1,1 @@
+"""Activations in, concept vectors out: methods, calibration, cross-validation, training."""

@@ -1,0 +1,245 @@
+"""Descriptions dealt over folds, and scores of each fold on directions that never saw it.
+
+Which layer tells the concepts apart best, judged on descriptions held out of training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
+from readout_ui.vectors.blas import single_thread
+from readout_ui.vectors.groups import TextGroups
+
+_Indices = npt.NDArray[np.intp]
+_BLOCK = 2**21
+"""Numbers of the activations that are taken at once: few texts leave much to call for little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Deal:
+    """Which text belongs to which concept and is held out in which fold."""
+
+    rows: _Indices
+    """(n_members,): row of the activations."""
+    group: _Indices
+    """(n_members,): index of its concept; n_concepts for neutral texts."""
+    fold: _Indices
+    """(n_members,): where it is held out; n_folds for a text that never is."""
+    n_groups: int
+    n_folds: int
+
+    @property
+    def scored(self) -> Bools:
+        """(n_members,): texts that are held out in some fold."""
+        scored: Bools = self.fold < self.n_folds
+        return scored
+
+
+def deal_texts(groups: TextGroups, folds: int, seed: int) -> Deal:
+    """Deal every concept's texts, and the neutral ones, over the folds.
+
+    Args:
+        groups: which rows belong to which concept.
+        folds: at least 2.
+        seed: decides which text falls into which fold.
+    """
+    if folds < 2:
+        raise ValueError(f"{folds} folds leave nothing to train on")
+    draws = random.Random(seed)
+    members = (*groups.rows, groups.neutral)
+    fold: list[int] = []
+    for rows in members:
+        dealt = [i % folds for i in range(len(rows))] if len(rows) > 1 else [folds] * len(rows)
+        draws.shuffle(dealt)
+        fold.extend(dealt)
+    group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
+    return Deal(np.array(groups.all_rows()), group, np.array(fold), len(members), folds)
+
+
+def can_be_scored(deal: Deal) -> Bools:
+    """(n_concepts,): concepts with held-out texts of their own and of others."""
+    held_out = deal.group[deal.scored]
+    counts = np.bincount(held_out, minlength=deal.n_groups)[:-1]
+    scorable: Bools = (counts > 0) & (counts < len(held_out))
+    return scorable
+
+
+def layer_blocks(activations: Tensor) -> Iterator[Floats]:
+    """All layers in order, a few at a time where texts are few, (n_texts, n_some, d_model)."""
+    n_texts, n_layers, d_model = activations.shape
+    together = max(1, _BLOCK // (n_texts * d_model))
+    for start in range(0, n_layers, together):
+        yield activations[:, start : start + together].float().numpy()
+
+
+def score_held_out(activations: Floats, deal: Deal) -> Floats:
+    """Centred cosine of held-out texts with mean differences that never saw their fold.
+
+    Args:
+        activations: (n_texts, n_layers, d_model).
+        deal: which text is held out where.
+
+    Returns:
+        (n_scored, n_layers, n_concepts), texts in the order of the deal.
+    """
+    texts = (activations - activations.mean(axis=0))[deal.rows]  # (n_members, n_layers, d_model)
+    counts, sums = _fold_sums(texts, deal)
+    all_counts, all_sums = counts.sum(axis=0), sums.sum(axis=0)
+    scores = np.empty((*texts.shape[:2], deal.n_groups - 1), dtype=np.float32)
+    for fold in range(deal.n_folds):
+        held_out = deal.fold == fold
+        rest = all_counts - counts[fold], all_sums - sums[fold]
+        scores[held_out] = _score_fold(texts[held_out], *rest)
+    return scores[deal.scored]
+
+
+def _fold_sums(texts: Floats, deal: Deal) -> tuple[Floats, Floats]:
+    """How many texts each fold and group has, and their sums.
+
+    Args:
+        texts: (n_members, n_layers, d_model), in the deal's order.
+        deal: which text belongs where.
+
+    Returns:
+        (n_folds + 1, n_groups) and (n_folds + 1, n_groups, n_layers, d_model); the last row holds
+        the texts that are never held out.
+    """
+    cells = deal.fold * deal.n_groups + deal.group
+    n_cells = (deal.n_folds + 1) * deal.n_groups
+    ones = np.ones(len(texts), dtype=texts.dtype)
+    members = csr_array((ones, (cells, np.arange(len(texts)))), shape=(n_cells, len(texts)))
+    shape = (deal.n_folds + 1, deal.n_groups)
+    counts = np.bincount(cells, minlength=n_cells).reshape(shape).astype(texts.dtype)
+    sums = members @ texts.reshape(len(texts), -1)
+    return counts, sums.reshape(*shape, *texts.shape[1:])
+
+
+def _score_fold(held_out: Floats, counts: Floats, sums: Floats) -> Floats:
+    """Centred cosine of texts with mean-difference directions of the other folds' sums.
+
+    Args:
+        held_out: (n_held_out, n_layers, d_model).
+        counts: (n_groups,): texts of each group in the other folds.
+        sums: (n_groups, n_layers, d_model): their sums.
+
+    Returns:
+        (n_held_out, n_layers, n_concepts).
+    """
+    n_all, all_texts = counts.sum(), sums.sum(axis=0)
+    n_own, own = counts[:-1, None, None], sums[:-1]
+    # own / n_own - (all_texts - own) / (n_all - n_own)
+    directions = own * (1 / n_own + 1 / (n_all - n_own))  # (n_concepts, n_layers, d_model)
+    directions -= all_texts / (n_all - n_own)
+    texts = held_out - all_texts / n_all
+    dots = texts.transpose(1, 0, 2) @ directions.transpose(1, 2, 0)
+    lengths = _lengths(texts).T[:, :, None] * _lengths(directions).T[:, None]
+    scores: Floats = (dots / lengths).transpose(1, 0, 2)
+    return scores
+
+
+def _lengths(vectors: Floats) -> Floats:
+    """Lengths along the last axis, never zero."""
+    squares = np.einsum("...d,...d->...", vectors, vectors)
+    lengths: Floats = np.maximum(np.sqrt(squares), np.sqrt(np.finfo(vectors.dtype).tiny))
+    return lengths
+
+
+_USUAL_DEPTH = 0.6
+"""Where concepts are read best as a rule, as a part of the model's depth."""
+
+
+@dataclass(frozen=True)
+class LayerScores:
+    """Cross-validated scores of every layer, and the layer they recommend."""
+
+    auroc: tuple[float, ...] | None
+    """Macro AUROC of each layer on held-out descriptions; None where too few allow it."""
+    top1: tuple[float, ...] | None
+    """Part of a concept's held-out descriptions that score highest on it, mean over concepts."""
+    best: int
+    """The recommended layer."""
+
+
+def cross_validated_layers(
+    activations: Tensor, groups: TextGroups, folds: int = 8, seed: int = 0
+) -> LayerScores:
+    """Score every layer on descriptions held out of training, and recommend one.
+
+    Each concept's descriptions are dealt over the folds, as are the neutral texts; a fold's texts
+    are scored (centred cosine) on mean-difference directions of the other folds, whatever method
+    the vectors themselves are trained with: all folds follow from one set of sums, so this costs
+    little more than reading the activations.
+
+    A concept's score at a layer is the mean of its AUROC and of the part of its texts that score
+    highest on it. Few descriptions leave many layers within chance of the best one, so of those
+    that are at most one standard error (of the paired differences over concepts) below it, the
+    one nearest to 0.6 of the depth is recommended: the region the seeds and the literature name.
+
+    Concepts with one description are only ever negatives. Where no concept can be scored, the
+    layer at 0.6 of the depth is recommended.
+
+    Args:
+        activations: (n_texts, n_layers, d_model).
+        groups: which rows belong to which concept.
+        folds: how many parts the descriptions are dealt into, at least 2.
+        seed: decides which description falls into which fold.
+    """
+    deal = deal_texts(groups, folds, seed)
+    blocks = layer_blocks(activations) if can_be_scored(deal).any() else ()
+    with single_thread():
+        scores = (score_held_out(block, deal) for block in blocks)
+        return rate_layers(scores, deal, activations.shape[1])
+
+
+def rate_layers(scores: Iterable[Floats], deal: Deal, n_layers: int) -> LayerScores:
+    """AUROC, top-1 and the recommended layer from scores of held-out texts.
+
+    Args:
+        scores: (n_scored, n_some_layers, n_concepts) each, all layers in order; not read where no
+            concept can be scored.
+        deal: which text is held out where.
+        n_layers: layers of the model.
+    """
+    usual = _USUAL_DEPTH * (n_layers - 1)
+    if not can_be_scored(deal).any():
+        return LayerScores(None, None, round(usual))
+    rated = [_rate(some, deal) for some in scores]
+    areas, hits = (np.concatenate(column) for column in zip(*rated, strict=True))
+    return LayerScores(
+        auroc=tuple(areas.mean(axis=1).tolist()),
+        top1=tuple(hits.mean(axis=1).tolist()),
+        best=_recommended_layer((areas + hits) / 2, usual),
+    )
+
+
+def _rate(scores: Floats, deal: Deal) -> tuple[Floats, Floats]:
+    """AUROC and top-1 of held-out texts, (n_some_layers, n_scored_concepts) each."""
+    group = deal.group[deal.scored]
+    own = group[:, None] == np.arange(deal.n_groups - 1)  # (n_scored, n_concepts)
+    first = scores.argmax(axis=2)[:, :, None] == np.arange(deal.n_groups - 1)
+    hits = (own[:, None] & first).sum(axis=0) / np.maximum(own.sum(axis=0), 1)
+    kept = can_be_scored(deal)
+    return grouped_auroc(scores, group)[:, kept], hits[:, kept]
+
+
+def _recommended_layer(scores: Floats, usual: float) -> int:
+    """The layer nearest to the usual one, of those within one standard error of the best.
+
+    Args:
+        scores: (n_layers, n_concepts).
+        usual: where concepts are read best as a rule, in layers.
+    """
+    best = scores.mean(axis=1).argmax()
+    behind = scores[best] - scores  # (n_layers, n_concepts)
+    n_concepts = scores.shape[1]
+    error = behind.std(axis=1, ddof=1) / np.sqrt(n_concepts) if n_concepts > 1 else 0.0
+    as_good = np.flatnonzero(behind.mean(axis=1) <= error)
+    return int(as_good[np.abs(as_good - usual).argmin()])

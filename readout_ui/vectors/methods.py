@@ -1,0 +1,277 @@
+"""Training methods: from the activations of grouped texts to one direction per concept and layer.
+
+Each method gives the direction that the aggregator of the same name in steering-vectors 0.12.2
+gives on the same pairs, but for all concepts of a layer together and without storing a pair: what
+the pairs' differences have to do with each other follows from one Gram matrix of the texts.
+Layers are taken one by one, so beside the result a method holds one layer in float64.
+
+How much of each pair's difference is in a direction, from the differences' Gram matrix alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import torch
+from scipy.sparse import csr_array
+from scipy.special import expit
+from torch import Tensor
+
+from readout_ui.errors import UserError
+from readout_ui.vectors.blas import single_thread
+from readout_ui.vectors.groups import PairSettings, TextGroups, sample_pairs
+
+_Array = npt.NDArray[np.float64]
+Solver = Callable[[_Array], _Array]
+"""Dot products of the pairs' differences (n_pairs, n_pairs) -> one factor per pair (n_pairs,)."""
+_NEWTON_STEPS = 100
+_GRADIENT_TOLERANCE = 1e-9
+"""Of the weights' length; the optimum is then within the same part of it."""
+_ROUNDING = 1e-12
+
+
+def equal_factors(pair_gram: _Array) -> _Array:
+    """The mean of the differences."""
+    return np.full(len(pair_gram), 1 / len(pair_gram))
+
+
+def top_component(pair_gram: _Array) -> _Array:
+    """First uncentred principal component of the differences, along their mean."""
+    last = len(pair_gram) - 1
+    _, vectors = scipy.linalg.eigh(pair_gram, subset_by_index=[last, last])
+    factors: _Array = vectors[:, 0]
+    # The projections of the differences on the component are proportional to gram @ factors.
+    return factors if (pair_gram @ factors).sum() >= 0 else -factors
+
+
+def logistic_weights(pair_gram: _Array) -> _Array:
+    """Factors `a` of the weights `w = sum a_i delta_i` that minimise scikit-learn's objective.
+
+    A centred pair is +delta/2 with label 1 and -delta/2 with label -1, so the objective is
+    |w|^2 / 2 + 2 sum log(1 + exp(-delta_i.w / 2)). At its minimum a_i = sigmoid(-delta_i.w / 2).
+    """
+    factors = np.zeros(len(pair_gram))  # (n_pairs,)
+    margins = np.zeros(len(pair_gram))  # (n_pairs,), delta_i.w / 2
+    for _ in range(_NEWTON_STEPS):
+        targets = expit(-margins)
+        residual = targets - factors
+        # The squared lengths of gradient and weights; only rounding can make them negative.
+        gradient, weights = residual @ pair_gram @ residual, 2 * (margins @ factors)
+        if gradient <= _GRADIENT_TOLERANCE**2 * weights:
+            break
+        step = _newton_step(pair_gram, targets * (1 - targets), residual)
+        factors, margins = _shortened(pair_gram, factors, margins, step)
+    return factors
+
+
+def _newton_step(pair_gram: _Array, curvature: _Array, residual: _Array) -> _Array:
+    """Solves (1 + diag(curvature) gram / 2) step = residual, in its symmetric form."""
+    root = np.sqrt(curvature)
+    matrix = root[:, None] * pair_gram * (root / 2)
+    matrix[np.diag_indices_from(matrix)] += 1
+    factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+    inner = scipy.linalg.cho_solve(factor, root * (pair_gram @ residual) / 2, check_finite=False)
+    step: _Array = residual - root * inner
+    return step
+
+
+def _shortened(
+    pair_gram: _Array, factors: _Array, margins: _Array, step: _Array
+) -> tuple[_Array, _Array]:
+    """The step halved until the objective falls, so that Newton's method cannot diverge."""
+    step_margins = pair_gram @ step / 2
+    before = _objective(factors, margins)
+    while True:
+        new_factors, new_margins = factors + step, margins + step_margins
+        after = _objective(new_factors, new_margins)
+        if after <= before + _ROUNDING * abs(before):
+            return new_factors, new_margins
+        step, step_margins = step / 2, step_margins / 2
+
+
+def _objective(factors: _Array, margins: _Array) -> float:
+    return float(factors @ margins + 2 * np.logaddexp(0, -margins).sum())
+
+
+PAIR_SOLVERS: dict[str, Solver] = {
+    "mean": equal_factors,
+    "pca": top_component,
+    "logistic": logistic_weights,
+}
+"""The solver of each training method, by its name."""
+
+
+Method = Callable[[Tensor, TextGroups, PairSettings], Tensor]
+"""Activations (n_texts, n_layers, d_model), groups and pairing -> directions (n_concepts,
+n_layers, d_model), float32, unit length, or zero where a layer cannot tell the texts apart."""
+
+_Indices = npt.NDArray[np.intp]
+_NOISE = 1e-6
+"""Of a text's length; float32 forward passes in other batches differ by a few 1e-7."""
+
+
+def mean_difference(activations: Tensor, groups: TextGroups, _pairs: PairSettings) -> Tensor:
+    """Mean of a concept's texts minus the mean of all its negatives, each counted once.
+
+    Equals the mean over the full cross product of positives and negatives (`mean_aggregator`).
+    """
+    membership = _membership(groups, activations.shape[0])  # (n_concepts + 1, n_texts)
+    n_own = np.array([len(rows) for rows in groups.rows], dtype=np.float64)[:, None]
+    n_other = len(groups.all_rows()) - n_own
+    directions = _no_directions(activations, groups)
+    for layer in _layers(activations):
+        sums = membership @ layer.texts  # (n_concepts + 1, d_model)
+        own = sums[:-1]
+        differences = own / n_own - (sums.sum(axis=0) - own) / n_other  # (n_concepts, d_model)
+        directions[:, layer.index] = _unit(differences, smallest=layer.noise)
+    return directions
+
+
+def principal_component(activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Tensor:
+    """First uncentred principal component of the pairs' differences (`pca_aggregator`).
+
+    Its sign makes the mean projection of the differences positive.
+    """
+    return _fit_pairs(activations, groups, pairs, top_component)
+
+
+def logistic(activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Tensor:
+    """Weights of a logistic regression without intercept on centred pairs (`logistic_aggregator`).
+
+    The exact optimum at scikit-learn's default strength (C = 1), by Newton's method.
+    """
+    return _fit_pairs(activations, groups, pairs, logistic_weights)
+
+
+METHODS: dict[str, Method] = {
+    "mean": mean_difference,
+    "pca": principal_component,
+    "logistic": logistic,
+}
+
+
+def fit_given_pairs(activations: Tensor, pairs: Sequence[tuple[int, int]], method: str) -> Tensor:
+    """One direction per layer from pairs as they are given, none drawn.
+
+    Args:
+        activations: (n_texts, n_layers, d_model).
+        pairs: rows (positive, negative).
+        method: one of `METHODS`; "mean" is the mean of the pairs' differences.
+
+    Returns:
+        (n_layers, d_model), float32, unit length or zero.
+    """
+    rows = [np.array(pairs, dtype=np.intp).reshape(-1, 2)]  # (n_pairs, 2)
+    directions = torch.zeros(activations.shape[1:])  # (n_layers, d_model)
+    with single_thread():
+        for layer in _layers(activations):
+            weights = _text_weights(layer, rows, PAIR_SOLVERS[method])  # (1, n_texts)
+            directions[layer.index] = _unit(weights @ layer.texts, smallest=0.0)[0]
+    return directions
+
+
+def neutral_center(activations: Tensor, groups: TextGroups) -> Tensor:
+    """Mean over the neutral texts, (n_layers, d_model): what the cosine score is centred on.
+
+    A text is compared with text that shows nothing, not with the average emotion: on other
+    writers' situations the mean over all training texts gives the same AUROC and clearly worse
+    top-1, since every concept's score then starts from another offset (see the README's figures).
+    Without neutral texts it is the mean over all texts of the groups.
+    """
+    rows = list(groups.neutral or groups.all_rows())
+    means = [
+        activations[rows, i].mean(dim=0, dtype=torch.float64) for i in range(activations.shape[1])
+    ]
+    return torch.stack(means).to(torch.float32)  # (n_layers, d_model)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer of the activations, in the precision that methods work in."""
+
+    index: int
+    """Which layer."""
+    texts: _Array
+    """(n_texts, d_model), minus the mean text: differences stay, cancellation errors do not."""
+    noise: float
+    """Differences below this length are rounding errors of the model's forward pass."""
+
+
+def _layers(activations: Tensor) -> Iterator[_Layer]:
+    for index in range(activations.shape[1]):
+        texts = activations[:, index].to(torch.float64).numpy()  # (n_texts, d_model)
+        length = float(np.sqrt(np.einsum("td,td->", texts, texts) / len(texts)))
+        if not np.isfinite(length):
+            raise UserError(
+                "the model's activations are not finite numbers",
+                where=f"layer {index}",
+                fix="load the model in bf16 or fp32",
+            )
+        texts -= texts.mean(axis=0)
+        yield _Layer(index, texts, _NOISE * length)
+
+
+def _no_directions(activations: Tensor, groups: TextGroups) -> Tensor:
+    _, n_layers, d_model = activations.shape
+    return torch.zeros(len(groups.concepts), n_layers, d_model)  # (n_concepts, n_layers, d_model)
+
+
+def _membership(groups: TextGroups, n_texts: int) -> csr_array:
+    """0/1 matrix whose product with texts sums each concept's rows; last row: the neutral ones.
+
+    Sparse, because its product then adds in one fixed order whatever the number of threads.
+    """
+    members = (*groups.rows, groups.neutral)
+    starts = np.cumsum([0, *(len(rows) for rows in members)])
+    columns = np.array(groups.all_rows(), dtype=np.intp)
+    shape = (len(members), n_texts)
+    return csr_array((np.ones(len(columns)), columns, starts), shape=shape)
+
+
+def _unit(vectors: _Array, smallest: float) -> Tensor:
+    """Rows scaled to length 1, float32; rows no longer than `smallest` become zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scale = np.where(lengths > smallest, 1 / np.maximum(lengths, np.finfo(np.float64).tiny), 0.0)
+    return torch.from_numpy((vectors * scale).astype(np.float32))
+
+
+def _fit_pairs(
+    activations: Tensor, groups: TextGroups, settings: PairSettings, solve: Solver
+) -> Tensor:
+    """Directions that are sums of pair differences, with the factors that `solve` finds.
+
+    `solve` takes the Gram matrix of the differences (n_pairs, n_pairs) and gives one factor per
+    pair (n_pairs,); both methods need to know nothing else about the pairs.
+    """
+    pairs = [np.array(sample_pairs(groups, c, settings), dtype=np.intp) for c in groups.concepts]
+    directions = _no_directions(activations, groups)
+    with single_thread():
+        for layer in _layers(activations):
+            weights = _text_weights(layer, pairs, solve)  # (n_concepts, n_texts)
+            directions[:, layer.index] = _unit(weights @ layer.texts, smallest=0.0)
+    return directions
+
+
+def _text_weights(layer: _Layer, pairs: list[_Indices], solve: Solver) -> _Array:
+    """How much of each text is in each concept's direction, (n_concepts, n_texts)."""
+    gram = layer.texts @ layer.texts.T  # (n_texts, n_texts)
+    weights = np.zeros((len(pairs), len(gram)))  # (n_concepts, n_texts)
+    for row, concept_pairs in zip(weights, pairs, strict=True):
+        pair_gram = _pair_gram(gram, concept_pairs)  # (n_pairs, n_pairs)
+        if np.trace(pair_gram) > len(pair_gram) * layer.noise**2:
+            factors = solve(pair_gram)  # (n_pairs,)
+            np.add.at(row, concept_pairs[:, 0], factors)
+            np.subtract.at(row, concept_pairs[:, 1], factors)
+    return weights
+
+
+def _pair_gram(gram: _Array, pairs: _Indices) -> _Array:
+    """Dot products between the differences of the pairs, from those between the texts."""
+    texts, members = np.unique(pairs, return_inverse=True)
+    positive, negative = members.reshape(pairs.shape).T
+    small = gram[np.ix_(texts, texts)]
+    half = small[positive] - small[negative]  # (n_pairs, n_pair_texts)
+    pair_gram: _Array = half[:, positive] - half[:, negative]
+    return pair_gram

@@ -1,0 +1,349 @@
+"""Concept vectors: one unit direction per concept and layer, with what is needed to read them.
+
+What a direction's raw dot product is on neutral tokens: the zero and the unit of z-scores.
+
+Texts kept with the vectors, with the scores they had: what `readout-ui verify` reads again.
+
+Directions without calibration, as control vectors and steering vectors hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from readout_ui.errors import UserError
+from readout_ui.vectors.groups import TextGroups
+
+_SMALLEST_SPREAD = 1e-3
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Mean and standard deviation of the raw dot product over neutral tokens."""
+
+    mean: Tensor
+    """(n_concepts, n_layers), float32."""
+    std: Tensor
+    """(n_concepts, n_layers), float32, above zero."""
+
+
+def calibrate(directions: Tensor, token_activations: Tensor) -> Calibration:
+    """Project neutral tokens on every direction and take mean and standard deviation.
+
+    The deviation is at least a thousandth of the tokens' usual deviation along one dimension, and
+    a millionth of their length (the rounding error of a forward pass), so that a handful of alike
+    tokens cannot make z-scores explode.
+
+    Args:
+        directions: (n_concepts, n_layers, d_model), unit length.
+        token_activations: residual stream of neutral tokens, (n_tokens, n_layers, d_model).
+
+    Raises:
+        UserError: there is no neutral token.
+    """
+    if directions.shape[1:] != token_activations.shape[1:]:
+        raise ValueError(
+            f"directions {tuple(directions.shape)}, tokens {tuple(token_activations.shape)}"
+        )
+    if token_activations.shape[0] == 0:
+        raise UserError("there is no neutral token to calibrate on", fix="add neutral texts")
+    layers = [
+        _calibrate_layer(directions[:, i], token_activations[:, i])
+        for i in range(directions.shape[1])
+    ]
+    means, stds = zip(*layers, strict=True)
+    return Calibration(torch.stack(means, dim=1).float(), torch.stack(stds, dim=1).float())
+
+
+def _calibrate_layer(directions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, (n_concepts,) each, of tokens (n_tokens, d_model) at one layer."""
+    # Most of a token is the same in all tokens: the shared part is projected once, in float64.
+    shared = tokens.mean(dim=0, dtype=torch.float64)  # (d_model,)
+    apart = (tokens - shared).float()  # (n_tokens, d_model)
+    rest = apart @ directions.T  # (n_tokens, n_concepts)
+    mean = directions.double() @ shared + rest.mean(dim=0, dtype=torch.float64)
+    std = rest.double().std(dim=0, correction=0)
+    return mean, std.clamp_min(_smallest_deviation(tokens, apart))
+
+
+def _smallest_deviation(tokens: Tensor, apart: Tensor) -> float:
+    spread = float(torch.linalg.vector_norm(apart)) / apart.numel() ** 0.5
+    length = float(torch.linalg.vector_norm(tokens)) / len(tokens) ** 0.5
+    tiny = float(torch.finfo(torch.float32).tiny)
+    smallest: float = max(_SMALLEST_SPREAD * spread, _ROUNDING * length, tiny)
+    return smallest
+
+
+N_PROBES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Some of the training's texts and the z-score of their activation, pooled as in training."""
+
+    texts: tuple[str, ...]
+    scores: Tensor
+    """(n_probes, n_concepts, n_layers), float32."""
+
+    def __post_init__(self) -> None:
+        if not self.texts or self.scores.ndim != 3 or len(self.scores) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} probes with scores {tuple(self.scores.shape)}")
+        if not torch.isfinite(self.scores).all():
+            raise ValueError("probe scores hold values that are not finite")
+
+    def select(self, rows: Sequence[int], columns: Sequence[int]) -> Probes:
+        """The scores of some concepts and layers, by their positions."""
+        return replace(self, scores=self.scores[:, list(rows)][:, :, list(columns)])
+
+
+def pooled_scores(vectors: ConceptVectors, pooled: Tensor) -> Tensor:
+    """z-scores of whole texts, (n_texts, n_concepts, n_layers) float32.
+
+    Args:
+        vectors: directions and calibration.
+        pooled: activations at the layers of `vectors`, (n_texts, n_layers, d_model).
+    """
+    # float64: a massive dimension would cost the digits that tell the texts apart.
+    raw = torch.einsum("tld,cld->tcl", pooled.double(), vectors.directions.double())
+    return ((raw - vectors.neutral_mean.double()) / vectors.neutral_std.double()).float()
+
+
+def add_probes(
+    vectors: ConceptVectors, texts: Sequence[str], groups: TextGroups, pooled: Tensor
+) -> ConceptVectors:
+    """The vectors with a few texts to check them by, spread over concepts and neutral texts.
+
+    Args:
+        vectors: what was fitted, at all layers.
+        texts: all texts of the training.
+        groups: whose they are.
+        pooled: their activations, (n_texts, n_layers, d_model).
+    """
+    first = [rows[0] for rows in (*groups.rows, groups.neutral) if rows]
+    step = max(1, -(-len(first) // N_PROBES))
+    chosen = sorted({*first[::step][: N_PROBES - 1], first[-1]})
+    scores = pooled_scores(vectors, pooled[chosen])
+    return replace(vectors, probes=Probes(tuple(texts[row] for row in chosen), scores))
+
+
+_LENGTH_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptVectors:
+    """Directions of concepts at layers, and the constants that turn projections into scores."""
+
+    concepts: tuple[str, ...]
+    """Concept names, in the order of every tensor's concept axis."""
+    layers: tuple[int, ...]
+    """Layer indices of the model, never negative, in the order of every tensor's layer axis."""
+    directions: Tensor
+    """(n_concepts, n_layers, d_model), float32; unit length, or zero where a layer cannot tell
+    the concept's texts from the others."""
+    center: Tensor
+    """(n_layers, d_model), float32: mean neutral activation, taken off for the cosine score."""
+    neutral_mean: Tensor
+    """(n_concepts, n_layers): mean raw dot product over neutral tokens."""
+    neutral_std: Tensor
+    """(n_concepts, n_layers): its standard deviation, above zero."""
+    probes: Probes | None = None
+    """Texts with their scores, by which a server can be checked; None in older files."""
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        self._check_shapes()
+        self._check_values()
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.directions.shape[2]
+
+    def select(
+        self, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
+    ) -> ConceptVectors:
+        """Only these concepts and layers, in this order; None keeps all.
+
+        Raises:
+            UserError: one of them is not among the trained ones, which are listed.
+        """
+        kept_concepts = self.concepts if concepts is None else tuple(concepts)
+        kept_layers = self.layers if layers is None else tuple(layers)
+        rows = _positions(kept_concepts, self.concepts, "concept")
+        columns = _positions(kept_layers, self.layers, "layer")
+        return ConceptVectors(
+            concepts=kept_concepts,
+            layers=kept_layers,
+            directions=self.directions[rows][:, columns],
+            center=self.center[columns],
+            neutral_mean=self.neutral_mean[rows][:, columns],
+            neutral_std=self.neutral_std[rows][:, columns],
+            probes=self.probes and self.probes.select(rows, columns),
+        )
+
+    def _check_names(self) -> None:
+        if not self.concepts or len(set(self.concepts)) != len(self.concepts):
+            raise ValueError(f"concepts must be some and different: {self.concepts}")
+        if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 0:
+            raise ValueError(f"layers must be some, different and not negative: {self.layers}")
+
+    def _check_shapes(self) -> None:
+        if self.directions.ndim != 3:
+            raise ValueError(f"directions has shape {tuple(self.directions.shape)}, not 3 axes")
+        n_concepts, n_layers, d_model = len(self.concepts), len(self.layers), self.d_model
+        expected = {
+            "directions": (n_concepts, n_layers, d_model),
+            "center": (n_layers, d_model),
+            "neutral_mean": (n_concepts, n_layers),
+            "neutral_std": (n_concepts, n_layers),
+        }
+        for name, shape in expected.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise ValueError(f"{name} has shape {found}, expected {shape}")
+        if self.probes and tuple(self.probes.scores.shape[1:]) != (n_concepts, n_layers):
+            raise ValueError(f"probes are scored as {tuple(self.probes.scores.shape[1:])}")
+
+    def _check_values(self) -> None:
+        for name in ("directions", "center", "neutral_mean", "neutral_std"):
+            if not torch.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} holds values that are not finite")
+        lengths = self.directions.float().norm(dim=2)  # (n_concepts, n_layers)
+        if ((lengths != 0) & ((lengths - 1).abs() > _LENGTH_TOLERANCE)).any():
+            raise ValueError(f"directions have lengths from {lengths.min()} to {lengths.max()}")
+        if (self.neutral_std <= 0).any():
+            raise ValueError("neutral_std must be above zero")
+
+
+def resolve_layers(spec: str, n_layers: int, auto: Sequence[int] = ()) -> tuple[int, ...]:
+    """Layer indices that `spec` names, ascending, each once.
+
+    Args:
+        spec: "all", "auto" (the layers in `auto`) or numbers such as "14,22" or "-1", where
+            negative ones count from the last layer.
+        n_layers: how many layers the model has.
+        auto: what "auto" stands for.
+
+    Raises:
+        UserError: a part of it is no layer of this model; the valid range is named.
+    """
+    word = spec.strip().lower()
+    if word == "all":
+        return tuple(range(n_layers))
+    if word == "auto":
+        return tuple(sorted(set(auto)))
+    return tuple(sorted({_resolve_layer(part, n_layers) for part in word.split(",")}))
+
+
+def _resolve_layer(part: str, n_layers: int) -> int:
+    number = part.strip()
+    digits = number.removeprefix("-")
+    # Longer numbers are no layers, and int() refuses to read absurdly long ones.
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise _no_such_layer(f"{number[:20]!r} is not a layer", n_layers)
+    layer = int(number)
+    if not -n_layers <= layer < n_layers:
+        raise _no_such_layer(f"layer {layer} does not exist", n_layers)
+    return layer % n_layers
+
+
+def _no_such_layer(what: str, n_layers: int) -> UserError:
+    return UserError(
+        what,
+        fix=f"this model has layers 0 to {n_layers - 1}, or -{n_layers} to -1 from the end",
+        options=("auto", "all", "numbers such as 14,22"),
+    )
+
+
+def _positions(wanted: Sequence[object], known: Sequence[object], noun: str) -> list[int]:
+    unknown = [item for item in wanted if item not in known]
+    if unknown:
+        raise UserError(
+            f"{noun} {unknown[0]} was not trained", options=[str(item) for item in known]
+        )
+    return [known.index(item) for item in wanted]
+
+
+class Directions(Protocol):
+    """What every format can hold of vectors."""
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names, in the order of the tensor's first axis."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers, in the order of its second."""
+
+    @property
+    def directions(self) -> Tensor:
+        """(n_concepts, n_layers, d_model)."""
+
+
+@dataclass(frozen=True, eq=False)
+class BareDirections:
+    """Directions without the calibration that turns projections into scores."""
+
+    concepts: tuple[str, ...]
+    layers: tuple[int, ...]
+    directions: Tensor
+    """(n_concepts, n_layers, d_model), float32, of any length."""
+    layer_type: str = "decoder_block"
+    model: Mapping[str, str] = field(default_factory=dict)
+    """What the file says of its model: `id`, `revision`, `fingerprint`, as far as it does."""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.concepts), len(self.layers))
+        if not all(shape) or tuple(self.directions.shape[:2]) != shape:
+            raise ValueError(f"{shape} concepts and layers, tensor {tuple(self.directions.shape)}")
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.directions.shape[2]
+
+    def select(
+        self, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
+    ) -> BareDirections:
+        """Only these concepts and layers, in this order; None keeps all.
+
+        Raises:
+            UserError: one of them is not in the file; those that are are listed.
+        """
+        rows = _places(concepts, self.concepts, "concept")
+        columns = _places(layers, self.layers, "layer")
+        return replace(
+            self,
+            concepts=tuple(self.concepts[row] for row in rows),
+            layers=tuple(self.layers[column] for column in columns),
+            directions=self.directions[rows][:, columns],
+        )
+
+    def uncalibrated(self) -> ConceptVectors:
+        """As vectors of unit length whose only score that means anything is the raw one."""
+
+        lengths = self.directions.double().norm(dim=2, keepdim=True)  # (n_concepts, n_layers, 1)
+        unit = torch.where(lengths > 0, self.directions.double() / lengths.clamp_min(1e-300), 0.0)
+        shape = (len(self.concepts), len(self.layers))
+        return ConceptVectors(
+            concepts=self.concepts,
+            layers=self.layers,
+            directions=unit.float(),
+            center=torch.zeros(len(self.layers), self.d_model),
+            neutral_mean=torch.zeros(shape),
+            neutral_std=torch.ones(shape),
+        )
+
+
+def _places(wanted: Sequence[object] | None, known: Sequence[object], noun: str) -> list[int]:
+    if wanted is None:
+        return list(range(len(known)))
+    if unknown := [item for item in wanted if item not in known]:
+        raise UserError(f"there is no {noun} {unknown[0]}", options=[str(item) for item in known])
+    return [known.index(item) for item in wanted]

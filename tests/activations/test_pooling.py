@@ -1,0 +1,71 @@
+"""Read rules as positions and weights."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readout_ui.activations.pooling import (
+    READ_RULES,
+    TextActivations,
+    evenly_spaced,
+    rule_group,
+    rule_span,
+    span_weights,
+    tail_length,
+)
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "expected"), [(1, 1), (2, 2), (3, 2), (4, 3), (9, 6), (10, 7)]
+)
+def test_the_tail_is_the_last_two_thirds_rounded_up(n_tokens: int, expected: int) -> None:
+    assert tail_length(n_tokens) == expected
+
+
+def test_every_rule_reads_its_own_positions() -> None:
+    spans = {rule: rule_span(rule, start=5, stop=14, n_tokens=20) for rule in READ_RULES}
+    assert spans == {
+        "content_mean": (5, 14),
+        "content_last": (13, 14),
+        "content_tail": (8, 14),
+        "template_last": (19, 20),
+    }
+
+
+def test_an_unknown_rule_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="unknown read rule 'first'"):
+        rule_group("first")
+
+
+def test_weights_pool_every_rule_of_every_text_in_one_product() -> None:
+    values = torch.arange(12.0).view(2, 6, 1)
+    weights = span_weights([[(0, 2), (1, 2)], [(0, 6), (5, 6)]], 6)
+    pooled = torch.bmm(weights, values)[..., 0]
+    assert torch.allclose(pooled, torch.tensor([[0.5, 1.0], [8.5, 11.0]]))
+
+
+@given(st.integers(0, 30), st.integers(1, 60), st.integers(0, 70))
+def test_kept_positions_are_distinct_ordered_content_and_never_the_first_token(
+    start: int, length: int, n_kept: int
+) -> None:
+    stop = start + length
+    kept = evenly_spaced(start, stop, n_kept)
+    available = stop - max(start, 1)
+    assert len(kept) == min(n_kept, available)
+    assert list(kept) == sorted(set(kept))
+    assert all(max(start, 1) <= position < stop for position in kept)
+
+
+@given(st.integers(1, 30), st.integers(1, 60), st.integers(1, 60))
+def test_kept_positions_are_spread_evenly(start: int, length: int, n_kept: int) -> None:
+    kept = evenly_spaced(start, start + length, n_kept)
+    gaps = [right - left for left, right in itertools.pairwise(kept)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_activations_of_different_models_do_not_mix() -> None:
+    with pytest.raises(ValueError, match="n_layers, d_model"):
+        TextActivations(torch.zeros(3, 4, 8), torch.zeros(0, 5, 8), 1, truncated=False)

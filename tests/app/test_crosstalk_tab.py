@@ -1,0 +1,149 @@
+"""The Cross-talk tab over a tiny model: empty at first, then judged, cached and drawn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from readout_ui.app.events import HIDDEN
+from readout_ui.app.session import Studio
+from readout_ui.app.tabs.crosstalk import (
+    Findings,
+    build_crosstalk_tab,
+    draw_findings,
+    judge_crosstalk,
+    open_findings,
+    refresh_crosstalk,
+    show_findings,
+)
+from readout_ui.evaluation.concept_map import concept_map
+from readout_ui.evaluation.crosstalk import cosine_matrix
+from readout_ui.evaluation.held_out import response_matrix
+from readout_ui.evaluation.map_methods import umap_installed
+from readout_ui.evaluation.redundancy import redundancy
+from tests.support.planted_corpus import make_corpus
+
+gr = pytest.importorskip("gradio")
+
+
+def train(studio: Studio) -> None:
+    studio.load_model()
+    studio.start_training().result()
+
+
+def planted(**kwargs: object) -> Findings:
+    corpus = make_corpus((8,) * 6, strength=1.0, copies={4: 1}, **kwargs)  # type: ignore[arg-type]
+    return Findings(
+        cosine_matrix(corpus, 0, 40),
+        response_matrix(corpus, 0, 40),
+        redundancy(corpus, 0, 40),
+        concept_map(corpus, 0),
+    )
+
+
+def test_before_any_run_the_tab_says_what_to_do(studio: Studio) -> None:
+    notice, results, *_ = show_findings(studio, 0, False)
+    assert "press Train first" in notice
+    assert results.visible == HIDDEN
+    slider, _shown, notice, results = refresh_crosstalk(studio)
+    assert slider.interactive is False
+    assert "press Train first" in notice
+
+
+def test_while_there_is_no_model_the_notice_says_so_instead_of_failing(studio: Studio) -> None:
+    train(studio)
+    later = Studio(studio.options)
+    try:
+        assert "model" in show_findings(later, 0, False)[0]
+    finally:
+        later.close()
+
+
+def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: Studio) -> None:
+    train(studio)
+    slider, shown, notice, results = refresh_crosstalk(studio)
+    assert shown == studio.runs.list()[0].id
+    assert "open this tab again" in notice
+    notice, results, *drawn = show_findings(studio, int(slider.maximum), False)
+    assert notice == ""
+    assert results.visible is True
+    assert len(drawn) == 7
+    again = judge_crosstalk(studio, int(slider.maximum), False)
+    assert again.cosines is judge_crosstalk(studio, int(slider.maximum), False).cosines
+    assert judge_crosstalk(studio, 0, True).cosines.layer is None
+
+
+def test_the_tab_judges_when_it_is_opened_and_when_a_choice_changes(studio: Studio) -> None:
+    with gr.Blocks() as app, gr.Tabs(), gr.Tab("Cross-talk") as page:
+        tab = build_crosstalk_tab(studio)
+    targets = {target for fn in app.fns.values() for target in fn.targets}
+    chosen = (tab.layer, tab.mean, tab.plane)
+    expected = {(page._id, "select"), *((each._id, "input") for each in chosen)}
+    assert targets == expected
+    assert len(tab.refreshed) == len(refresh_crosstalk(studio))
+
+
+def test_opened_right_after_the_first_training_it_shows_the_best_layer(studio: Studio) -> None:
+    train(studio)
+    run = studio.runs.list()[0]
+    stale, unknown = 1 - run.best_layer, ""
+    slider, shown, notice, _results, note, *_ = open_findings(studio, unknown, stale, False)
+    assert (slider.value, shown, notice) == (run.best_layer, run.id, "")
+    assert f"layer {run.best_layer})" in note
+    slider, _shown, _notice, _results, note, *_ = open_findings(studio, shown, stale, False)
+    assert slider == gr.skip()
+    assert f"layer {stale})" in note
+
+
+def test_a_page_that_shows_the_run_in_use_keeps_it(studio: Studio) -> None:
+    train(studio)
+    run = studio.runs.list()[0]
+    assert refresh_crosstalk(studio, run.id) == (gr.skip(),) * 4
+    assert refresh_crosstalk(studio, "another")[1] == run.id
+
+
+def test_without_umap_the_choice_says_how_to_get_it(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gr.Blocks():
+        missing = build_crosstalk_tab(studio).plane
+    if not umap_installed():
+        assert [value for _, value in missing.choices] == ["pca"]
+        assert "pip install umap-learn" in str(missing.info)
+    (tmp_path / "umap.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with gr.Blocks():
+        there = build_crosstalk_tab(studio).plane
+    assert [value for _, value in there.choices] == ["pca", "umap"]
+
+
+def test_sentences_count_what_the_figures_show() -> None:
+    findings = planted()
+    note, cosines, confusions, responses, table, map_note, plane = draw_findings(findings)
+    assert "<b>1 of 15 pairs</b> differ from chance (layer 0)" in note
+    assert f"<b>{findings.responses.top1.value:.0%}</b>" in confusions
+    assert "<b>c1</b> is taken for <b>c4</b>" in confusions
+    assert table.index("<b>c1</b>") < table.index("<b>c0</b>")
+    assert "<b>1 cluster</b>" in map_note
+    for plot in (cosines, responses, plane):
+        assert json.loads(plot.plot)["config"]["displayModeBar"] is False
+
+
+def test_a_run_fitted_otherwise_says_whose_the_intervals_are() -> None:
+    assert "intervals and dots those of mean differences" in draw_findings(planted(method="pca"))[0]
+    assert "mean differences" not in draw_findings(planted())[0]
+
+
+def test_names_are_shown_as_text_and_lone_descriptions_are_explained() -> None:
+    corpus = make_corpus((1, 1, 1))
+    note = draw_findings(
+        Findings(
+            cosine_matrix(corpus, 0, 10),
+            response_matrix(corpus, 0, 10),
+            redundancy(corpus, 0, 10),
+            concept_map(corpus, 0),
+        )
+    )[2]
+    assert "none can be held out" in note
+    assert np.isnan(response_matrix(corpus, 0, 10).top1.value)

@@ -1,0 +1,196 @@
+"""The Generalization tab, driven without a page, over a tiny model."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from readout_ui.app.events import HIDDEN
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from readout_ui.app.tabs.generalization import (
+    build_generalization_tab,
+    refresh_generalization,
+    show_brought,
+    show_judgement,
+)
+from readout_ui.app.tabs.generalization_html import (
+    draw_concepts,
+    draw_dose_table,
+    draw_misses,
+    draw_summary,
+    draw_words,
+)
+from readout_ui.app.tabs.generalization_run import (
+    Brought,
+    Wish,
+    bring,
+    judge_dose,
+    judge_wish,
+    judge_words,
+    mapping_from,
+)
+from readout_ui.errors import UserError
+from readout_ui.evaluation.generalization import judge
+from readout_ui.texts.labelled import IGNORE, NEUTRAL
+from tests.conftest import SMALL_LIBRARY
+from tests.evaluation.test_judging import QUICK, scored
+from tests.support.tiny_model import save_tiny_model
+
+gr = pytest.importorskip("gradio")
+CONCEPTS = ("afraid", "angry", "calm", "happy")
+PASTED = "\n".join(
+    f"{label}: {text}"
+    for label, text in (
+        ("calmness", "The lake lay still."),
+        ("calmness", "Nothing has to be done today."),
+        ("anger", "He took my seat <b>again</b>!"),
+        ("anger", "Angry words were all I had."),
+        ("odd", "A chair is a chair."),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("tab")
+    descriptions = folder / "descriptions"
+    descriptions.mkdir()
+    for name, texts in SMALL_LIBRARY.items():
+        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    model = str(save_tiny_model(folder / "tiny"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
+        studio = Studio(StudioOptions(descriptions, folder / "runs", model=model))
+        studio.load_model()
+        studio.start_training().result()
+        yield studio
+        studio.close()
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, descriptions: Path) -> Iterator[Studio]:
+    studio = Studio(StudioOptions(descriptions, tmp_path / "runs"))
+    yield studio
+    studio.close()
+
+
+def pasted_wish(studio: Studio, **changes: Any) -> Wish:
+    brought, _about, text, labels, _group, mapping = show_brought(studio, "paste", [], PASTED, None)
+    wish = Wish(brought, text["value"], labels["value"], mapping, 0, 0.8, "")
+    return replace(wish, **changes)
+
+
+def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> None:
+    _brought, about, text, labels, group, mapping = show_brought(studio, "paste", [], PASTED, None)
+    assert "5 texts" in about
+    assert [each["value"] for each in (text, labels)] == ["text", ["label"]]
+    assert group["visible"] is True
+    assert [row[:3] for row in mapping] == [
+        ["calmness", 2, "calm"],
+        ["anger", 2, "angry"],
+        ["odd", 1, IGNORE],
+    ]
+
+
+def test_what_cannot_be_read_is_told_beside_it_and_kept_from_judging(studio: Studio) -> None:
+    brought, about, *_ = show_brought(studio, "paste", [], '[{"text": 1', None)
+    assert "this is not JSON" in about
+    with pytest.raises(UserError, match="this is not JSON"):
+        judge_wish(studio, pasted_wish(studio, brought=brought))
+
+
+def test_files_are_read_together(studio: Studio, tmp_path: Path) -> None:
+    for name in ("calm", "angry"):
+        (tmp_path / f"{name}.json").write_text(json.dumps([f"A {name} one.", f"So {name}."]))
+    brought = bring("files", [], "", [str(path) for path in tmp_path.glob("*.json")])
+    assert len(brought.texts("text", ["label"])) == 4
+
+
+def test_what_stands_in_the_table_is_what_counts(studio: Studio) -> None:
+    wish = pasted_wish(studio)
+    edited = [
+        [row[0], row[1], "neutral" if row[0] == "odd" else row[2], ""] for row in wish.mapping
+    ]
+    found = judge_wish(studio, replace(wish, mapping=edited))
+    assert found.concepts == ("angry", "calm")
+    assert len(found.neutral_scores) == 1
+    assert mapping_from(edited, CONCEPTS)["odd"] == NEUTRAL
+
+
+def test_the_same_question_is_answered_once(studio: Studio) -> None:
+    wish = pasted_wish(studio)
+    assert judge_wish(studio, wish) is judge_wish(studio, wish)
+    assert judge_wish(studio, replace(wish, layer=1)) is not judge_wish(studio, wish)
+
+
+def test_the_shipped_set_needs_no_mapping(studio: Studio) -> None:
+    wish = Wish(Brought("shipped", ("situations",)), None, [], [], 0, 0.8, "")
+    found = judge_wish(studio, wish)
+    assert found.concepts == CONCEPTS
+    assert len(found.texts) == 24
+    assert len(found.neutral_scores) == 48
+    values = show_judgement(studio, wish)
+    assert len(values) == 10
+    assert values[0] is found
+
+
+def test_words_and_dose_are_judged_too(studio: Studio) -> None:
+    words = judge_words(studio, pasted_wish(studio))
+    assert words.n_named == 1
+    assert "1 texts hold" in draw_words(words)
+    curves = judge_dose(studio, "It was {x} degrees.", "30, 10, 20, 40", 0)
+    assert curves.values == ("10", "20", "30", "40")
+    assert "10 → 40" in draw_dose_table(curves)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threshold": "much"}, "'much' is no number"),
+        ({"layer": None}, "no layer is chosen"),
+        ({"text_column": "other"}, "no column 'other'"),
+        ({"mapping": [["calmness", "2", "clam", ""]]}, "no concept 'clam'"),
+        ({"brought": Brought("paste")}, "no texts yet"),
+        ({"brought": Brought("shipped", ())}, "no part of the shipped set"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_told_in_a_sentence(
+    studio: Studio, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        judge_wish(studio, pasted_wish(studio, **changes))
+
+
+def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
+    with gr.Blocks():
+        tab = build_generalization_tab(untrained)
+    assert "press Train first" in tab.notice.value
+    assert "press Train first" in refresh_generalization(untrained)[2]
+    with pytest.raises(UserError, match="press Train first"):
+        judge_wish(untrained, Wish(Brought("shipped"), None, [], [], 0, 0.8, ""))
+
+
+def test_with_another_run_old_findings_are_hidden(studio: Studio) -> None:
+    with gr.Blocks():
+        tab = build_generalization_tab(studio)
+    layer, mapping, notice, results, shown = refresh_generalization(studio)
+    assert len(tab.refreshed) == 5
+    assert refresh_generalization(studio, shown) == (gr.skip(),) * 5
+    assert layer["choices"] == list(studio.runs.list()[0].layers)
+    assert "afraid, angry, calm, happy" in mapping["label"]
+    assert "another run" in notice.lower()
+    assert results["visible"] == HIDDEN
+
+
+def test_tables_hold_texts_and_names_as_text(studio: Studio) -> None:
+    found = judge_wish(studio, pasted_wish(studio))
+    drawn = draw_misses(found.misses) + draw_concepts(found) + draw_summary(found)
+    assert "<b>again" not in drawn
+    planted = judge(scored(0, 3.0), QUICK, ["<script>"])
+    assert "<script>" not in draw_summary(planted)
+    assert "Bag of words" in draw_summary(planted)
+    assert "as by chance" in draw_concepts(judge(scored(1, 0.0), QUICK))

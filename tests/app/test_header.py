@@ -1,0 +1,70 @@
+"""What the header says, from a status to HTML."""
+
+from dataclasses import replace
+
+import pytest
+
+from readout_ui.app.header import draw_progress, draw_status, is_training, retrain_label
+from readout_ui.app.jobs import JobState, JobView
+from readout_ui.app.status import Status
+from readout_ui.progress import Progress
+
+RUNNING = JobView(
+    number=1,
+    kind="train",
+    title="Training",
+    state=JobState.RUNNING,
+    progress=Progress("Reading texts", 12, 48),
+    seconds=3.0,
+    seconds_left=9.0,
+    log=(),
+    error="",
+    cancelling=False,
+)
+IDLE = Status(
+    model=None,
+    model_description="tiny on cpu",
+    model_notes=(),
+    run=None,
+    training=None,
+    changed=3,
+    queued=(),
+)
+
+
+def test_a_running_training_shows_real_counts_and_the_time_left() -> None:
+    shown = draw_progress(RUNNING)
+    assert "12 of 48 texts" in shown
+    assert "about 9 s left" in shown
+    assert "value='0.250'" in shown
+
+
+def test_a_training_that_waits_says_what_for() -> None:
+    waiting = replace(RUNNING, state=JobState.WAITING, progress=None, seconds_left=None)
+    assert "Waiting for the device" in draw_progress(waiting)
+
+
+def test_a_wish_to_cancel_is_shown_until_it_is_done() -> None:
+    assert "Stopping" in draw_progress(replace(RUNNING, cancelling=True))
+
+
+def test_a_model_that_did_not_load_shows_the_whole_sentence_and_no_markup_of_its_own() -> None:
+    failed = replace(RUNNING, kind="load", state=JobState.FAILED, error="no <b>model</b> here.")
+    shown = draw_status(replace(IDLE, model_description="", model=failed))
+    assert "no &lt;b&gt;model&lt;/b&gt; here." in shown
+
+
+@pytest.mark.parametrize(
+    ("training", "label", "busy"),
+    [(None, "Train", False), (RUNNING, "Training…", True)],
+)
+def test_the_button_says_what_a_click_does(
+    training: JobView | None, label: str, busy: bool
+) -> None:
+    status = replace(IDLE, training=training)
+    assert retrain_label(status) == label
+    assert is_training(status) is busy
+
+
+def test_before_the_first_training_the_header_says_so() -> None:
+    assert "Not trained yet" in draw_status(IDLE)

@@ -1,0 +1,142 @@
+"""The background worker, driven with events instead of sleeps."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from readout_ui.app.jobs import JobState, Worker
+from readout_ui.errors import UserError
+from readout_ui.progress import Cancelled, Progress, Report
+
+WAIT = 10.0
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+class Steps:
+    """Work that reports a step each time the test lets it go on."""
+
+    def __init__(self, n_steps: int) -> None:
+        self.n_steps = n_steps
+        self.go = threading.Semaphore(0)
+        self.reported = threading.Semaphore(0)
+        self.done = 0
+
+    def __call__(self, report: Report) -> str:
+        report(Progress("Reading texts", 0, self.n_steps))
+        self.reported.release()
+        for step in range(self.n_steps):
+            assert self.go.acquire(timeout=WAIT)
+            self.done = step + 1
+            report(Progress("Reading texts", step + 1, self.n_steps, note=f"text {step + 1}"))
+            self.reported.release()
+        return "finished"
+
+    def advance(self) -> None:
+        self.go.release()
+        assert self.reported.acquire(timeout=WAIT)
+
+
+def started(worker: Worker, n_steps: int = 3) -> tuple[Steps, Callable[[], object]]:
+    steps = Steps(n_steps)
+    job = worker.submit("train", "Training", steps, exclusive=True)
+    assert steps.reported.acquire(timeout=WAIT)
+    return steps, job.result
+
+
+def test_a_job_shows_real_counts_and_a_time_left_while_it_runs(worker: Worker) -> None:
+    steps, _ = started(worker)
+    steps.advance()
+    view = worker.latest("train").view()  # type: ignore[union-attr]
+    assert (view.state, view.fraction) == (JobState.RUNNING, 1 / 3)
+    assert view.seconds_left is not None
+    assert "text 1" in view.log[-1]
+    for _ in range(2):
+        steps.advance()
+
+
+def test_a_finished_job_returns_its_result(worker: Worker) -> None:
+    steps, result = started(worker, n_steps=1)
+    steps.advance()
+    assert result() == "finished"
+    assert worker.latest("train").view().state is JobState.DONE  # type: ignore[union-attr]
+
+
+def test_cancel_takes_effect_at_the_next_report(worker: Worker) -> None:
+    steps, result = started(worker)
+    worker.latest("train").cancel()  # type: ignore[union-attr]
+    assert worker.latest("train").view().cancelling  # type: ignore[union-attr]
+    steps.go.release()
+    with pytest.raises(Cancelled):
+        result()
+    assert steps.done == 1
+    assert worker.latest("train").view().state is JobState.CANCELLED  # type: ignore[union-attr]
+
+
+def test_two_clicks_make_one_job(worker: Worker) -> None:
+    steps, _ = started(worker, n_steps=1)
+    first = worker.latest("train")
+    assert worker.submit("train", "Training", steps, exclusive=True) is first
+    steps.advance()
+
+
+def test_after_a_job_has_ended_the_same_kind_starts_a_new_one(worker: Worker) -> None:
+    steps, result = started(worker, n_steps=1)
+    steps.advance()
+    result()
+    again = worker.submit("train", "Training", lambda _report: "second", exclusive=True)
+    assert again.result() == "second"
+
+
+def test_jobs_run_one_after_another_in_the_order_they_came(worker: Worker) -> None:
+    steps, _ = started(worker, n_steps=1)
+    order: list[str] = []
+    second = worker.submit("read", "Reading", lambda _report: order.append("second"))
+    third = worker.submit("read", "Reading", lambda _report: order.append("third"))
+    assert [view.state for view in worker.unfinished()] == [
+        JobState.RUNNING,
+        JobState.WAITING,
+        JobState.WAITING,
+    ]
+    steps.advance()
+    second.result()
+    third.result()
+    assert order == ["second", "third"]
+
+
+def test_a_waiting_job_that_is_cancelled_never_starts(worker: Worker) -> None:
+    steps, _ = started(worker, n_steps=1)
+    ran: list[bool] = []
+    waiting = worker.submit("read", "Reading", lambda _report: ran.append(True))
+    waiting.cancel()
+    steps.advance()
+    with pytest.raises(Cancelled):
+        waiting.result()
+    assert not ran
+
+
+def test_a_user_error_is_shown_as_its_own_sentence(worker: Worker) -> None:
+    def fail(_report: Report) -> None:
+        raise UserError("no texts", where="calm", fix="write one")
+
+    job = worker.submit("train", "Training", fail)
+    with pytest.raises(UserError):
+        job.result()
+    assert job.view().error == "calm: no texts; write one."
+
+
+def test_an_unexpected_error_does_not_stop_the_worker(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = worker.submit("train", "Training", lambda _report: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        job.result()
+    assert "ZeroDivisionError" in job.view().error
+    assert worker.submit("train", "Training", lambda _report: "alive").result() == "alive"
+    assert any(record.exc_info for record in caplog.records)

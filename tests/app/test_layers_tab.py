@@ -1,0 +1,125 @@
+"""The Layers tab, driven without a page on a tiny model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from readout_ui.app.tabs.layers import (
+    MACRO,
+    build_layers_tab,
+    draw_comparison,
+    draw_layers,
+    refresh_layers,
+    use_layers,
+)
+from readout_ui.errors import UserError
+from readout_ui.texts.editing import save_concept
+from readout_ui.vectors.settings import TrainSettings
+
+gr = pytest.importorskip("gradio")
+
+
+@pytest.fixture
+def trained(studio: Studio) -> Studio:
+    studio.load_model()
+    studio.start_training().result()
+    return studio
+
+
+def edit_and_retrain(studio: Studio) -> str:
+    calm = studio.library().concept("calm")
+    texts = ("I rest. Nothing moves in me.", *calm.descriptions[1:])
+    save_concept(studio.folder, "calm", texts, calm.fingerprint)
+    return studio.start_training().result().id
+
+
+def test_the_tab_can_be_built_before_anything_was_trained(studio: Studio) -> None:
+    with gr.Blocks():
+        tab = build_layers_tab(studio)
+    assert "Press <b>Train</b>" in str(tab.about.value)
+    assert len(tab.outputs) == len(refresh_layers(studio))
+
+
+def test_without_a_run_comparing_layers_says_what_to_do(studio: Studio) -> None:
+    with pytest.raises(UserError, match="press Train"):
+        draw_layers(studio, MACRO, 1)
+
+
+def test_the_sweep_shows_nine_rows_and_every_set_with_its_cost(trained: Studio) -> None:
+    shown: Any = draw_layers(trained, MACRO, 1)
+    about, results, plot, concepts, chosen = shown
+    assert results.visible is True
+    assert json.loads(plot.plot)["data"][0]["type"] == "heatmap"
+    assert [name for name, _ in concepts.choices] == [MACRO, "afraid", "angry", "calm", "happy"]
+    assert "Multiply-adds per token" in about
+    assert "12 empty cells" in about  # pca and logistic, three rules, two of three layers
+    assert chosen.value in {value for _, value in chosen.choices}
+
+
+def test_every_further_layer_fills_six_cells(trained: Studio) -> None:
+    assert "6 empty cells" in str(draw_layers(trained, MACRO, 2)[0])
+    assert "empty cells" not in str(draw_layers(trained, "calm", 9)[0])
+
+
+def test_the_layers_to_use_are_a_spec_that_training_takes(trained: Studio) -> None:
+    chosen: Any = draw_layers(trained, MACRO, 1)[4]
+    spec = use_layers(chosen.choices[-1][1])
+    assert TrainSettings(layers=spec).layers == spec
+    with pytest.raises(UserError, match="no layers are chosen"):
+        use_layers(None)
+
+
+def test_two_runs_are_compared_in_texts_scores_and_cosines(trained: Studio) -> None:
+    first = trained.runs.list()[0].id
+    second = edit_and_retrain(trained)
+    shown: Any = draw_comparison(trained, first, second)
+    about, scores, moves = shown
+    assert "1 of the texts changed" in about or "2 of the texts changed" in about
+    assert "On the 15 texts both runs have" in about
+    assert scores is not None
+    assert moves is not None
+
+
+def test_after_a_retrain_the_run_before_is_compared_with(trained: Studio) -> None:
+    first = trained.runs.list()[0].id
+    second = edit_and_retrain(trained)
+    fresh: Any = refresh_layers(trained)
+    _about, _results, _concept, old, new, shown = fresh
+    assert shown == second
+    assert (old.value, new.value) == (first, second)
+
+
+def test_while_the_model_is_missing_the_rest_is_compared(
+    trained: Studio, tmp_path: Path, tiny_folder: Path
+) -> None:
+    first = trained.runs.list()[0].id
+    second = edit_and_retrain(trained)
+    fresh = Studio(StudioOptions(trained.folder, tmp_path / "runs", model=str(tiny_folder)))
+    shown: Any = draw_comparison(fresh, first, second)
+    about, scores, moves = shown
+    fresh.close()
+    assert "Scores were not compared" in about
+    assert scores is None
+    assert moves is not None
+
+
+def test_one_run_alone_cannot_be_compared(trained: Studio) -> None:
+    with pytest.raises(UserError, match="two runs are needed"):
+        draw_comparison(trained, None, trained.runs.list()[0].id)
+
+
+def test_a_page_that_shows_the_run_in_use_keeps_it(trained: Studio) -> None:
+    run = trained.runs.list()[0]
+    assert set(map(str, refresh_layers(trained, run.id))) == {str(gr.skip())}
+    assert refresh_layers(trained, "another")[-1] == run.id
+
+
+def test_one_run_alone_says_that_two_can_be_compared_later(trained: Studio) -> None:
+    with gr.Blocks() as page:
+        build_layers_tab(trained)
+    words = [str(block.value) for block in page.blocks.values() if hasattr(block, "value")]
+    assert any("One run so far" in text for text in words)

@@ -1,0 +1,225 @@
+"""Chats of several pages over one tiny model, driven without a page."""
+
+import base64
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readout_ui.app.chats import ABANDONED_SECONDS, LiveChats, News, Wish
+from readout_ui.app.jobs import JobState
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from readout_ui.app.tabs.live import live_calls, pack, pack_scores
+from readout_ui.inference.live_layers import live_layers
+from readout_ui.inference.sampling import Sampling
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.tokens import TokenPieces
+from tests.conftest import SMALL_LIBRARY
+from tests.support.loaded_tiny import load_tiny
+
+ONE, TWO = "1" * 32, "2" * 32
+SAMPLING = Sampling(temperature=0, max_new_tokens=6)
+
+
+def says(*texts: str, sampling: Sampling = SAMPLING, system: str = "") -> Wish:
+    roles: Any = ("user", "assistant")
+    turns = tuple(Turn(roles[i % 2], text) for i, text in enumerate(texts))
+    return Wish(turns, system, sampling)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("live")
+    texts = folder / "descriptions"
+    texts.mkdir()
+    for name, written in SMALL_LIBRARY.items():
+        (texts / f"{name}.txt").write_text("\n\n".join(written) + "\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
+        studio = Studio(StudioOptions(texts, folder / "runs", model=str(tiny_folder)))
+        studio.load_model()
+        studio.start_training().result()
+        yield studio
+        studio.close()
+
+
+@pytest.fixture
+def blocked(trained: Studio) -> Iterator[threading.Event]:
+    """The device works on something else until the event is set."""
+    go_on = threading.Event()
+    trained.worker.submit("train", "Training", lambda _report: go_on.wait(30))
+    yield go_on
+    go_on.set()
+
+
+def test_an_answer_has_every_token_with_its_role_and_its_piece_of_the_text(trained: Studio) -> None:
+    chats = LiveChats(trained)
+    asked = chats.ask(ONE, says("How are you?", system="Be kind."))
+    asked.job.result()
+    source, ending, news = asked.speech.source, asked.speech.ending, asked.speech.news(0, None, "z")
+    assert source is not None
+    assert ending is not None
+    assert news is not None
+    assert ending.n_tokens == 6
+    assert len(news.tokens) == source.n_prompt + 6
+    assert "".join(news.pieces[source.n_prompt :]) == ending.text
+    assert set(news.roles) == {"template", "system", "user", "assistant"}
+    run = trained.vectors()[0]
+    assert source.layers == live_layers(run.layers, run.best_layer)
+    assert source.run_id == run.id
+
+
+def test_a_page_gets_only_what_it_lacks_and_the_parts_make_the_whole(trained: Studio) -> None:
+    asked = LiveChats(trained).ask(ONE, says("How are you?"))
+    asked.job.result()
+    whole = asked.speech.news(0, None, "cosine")
+    assert whole is not None
+    for have in (0, 3, len(whole.tokens) - 1, len(whole.tokens)):
+        part = asked.speech.news(have, None, "cosine")
+        assert part is not None
+        assert (part.start, part.tokens) == (have, whole.tokens[have:])
+        assert (part.pieces, part.roles) == (whole.pieces[have:], whole.roles[have:])
+        np.testing.assert_array_equal(part.scores, whole.scores[have:])
+
+
+def test_chats_never_mix(trained: Studio) -> None:
+    chats = LiveChats(trained)
+    first, second = chats.ask(ONE, says("calm calm")), chats.ask(TWO, says("afraid"))
+    first.job.result(), second.job.result()
+    assert chats.newest(ONE) is first
+    assert chats.newest(TWO) is second
+    said = [asked.speech.news(0, None, "z") for asked in (first, second)]
+    assert ["calm" in "".join(news.pieces) for news in said if news] == [True, False]
+
+
+def test_whoever_waits_sees_what_comes_before(trained: Studio, blocked: threading.Event) -> None:
+    calls = {call.__name__: call for call in live_calls(trained)}
+    for chat in (ONE, TWO):
+        assert calls["live_ask"](asking(chat))["ok"]
+    waiting = calls["live_poll"](polling(TWO))
+    assert (waiting["state"], waiting["news"]) == ("waiting", None)
+    assert list(waiting["before"]) == ["Training", "Answering in a chat"]
+
+
+def test_a_stop_before_its_turn_comes_asks_the_model_nothing(
+    trained: Studio, blocked: threading.Event
+) -> None:
+    chats = LiveChats(trained)
+    asked = chats.ask(ONE, says("How are you?"))
+    chats.stop(ONE)
+    blocked.set()
+    assert asked.job.view().state is JobState.CANCELLED
+    assert asked.speech.source is None
+
+
+def test_asking_again_stops_the_answer_before(trained: Studio, blocked: threading.Event) -> None:
+    chats = LiveChats(trained)
+    first, second = chats.ask(ONE, says("a")), chats.ask(ONE, says("b"))
+    blocked.set()
+    second.job.result()
+    assert first.job.view().state is JobState.CANCELLED
+    assert chats.newest(ONE) is second
+    assert second.number == first.number + 1
+
+
+def test_an_answer_nobody_listens_to_ends(
+    trained: Studio, blocked: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = LiveChats(trained).ask(ONE, says("How are you?"))
+    monkeypatch.setattr("readout_ui.app.chats.ABANDONED_SECONDS", -ABANDONED_SECONDS)
+    blocked.set()
+    with pytest.raises(BaseException):  # noqa: B017, PT011
+        asked.job.result()
+    assert asked.job.view().state is JobState.CANCELLED
+
+
+def asking(chat: str) -> dict[str, Any]:
+    sampling = {"temperature": 0, "top_p": 1, "top_k": 0, "repetition_penalty": 1}
+    sampling |= {"max_new_tokens": 6, "seed": 0}
+    turns = [{"role": "user", "text": "How are you?"}]
+    return {"chat": chat, "turns": turns, "system": "", "sampling": sampling}
+
+
+def polling(chat: str, have: int = 0) -> dict[str, Any]:
+    return {"chat": chat, "have": have, "layer": None, "kind": "z"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sampling": {"temperature": -1}}, "temperature is -1"),
+        ({"sampling": {}}, "temperature is None"),
+        ({"chat": "../x"}, "reload the page"),
+        ({"turns": [{"role": "system", "text": "x"}]}, "reload the page"),
+    ],
+)
+def test_wrong_wishes_are_answered_in_one_sentence(
+    trained: Studio, changes: dict[str, Any], told: str
+) -> None:
+    calls = {call.__name__: call for call in live_calls(trained)}
+    answer = calls["live_ask"](asking(ONE) | changes)
+    assert not answer["ok"]
+    assert told in answer["message"]
+
+
+def test_a_chat_too_long_for_the_model_says_both_lengths(trained: Studio) -> None:
+    calls = {call.__name__: call for call in live_calls(trained)}
+    turns = [{"role": "user", "text": "calm " * 600}]
+    calls["live_ask"](asking(ONE) | {"turns": turns})
+    trained.worker.submit("wait", "Waiting", lambda _report: None).result()
+    answer = calls["live_poll"](polling(ONE))
+    assert answer["state"] == "failed"
+    assert "tokens, " in answer["error"]
+    assert "takes 512" in answer["error"]
+
+
+def test_without_vectors_the_page_says_what_to_do(studio: Studio) -> None:
+    calls = {call.__name__: call for call in live_calls(studio)}
+    assert calls["live_look"]({})["ready"] is False
+    answer = calls["live_ask"](asking(ONE))
+    assert "press Train" in answer["message"]
+    assert calls["live_poll"](polling(ONE)) == {"ok": True, "number": 0}
+
+
+@pytest.mark.parametrize(("n_concepts", "most"), [(36, 700), (200, 2600)])
+def test_a_tick_of_four_tokens_is_small(n_concepts: int, most: int) -> None:
+    scores = np.random.default_rng(0).normal(size=(4, n_concepts)).astype(np.float32)
+    names = ("·word",) * 4
+    packed = pack(News(500, names, names, ("assistant",) * 4, scores))
+    assert len(str(packed)) < most
+
+
+def test_packed_scores_come_back_within_half_a_step() -> None:
+    scores = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32) * 30
+    step, data = pack_scores(scores)
+    back = np.frombuffer(base64.b64decode(data), "<i2").reshape(7, 5) * step
+    np.testing.assert_allclose(back, scores, atol=step * 0.51)
+    assert pack_scores(np.zeros((0, 5), np.float32)) == (1.0, "")
+
+
+@given(st.sets(st.integers(0, 60), min_size=1), st.integers(0, 60), st.integers(1, 6))
+def test_few_layers_are_read_the_best_among_them(layers: set[int], best: int, count: int) -> None:
+    chosen = live_layers(sorted(layers), best, count)
+    assert set(chosen) <= layers
+    assert len(chosen) <= count
+    assert min(abs(c - best) for c in chosen) == min(abs(c - best) for c in layers)
+    if len(layers) >= count:
+        assert len(chosen) >= min(count, 2)
+
+
+TOKENIZER = load_tiny().tokenizer
+
+
+@given(st.text(max_size=40), st.integers(0, 20))
+def test_pieces_are_the_text_however_the_tokens_come(text: str, first: int) -> None:
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    pieces = TokenPieces(TOKENIZER)
+    parts = [*pieces.extend(ids[:first]), *pieces.extend(ids[first:])]
+    assert len(parts) == len(ids)
+    assert "".join(parts) == TOKENIZER.decode(ids, clean_up_tokenization_spaces=False)

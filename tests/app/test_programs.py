@@ -1,0 +1,263 @@
+"""The named endpoints as programs reach them: gradio_client, plain HTTP, and an MCP client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from app import parse_flags, program_options
+from readout_ui.app.api import Programs, publish_programs
+from readout_ui.app.api_answers import NAMED_ONLY, NAMES, answer_in_json, checked
+from readout_ui.app.events import PRIVATE
+from readout_ui.app.page import build_app, launch_options
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from readout_ui.errors import UserError
+from tests.conftest import SMALL_LIBRARY
+from tests.support.readme_code import code_blocks
+from tests.support.tiny_model import save_tiny_model
+
+gr: Any = pytest.importorskip("gradio")
+ROWS = [
+    {"text": "The lake lay still.", "label": "calm"},
+    {"text": "Nothing has to be done today.", "label": ["calmness"]},
+    {"text": "He took my seat again!", "label": "angry"},
+    {"text": "She slammed the door and swore.", "label": "rage"},
+]
+MAPPING = {"rage": "angry"}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A live server and what is behind it."""
+
+    studio: Studio
+    url: str
+    client: Client
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("programs")
+    descriptions = folder / "descriptions"
+    descriptions.mkdir()
+    for name, texts in SMALL_LIBRARY.items():
+        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    model = str(save_tiny_model(folder / "tiny"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
+        studio = Studio(StudioOptions(descriptions, folder / "runs", model=model))
+        studio.load_model()
+        studio.start_training().result()
+        app, url = launched(studio)
+        yield Served(studio, url, Client(url, verbose=False, download_files=str(folder / "got")))
+        app.close()
+        studio.close()
+
+
+def launched(studio: Studio) -> tuple[Any, str]:
+    """A page with one callback of its own, and the programs beside it."""
+    with gr.Blocks(analytics_enabled=False) as app:
+        box = gr.Textbox()
+        gr.Button().click(lambda text: text, box, box, api_name="of_the_page", **PRIVATE)
+        publish_programs(studio)
+    options = launch_options(studio)
+    options["app_kwargs"]["middleware"] = [*options["app_kwargs"]["middleware"], NAMED_ONLY]
+    flags = program_options(parse_flags(["--mcp"]))
+    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **{**options, **flags})
+    answer_in_json(app)
+    return app, url
+
+
+def refused(served: Served, *arguments: Any, **named: Any) -> str:
+    """What the client is told."""
+    with pytest.raises(AppError) as error:
+        served.client.predict(*arguments, **named)
+    return str(error.value)
+
+
+def test_exactly_the_named_endpoints_are_published(served: Served) -> None:
+    info = httpx.get(f"{served.url}gradio_api/info").json()
+    assert tuple(name.strip("/") for name in info["named_endpoints"]) == NAMES
+    assert info["unnamed_endpoints"] == {}
+    listed = served.client.view_api(return_format="dict", print_info=False)
+    assert isinstance(listed, dict)
+    assert tuple(name.strip("/") for name in listed["named_endpoints"]) == NAMES
+    whole = build_app(served.studio).get_api_info()
+    assert {name.strip("/") for name in whole["named_endpoints"]} <= set(NAMES)
+
+
+def test_a_callback_of_the_page_cannot_be_called_by_name(served: Served) -> None:
+    with pytest.raises(ValueError, match="of_the_page"):
+        served.client.predict("text", api_name="/of_the_page")
+    for route in ("call", "call/v2", "run", "api"):
+        answer = httpx.post(f"{served.url}gradio_api/{route}/of_the_page", json={"data": ["text"]})
+        assert answer.status_code == 404
+        assert "read_text" in answer.json()["error"]
+
+
+def test_concepts_are_listed_with_the_run_in_use(served: Served) -> None:
+    found = served.client.predict(api_name="/list_concepts")
+    assert [concept["name"] for concept in found["concepts"]] == [
+        "afraid",
+        "angry",
+        "calm",
+        "happy",
+    ]
+    assert found["neutral"] == [{"name": "_baseline", "descriptions": 4, "state": "trained"}]
+    run = served.studio.runs.current()
+    assert run is not None
+    assert found["run"]["run"] == run.id
+    assert found["run"]["auroc"] == found["run"]["layer_scores"][run.best_layer]
+
+
+def test_a_text_is_read_as_the_page_reads_it(served: Served) -> None:
+    text = "The kettle is on."
+    found = served.client.predict(text, score="cosine", layer=1, top=0, api_name="/read_text")
+    readout = served.studio.read(text, "assistant")
+    rows = [i for i, role in enumerate(readout.roles) if role == "assistant"]
+    columns = [readout.concept_index(concept) for concept in found["concepts"]]
+    assert found["tokens"] == [readout.tokens[row] for row in rows]
+    expected = readout.cosine[rows, 1][:, columns]
+    assert np.array(found["scores"]) == pytest.approx(expected, abs=6e-5)
+    assert found["means"] == pytest.approx(expected.mean(axis=0).tolist(), abs=6e-5)
+    assert found["means"] == sorted(found["means"], reverse=True)
+
+
+def test_two_users_at_once_get_each_their_own_text(served: Served) -> None:
+    texts = [word * 3 for word in ("kettle ", "meadow ", "window ", "ladder ")]
+
+    def read(text: str) -> str:
+        client = Client(served.url, verbose=False)
+        found = client.predict(text, concepts=["calm"], api_name="/read_text")
+        return "".join(found["tokens"]).replace("·", " ")
+
+    with ThreadPoolExecutor(len(texts)) as users:
+        assert list(users.map(read, texts)) == [text.strip() for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "said"),
+    [
+        ((" ",), {"api_name": "/read_text"}, "nothing to read"),
+        (("a",), {"layer": 99, "api_name": "/read_text"}, "no layer 99 (options: 0, 1, 2)"),
+        (("a",), {"layer": "x", "api_name": "/read_text"}, "layer: input should be a valid int"),
+        (("a",), {"mode": "shout", "api_name": "/read_text"}, "'assistant', 'user' or 'raw'"),
+        (("a",), {"concepts": ["x"], "api_name": "/read_text"}, "no concept 'x'"),
+        (("word " * 9000,), {"api_name": "/read_text"}, "tokens"),
+        ((), {"layers": "best", "api_name": "/train"}, "cannot read layers 'best'"),
+        (([],), {"api_name": "/evaluate"}, "there are no texts"),
+        (([{"text": "a"}],), {"api_name": "/evaluate"}, "texts.0.label: field required"),
+        (
+            ([{"text": " ", "label": "calm"}],),
+            {"api_name": "/evaluate"},
+            "line 1: there is no text",
+        ),
+        ((ROWS, {"joy": "happy"}), {"api_name": "/evaluate"}, "no text is labelled 'joy'"),
+        ((), {"layers": [7], "api_name": "/export"}, "7"),
+    ],
+)
+def test_a_mistake_comes_back_as_a_sentence(
+    served: Served, arguments: tuple[Any, ...], named: dict[str, Any], said: str
+) -> None:
+    message = refused(served, *arguments, **named)
+    assert said in message
+    assert "Traceback" not in message
+
+
+def test_labelled_texts_are_judged_with_their_baselines(served: Served) -> None:
+    found = served.client.predict(ROWS, MAPPING, api_name="/evaluate")
+    assert found["mapping"] == {
+        "calm": "calm", "calmness": "calm", "angry": "angry", "rage": "angry"
+    }  # fmt: skip
+    assert found["n_texts"] == 4
+    assert [each["n_texts"] for each in found["concepts"]] == [2, 2]
+    assert {"auroc", "words", "random", "permuted", "p"} <= found["macro"].keys()
+    assert any("neutral texts stand in" in note for note in found["notes"])
+
+
+def test_an_export_arrives_as_a_zip_of_what_was_asked_for(served: Served) -> None:
+    path = served.client.predict(concepts=["calm"], layers=[1], api_name="/export")
+    with zipfile.ZipFile(path) as archive:
+        manifest = json.loads(archive.read("readout.json"))
+        assert "readout.safetensors" in archive.namelist()
+    assert (manifest["concepts"], manifest["layers"]) == (["calm"], [1])
+
+
+def test_train_returns_when_the_new_run_is_in_use(served: Served) -> None:
+    before = served.studio.vectors()[0]
+    found = served.client.predict(method="pca", api_name="/train")
+    run = served.studio.vectors()[0]
+    assert (found["run"], run.settings.method) == (run.id, "pca")
+    assert replace(run.settings, method=before.settings.method) == before.settings
+    assert found["layer_scores"] == list(run.layer_scores or ())
+    assert (found["texts"], found["seconds"] > 0) == (16, True)
+
+
+def test_a_read_only_app_reads_but_does_not_train(served: Served) -> None:
+    viewer = Studio(replace(served.studio.options, read_only=True))
+    try:
+        with pytest.raises(gr.Error, match="read-only"):
+            checked(Programs(viewer).train)()
+        assert Programs(viewer).list_concepts()["run"] is not None
+    finally:
+        viewer.close()
+
+
+def test_an_mcp_client_finds_the_same_tools_and_gets_json(served: Served) -> None:
+    tools, read, broken, unknown = asyncio.run(talk(served.url))
+    assert tuple(tool.name for tool in tools) == NAMES
+    for tool in tools:
+        assert tool.description
+        arguments = tool.inputSchema["properties"].values()
+        assert all(argument.get("description") for argument in arguments)
+    assert not read.isError
+    found = json.loads(read.content[0].text)
+    assert found == served.client.predict("The kettle is on.", top=1, api_name="/read_text")
+    assert broken.isError
+    assert broken.content[0].text.startswith("these vectors have no layer 99")
+    assert unknown.isError
+
+
+async def talk(url: str) -> tuple[Any, Any, Any, Any]:
+    """One session over streamable HTTP."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    text = {"text": "The kettle is on."}
+    async with (
+        streamablehttp_client(f"{url}gradio_api/mcp/") as (receive, send, _),
+        ClientSession(receive, send) as session,
+    ):
+        await session.initialize()
+        return (
+            (await session.list_tools()).tools,
+            await session.call_tool("read_text", {**text, "top": 1}),
+            await session.call_tool("read_text", {**text, "layer": 99}),
+            await session.call_tool("of_the_page", {"text": "a"}),
+        )
+
+
+def test_the_example_in_the_readme_runs(served: Served, tmp_path: Path) -> None:
+    example = next(code for code in code_blocks("python") if "gradio_client" in code)
+    code = example.replace("http://127.0.0.1:7860", served.url)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_without_mcp_the_footer_stays_as_it_is_and_a_login_excludes_mcp() -> None:
+    assert program_options(parse_flags([])) == {}
+    assert "api" in program_options(parse_flags(["--mcp"]))["footer_links"]
+    with pytest.raises(UserError, match="--auth"):
+        program_options(parse_flags(["--mcp", "--auth", "a:b"]))

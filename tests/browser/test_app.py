@@ -1,0 +1,292 @@
+"""The whole path in Chromium with the real model: edit, train, reload, cancel, read, export."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.running_app import ROOT, RunningApp, fresh_cache, running_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+pytestmark = pytest.mark.browser
+
+TRAINING_MS = 300_000
+expect.set_options(timeout=20_000)
+TABS = (
+    "Concepts",
+    "Train",
+    "Sources",
+    "Inspect",
+    "Compare",
+    "Live",
+    "Steering",
+    "Snippets",
+    "Cross-talk",
+    "Generalization",
+    "Layers",
+    "Advice",
+    "Export",
+)
+PROMPT = "Somebody broke into my flat last night and the lock is still open."
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
+    """The app over a copy of the shipped descriptions, with nothing cached and no run."""
+    folder = tmp_path_factory.mktemp("app")
+    descriptions = folder / "descriptions"
+    descriptions.mkdir()
+    for file in (ROOT / "descriptions").glob("*.txt"):
+        shutil.copy(file, descriptions)
+    with running_app(folder, descriptions, fresh_cache(folder / "cache")) as running:
+        yield running
+
+
+OpenPage = Callable[..., "Page"]
+
+
+@dataclass
+class Traffic:
+    """What the pages asked for and what went wrong in them."""
+
+    hosts: set[str]
+    faults: list[str]
+
+
+@pytest.fixture
+def open_page(app: RunningApp, browser: Browser) -> Iterator[OpenPage]:
+    """Opens pages; at the end no script failed and no request had left the machine."""
+    contexts: list[Any] = []
+    traffic = Traffic(set(), [])
+
+    def opened(width: int = 1440, height: int = 900) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: traffic.faults.append(str(error)))
+        page.on("request", lambda request: traffic.hosts.add(host_of(request.url)))
+        page.goto(app.url)
+        expect(page.locator("#retrain")).to_be_visible(timeout=60_000)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert traffic.faults == []
+    assert traffic.hosts <= {"127.0.0.1", ""}
+
+
+def host_of(url: str) -> str:
+    """The host a request goes to, empty for data: and blob: addresses."""
+    scheme, _, rest = url.partition("://")
+    return rest.split("/")[0].split(":")[0] if scheme in ("http", "https", "ws", "wss") else ""
+
+
+def tab(page: Page, name: str) -> None:
+    """Open a tab; where the page is narrow it may be behind the button with three dots."""
+    found = page.get_by_role("tab", name=name, exact=True)
+    if not found.is_visible():
+        page.locator(".overflow-menu > button").first.click()
+        found = page.locator(".overflow-dropdown button", has_text=name)
+    found.click()
+
+
+def wait_until_trained(page: Page) -> None:
+    expect(page.locator("#retrain")).to_have_text("Retrain", timeout=TRAINING_MS)
+
+
+def runs_of(app: RunningApp) -> list[Path]:
+    return sorted(path for path in app.runs.glob("*") if path.is_dir())
+
+
+def reading_texts(page: Page) -> Any:
+    """The header's chip of a training that has begun to read, with its counts."""
+    return page.locator("#status .job.train").filter(has_text="of 312 texts")
+
+
+def test_cancel_leaves_no_run_and_says_so(app: RunningApp, open_page: OpenPage) -> None:
+    page = open_page()
+    page.click("#retrain")
+    expect(reading_texts(page)).to_be_visible(timeout=TRAINING_MS)
+    page.click("#cancel-training")
+    expect(page.locator("#retrain")).to_have_text("Train", timeout=60_000)
+    tab(page, "Train")
+    expect(page.locator("#training")).to_contain_text("Cancelled.")
+    assert runs_of(app) == []
+
+
+def test_a_training_survives_a_reload_and_another_page_sees_the_same_one(
+    app: RunningApp, open_page: OpenPage
+) -> None:
+    page = open_page()
+    page.click("#retrain")
+    expect(page.locator("#retrain")).to_have_text("Training…")
+    other = open_page()
+    expect(other.locator("#retrain")).to_have_text("Training…")
+    expect(other.locator("#retrain")).to_be_disabled()
+    tab(other, "Train")
+    other.click("#train")  # a second click joins the training that runs
+    page.reload()
+    expect(page.locator("#retrain")).to_have_text("Training…", timeout=30_000)
+    wait_until_trained(page)
+    wait_until_trained(other)
+    expect(page.locator("#status")).to_contain_text("Up to date")
+    assert len(runs_of(app)) == 1
+
+
+def test_an_edit_is_counted_trained_read_and_exported(
+    app: RunningApp, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = open_page()
+    wait_until_trained(page)
+    edit_first_description(page, "afraid", "I am afraid. Something is coming to hurt me.")
+    expect(page.locator("#status")).to_contain_text("1 description changed")
+    refused_export(page)
+    tab(page, "Concepts")
+    page.locator(".rs-text").first.focus()
+    before = len(runs_of(app))
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#status")).to_contain_text("Up to date", timeout=TRAINING_MS)
+    assert len(runs_of(app)) == before + 1
+    tab(page, "Train")
+    expect(page.locator("#training")).to_contain_text("1 texts read, 311 from the cache")
+    expect(page.locator("#layer-scores .js-plotly-plot")).to_be_visible()
+    read_prompt(page)
+    exported = export(page, tmp_path)
+    manifest = json.loads((exported / "readout.json").read_text())
+    assert len(manifest["concepts"]) == 36
+    assert scores_of(exported).shape[1] == 36
+
+
+def edit_first_description(page: Page, concept: str, text: str) -> None:
+    tab(page, "Concepts")
+    page.locator(f".rs-row[data-key='{concept}']").click()
+    expect(page.locator(".rs-name")).to_have_text(concept)
+    page.locator(".rs-text").first.fill(text)
+    expect(page.locator(".rs-mark")).to_have_text("Saved", timeout=30_000)
+
+
+def refused_export(page: Page) -> None:
+    """Vectors of texts that changed are not exported unasked."""
+    tab(page, "Export")
+    expect(page.locator("#export-about")).to_contain_text("Descriptions changed")
+    page.click("#export-zip")
+    expect(page.get_by_text("descriptions changed since training: afraid")).to_be_visible()
+
+
+def read_prompt(page: Page) -> None:
+    tab(page, "Inspect")
+    page.locator("#inspect-prompt textarea").fill(PROMPT)
+    page.click("#inspect-read")
+    expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
+    expect(page.locator("#inspect-results")).to_contain_text("standard deviations")
+
+
+def export(page: Page, folder: Path) -> Path:
+    """Make the zip, download it, unpack it."""
+    tab(page, "Export")
+    expect(page.locator("#export-about")).not_to_contain_text("Descriptions changed")
+    page.click("#export-zip")
+    with page.expect_download() as download:
+        page.locator("#export-file a").first.click()
+    download.value.save_as(folder / "readout.zip")
+    with zipfile.ZipFile(folder / "readout.zip") as archive:
+        archive.extractall(folder / "readout")
+    return folder / "readout"
+
+
+def scores_of(exported: Path) -> Any:
+    """z-scores of one made-up activation with the README's own loader."""
+    import torch
+
+    from tests.support.readme_code import readme_loader
+
+    loader = readme_loader()
+    manifest, tensors = loader["load"](exported)
+    hidden = torch.ones(1, manifest["hidden_size"])
+    scores = loader["z_scores"](hidden, manifest["layers"][0], tensors)
+    assert torch.isfinite(scores).all()
+    return scores
+
+
+def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) -> None:
+    page = open_page()
+    wait_until_trained(page)
+    tab(page, "Train")
+    rows = page.locator("#runs tr")
+    expect(rows).to_have_count(3)
+    page.locator("#runs [data-run]").click()
+    expect(page.locator("#runs tr").last).to_contain_text("in use")
+    expect(page.locator("#status")).to_contain_text("1 description changed")
+    assert len(runs_of(app)) == 2
+
+
+def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None:
+    page = open_page()
+    wait_until_trained(page)
+    tab(page, "Cross-talk")
+    expect(page.locator("#crosstalk-cosine-note")).to_contain_text("of 630 pairs", timeout=120_000)
+    tab(page, "Layers")
+    page.click("#layers-compare")
+    expect(page.locator("#layers-sweep .js-plotly-plot")).to_be_visible(timeout=120_000)
+    page.click("#layers-use")
+    tab(page, "Advice")
+    expect(page.locator("#advice-blames tbody tr").first).to_be_visible(timeout=120_000)
+    tab(page, "Generalization")
+    page.click("#generalization-judge")
+    results = page.locator("#generalization-results")
+    expect(results).to_contain_text("bag of words", ignore_case=True, timeout=180_000)
+
+
+def test_the_page_fits_a_phone(open_page: OpenPage) -> None:
+    page = open_page(390, 844)
+    page.wait_for_timeout(1000)
+    for name in TABS:
+        tab(page, name)
+        page.wait_for_timeout(500)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, name
+
+
+def test_without_any_model_the_app_opens_and_says_how_to_get_one(
+    tmp_path: Path, descriptions: Path, browser: Browser
+) -> None:
+    flags = ["--model", "nobody/no-such-model"]
+    with running_app(tmp_path, descriptions, tmp_path / "cache", flags) as running:
+        page = browser.new_page()
+        page.goto(running.url)
+        expect(page.locator("#status .failed")).to_be_visible(timeout=120_000)
+        edit_first_description(page, "calm", "I am at rest. Nothing is missing.")
+        assert "Nothing is missing." in (descriptions / "calm.txt").read_text()
+        page.click("#retrain")
+        tab(page, "Train")
+        expect(page.locator("#training")).to_contain_text("there is no model to run")
+        page.close()
+
+
+def test_a_read_only_app_writes_nothing(
+    tmp_path: Path, descriptions: Path, browser: Browser
+) -> None:
+    before = {path.name: path.read_bytes() for path in descriptions.iterdir()}
+    cache = tmp_path / "cache"
+    with running_app(tmp_path, descriptions, cache, ["--read-only", "--model", "no/model"]) as app:
+        page = browser.new_page()
+        page.goto(app.url)
+        expect(page.locator("#retrain")).to_be_disabled(timeout=60_000)
+        page.locator(".rs-row[data-key='calm']").click()
+        expect(page.locator(".rs-text").first).not_to_be_editable()
+        page.close()
+    assert {path.name: path.read_bytes() for path in descriptions.iterdir()} == before

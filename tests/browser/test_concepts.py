@@ -1,0 +1,584 @@
+"""The Concepts tab in Chromium: what a person types is on disk, on the page, and never lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from readout_ui.app.tabs.concepts import build_concepts_tab
+from readout_ui.evaluation.influence import Blame
+from readout_ui.texts.editing import record_library
+from readout_ui.texts.library import Library, read_library
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+gr = pytest.importorskip("gradio")
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+pytestmark = pytest.mark.browser
+
+TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
+
+
+@dataclass
+class FolderDesk:
+    """A desk over whichever folder a test needs, without a model or runs."""
+
+    folder: Path = Path()
+    read_only: bool = False
+    states: dict[str, str] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)
+    blames: tuple[Blame, ...] = ()
+
+    def library(self) -> Library:
+        library = read_library(self.folder)
+        if not self.read_only:
+            self.known = record_library(library, self.known)
+        return library
+
+    def concept_states(self) -> dict[str, str]:
+        return self.states
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        return [len(text.split()) for text in texts]
+
+    def blame(self, name: str) -> tuple[Blame, ...]:
+        return tuple(one for one in self.blames if one.concept == name)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The running page and the desk behind it."""
+
+    desk: FolderDesk
+    url: str
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    desk = FolderDesk()
+    with gr.Blocks(analytics_enabled=False) as app:
+        with gr.Tabs():
+            with gr.Tab("Concepts"):
+                tab = build_concepts_tab(desk)
+            with gr.Tab("Train"):
+                gr.Markdown("Another tab")
+        asked = gr.Textbox(elem_id="asked")
+        tab.train_requested(lambda: "training asked", None, asked, api_visibility="private")
+    _, url, _ = app.launch(
+        prevent_thread_lock=True,
+        quiet=True,
+        css_paths=sorted(TABS.glob("*.css")),
+        ssr_mode=False,
+    )
+    yield Served(desk, url)
+    app.close()
+
+
+@pytest.fixture
+def desk(served: Served, descriptions: Path) -> FolderDesk:
+    served.desk.folder, served.desk.read_only = descriptions, False
+    served.desk.states, served.desk.known, served.desk.blames = {}, {}, ()
+    return served.desk
+
+
+OpenPage = Callable[..., "Page"]
+
+
+@pytest.fixture
+def open_page(served: Served, desk: FolderDesk, browser: Browser) -> Iterator[OpenPage]:
+    """Opens the page; at the end no script failed and nothing was asked of another machine."""
+    contexts, faults, hosts = [], [], set()
+
+    def opened(width: int = 1280, height: int = 900, context: Any = None) -> Page:
+        context = context or browser.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        page: Page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.goto(served.url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
+    assert {host.split(":")[0] for host in hosts if host} <= {"127.0.0.1", "localhost"}
+
+
+def choose(page: Page, name: str) -> None:
+    """Open a concept by keyboard, which puts the caret into its first text."""
+    page.locator(f".rs-row[data-key='{name}']").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".rs-name")).to_have_text(name)
+    expect(boxes(page).first).to_be_focused()
+
+
+def boxes(page: Page) -> Any:
+    return page.locator(".rs-text")
+
+
+def saved(page: Page) -> None:
+    expect(page.locator(".rs-mark")).to_have_text("Saved")
+
+
+def on_disk(desk: FolderDesk, name: str) -> tuple[str, ...]:
+    return desk.library().concept(name).descriptions
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_typed_text_reaches_the_file_by_itself(desk: FolderDesk, open_page: OpenPage) -> None:
+    page = open_page()
+    choose(page, "calm")
+    boxes(page).first.fill("I am at rest. Nothing moves in me.")
+    saved(page)
+    assert on_disk(desk, "calm")[0] == "I am at rest. Nothing moves in me."
+
+
+def test_ctrl_enter_saves_first_and_then_asks_for_a_training(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    page.keyboard.insert_text("Indeed. ")
+    press(page, "Control+Enter")
+    expect(page.locator("#asked textarea")).to_have_value("training asked")
+    assert "Indeed." in " ".join(on_disk(desk, "calm"))
+
+
+def test_everything_in_the_editor_works_from_the_keyboard(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    first, second, third = on_disk(desk, "calm")
+    choose(page, "calm")
+    press(page, "Alt+ArrowDown", "Control+s")
+    saved(page)
+    assert on_disk(desk, "calm") == (second, first, third)
+    expect(boxes(page).nth(1)).to_be_focused()
+    press(page, "Alt+Shift+ArrowDown", "Control+s")
+    saved(page)
+    assert on_disk(desk, "calm") == (second, first, first, third)
+    press(page, "Alt+Enter")
+    page.keyboard.insert_text("I lie still.")
+    press(page, "Control+s")
+    saved(page)
+    assert on_disk(desk, "calm") == (second, first, first, "I lie still.", third)
+    press(page, "Control+a", "Backspace", "Backspace", "Control+s")
+    saved(page)
+    assert on_disk(desk, "calm") == (second, first, first, third)
+    press(page, "Shift+Tab")  # the tools of the third description are one stop
+    expect(page.locator(".rs-box").nth(2).get_by_role("button", name="Move up")).to_be_focused()
+    press(page, "ArrowLeft", "Enter")
+    expect(boxes(page)).to_have_count(3)
+    press(page, "Control+z")
+    expect(boxes(page)).to_have_count(4)
+    press(page, "Control+Shift+z")
+    expect(boxes(page)).to_have_count(3)
+    press(page, "Escape")
+    expect(page.locator(".rs-row[data-key='calm']")).to_be_focused()
+    press(page, "ArrowDown", "Enter")
+    expect(page.locator(".rs-name")).to_have_text("happy")
+    assert on_disk(desk, "calm") == (second, first, third)
+
+
+def test_undo_takes_back_typing_in_whole_steps_and_saves_that_too(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    before = on_disk(desk, "calm")
+    choose(page, "calm")
+    page.keyboard.type("Quite so. ")
+    press(page, "Control+s")
+    saved(page)
+    press(page, "Control+z", "Control+s")
+    saved(page)
+    assert on_disk(desk, "calm") == before
+
+
+def test_a_blank_line_starts_a_new_description_as_it_does_in_the_file(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    press(page, "Control+a")
+    page.keyboard.insert_text("First one.\n\nSecond one.\n \nThird")
+    page.keyboard.type(" one.")
+    expect(boxes(page)).to_have_count(5)
+    expect(boxes(page).nth(2)).to_be_focused()
+    press(page, "Control+s")
+    saved(page)
+    assert on_disk(desk, "calm")[:3] == ("First one.", "Second one.", "Third one.")
+
+
+def test_a_file_changed_by_another_program_appears_by_itself(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    (desk.folder / "calm.txt").write_text("I came from vim.\n", encoding="utf-8")
+    (desk.folder / "proud.txt").write_text("I stand tall.\n", encoding="utf-8")
+    expect(boxes(page)).to_have_count(1)
+    expect(boxes(page)).to_have_value("I came from vim.")
+    expect(page.locator(".rs-row[data-key='proud']")).to_be_visible()
+
+
+@contextmanager
+def unreachable(page: Page) -> Iterator[None]:
+    """Inside, the page gets no answer from the app."""
+    page.route("**/component_server/", lambda route: route.abort())
+    yield
+    if not page.is_closed():
+        page.unroute("**/component_server/")
+
+
+def make_conflict(page: Page, desk: FolderDesk) -> None:
+    """Type while the app cannot be reached, and change the file meanwhile."""
+    choose(page, "calm")
+    with unreachable(page):
+        boxes(page).first.fill("Mine it is.")
+        (desk.folder / "calm.txt").write_text("Theirs it is.\n", encoding="utf-8")
+    press(page, "Control+s")
+    expect(page.get_by_role("group", name="Changed on disk")).to_be_visible()
+    assert on_disk(desk, "calm") == ("Theirs it is.",)
+
+
+def test_a_conflict_shows_both_texts_and_keeps_mine_on_request(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    make_conflict(page, desk)
+    page.get_by_role("button", name="See both").click()
+    sides = page.locator(".rs-side")
+    expect(sides.nth(0)).to_contain_text("Mine it is.")
+    expect(sides.nth(1)).to_contain_text("Theirs it is.")
+    page.get_by_role("button", name="Keep mine").click()
+    saved(page)
+    assert on_disk(desk, "calm")[0] == "Mine it is."
+
+
+def test_taking_theirs_can_be_undone(desk: FolderDesk, open_page: OpenPage) -> None:
+    page = open_page()
+    make_conflict(page, desk)
+    page.get_by_role("button", name="Take theirs").click()
+    expect(boxes(page)).to_have_value("Theirs it is.")
+    boxes(page).focus()
+    press(page, "Control+z", "Control+s")
+    saved(page)
+    assert on_disk(desk, "calm")[0] == "Mine it is."
+
+
+def test_text_that_could_not_be_saved_survives_the_page(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    # Not `unreachable`: Chromium sends what it holds back for a route when the page closes.
+    page.context.set_offline(True)
+    boxes(page).first.fill("Typed while the app was gone.")
+    expect(page.locator(".rs-notice")).to_contain_text("The app does not answer")
+    page.close()
+    assert "Typed while the app was gone." not in on_disk(desk, "calm")
+    page.context.set_offline(False)
+    page = open_page(context=page.context)
+    expect(page.locator(".rs-name")).to_have_text("calm")
+    saved(page)
+    assert on_disk(desk, "calm")[0] == "Typed while the app was gone."
+
+
+def test_a_concept_deleted_by_another_program_can_be_kept_or_let_go(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    with unreachable(page):
+        page.keyboard.insert_text(" Still typing.")
+        (desk.folder / "calm.txt").unlink()
+    page.get_by_role("button", name="Keep mine (bring it back)").click()
+    saved(page)
+    assert len(on_disk(desk, "calm")) == 3
+    (desk.folder / "calm.txt").unlink()
+    expect(page.locator(".rs-blank")).to_contain_text("is deleted")
+
+
+def test_switching_to_another_concept_or_tab_loses_nothing(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    boxes(page).first.fill("Left in a hurry.")
+    page.locator(".rs-row[data-key='happy']").click()
+    expect(page.locator(".rs-name")).to_have_text("happy")
+    boxes(page).first.fill("Off to another tab.")
+    page.get_by_role("tab", name="Train").click()
+    page.get_by_role("tab", name="Concepts").click()
+    expect(boxes(page).first).to_have_value("Off to another tab.")
+    saved(page)
+    choose(page, "calm")
+    expect(boxes(page).first).to_have_value("Left in a hurry.")
+    assert on_disk(desk, "happy")[0] == "Off to another tab."
+
+
+def test_findings_and_tokens_stand_beside_the_text_while_typing(open_page: OpenPage) -> None:
+    page = open_page()
+    choose(page, "calm")
+    boxes(page).first.fill("He is angry about it.")
+    first = page.locator(".rs-box").first
+    expect(first.locator(".rs-findings")).to_contain_text("in the first person")
+    expect(first.locator(".rs-findings")).to_contain_text("angry")
+    expect(first.locator(".rs-tokens")).to_have_text("5 tokens")
+
+
+def test_a_concept_is_made_renamed_deleted_and_brought_back(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    page.get_by_role("button", name="New", exact=True).click()
+    page.keyboard.type("../proud")
+    press(page, "Enter")
+    expect(page.get_by_role("alert")).to_contain_text("cannot contain")
+    press(page, "Control+a")
+    page.keyboard.type("proud")
+    press(page, "Enter")
+    expect(page.locator(".rs-name")).to_have_text("proud")
+    expect(boxes(page)).to_be_focused()
+    page.keyboard.type("I did that. I stand taller.")
+    page.get_by_role("button", name="Rename").click()
+    page.keyboard.type("pleased")
+    press(page, "Enter")
+    expect(page.locator(".rs-name")).to_have_text("pleased")
+    assert on_disk(desk, "pleased") == ("I did that. I stand taller.",)
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".rs-row[data-key='pleased']")).to_have_count(0)
+    page.get_by_role("button", name="Undo", exact=True).click()
+    expect(boxes(page).first).to_have_value("I did that. I stand taller.")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".rs-row[data-key='pleased']")).to_have_count(0)
+    page.get_by_role("button", name="Trash").click()
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator(".rs-name")).to_have_text("pleased")
+
+
+def test_an_earlier_version_is_shown_and_restored(desk: FolderDesk, open_page: OpenPage) -> None:
+    page = open_page()
+    before = on_disk(desk, "calm")
+    choose(page, "calm")
+    boxes(page).first.fill("Only for now.")
+    press(page, "Control+s")
+    saved(page)
+    page.get_by_role("button", name="History").click()
+    expect(page.locator(".rs-version").first).to_be_focused()
+    expect(page.locator(".rs-preview")).to_contain_text(before[0])
+    page.get_by_role("button", name="Restore this version").click()
+    expect(boxes(page).first).to_have_value(before[0])
+    saved(page)
+    assert on_disk(desk, "calm") == before
+
+
+def test_a_set_is_exported_and_an_import_is_looked_at_first(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Export").click()
+    page.get_by_label("JSONL").check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "descriptions.jsonl"
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["concept"] for line in lines} == {*desk.known}
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.locator("input[type=file]").set_input_files(
+        {
+            "name": "set.csv",
+            "mimeType": "text/csv",
+            "buffer": b"concept,description\ncalm,I am still.\nproud,I stand tall.\n",
+        }
+    )
+    plan = page.locator(".rs-plan")
+    expect(plan).to_contain_text("3 → 1 description (+1 −3)")
+    assert len(on_disk(desk, "calm")) == 3
+    page.get_by_label("Import calm").uncheck()
+    page.get_by_role("button", name="Import 1 concept").click()
+    expect(page.locator(".rs-row[data-key='proud']")).to_be_visible()
+    assert len(on_disk(desk, "calm")) == 3
+
+
+def test_read_only_shows_everything_and_offers_no_writing(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    desk.read_only = True
+    page = open_page()
+    page.locator(".rs-row[data-key='calm']").click()
+    expect(page.locator(".rs-name")).to_have_text("calm")
+    expect(boxes(page).first).not_to_be_editable()
+    for name in ("New", "Import", "Rename", "Delete", "Save and train", "Add a description"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+    expect(page.get_by_role("button", name="History")).to_be_visible()
+
+
+def test_markup_in_texts_names_and_messages_is_only_text(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    evil = "<img src=x onerror=\"document.title='owned'\"> I ${1} {{x}} & you."
+    (desk.folder / "calm.txt").write_text(f"{evil}\n\n{evil} Twice.\n", encoding="utf-8")
+    (desk.folder / "<img src=x onerror=alert(1)>.txt").write_text("I am odd.\n", encoding="utf-8")
+    page = open_page()
+    choose(page, "calm")
+    expect(boxes(page).first).to_have_value(evil)
+    expect(page.locator(".rs-finding").first).to_be_visible()
+    page.get_by_role("button", name="<img").click()
+    expect(page.locator(".rs-blank")).to_contain_text("cannot contain")
+    assert page.locator(".rs-concepts img").count() == 0
+    assert page.title() != "owned"
+
+
+def test_a_file_that_cannot_be_used_says_why_and_appears_when_mended(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    (desk.folder / "torn.txt").write_bytes(b"caf\xe9")
+    page = open_page()
+    page.locator(".rs-row", has_text="torn.txt").click()
+    expect(page.locator(".rs-blank")).to_contain_text("is not UTF-8")
+    (desk.folder / "torn.txt").write_text("I am whole again.\n", encoding="utf-8")
+    expect(page.locator(".rs-name")).to_have_text("torn")
+    expect(boxes(page)).to_have_value("I am whole again.")
+
+
+def test_search_finds_one_of_two_hundred_and_offers_to_make_what_is_missing(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    for number in range(200):
+        (desk.folder / f"mood_{number:03}.txt").write_text("I am.\n", encoding="utf-8")
+    page = open_page()
+    expect(page.locator(".rs-row")).to_have_count(205)
+    page.get_by_label("Search concepts").fill("MOOD_117")
+    expect(page.locator(".rs-row")).to_have_count(1)
+    press(page, "Enter")
+    expect(page.locator(".rs-name")).to_have_text("mood_117")
+    page.get_by_label("Search concepts").fill("serene joy")
+    page.get_by_role("button", name="Create “serene_joy”").click()
+    press(page, "Enter")
+    expect(page.locator(".rs-name")).to_have_text("serene_joy")
+
+
+def test_the_list_tells_each_concepts_state_and_count(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    desk.states = {"calm": "trained", "afraid": "edited", "angry": "new"}
+    page = open_page()
+    row = page.locator(".rs-row[data-key='afraid']")
+    expect(row).to_contain_text("edited")
+    expect(row.get_by_label("3 descriptions")).to_be_visible()
+    page.get_by_role("button", name="Changed").click()
+    expect(page.locator(".rs-row")).not_to_contain_text(["calm"])
+    desk.states = {**desk.states, "afraid": "trained"}
+    page.get_by_role("button", name="All", exact=False).first.click()
+    expect(row).to_contain_text("trained")
+
+
+def test_an_empty_folder_says_what_to_do_first(desk: FolderDesk, open_page: OpenPage) -> None:
+    for path in desk.folder.glob("*.txt"):
+        path.unlink()
+    page = open_page()
+    expect(page.locator(".rs-blank")).to_contain_text("Write the first concept")
+    page.get_by_role("button", name="New concept").click()
+    page.keyboard.type("calm")
+    press(page, "Enter")
+    expect(boxes(page)).to_be_focused()
+
+
+def test_a_phone_shows_the_list_or_the_editor_and_a_way_back(open_page: OpenPage) -> None:
+    page = open_page(width=390, height=844)
+    expect(boxes(page).first).to_be_hidden()
+    page.locator(".rs-row[data-key='calm']").click()
+    expect(boxes(page).first).to_be_visible()
+    expect(page.locator(".rs-row").first).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="All concepts").click()
+    expect(page.locator(".rs-row").first).to_be_visible()
+
+
+def test_two_pages_see_each_others_changes(desk: FolderDesk, open_page: OpenPage) -> None:
+    one, other = open_page(), open_page()
+    choose(one, "calm")
+    choose(other, "calm")
+    boxes(one).first.fill("From the first page.")
+    saved(one)
+    expect(boxes(other).first).to_have_value("From the first page.")
+
+
+def test_the_server_checks_what_any_page_sends(open_page: OpenPage) -> None:
+    page = open_page()
+    choose(page, "calm")
+    with page.expect_request("**/component_server/") as asked:
+        boxes(page).first.fill("Anything.")
+    body = json.loads(asked.value.post_data or "{}")
+    forged = {
+        **body,
+        "fn_name": "save_texts",
+        "data": {"name": "../x", "boxes": [], "opened": None},
+    }
+    assert "cannot contain" in page.request.post(asked.value.url, data=forged).json()["message"]
+    harmless = {**forged, "fn_name": "create_concept", "data": {"name": "x", "neutral": False}}
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    answer = page.request.post(asked.value.url, data=harmless, headers=elsewhere)
+    assert "own page" in answer.json()["message"]
+    assert page.request.post(asked.value.url, data=harmless).json()["ok"] is True
+
+
+def test_a_text_that_pulls_away_says_so_until_it_is_edited(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    first, second, _ = on_disk(desk, "calm")
+    odd = Blame("calm", 0, first, 0.12, -0.4, 3.9, "afraid", 4.1, 0.03, 0.001, 1.0)
+    usual = Blame("calm", 1, second, 0.01, 4.0, 3.8, "afraid", 0.2, 0.001, 1.0, 1.0)
+    desk.blames = (odd, usual)
+    page = open_page()
+    choose(page, "calm")
+    notes = page.locator(".rs-note:visible")
+    expect(notes).to_have_count(1)
+    expect(notes).to_contain_text("Pulls towards afraid")
+    expect(page.locator(".rs-box").first.locator(".rs-note")).to_be_visible()
+    boxes(page).first.press_sequentially("Now ")
+    expect(notes).to_have_count(0)
+
+
+def test_another_tab_can_open_a_description_take_it_out_or_begin_one(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    texts = on_disk(desk, "happy")
+
+    def ask(**wish: object) -> None:
+        wish = {"concept": "happy", "index": None, "text": "", "hint": "", **wish}
+        script = "wish => document.dispatchEvent(new CustomEvent('rs-open', {detail: wish}))"
+        page.evaluate(script, wish)
+
+    expect(page.locator(".rs-name")).to_have_text("afraid")
+    ask(kind="open", index=1, text=texts[1])
+    expect(page.locator(".rs-name")).to_have_text("happy")
+    expect(boxes(page).nth(1)).to_be_focused()
+    ask(kind="draft", hint="Keep the rain")
+    expect(boxes(page)).to_have_count(4)
+    expect(boxes(page).nth(3)).to_have_attribute("placeholder", "Keep the rain")
+    ask(kind="delete", index=0, text=texts[0])
+    expect(boxes(page)).to_have_count(3)
+    saved(page)
+    assert on_disk(desk, "happy") == texts[1:]
+    press(page, "Control+z")
+    expect(boxes(page)).to_have_count(4)
+    saved(page)
+    ask(kind="delete", index=0, text="a text that is no longer there")
+    expect(page.locator(".rs-mark")).to_contain_text("has changed since")
+    expect(boxes(page)).to_have_count(4)

@@ -1,0 +1,184 @@
+"""The Sources tab in Chromium, in the whole app over a tiny model: import, train, judge, export."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from readout_ui.app.page import build_app, launch_options
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from readout_ui.runs.formats.readout import load_readout
+from tests.conftest import SMALL_LIBRARY
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.browser
+WAIT = 60_000
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@dataclass(frozen=True)
+class Served:
+    """The running page, its studio, and a folder for files to drop on it."""
+
+    url: str
+    folder: Path
+    studio: Studio
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("sources")
+    descriptions = folder / "descriptions"
+    descriptions.mkdir()
+    for name, texts in SMALL_LIBRARY.items():
+        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
+        studio = Studio(StudioOptions(descriptions, folder / "runs", model=str(tiny_folder)))
+        studio.load_model().result()
+        app = build_app(studio)
+        _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **launch_options(studio))
+        yield Served(url, folder, studio)
+        app.close()
+        studio.close()
+
+
+def tab(page: Page, name: str) -> None:
+    """Open a tab; where the page is narrow it may be behind the button with three dots."""
+    expect(page.locator("#status .ready")).to_be_visible(timeout=WAIT)
+    found = page.get_by_role("tab", name=name, exact=True)
+    if not found.is_visible():
+        page.locator(".overflow-menu > button").first.click()
+        found = page.locator(".overflow-dropdown button", has_text=name)
+    found.click()
+
+
+def drop(page: Page, elem_id: str, path: Path) -> None:
+    page.locator(f"#{elem_id} input[type=file]").set_input_files(path)
+
+
+def choose(page: Page, elem_id: str, option: str) -> None:
+    page.locator(f"#{elem_id} input").first.click()
+    page.get_by_role("option", name=option, exact=True).click()
+    expect(page.get_by_role("option")).to_have_count(0, timeout=WAIT)
+
+
+def shown(page: Page, elem_id: str) -> Locator:
+    found = page.locator(f"#{elem_id}")
+    expect(found).to_be_visible(timeout=WAIT)
+    return found
+
+
+def fits(page: Page) -> bool:
+    wide: Any = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    return bool(wide <= 0)
+
+
+def pair_file(folder: Path) -> Path:
+    path = folder / "tea.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["asked", "cold", "warm"])
+        for i in range(12):
+            cold, warm = f"Cup {i} is cold {HOSTILE}.", f"How splendid, cup {i} is warm again."
+            writer.writerow([f"Is cup {i} warm?", cold, "Cup 3 is cold." if i == 3 else warm])
+    return path
+
+
+def test_a_pair_file_is_imported_swapped_trained_judged_and_exported(
+    served: Served, watched_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = watched_page(served.url)
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    tab(page, "Sources")
+    about = shown(page, "src-pair-about")
+    expect(about).to_contain_text("Drop a JSON")
+    page.locator("#src-train").click()
+    expect(page.locator("#src-progress")).to_contain_text("There are no pairs yet", timeout=WAIT)
+    drop(page, "src-pair-file", pair_file(served.folder))
+    expect(about).to_contain_text("choose both sides among asked, cold, warm", timeout=WAIT)
+    choose(page, "src-positive", "cold")
+    choose(page, "src-negative", "warm")
+    choose(page, "src-prompt", "asked")
+    expect(about).to_contain_text("Positive = cold: high scores of cold mean cold", timeout=WAIT)
+    expect(about).to_contain_text("The first 5 of 12 pairs")
+    assert about.locator("img").count() == 0
+    page.locator("#src-swap").click()
+    expect(about).to_contain_text(
+        "Positive = warm: high scores of warm mean warm, low scores mean cold. "
+        "The user says what is in asked.",
+        timeout=WAIT,
+    )
+    expect(page.locator("#src-name").locator("input, textarea").first).to_have_value("warm")
+    page.locator("#src-train").click()
+    trained = shown(page, "src-trained")
+    for words in ("In use: warm", "Bag of words", "Permuted polarity", "12 pairs of tea.csv"):
+        expect(trained).to_contain_text(words, timeout=WAIT)
+    expect(page.locator("#status")).to_contain_text("from contrast pairs", timeout=WAIT)
+    expect(page.locator("#retrain")).to_have_text("Train")
+    tab(page, "Export")
+    expect(page.locator("#export-about")).to_contain_text("best layer", timeout=WAIT)
+    with page.expect_download(timeout=WAIT) as download:
+        page.click("#export-zip")
+        page.locator("#export-file a").first.click(timeout=WAIT)
+    target = tmp_path / "readout.zip"
+    download.value.save_as(target)
+    loaded = load_readout(target)
+    assert loaded.manifest.concepts == ("warm",)
+    contrast = loaded.manifest.contrast
+    assert contrast is not None
+    assert contrast["polarity"] == "positive = warm, negative = cold, prompt = asked"
+
+
+def test_stories_and_memories_are_trained_on_a_phone(
+    served: Served, watched_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = watched_page(served.url, 390, 844, "dark")
+    tab(page, "Sources")
+    page.get_by_label("Stories", exact=True).click()
+    stories = served.folder / "stories.zip"
+    with zipfile.ZipFile(stories, "w") as archive:
+        for concept in ("calm", "angry"):
+            for scene in ("kitchen", "garden"):
+                archive.writestr(f"{concept}/{scene}.txt", f"In the {scene} all were {concept}.")
+    drop(page, "src-story-file", stories)
+    about = shown(page, "src-story-about")
+    expect(about).to_contain_text("No scene is shared", timeout=WAIT)
+    page.get_by_label("Files of the same name share a scene").click()
+    expect(about).to_contain_text("Settings cancel in 2 scenes", timeout=WAIT)
+    page.locator("#src-train").click()
+    expect(page.locator("#src-trained")).to_contain_text("From stories: 4 texts", timeout=WAIT)
+    assert fits(page)
+    page.get_by_label("Scored memories", exact=True).click()
+    dump = served.folder / "dump.jsonl"
+    notes = [
+        {"key": f"{tag}{i}", "content": f"{text} This is note {i} of a long winter.\n{tag}:9"}
+        for i in range(8)
+        for tag, text in (("warmth", "The fire was lit."), ("clarity", "The sky was clear."))
+    ]
+    dump.write_text("\n".join(map(json.dumps, notes)), encoding="utf-8")
+    drop(page, "src-memory-file", dump)
+    about = shown(page, "src-memory-about")
+    expect(about).to_contain_text("16 memories are long enough", timeout=WAIT)
+    with page.expect_download(timeout=WAIT) as download:
+        page.locator("#src-memory-zip").click()
+        page.locator("#src-memory-packed a").first.click(timeout=WAIT)
+    download.value.save_as(tmp_path / "examples.zip")
+    with zipfile.ZipFile(tmp_path / "examples.zip") as archive:
+        assert "warmth/positive.jsonl" in archive.namelist()
+    page.locator("#src-train").click()
+    trained = page.locator("#src-trained")
+    expect(trained).to_contain_text("In use: clarity, warmth", timeout=WAIT)
+    assert fits(page)
+    assert {run.source for run in served.studio.runs.list()} >= {"stories", "examples"}

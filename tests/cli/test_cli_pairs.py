@@ -1,0 +1,108 @@
+"""train-pairs as a person or a script meets it, on a tiny model."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+import typer
+
+from readout_ui.cli import train_pairs as cli_pairs
+from readout_ui.cli.train_pairs import output_name
+from readout_ui.errors import UserError
+from readout_ui.runs.formats.readout import load_readout
+from readout_ui.runs.store import RunStore
+
+TODAY = f"{date.today():%Y%m%d}"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(tiny: Path, *arguments: str) -> None:
+    app = typer.Typer()
+    cli_pairs.register(app)
+    command = typer.main.get_command(app)
+    on = ["--model", str(tiny), "--device", "cpu", "--no-progress"]
+    command([*arguments, *on], standalone_mode=False)
+
+
+def test_a_contrast_type_gives_an_export_with_the_guides_name(
+    place: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--layers", "-1,-2", "--num-samples", "6", "--batch-size", "2", "--runs", "runs"]
+    train(tiny_folder, "--contrast-type", "irony", "--output-dir", "my_vectors", *more)
+    shown = capsys.readouterr()
+    name = f"irony_{tiny_folder.name.lower()}_layers--1--2_{TODAY}"
+    loaded = load_readout(place / "my_vectors" / name)
+    assert loaded.manifest.concepts == ("irony",)
+    assert len(loaded.manifest.layers) == 2
+    assert "Polarity: positive = ironic, negative = literal" in shown.err
+    assert "With 6 pairs" in shown.err
+    assert "bag of words" in shown.out
+    record = RunStore(Path("runs")).current()
+    assert record is not None
+    assert len(record.descriptions["irony"]) == 6
+
+
+def test_a_file_of_pairs_is_read_with_the_columns_that_are_named(
+    place: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{i} warm tea,{i} cold tea,Tea number {i}?" for i in range(4)]
+    Path("my pairs.csv").write_text("\n".join(["nice,bad,ask", *rows]))
+    columns = ["--positive", "nice", "--negative", "bad", "--prompt", "ask"]
+    train(tiny_folder, "--pairs", "my pairs.csv", *columns, "--json", "--method", "logistic")
+    found = json.loads(capsys.readouterr().out)
+    assert found["polarity"] == "positive = nice, negative = bad, prompt = ask"
+    assert found["contrast_type"] == "my pairs"
+    assert found["held_out"]["n_pairs"] == 4
+    assert len(found["held_out"]["accuracy"]) == len(found["layers"])
+    assert Path(found["output"]).parent == Path("trained_vectors")
+    assert load_readout(place / found["output"]).manifest.method == "logistic"
+
+
+def test_a_folder_of_pair_files_takes_the_place_of_the_shipped_ones(
+    tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("data").mkdir()
+    rows = [
+        {"scenario": f"Box {i}?", "high_tom": f"He looks {i}.", "low_tom": f"It is {i}."}
+        for i in range(3)
+    ]
+    Path("data/theory_of_mind.json").write_text(json.dumps({"pairs": rows}))
+    train(tiny_folder, "--contrast-type", "tom", "--data-dir", "data", "--json", "--layers", "all")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["source"], found["pairs"]) == ("theory_of_mind.json", 3)
+    assert found["output"].endswith(f"_all-layers_{TODAY}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no pairs are named"),
+        (["--contrast-type", "wit"], "unknown contrast type 'wit'"),
+        (["--contrast-type", "tom", "--layers", "1,x"], "cannot read layers"),
+        (["--contrast-type", "tom", "--num-samples", "0"], "too few"),
+        (["--contrast-type", "tom", "--positive", "x"], "both sides"),
+        (["--contrast-type", "tom", "--data-dir", "nowhere"], "there is no such folder"),
+        (["--contrast-type", "tom", "--format", "zip"], "unknown format"),
+        (["--pairs", "same.csv"], "pair 2: Both sides are the same text"),
+    ],
+)
+def test_mistakes_are_told_before_a_model_is_loaded(arguments: list[str], message: str) -> None:
+    Path("same.csv").write_text("positive,negative\nup,down\nthe same,The same.\n")
+    with pytest.raises(UserError) as refusal:
+        train(Path("no model"), *arguments)
+    assert message in str(refusal.value)
+
+
+def test_names_are_those_of_the_guide() -> None:
+    assert (
+        output_name("tom", "google/gemma-2-27b-it", "all") == f"tom_gemma-2-27b_all-layers_{TODAY}"
+    )
+    llama = output_name("self_other", "meta-llama/Llama-2-7b-chat-hf", "-1,-2,-3")
+    assert llama == f"self_other_llama-2-7b-chat_layers--1--2--3_{TODAY}"

@@ -1,0 +1,90 @@
+"""`readout-ui train-stories` and `train-examples` on a tiny model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from readout_ui.cli import extract as cli_extract
+from readout_ui.cli import program as cli
+from readout_ui.cli import train_sources as cli_sources
+from readout_ui.texts.stories import Story, write_stories
+from tests.conftest import SMALL_LIBRARY
+
+
+@pytest.fixture(autouse=True)
+def _prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
+    known = {getattr(command.callback, "__name__", "") for command in cli.app.registered_commands}
+    if "extract" not in known:
+        cli_extract.register(cli.app)
+    if "train_stories" not in known:
+        cli_sources.register(cli.app)
+
+
+@pytest.fixture
+def stories(tmp_path: Path) -> Path:
+    file = tmp_path / "stories.jsonl"
+    told = [
+        Story(concept, text, "" if concept.startswith("_") else f"scene {i}")
+        for concept, texts in SMALL_LIBRARY.items()
+        for i, text in enumerate(texts)
+    ]
+    file.write_text(write_stories(told))
+    return file
+
+
+def test_stories_become_an_export_and_a_kept_run(
+    tmp_path: Path, tiny_folder: Path, stories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--output", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--json"]
+    model = ["--model", str(tiny_folder), "--device", "cpu", "--target-layers", "all"]
+    assert cli.run(["train-stories", str(stories), *where, *model]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["concepts"] == {"afraid": 3, "angry": 3, "calm": 3, "happy": 3}
+    assert (tmp_path / "out" / "readout.safetensors").exists()
+    assert len(list((tmp_path / "runs").iterdir())) >= 1
+
+
+def test_what_extract_writes_is_trained_without_a_line_of_tags(
+    tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = tmp_path / "dump.jsonl"
+    nodes = [
+        {"content": f"{text}\n{concept}:9" if concept[0] != "_" else text}
+        for concept, texts in SMALL_LIBRARY.items()
+        for text in texts
+    ]
+    dump.write_text("".join(json.dumps(node) + "\n" for node in nodes))
+    data = str(tmp_path / "data")
+    assert cli.run(["extract", "--jsonl", str(dump), "--output-dir", data]) == 0
+    capsys.readouterr()
+    arguments = ["--training-data-dir", data, "--output", str(tmp_path / "out"), "--layers", "1"]
+    more = ["--model", str(tiny_folder), "--device", "cpu", "--json", "--batch-size", "4"]
+    assert cli.run(["train-examples", *arguments, *more]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["concepts"] == {"afraid": 3, "angry": 3, "calm": 3, "happy": 3}
+    assert any("fewer than 5" in warning for warning in said["warnings"])
+    kept = (tmp_path / "out" / "readout.json").read_text()
+    assert ":9" not in kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train-stories", "{place}/none", "--output", "{place}/out"], "none"),
+        (["train-examples", "--training-data-dir", "{place}/none", "--output", "o"], "run extract"),
+        (["train-stories", "{place}/stories.jsonl", "--output", "o", "--method", "x"], "method"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    tmp_path: Path,
+    stories: Path,
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run([part.replace("{place}", str(tmp_path)) for part in arguments]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1

@@ -1,0 +1,77 @@
+"""What a command line shows: bars only on a terminal, tables that line up, sizes people read."""
+
+import io
+import json
+import math
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readout_ui.cli.output import (
+    as_json,
+    progress_report,
+    table,
+)
+from readout_ui.files import size_text
+from readout_ui.progress import Progress
+
+
+def test_a_pipe_sees_no_progress() -> None:
+    stream = io.StringIO()
+    with progress_report(stream) as report:
+        report(Progress("Reading texts", 1, 2))
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_sees_a_bar_for_each_stage_even_if_it_hides_its_width() -> None:
+    reader, writer = os.openpty()  # a new pseudo-terminal is 0 columns wide
+    with os.fdopen(writer, "w") as terminal:
+        with progress_report(terminal) as report:
+            for done in range(3):
+                report(Progress("Reading texts", done, 2, note="1 from the cache"))
+            report(Progress("Fitting", 0, 0, "concepts"))
+        shown = os.read(reader, 65536).decode()
+    os.close(reader)
+    assert "Reading texts: 100%" in shown
+    assert "2/2" in shown
+    assert "1 from the cache" in shown
+    assert "Fitting" in shown
+
+
+CELL = st.text("abc·é", max_size=5)
+
+
+@given(st.lists(st.tuples(CELL, CELL), max_size=5))
+def test_numbers_of_a_table_end_in_one_column(rows: list[tuple[str, str]]) -> None:
+    lines = table(("name", "n"), [(left, right + "|") for left, right in rows]).splitlines()
+    assert len({len(line) for line in lines[1:]}) <= 1
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (4 * 2**30, "4.3 GB")]
+)
+def test_sizes_are_short(n_bytes: int, text: str) -> None:
+    assert size_text(n_bytes) == text
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda part: st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=3), part),
+    max_leaves=12,
+)
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+@given(VALUES)
+def test_json_never_holds_what_other_programs_refuse(value: object) -> None:
+    json.loads(as_json(value), parse_constant=no_constant)
+
+
+def test_numbers_that_are_none_become_null() -> None:
+    line = as_json({"low": math.nan, "ends": (-math.inf, 0.5), "n": 3})
+    assert json.loads(line) == {"low": None, "ends": [None, 0.5], "n": 3}

@@ -1,0 +1,93 @@
+"""What moved from one run to another."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from readout_ui.evaluation.run_diff import (
+    RunDiff,
+    TextChange,
+    compare_runs,
+    diff_json,
+    text_changes,
+)
+from readout_ui.runs.store import RunStore
+from readout_ui.vectors.settings import Trained, TrainSettings
+from tests.support.trained_example import make_trained, make_vectors
+
+
+def diff_of(tmp_path: Path, old: Trained, new: Trained) -> RunDiff:
+    store = RunStore(tmp_path / "runs")
+    first, second = store.save(old), store.save(new)
+    return compare_runs(*store.load(first.id), *store.load(second.id))
+
+
+def test_a_run_compared_with_its_twin_differs_in_nothing(tmp_path: Path) -> None:
+    diff = diff_of(tmp_path, make_trained(), make_trained())
+    assert not diff.texts
+    assert {*diff.settings, *diff.concepts_added, *diff.concepts_removed} == set()
+    assert diff.moves is not None
+    assert diff.moves.cosine == pytest.approx(1.0)
+
+
+def test_the_direction_that_turned_is_the_one_that_moved(tmp_path: Path) -> None:
+    vectors = make_vectors()
+    directions = vectors.directions.clone()
+    directions[1, 0] = -directions[1, 0]
+    turned = replace(vectors, directions=directions)
+    moves = diff_of(tmp_path, make_trained(), make_trained(vectors=turned)).moves
+    assert moves is not None
+    assert moves.cosine[1, 0] == pytest.approx(-1)
+    assert moves.mean() == pytest.approx([1, 0, 1])
+
+
+def test_only_common_concepts_and_layers_are_compared(tmp_path: Path) -> None:
+    fewer = make_vectors().select(concepts=["sad", "calm"], layers=[3])
+    diff = diff_of(tmp_path, make_trained(), make_trained(vectors=fewer))
+    assert diff.moves is not None
+    assert (diff.moves.concepts, diff.moves.layers) == (("sad", "calm"), (3,))
+    assert diff.concepts_removed == ("afraid",)
+    assert diff.moves.cosine == pytest.approx(1.0)
+
+
+def test_a_zero_direction_has_no_cosine_and_json_says_null(tmp_path: Path) -> None:
+    vectors = make_vectors()
+    directions = vectors.directions.clone()
+    directions[0, 0] = 0
+    empty = replace(vectors, directions=directions)
+    diff = diff_of(tmp_path, make_trained(), make_trained(vectors=empty))
+    assert diff.moves is not None
+    assert np.isnan(diff.moves.cosine[0, 0])
+    values = json.loads(json.dumps(diff_json(diff), allow_nan=False))
+    assert values["moves"]["cosine"]["afraid"][0] is None
+
+
+def test_runs_of_different_models_are_compared_in_texts_only(tmp_path: Path) -> None:
+    other = replace(make_trained(), model_fingerprint="e" * 16, model_name="other/model")
+    diff = diff_of(tmp_path, make_trained(), other)
+    assert diff.moves is None
+    assert "different models" in diff.why_no_moves
+    assert diff.settings == ("model: tiny/model → other/model",)
+
+
+def test_settings_that_differ_are_named(tmp_path: Path) -> None:
+    pca = replace(make_trained(), settings=TrainSettings(method="pca"))
+    assert diff_of(tmp_path, make_trained(), pca).settings == ("method: mean → pca",)
+
+
+def test_texts_are_added_removed_and_edited() -> None:
+    old = {"calm": ("I rest in the shade. Nothing pulls.", "gone"), "sad": ("x",)}
+    new = {"calm": ("I rest in the sun. Nothing pulls.",), "sad": ("x", "y"), "new": ("z",)}
+    assert text_changes(old, new) == (
+        TextChange("calm", "edited", old["calm"][0], new["calm"][0]),
+        TextChange("calm", "removed", "gone", ""),
+        TextChange("new", "added", "", "z"),
+        TextChange("sad", "added", "", "y"),
+    )
+
+
+def test_another_order_of_the_texts_is_no_change() -> None:
+    assert text_changes({"a": ("x", "y")}, {"a": ("y", "x")}) == ()

@@ -1,0 +1,46 @@
+"""Tiny models of any architecture as the app loads them, and random vectors that fit."""
+
+from typing import Any
+
+import torch
+
+from readout_ui.models.blocks import hidden_size, n_layers
+from readout_ui.models.fingerprint import weights_fingerprint
+from readout_ui.models.loading import LoadedModel, ModelSpec
+from readout_ui.models.prompt import frame_for
+from readout_ui.vectors.vectors import ConceptVectors
+from tests.support.architectures import CHATML, build, tiny_tokenizer
+
+
+def load_tiny(name: str = "llama", context_length: int | None = 512, **changes: Any) -> LoadedModel:
+    """A tiny random model in float32 on the CPU, with a chat template."""
+    model, tokenizer = build(name, **changes), tiny_tokenizer(CHATML)
+    return LoadedModel(
+        spec=ModelSpec(model="tiny", device="cpu", dtype="fp32"),
+        name="tiny",
+        revision="",
+        model=model,
+        tokenizer=tokenizer,
+        frame=frame_for(tokenizer),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        n_layers=n_layers(model),
+        d_model=hidden_size(model),
+        context_length=context_length,
+        fingerprint=weights_fingerprint(model),
+        notes=(),
+    )
+
+
+def random_vectors(model: LoadedModel, layers: tuple[int, ...] = (0, 2)) -> ConceptVectors:
+    """Three random directions at some layers."""
+    random = torch.Generator().manual_seed(1)
+    directions = torch.randn(3, len(layers), model.d_model, generator=random)
+    return ConceptVectors(
+        concepts=("calm", "afraid", "sad"),
+        layers=layers,
+        directions=directions / directions.norm(dim=-1, keepdim=True),
+        center=torch.randn(len(layers), model.d_model, generator=random),
+        neutral_mean=torch.randn(3, len(layers), generator=random),
+        neutral_std=torch.rand(3, len(layers), generator=random) + 0.5,
+    )

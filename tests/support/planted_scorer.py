@@ -1,0 +1,51 @@
+"""A scorer whose model is replaced by a rule from words to activations."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from readout_ui.inference.model import RunScorer
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.vectors import ConceptVectors
+
+D_MODEL = 64
+CONCEPTS = ("angry", "calm", "happy", "sad")
+
+Meaning = Callable[[str], Sequence[str]]
+
+
+class PlantedScorer(RunScorer):
+    """Reads what `meaning` finds in a text as the sum of those concepts' directions plus noise."""
+
+    meaning: Meaning
+
+    def read(self, texts: Sequence[str], layer: int) -> Tensor:
+        return torch.stack([self._activation(text) for text in texts])
+
+    def _activation(self, text: str) -> Tensor:
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        noise = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(seed)) / 8
+        found = [self.concepts.index(concept) for concept in self.meaning(text)]
+        return noise + self.vectors.directions[found, 0].sum(dim=0) + 3
+
+
+def planted_scorer(
+    meaning: Meaning, descriptions: Mapping[str, tuple[str, ...]] | None = None
+) -> PlantedScorer:
+    n = len(CONCEPTS)
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(D_MODEL, n, generator=generator))[0].T[:, None]
+    vectors = ConceptVectors(
+        concepts=CONCEPTS,
+        layers=(5,),
+        directions=directions.contiguous(),
+        center=torch.full((1, D_MODEL), 3.0),
+        neutral_mean=torch.zeros(n, 1),
+        neutral_std=torch.ones(n, 1),
+    )
+    scorer = PlantedScorer(vectors, TrainSettings(), cast(Any, None), descriptions or {})
+    object.__setattr__(scorer, "meaning", meaning)
+    return scorer

@@ -1,0 +1,195 @@
+"""Labelled texts from whatever people have: files, folders, pasted text."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readout_ui.errors import UserError
+from readout_ui.texts.labelled import (
+    LabelledText,
+    labels_of,
+    pick_columns,
+    read_files_table,
+    read_labelled,
+    read_shipped,
+)
+from readout_ui.texts.tables import MAX_ROWS, read_delimited, read_pasted, read_table
+
+TWO = (LabelledText("I rest, at last.", ("calm",)), LabelledText("He left me.", ("sad",)))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'label,text\ncalm,"I rest, at last."\nsad,He left me.\n'),
+        ("a.csv", '"I rest, at last.",calm\n"He left me.",sad\n'),
+        ("a.csv", "id;emotion;utterance\n1;calm;I rest, at last.\n2;sad;He left me.\n"),
+        ("a.tsv", "\ufefftext\tlabel\r\nI rest, at last.\tcalm\r\nHe left me.\tsad\r\n"),
+        (
+            "a.jsonl",
+            '{"text": "I rest, at last.", "label": "calm"}\n\n{"text":"He left me.","label":"sad"}',
+        ),
+        ("a.json", '{"calm": ["I rest, at last."], "sad": ["He left me."]}'),
+        ("a.json", '[["I rest, at last.", "calm"], ["He left me.", "sad"]]'),
+        (
+            "a.json",
+            '[{"x": "I rest, at last.", "y": ["calm"]}, {"x": "He left me.", "y": ["sad"]}]',
+        ),
+    ],
+)
+def test_every_format_gives_the_same_texts(tmp_path: Path, name: str, content: str) -> None:
+    assert read_labelled(write(tmp_path / name, content)) == TWO
+
+
+def test_a_folder_of_text_files_is_labelled_by_their_names(tmp_path: Path) -> None:
+    write(tmp_path / "calm.txt", "I rest, at last.\n\nStill\nwater.\n")
+    write(tmp_path / "sad.txt", "He left me.\nIt rains.\n")
+    assert [(t.text, *t.labels) for t in read_labelled(tmp_path)] == [
+        ("I rest, at last.", "calm"),
+        ("Still\nwater.", "calm"),
+        ("He left me.", "sad"),
+        ("It rains.", "sad"),
+    ]
+
+
+def test_a_folder_of_json_lists_is_labelled_by_their_names(tmp_path: Path) -> None:
+    write(tmp_path / "fear.json", '["A shadow.", "A step."]')
+    write(tmp_path / "anger.json", '["My seat!"]')
+    assert labels_of(read_labelled(tmp_path)) == ("anger", "fear")
+
+
+def test_a_text_may_have_several_labels_in_one_cell_or_in_several_columns() -> None:
+    table = read_delimited("text,label,more\nOh,calm|sad; sad,tired\nAh,calm,\n", "x.csv")
+    assert pick_columns(table, "text", ["label", "more"]) == (
+        LabelledText("Oh", ("calm", "sad", "tired")),
+        LabelledText("Ah", ("calm",)),
+    )
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "calm: I rest, at last.\nsad: He left me.",
+        'calm,"I rest, at last."\nsad,He left me.',
+        "I rest, at last.\tcalm\nHe left me.\tsad",
+        '{"calm": ["I rest, at last."], "sad": ["He left me."]}',
+        '{"text": "I rest, at last.", "label": "calm"}\n{"text": "He left me.", "label": "sad"}',
+    ],
+)
+def test_pasted_text_is_recognised(pasted: str) -> None:
+    table = read_pasted(pasted)
+    text = table.guess_text()
+    assert pick_columns(table, text, table.guess_labels(text)) == TWO
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,label\nOh,calm,sad\n", "a.csv line 2: the row has 3 columns"),
+        ("a.csv", "text,label\nOh,calm\n,sad\n", "a.csv line 3: there is no text"),
+        ("a.csv", "text,label\nOh,\n", "a.csv line 2: the text has no label"),
+        ("a.csv", 'text,label\n"Oh,calm\n', "a.csv line 2: the line is not CSV"),
+        ("a.csv", "", "a.csv: there is no row"),
+        ("a.jsonl", '{"text": "Oh", "label": "calm"}\n{"te', "a.jsonl line 2: this is not JSON"),
+        ("a.jsonl", '"Oh"\n', "a.jsonl line 1: the line is no JSON object"),
+        ("a.json", "[]", "a.json: there are no labelled texts"),
+        ("a.json", '[{"text": "Oh", "label": "a"}, 3]', "a.json entry 2: the entry is no JSON"),
+        ("a.json", '{"calm": "Oh"}', "'calm' holds no list of texts"),
+        ("a.json", '{"calm": ["Oh"],\n}', "a.json line 2: this is not JSON"),
+        ("a.doc", "Oh", "no suffix that says how to read it"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_line(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    with pytest.raises(UserError) as refusal:
+        read_labelled(write(tmp_path / name, content))
+    assert message in str(refusal.value)
+
+
+def test_a_missing_column_lists_those_there_are(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "text,label\nOh,calm\n")
+    with pytest.raises(UserError, match=r"no column 'emotion'.*text, label"):
+        read_labelled(file, "text", ["emotion"])
+    with pytest.raises(UserError, match="another the labels"):
+        read_labelled(file, "text", ["text"])
+
+
+def test_collections_are_bounded() -> None:
+    with pytest.raises(UserError, match="more than 20,000 texts"):
+        read_table(b"Oh,calm\n" * (MAX_ROWS + 2), "a.csv")
+    many = "text,label\n" + "".join(f"Oh dear,{i}\n" for i in range(501))
+    with pytest.raises(UserError, match="more than 500 different labels"):
+        pick_columns(read_delimited(many, "a.csv"), "text", ["label"])
+    with pytest.raises(UserError, match="characters"):
+        pick_columns(read_delimited(f"text,label\n{'x' * 20_001},a\n", "a"), "text", ["label"])
+    with pytest.raises(UserError, match="MB"):
+        read_table(b"x" * 20_000_001, "a.csv")
+
+
+def test_files_with_other_columns_do_not_go_together(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.csv", "text,label\nOh,calm\n")
+    second = write(tmp_path / "b.csv", "text,feeling\nOh,calm\n")
+    with pytest.raises(UserError, match=r"b\.csv: its columns are not those of a\.csv"):
+        read_files_table([first, second])
+
+
+@given(st.text(), st.sampled_from(["csv", "tsv", "json", "jsonl", "txt"]))
+def test_any_text_gives_texts_or_a_refusal(text: str, suffix: str) -> None:
+    try:
+        table = read_table(text.encode("utf-8", "surrogatepass"), f"a.{suffix}")
+        name = table.guess_text()
+        picked = pick_columns(table, name, table.guess_labels(name))
+    except UserError:
+        return
+    assert len(picked) == len(table.rows) > 0
+
+
+@given(st.text())
+def test_anything_pasted_gives_texts_or_a_refusal(text: str) -> None:
+    try:
+        table = read_pasted(text)
+    except UserError:
+        return
+    assert table.rows
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(
+    lambda text: text.strip() == text and not set(text) & set("|;")
+)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1))
+def test_what_csv_wrote_is_read_back(pairs: list[tuple[str, str]]) -> None:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows([("text", "label"), *pairs])
+    table = read_table(buffer.getvalue().encode(), "a.csv")
+    picked = pick_columns(table, "text", ["label"])
+    assert [(t.text, t.labels) for t in picked] == [(text, (label,)) for text, label in pairs]
+
+
+@given(st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=1, unique=True)), min_size=1))
+def test_what_json_wrote_is_read_back(pairs: list[tuple[str, list[str]]]) -> None:
+    rows = [{"text": text, "label": labels} for text, labels in pairs]
+    for raw, name in (
+        (json.dumps(rows), "a.json"),
+        ("\n".join(map(json.dumps, rows)), "a.jsonl"),
+    ):
+        picked = pick_columns(read_table(raw.encode(), name), "text", ["label"])
+        assert [(t.text, list(t.labels)) for t in picked] == pairs
+
+
+def test_the_shipped_set_is_at_hand() -> None:
+    assert len(read_shipped()) == 216 + 216 + 48
+    assert labels_of(read_shipped("neutral")) == ("neutral",)
+    assert len(read_shipped("other_sense")) == 108

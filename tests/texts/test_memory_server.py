@@ -1,0 +1,84 @@
+"""Memory nodes from a real MCP server in another process."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from readout_ui.errors import UserError
+from readout_ui.texts.memory_server import Batch, MemoryRequest, ServerLost, fetch_nodes
+from tests.support.memory_server import NODES, free_port, memory_server
+
+
+@pytest.fixture(scope="module", params=["streamable-http", "sse"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with memory_server(request.param) as address:
+        yield address
+
+
+def fetched(request: MemoryRequest, **more: object) -> list[Batch]:
+    batches: list[Batch] = []
+    fetch_nodes(request, batches.append, **more)  # type: ignore[arg-type]
+    return batches
+
+
+def pairs(batches: list[Batch]) -> list[tuple[str, str]]:
+    return [(node.key, node.content) for batch in batches for node in batch.nodes]
+
+
+@pytest.mark.parametrize("tool", ["", "list_nodes", "all_nodes", "slices"])
+def test_every_node_comes_once_whatever_way_the_tool_pages(url: str, tool: str) -> None:
+    batches = fetched(MemoryRequest(url, tool=tool))
+    assert pairs(batches) == NODES
+    assert [batch.is_last for batch in batches] == [False] * (len(batches) - 1) + [True]
+
+
+def test_a_fetch_goes_on_at_a_cursor(url: str) -> None:
+    assert pairs(fetched(MemoryRequest(url), cursor="4")) == NODES[4:]
+
+
+def test_nodes_that_are_known_are_not_fetched_by_key_again(url: str) -> None:
+    request = MemoryRequest(url, tool="keys", node_tool="node")
+    assert pairs(fetched(request)) == NODES
+    assert pairs(fetched(request, known={"n0", "n2"})) == [NODES[1], *NODES[3:]]
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        ("nope", "no tool 'nope'; name one with --tool (options: list_nodes, all_nodes, slices"),
+        ("broken", "the tool says: Error executing tool broken: the graph is locked"),
+        ("more_without_cursor", "not complete, but the tool takes no cursor"),
+    ],
+)
+def test_a_tool_that_gives_no_nodes_is_named(url: str, tool: str, said: str) -> None:
+    with pytest.raises(UserError) as raised:
+        fetched(MemoryRequest(url, tool=tool))
+    assert said in str(raised.value)
+    assert not isinstance(raised.value, ServerLost)
+
+
+@pytest.mark.parametrize("transport", ["streamable-http", "sse"])
+def test_a_server_that_dies_midway_is_noticed_and_what_came_before_was_handed_on(
+    transport: str,
+) -> None:
+    batches: list[Batch] = []
+    with (
+        memory_server(transport, die_at=3) as url,
+        pytest.raises(ServerLost, match="after 4 more nodes"),
+    ):
+        fetch_nodes(MemoryRequest(url, timeout=20), batches.append)
+    assert pairs(batches) == NODES[:4]
+    assert batches[-1].cursor == "4"
+
+
+def test_where_no_server_is_every_address_that_was_tried_is_said() -> None:
+    with pytest.raises(UserError, match="no MCP server answers") as raised:
+        fetched(MemoryRequest(f"http://127.0.0.1:{free_port()}"))
+    assert "/mcp: " in str(raised.value)
+    assert "/sse: " in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:7777", "ftp://host", "", "http://"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="is no address of a server"):
+        MemoryRequest(url)

@@ -125,10 +125,7 @@ class Programs:
             from readout_ui.inference.model import frame_content, read_chat
 
             framed = frame_content(used.model.frame, text, mode)
-            kind, config = used.layer_type, used.layer_config
-            return used.run, read_chat(
-                used.model, used.vectors, framed, layer_type=kind, layer_config=config
-            )
+            return used.run, read_chat(used.model, used.vectors, framed)
 
         run, readout = self._studio.on_device("read", "Reading a prompt", work).result()
         speaker = "user" if mode == "user" else "assistant"

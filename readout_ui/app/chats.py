@@ -288,8 +288,6 @@ def answer(used: InUse, wish: Wish, speech: Speech) -> None:
             prompt,
             wish.sampling,
             vectors=used.vectors.select(layers=layers),
-            layer_type=used.layer_type,
-            layer_config=used.layer_config,
             on_text=hear,
             stop=speech.stopping,
         )

@@ -386,6 +386,4 @@ def _read(content: str | Sequence[Turn], mode: str, used: InUse) -> Reading:
         used.model,
         used.vectors,
         framed,
-        layer_type=used.layer_type,
-        layer_config=used.layer_config,
     )

@@ -62,7 +62,6 @@ class OpenedVectors:
     """None where the file holds directions alone."""
     model: Mapping[str, str]
     """`id`, `revision`, `fingerprint` and `dtype`, as far as the file says."""
-    layer_type: str
 
     @property
     def revision(self) -> str:
@@ -133,14 +132,14 @@ def open_vectors(source: Path, score: str) -> OpenedVectors:
     if isinstance(loaded, LoadedReadout):
         manifest = loaded.manifest
         model = {key: str(value) for key, value in manifest.model.model_dump().items()}
-        return OpenedVectors(source, loaded.vectors, manifest, model, manifest.read.layer_type)
+        return OpenedVectors(source, loaded.vectors, manifest, model)
     if score != "raw":
         raise UserError(
             f"it holds directions alone, so there is no {score} score",
             where=str(source),
             fix="read with --score raw, or use an export in the format readout or npz",
         )
-    return OpenedVectors(source, loaded.uncalibrated(), None, loaded.model, loaded.layer_type)
+    return OpenedVectors(source, loaded.uncalibrated(), None, loaded.model)
 
 
 def manifest_of(source: Path) -> Manifest:
@@ -186,13 +185,10 @@ def read_text(opened: OpenedVectors, spec: ModelSpec, text: str, view: View) -> 
         kept = opened.vectors.select(layers=view.layers)
         model = load_model(spec, report)
         opened.refuse_unfit(model)
-        settings = opened.manifest.settings if opened.manifest else {}
         readout = read_chat(
             model,
             kept,
             frame_content(model.frame, text, view.mode),
-            layer_type=opened.layer_type,
-            layer_config=dict(settings.get("layer_config", ())),
         )
     return show(readout, opened, view)
 

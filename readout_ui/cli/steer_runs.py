@@ -100,6 +100,4 @@ def _trial(ask: Ask, model: LoadedModel, report: Report) -> Trial:
         prompt=frame_for_answer(model, [Turn("user", ask.prompt)], ask.system),
         sampling=ask.sampling,
         norms=residual_norms(model, settings, ask.source.descriptions, cache, report),
-        layer_type=settings.layer_type,
-        layer_config=dict(settings.layer_config),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Answers, Finish, Live, seeded
-from readout_ui.inference.model import require_fit, require_room
+from readout_ui.inference.model import read_blocks, require_fit, require_room
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.prompt import FramedChat
@@ -83,8 +83,6 @@ def generate(
     sampling: Sampling,
     *,
     vectors: ConceptVectors | None = None,
-    layer_type: str = "decoder_block",
-    layer_config: Mapping[str, str] | None = None,
     steering: Callable[[FramedChat], AbstractContextManager[None]] | None = None,
     on_text: Callable[[Live], None] | None = None,
     stop: Callable[[], bool] = never,
@@ -99,8 +97,6 @@ def generate(
         prompt: what it continues, e.g. from `frame_for_answer`.
         sampling: how tokens are chosen.
         vectors: what is read out; None reads nothing.
-        layer_type: which module of every block the vectors belong to.
-        layer_config: module paths, for models that need their own.
         steering: opened around all passes, before the readout's hooks, which see what it did.
         on_text: called after every new token; it may raise, e.g. Cancelled.
         stop: asked after every token; True ends the answer there.
@@ -113,8 +109,6 @@ def generate(
         [prompt],
         sampling,
         vectors=vectors,
-        layer_type=layer_type,
-        layer_config=layer_config,
         steering=None if steering is None else lambda prompts: steering(prompts[0]),
         on_text=None if on_text is None else lambda rows: on_text(rows[0]),
         stop=stop,
@@ -127,8 +121,6 @@ def generate_batch(
     sampling: Sampling,
     *,
     vectors: ConceptVectors | None = None,
-    layer_type: str = "decoder_block",
-    layer_config: Mapping[str, str] | None = None,
     steering: Steering | None = None,
     on_text: Callable[[Sequence[Live]], None] | None = None,
     stop: Callable[[], bool] = never,
@@ -149,8 +141,8 @@ def generate_batch(
         around.enter_context(seeded(model.device, sampling.seed))
         if steering is not None:
             around.enter_context(steering(prompts))
-        if answers.projector is not None:
-            paths = model.blocks(layer_type, layer_config)
+        if vectors is not None and answers.projector is not None:
+            paths = read_blocks(model, vectors)
             around.enter_context(recording(model.model, paths, answers.projector))
         answers.grow(sampling)
     seconds = time.perf_counter() - started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,13 +24,3 @@ class InUse:
     cache: ActivationCache | None
     report: Report
     """Call it after every step; it raises Cancelled."""
-
-    @property
-    def layer_type(self) -> str:
-        """Which module of every block the vectors were read from."""
-        return self.run.settings.layer_type
-
-    @property
-    def layer_config(self) -> Mapping[str, str]:
-        """Module paths that the run was told, for models that need their own."""
-        return dict(self.run.settings.layer_config)

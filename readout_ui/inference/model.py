@@ -66,9 +66,6 @@ def read_chat(
     model: LoadedModel,
     vectors: ConceptVectors,
     framed: FramedChat,
-    *,
-    layer_type: str = "decoder_block",
-    layer_config: Mapping[str, str] | None = None,
 ) -> Reading:
     """The scores of every token for every concept at every layer of `vectors`.
 
@@ -79,8 +76,7 @@ def read_chat(
     """
     require_room(model, framed)
     require_fit(model, vectors)
-    paths = model.blocks(layer_type, layer_config)
-    projections = project_tokens(model, paths, vectors, framed.token_ids)
+    projections = project_tokens(model, vectors, framed.token_ids)
     return Scorer(vectors).readout(
         projections,
         tokens=visible_tokens(model.tokenizer, framed.token_ids),
@@ -116,18 +112,22 @@ def require_fit(model: LoadedModel, vectors: ConceptVectors) -> None:
         )
 
 
+def read_blocks(model: LoadedModel, vectors: ConceptVectors) -> BlockPaths:
+    """The module that the vectors were read from, for every layer of the model."""
+    return model.blocks(vectors.layer_type, dict(vectors.layer_config))
+
+
 def project_tokens(
-    model: LoadedModel, paths: BlockPaths, vectors: ConceptVectors, token_ids: Sequence[int]
+    model: LoadedModel, vectors: ConceptVectors, token_ids: Sequence[int]
 ) -> Projections:
     """Run the model once; each hook keeps (n_tokens, n_concepts) numbers and one length.
 
     Args:
         model: the model.
-        paths: the module that is read, for every layer of the model.
-        vectors: directions and center.
+        vectors: directions and center, and where they were read.
         token_ids: the whole prompt.
     """
-    projector = Projector(vectors, model.device)
+    projector, paths = Projector(vectors, model.device), read_blocks(model, vectors)
     ids = torch.tensor([list(token_ids)], device=model.device)  # (1, n_tokens)
     with inference(model.model), recording(model.model, paths, projector):
         bare_model(model.model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)

@@ -31,8 +31,6 @@ def read_side(content: str | Sequence[Turn], mode: str, used: InUse) -> Reading:
         used.model,
         used.vectors,
         framed,
-        layer_type=used.layer_type,
-        layer_config=used.layer_config,
     )
 
 

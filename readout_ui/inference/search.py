@@ -55,8 +55,6 @@ class Search:
         vectors: ConceptVectors,
         *,
         run_id: str = "",
-        layer_type: str = "decoder_block",
-        layer_config: Mapping[str, str] | None = None,
         report: Report = silent,
     ) -> Snippets:
         """Send the file through the model.
@@ -74,7 +72,7 @@ class Search:
 
         require_fit(model, vectors)
         chosen = vectors.select(layers=[self.settings.layer])
-        reader = WindowReader(model, chosen, self.settings.kind, layer_type, layer_config)
+        reader = WindowReader(model, chosen, self.settings.kind)
         self.run_id, self._ranks = run_id, _Ranks(chosen.concepts, model.tokenizer, self.settings)
         held: list[Window] = []
         for window in self._windows(reader):

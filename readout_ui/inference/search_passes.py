@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from readout_ui.activations.batches import Feed, batch_end, default_token_budget
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.activations.prefix import SharedPrefix, find_prefix
 from readout_ui.errors import UserError
+from readout_ui.inference.model import read_blocks
 from readout_ui.inference.projection import Projector
 from readout_ui.inference.reading import FloatArray, centred_cosines, z_scores
 from readout_ui.models.blocks import bare_model
@@ -55,16 +56,9 @@ class Window:
 class WindowReader:
     """Scores windows with one layer's vectors."""
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        vectors: ConceptVectors,
-        kind: str,
-        layer_type: str,
-        layer_config: Mapping[str, str] | None,
-    ) -> None:
+    def __init__(self, model: LoadedModel, vectors: ConceptVectors, kind: str) -> None:
         self._model, self._vectors, self._kind = model, vectors, kind
-        self._paths = model.blocks(layer_type, layer_config)
+        self._paths = read_blocks(model, vectors)
         self._budget = default_token_budget(model)
         self._prefix: SharedPrefix | None = None
         directions = vectors.directions[:, 0].float()  # (n_concepts, d_model)

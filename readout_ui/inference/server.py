@@ -144,15 +144,12 @@ class Service:
             sent = max(sent, len(text))
 
         loaded = self.readout
-        layer_config = dict(loaded.manifest.settings.get("layer_config", ())) if loaded else None
         with self._device:
             made = generate(
                 self.model,
                 prompt,
                 request.sampling(),
                 vectors=loaded.vectors if loaded else None,
-                layer_type=loaded.manifest.read.layer_type if loaded else "decoder_block",
-                layer_config=layer_config,
                 on_text=on_text,
                 stop=stop,
             )

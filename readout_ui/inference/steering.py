@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError, library_error
-from readout_ui.inference.model import require_fit
+from readout_ui.inference.model import read_blocks, require_fit
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.kv_cache import arguments_by_name, past_length
 from readout_ui.progress import Report, silent
@@ -64,9 +64,6 @@ def steered(
     vectors: ConceptVectors,
     norms: Mapping[int, float],
     prompt_lengths: Sequence[int],
-    *,
-    layer_type: str = "decoder_block",
-    layer_config: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Steers every forward of the model until it is left, then the model is as before.
 
@@ -78,8 +75,6 @@ def steered(
         vectors: the directions of its concepts at its layers.
         norms: mean length of the residual stream by layer, as `residual_norms` gives them.
         prompt_lengths: tokens of each prompt in the batch without padding; one for all rows.
-        layer_type: which module of a block the vectors were read from.
-        layer_config: module paths for models that need their own.
 
     Raises:
         UserError: a concept or layer was not trained, or has no direction there.
@@ -89,7 +84,7 @@ def steered(
         yield
         return
     require_fit(model, vectors)
-    paths = model.blocks(layer_type, layer_config)
+    paths = read_blocks(model, vectors)
     positions = _Positions(model.model, setup.where, prompt_lengths)
     patches = [_patch(one, vectors, norms, positions, model.device) for one in active]
     matchers = cast(Any, {"decoder_block": _matcher(paths)})

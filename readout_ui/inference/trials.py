@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,6 @@ class Trial:
     """The same seed for every answer."""
     norms: Mapping[int, float]
     """Mean length of the residual stream by layer."""
-    layer_type: str = "decoder_block"
-    layer_config: Mapping[str, str] = field(default_factory=dict)
     directions: ConceptVectors | None = None
     """What a setup may use; None for what is read out."""
 
@@ -53,8 +51,6 @@ class Trial:
             self.directions or self.vectors,
             self.norms,
             [len(self.prompt.token_ids)],
-            layer_type=self.layer_type,
-            layer_config=self.layer_config,
         )
 
     def answer(
@@ -73,8 +69,6 @@ class Trial:
             self.prompt,
             self.sampling,
             vectors=self.vectors,
-            layer_type=self.layer_type,
-            layer_config=self.layer_config,
             steering=lambda _prompt: self.steering(setup),
             on_text=on_text,
         )
@@ -90,8 +84,6 @@ class Trial:
             self.model,
             self.vectors,
             text.whole,
-            layer_type=self.layer_type,
-            layer_config=self.layer_config,
         )
 
 

@@ -156,6 +156,11 @@ class Manifest(_Part):
         known = found if isinstance(found, str) else ""
         return known or ("contrast pairs" if self.contrast else "")
 
+    @property
+    def layer_config(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of layer type and module path that the training was told."""
+        return tuple((str(kind), str(path)) for kind, path in self.settings.get("layer_config", ()))
+
     def to_bytes(self) -> bytes:
         """The manifest as JSON: sorted keys, UTF-8, the same bytes for the same content."""
         return json_bytes(self.model_dump(mode="json"))

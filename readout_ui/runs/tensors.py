@@ -73,7 +73,12 @@ def assemble_vectors(
         if manifest.probes is not None and probe_scores is not None:
             probes = Probes(manifest.probes.texts, probe_scores)
         vectors = ConceptVectors(
-            concepts=manifest.concepts, layers=manifest.layers, probes=probes, **parts
+            concepts=manifest.concepts,
+            layers=manifest.layers,
+            probes=probes,
+            layer_type=manifest.read.layer_type,
+            layer_config=manifest.layer_config,
+            **parts,
         )
     except ValueError as error:
         raise UserError(f"the vectors are damaged: {error}", where=str(source)) from error

@@ -129,7 +129,11 @@ def train_pairs(
     report(Progress("Fitting", 0, 1, "concepts"))
     rows = [(2 * i, 2 * i + 1) for i in range(len(found.pairs))]
     directions = fit_given_pairs(reading.sides, rows, settings.method)[None]
-    vectors = _vectors(found, texts, reading, directions)
+    vectors = replace(
+        _vectors(found, texts, reading, directions),
+        layer_type=settings.layer_type,
+        layer_config=settings.layer_config,
+    )
     scores = score_pairs(reading.sides, found.pairs, settings.method, settings.seed)
     best = scores.best if scores else round(_USUAL_DEPTH * (model.n_layers - 1))
     layers = resolve_layers(settings.layers, model.n_layers, auto=(best,))

@@ -102,6 +102,8 @@ def train_source(
         center=center,
         neutral_mean=calibration.mean,
         neutral_std=calibration.std,
+        layer_type=settings.layer_type,
+        layer_config=settings.layer_config,
     )
     vectors = add_probes(fitted, texts, groups, activations.pooled)
     scores = cross_validated_layers(*source.for_layers(reading), seed=settings.seed)

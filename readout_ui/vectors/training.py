@@ -139,6 +139,8 @@ def fit(activations: Activations, groups: TextGroups, settings: TrainSettings) -
         center=neutral_center(activations.pooled, groups),
         neutral_mean=calibration.mean,
         neutral_std=calibration.std,
+        layer_type=settings.layer_type,
+        layer_config=settings.layer_config,
     )
 
 

@@ -154,6 +154,10 @@ class ConceptVectors:
     """(n_concepts, n_layers): its standard deviation, above zero."""
     probes: Probes | None = None
     """Texts with their scores, by which a server can be checked; None in older files."""
+    layer_type: str = "decoder_block"
+    """Which module of every block the activations come from."""
+    layer_config: tuple[tuple[str, str], ...] = ()
+    """Pairs of layer type and module path, for models whose blocks are not found."""
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -177,7 +181,8 @@ class ConceptVectors:
         kept_layers = self.layers if layers is None else tuple(layers)
         rows = _positions(kept_concepts, self.concepts, "concept")
         columns = _positions(kept_layers, self.layers, "layer")
-        return ConceptVectors(
+        return replace(
+            self,
             concepts=kept_concepts,
             layers=kept_layers,
             directions=self.directions[rows][:, columns],
@@ -338,6 +343,7 @@ class BareDirections:
             center=torch.zeros(len(self.layers), self.d_model),
             neutral_mean=torch.zeros(shape),
             neutral_std=torch.ones(shape),
+            layer_type=self.layer_type,
         )
 
 

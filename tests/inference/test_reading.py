@@ -158,7 +158,7 @@ def test_other_layer_types_are_read_at_their_own_modules(layer_type: str) -> Non
         kept.append(output[0][0] if isinstance(output, tuple) else output[0])
 
     handle = getattr(model.model.model.layers[2], layer_type).register_forward_hook(keep)
-    readout = read_chat(model, vectors, framed, layer_type=layer_type)
+    readout = read_chat(model, replace(vectors, layer_type=layer_type), framed)
     handle.remove()
     np.testing.assert_allclose(
         readout.raw[:, 1], (kept[0] @ vectors.directions[:, 1].T).detach(), atol=1e-5

@@ -398,7 +398,7 @@ def test_another_layer_type_is_steered_at_its_own_module(
     llama: LoadedModel, vectors: ConceptVectors
 ) -> None:
     before = stream(llama, 1, prompt())
-    with steered(llama, setup(), vectors, NORMS, [6], layer_type="mlp"):
+    with steered(llama, setup(), replace(vectors, layer_type="mlp"), NORMS, [6]):
         after = stream(llama, 1, prompt())
     torch.testing.assert_close(after, before + 2.0 * vectors.directions[0, 1])
 

@@ -81,8 +81,6 @@ def _trial(wish: Wish, used: InUse) -> Trial:
         prompt=framed_prompt(used, wish.prompt, wish.system),
         sampling=wish.sampling,
         norms=residual_norms(used.model, run.settings, run.descriptions, used.cache, used.report),
-        layer_type=used.layer_type,
-        layer_config=used.layer_config,
     )
 
 

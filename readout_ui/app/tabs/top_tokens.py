@@ -180,8 +180,6 @@ def search_on_device(search: Search, used: InUse) -> Snippets:
         used.model,
         used.vectors,
         run_id=used.run.id,
-        layer_type=used.layer_type,
-        layer_config=used.layer_config,
         report=used.report,
     )
 

@@ -63,6 +63,8 @@ def read_arrays(path: Path) -> LoadedReadout:
             concepts=manifest.concepts,
             layers=manifest.layers,
             probes=probes,
+            layer_type=manifest.read.layer_type,
+            layer_config=manifest.layer_config,
             **{part: torch.from_numpy(arrays[part]) for part in _PARTS},
         )
     except (ValueError, KeyError, TypeError) as error:

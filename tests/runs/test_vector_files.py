@@ -23,6 +23,7 @@ from readout_ui.runs.conversion import converted
 from readout_ui.runs.export import FORMATS, write_files
 from readout_ui.runs.formats.readout import LoadedReadout, round_vectors
 from readout_ui.runs.importing import read_readout, read_vectors
+from readout_ui.texts.names import check_name
 from readout_ui.vectors.settings import Trained
 from readout_ui.vectors.vectors import BareDirections, Probes
 from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_trained, make_vectors
@@ -36,7 +37,7 @@ WHOLE = ("npz", "readout")
 def trainings(draw: st.DrawFn) -> Trained:
     """Any vectors: names in any script, any layers, lengths of one or zero, with probes or not."""
     letters = st.characters(categories=["Ll", "Lo", "Nd"])
-    names = st.text(letters, min_size=1, max_size=8).map(lambda name: f"c{name}")
+    names = st.text(letters, min_size=1, max_size=8).map(lambda name: check_name(f"c{name}"))
     concepts = tuple(sorted(draw(st.sets(names, min_size=1, max_size=4))))
     layers = tuple(sorted(draw(st.sets(st.integers(1, 99), min_size=1, max_size=3))))
     d_model, seed = draw(st.integers(1, 40)), draw(st.integers(0, 99))

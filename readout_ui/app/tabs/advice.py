@@ -207,6 +207,8 @@ def draw_advice(advice: Sequence[Advice], *, read_only: bool = False) -> str:
 
 
 def _card(advice: Advice, read_only: bool) -> str:
+    from readout_ui.evaluation.advice import Action
+
     shown = Action("open", advice.concept, advice.index, _text_of(advice))
     buttons = _action_button("Open in editor", shown)
     if advice.action.kind != "open" and not read_only:
@@ -248,6 +250,8 @@ def draw_blames(blames: Sequence[Blame]) -> str:
 
 
 def _row(one: Blame) -> str:
+    from readout_ui.evaluation.advice import Action
+
     pull = "" if one.pull is None else f"{escape(one.pull)} <i>{_number(one.pull_score)}</i>"
     mark, rank = "", 0
     if one.outlier:

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PLAIN ?= .venv-plain
 NEWEST ?= .venv-newest
+DOCS ?= .venv-docs
 APP_FLAGS ?=
 
 # What `make lock` puts over requirements.txt in the first lane (see README, "Two lanes").
@@ -16,6 +17,7 @@ ALL = -r requirements.txt -r tests/requirements.txt
 # Exact versions, measured to work together; renewed by `make lock`.
 LATEST_LOCK = .ci/latest.lock
 PLAIN_LOCK = .ci/plain.lock
+DOCS_LOCK = .ci/docs.lock
 # As many processes as processors; pages need the machine to themselves.
 SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 ALONE = bin/python -m pytest --durations 8
@@ -23,13 +25,14 @@ EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test check lint types layers tests tests-plain browser bench lock newest help clean
+.PHONY: app test check lint types layers tests tests-plain browser bench docs lock newest help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
 	@echo "make test   lint, types and every test, in both lanes"
 	@echo "make check  lint, types and layering only"
 	@echo "make bench  the benchmarks of bench/, printed and written to bench/results/"
+	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
 	@echo "make lock   renew the exact versions in .ci/*.lock (then run make test)"
 	@echo "make newest every test against the newest release of everything, whatever is locked"
 
@@ -65,6 +68,10 @@ tests-plain: $(PLAIN)/.tools browser
 bench: $(VENV)/.tools
 	$(VENV)/bin/python -m bench
 
+docs: $(DOCS)/.tools
+	$(DOCS)/bin/zensical build --strict
+	@echo "open build/docs/index.html"
+
 browser: $(VENV)/.tools
 ifeq ($(CHROMIUM),)
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
@@ -91,6 +98,11 @@ $(PLAIN)/.tools: requirements.txt tests/requirements.txt $(PLAIN_LOCK) pyproject
 	$(PLAIN)/$(PIP) install --no-deps --editable .
 	touch $@
 
+$(DOCS)/.tools: docs/requirements.txt $(DOCS_LOCK) Makefile
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/$(PIP) install -r docs/requirements.txt -c $(DOCS_LOCK)
+	touch $@
+
 # What was installed, without what depends on the kind of machine (torch's CUDA libraries).
 define frozen
 { echo "# Exact versions of the $(1) lane, by \`make lock\` with $$(.venv-lock/bin/python --version)."; \
@@ -99,6 +111,9 @@ define frozen
 endef
 
 lock:
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/$(PIP) install -r docs/requirements.txt
+	$(call frozen,docs) > $(DOCS_LOCK)
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/$(PIP) install $(ALL)
 	$(call frozen,plain) > $(PLAIN_LOCK)
@@ -119,4 +134,4 @@ newest: browser
 	$(NEWEST)/$(ALONE) -m browser
 
 clean:
-	rm -rf $(VENV) $(PLAIN) $(NEWEST) .venv-lock build *.egg-info
+	rm -rf $(VENV) $(PLAIN) $(NEWEST) $(DOCS) .venv-lock build *.egg-info

@@ -8,8 +8,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-LOCKS = {"first": ROOT / ".ci" / "latest.lock", "plain": ROOT / ".ci" / "plain.lock"}
-WITHOUT_DEPENDENCIES = {"first": {"steering-vectors"}, "plain": set()}
+LOCKS = {lane: ROOT / ".ci" / f"{lane}.lock" for lane in ("plain", "docs")}
+LOCKS["first"] = ROOT / ".ci" / "latest.lock"
+BOTH = ("requirements.txt", "tests/requirements.txt")
+NEEDED = {"first": BOTH, "plain": BOTH, "docs": ("docs/requirements.txt",)}
+WITHOUT_DEPENDENCIES = {"first": {"steering-vectors"}}
 pytestmark = pytest.mark.once
 
 
@@ -30,9 +33,9 @@ def asked_for(file: str) -> list[Requirement]:
 @pytest.mark.parametrize("lane", LOCKS)
 def test_every_requirement_has_one_exact_version_within_its_range(lane: str) -> None:
     pins = locked(lane)
-    for wanted in asked_for("requirements.txt") + asked_for("tests/requirements.txt"):
+    for wanted in [each for file in NEEDED[lane] for each in asked_for(file)]:
         name = canonicalize_name(wanted.name)
-        if name in WITHOUT_DEPENDENCIES[lane]:
+        if name in WITHOUT_DEPENDENCIES.get(lane, ()):
             assert name not in pins
             assert [spec.operator for spec in wanted.specifier] == ["=="]
         else:

@@ -1,7 +1,8 @@
-"""Every command in the README's shell blocks: parsed by the real programs, and run."""
+"""Every command in the shell blocks of README and docs: parsed by the real programs, and run."""
 
 import csv
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from readout_ui.runs.store import RunStore
 from readout_ui.texts.stories import Story, write_stories
 from tests.conftest import SMALL_LIBRARY
 from tests.support.memory_server import memory_server
-from tests.support.readme_code import code_blocks
+from tests.support.readme_code import PAGES, code_blocks
 from tests.support.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,8 @@ LINES = [
     for line in block.splitlines()
     if line.strip()
 ]
-COMMANDS = [line for line in LINES if line.startswith("readout-ui ")]
+APP = "readout-ui app"
+COMMANDS = [line for line in LINES if line.startswith("readout-ui ") and not line.startswith(APP)]
 
 
 def parsed(arguments: list[str]) -> None:
@@ -58,8 +60,25 @@ def test_every_other_line_starts_a_program_that_is_there() -> None:
         elif words[0].endswith("python"):
             assert words[1] == "app.py"
             parse_flags(words[2:])
+        elif line.startswith(APP):
+            parse_flags(words[2:])
         else:
             assert words[0] in ("pip", "readout-ui")
+
+
+def test_the_loader_on_the_page_is_the_loader_that_is_tested() -> None:
+    assert (ROOT / "docs" / "loader.py").read_text() in code_blocks("python")
+
+
+def test_every_link_between_the_pages_leads_to_a_file() -> None:
+    links = [
+        (page, target)
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if "://" not in target
+    ]
+    assert len(links) > 20
+    assert [(p.name, target) for p, target in links if not (p.parent / target).exists()] == []
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> fir
 ABOUT_FORMATS = {
     "readout": "`readout.safetensors` (one `layer_<i>.vectors` per layer, float16) and "
     "`readout.json` (the manifest), with `calibration.safetensors` beside them for z-scores. "
-    "The README has a loader of 20 lines.",
+    "The page docs/formats.md has a loader of 20 lines.",
     "steering": "One `steering_vectors.SteeringVector` per concept, as safetensors and JSON.",
     "gguf": "One control vector per concept. Layer 0 cannot be in it.",
     "npz": "Plain NumPy arrays in float32 with the manifest; nothing is lost.",

@@ -27,7 +27,7 @@ from readout_ui.app.api_answers import (
     describe_run,
     describe_status,
 )
-from readout_ui.app.evidence import Evidence
+from readout_ui.app.evidence import Evidence, Question
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.generalization_run import scorer_of
 from readout_ui.errors import UserError
@@ -196,7 +196,9 @@ class Programs:
 
         asked = [[[each.text, *each.labels] for each in labelled], sorted(targets.items()), at]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-        used, found = self._studio.judge("Evaluation", key, work)
+        used, found = self._studio.judge(
+            Question("Evaluation", key, needs_descriptions=False), work
+        )
         return describe_evaluation(found, used, targets)
 
     def export(

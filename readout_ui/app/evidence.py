@@ -1,23 +1,48 @@
-"""What judgements of a run rest on, and the memory of those already made."""
+"""What is asked about a run, what the answer may use, and the memory of those already given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from readout_ui.app.jobs import Worker
+from readout_ui.errors import UserError
 from readout_ui.progress import Report
 from readout_ui.runs.run import RunRecord
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
+    from readout_ui.evaluation.advice import Judged
     from readout_ui.models.loading import LoadedModel
+    from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
     from readout_ui.vectors.vectors import ConceptVectors
 
 Judgement = TypeVar("Judgement")
 KEPT_JUDGEMENTS = 64
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to be worked out about a run."""
+
+    title: str
+    """In words, e.g. "Cross-talk: cosines"; shown while it is worked out."""
+    about: Hashable
+    """Everything the answer depends on besides the run, e.g. the layer."""
+    needs_descriptions: bool = True
+    """Whether the texts of the training are judged: descriptions, stories, examples or pairs."""
+
+    def refuse(self, run: RunRecord) -> None:
+        """Raise a UserError where the run has not what the question needs."""
+        if self.needs_descriptions and not run.descriptions:
+            raise UserError(
+                f"{self.title.partition(':')[0]} judges the texts of a training, and the run in "
+                "use has none",
+                fix="use a run that was trained here",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +51,40 @@ class Evidence:
 
     run: RunRecord
     vectors: ConceptVectors
-    corpus: Corpus
-    """The run's texts with their activations at every layer."""
     model: LoadedModel
     """For texts that were never read; through `read_activations` with the cache."""
     cache: ActivationCache | None
     report: Report
     """Call it after every batch; it raises Cancelled."""
+    known: Corpus | None = None
+    """The run's texts where an earlier judgement read them."""
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The run's texts with their activations at every layer, read when first asked for."""
+        return self.known or self.read(self.run.settings)
+
+    def read(self, settings: TrainSettings) -> Corpus:
+        """The run's texts read as other settings say, e.g. by another read rule."""
+        from readout_ui.evaluation.corpus import corpus_of_run
+
+        run = self.run
+        return corpus_of_run(
+            self.model, run.manifest, run.descriptions, settings, self.cache, self.report
+        )
+
+    @property
+    def own_directions(self) -> ConceptVectors | None:
+        """The run's vectors where they do not follow from its texts by its method alone."""
+        return self.vectors if self.run.source else None
+
+
+def advise(evidence: Evidence, layer: int) -> Judged:
+    """Influence, shortcuts and advice at one layer, with each concept's redundancy."""
+    from readout_ui.evaluation.advice import judge_descriptions
+    from readout_ui.evaluation.redundancy import redundancy
+
+    return judge_descriptions(evidence.corpus, layer, redundancy(evidence.corpus, layer))
 
 
 class Judge:
@@ -45,7 +97,7 @@ class Judge:
 
     def answer(
         self,
-        question: tuple[str, Hashable],
+        question: Question,
         run: RunRecord,
         vectors: ConceptVectors,
         device: Callable[[], tuple[LoadedModel, ActivationCache | None]],
@@ -54,34 +106,32 @@ class Judge:
         """The answer to a question about a run, worked out now or remembered.
 
         Args:
-            question: its name, shown while it is worked out, and all it depends on besides the run.
+            question: what is asked.
             run: the run in use.
             vectors: its vectors.
             device: gives model and cache on the worker's thread, or raises a UserError.
             work: finds the answer.
+
+        Raises:
+            UserError: the run has not what the question needs.
         """
-        place = (run.id, *question)
+        question.refuse(run)
+        place = (run.id, question)
         if place not in self._answers:
 
             def find(report: Report) -> Judgement:
                 model, cache = device()
-                corpus = self._corpus_of(run, model, cache, report)
-                return work(Evidence(run, vectors, corpus, model, cache, report))
+                run.refuse_other_model(model.name, model.fingerprint)
+                known = self._corpus[1] if self._corpus and self._corpus[0] == run.id else None
+                evidence = Evidence(run, vectors, model, cache, report, known)
+                found = work(evidence)
+                if question.needs_descriptions:
+                    self._corpus = (run.id, evidence.corpus)
+                return found
 
-            found = self._worker.submit("judge", question[0], find).result()
+            found = self._worker.submit("judge", question.title, find).result()
             if len(self._answers) >= KEPT_JUDGEMENTS:
                 self._answers.clear()
             self._answers[place] = found
         answer: Judgement = self._answers[place]
         return answer
-
-    def _corpus_of(
-        self, run: RunRecord, model: LoadedModel, cache: ActivationCache | None, report: Report
-    ) -> Corpus:
-        from readout_ui.vectors.training import read_corpus
-
-        run.refuse_other_model(model.name, model.fingerprint)
-        if self._corpus is None or self._corpus[0] != run.id:
-            corpus = read_corpus(model, run.descriptions, run.settings, cache, report)
-            self._corpus = (run.id, corpus)
-        return self._corpus[1]

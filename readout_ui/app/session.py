@@ -6,13 +6,13 @@ Importing this module loads neither torch nor transformers; the worker's thread 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from readout_ui.app.evidence import Evidence, Judge, Judgement
+from readout_ui.app.evidence import Evidence, Judge, Judgement, Question, advise
 from readout_ui.app.jobs import Job, JobState, Later, Worker
 from readout_ui.app.status import Status, StudioOptions
 from readout_ui.errors import UserError
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from readout_ui.vectors.vectors import ConceptVectors
 
 Result = TypeVar("Result")
-OF_ANY_SOURCE = "Generalization"
-"""Judgements whose names begin so need no descriptions."""
 
 
 class Studio:
@@ -120,9 +118,7 @@ class Studio:
         layer = run.best_layer
 
         def judge() -> Judged:
-            from readout_ui.evaluation.advice import judge_evidence
-
-            return self.judge("Advice", layer, lambda evidence: judge_evidence(evidence, layer))
+            return self.judge(Question("Advice", layer), lambda known: advise(known, layer))
 
         ready, judged = self._blames.answer(run.id, judge)
         if not ready:
@@ -252,27 +248,19 @@ class Studio:
             self.settings = run.settings
         return run
 
-    def judge(self, name: str, key: Hashable, work: Callable[[Evidence], Judgement]) -> Judgement:
+    def judge(self, question: Question, work: Callable[[Evidence], Judgement]) -> Judgement:
         """Work out something about the run in use on the device's thread, once.
 
         Args:
-            name: which judgement, e.g. "cross-talk"; shown while it runs.
-            key: everything the answer depends on besides the run, e.g. the layer.
+            question: what is asked; the same question is answered from memory.
             work: gets the run's vectors and the activations of its texts.
 
         Raises:
-            UserError: nothing was trained yet, or the run is from another source and the judgement
-                is one of descriptions.
+            UserError: nothing was trained yet, or the run has not what the question needs.
         """
         run, vectors = self.vectors()
-        if run.source and not name.startswith(OF_ANY_SOURCE):
-            raise UserError(
-                f"{name.partition(':')[0]} judges descriptions, and the run in use was trained on "
-                f"{run.source}",
-                fix="press Train in the header, or use an earlier run of descriptions",
-            )
         return self._judge.answer(
-            (name, key), run, vectors, lambda: (self._loaded(), self._cache), work
+            question, run, vectors, lambda: (self._loaded(), self._cache), work
         )
 
     def export_zip(

@@ -69,10 +69,10 @@ def _scores(
     wanted = spec(new.manifest)
     with progress_report() as report:
         from readout_ui.activations.cache import ActivationCache
+        from readout_ui.evaluation.corpus import corpus_of_run
         from readout_ui.evaluation.score_changes import compare_scores
         from readout_ui.files import cache_folder
         from readout_ui.models.loading import load_model
-        from readout_ui.vectors.training import read_corpus
         from readout_ui.vectors.vectors import resolve_layers
 
         model = load_model(wanted, report)
@@ -83,7 +83,7 @@ def _scores(
         cache = ActivationCache(cache_folder() / "activations")
         try:
             first, second = (
-                read_corpus(model, run.descriptions, run.settings, cache, report)
+                corpus_of_run(model, run.manifest, run.descriptions, run.settings, cache, report)
                 for run in (old, new)
             )
         finally:

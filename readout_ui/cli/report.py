@@ -7,7 +7,9 @@ Chapters of the report about texts: other people's, words and doses, and the des
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,24 +27,54 @@ if TYPE_CHECKING:
     from readout_ui.evaluation.layer_sets import LayerSets
     from readout_ui.inference.model import RunScorer
     from readout_ui.models.loading import ModelSpec
+    from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
+    from readout_ui.vectors.vectors import ConceptVectors
 
 MOST_CONFUSIONS = 20
 """Confusions that are named; the heatmap has all."""
 
 
-def judge_layers(scorer: RunScorer, corpus: Corpus, _layer: int) -> Section:
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What the chapters are about."""
+
+    source: VectorSource
+    scorer: RunScorer
+    layer: int
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The texts of the training with their activations."""
+        return self.read(self.source.settings)
+
+    def read(self, settings: TrainSettings) -> Corpus:
+        """The same texts read as other settings say."""
+        from readout_ui.evaluation.corpus import corpus_of_run
+
+        by, source = self.scorer, self.source
+        return corpus_of_run(
+            by.model, source.manifest, source.descriptions, settings, by.cache, by.report
+        )
+
+    @property
+    def own_directions(self) -> ConceptVectors | None:
+        """The vectors where they do not follow from the texts by their method alone."""
+        return self.scorer.vectors if self.source.manifest.source else None
+
+
+def judge_layers(subject: Subject) -> Section:
     """AUROC of every layer, method, read rule and concept; the best sets of layers."""
     from readout_ui.evaluation.layer_sets import best_layer_sets
     from readout_ui.evaluation.layers import corpora_by_rule, fill_layers, sweep_means
     from readout_ui.plots.layers import draw_sweep
 
-    def corpora() -> Iterator[Corpus]:
-        return corpora_by_rule(corpus, scorer.model, scorer.descriptions, scorer.cache)
-
-    sweep, sets = sweep_means(corpora(), report=scorer.report), best_layer_sets(corpus)
+    report, corpus = subject.scorer.report, subject.corpus
+    sweep = sweep_means(corpora_by_rule(corpus, subject.read), report=report)
+    sets = best_layer_sets(corpus)
     if sets.sets:
-        sweep = fill_layers(sweep, corpora(), [sets.recommended], scorer.report)
+        corpora = corpora_by_rule(corpus, subject.read)
+        sweep = fill_layers(sweep, corpora, [sets.recommended], report)
     best = sweep.best()
     if best is None:
         return Section("Layers", ("Two descriptions of a concept are needed to compare layers.",))
@@ -84,26 +116,27 @@ def _sets_table(sets: LayerSets) -> Table:
     return Table(header, rows)
 
 
-def judge_cosines(scorer: RunScorer, corpus: Corpus, layer: int) -> Section:
+def judge_cosines(subject: Subject) -> Section:
     """Cosines at the layer and averaged over all."""
     from readout_ui.evaluation.crosstalk import cosine_matrix
     from readout_ui.plots.crosstalk import draw_cosines
 
-    one = cosine_matrix(corpus, layer)
-    mean = cosine_matrix(corpus, None, report=scorer.report)
+    corpus, layer, own = subject.corpus, subject.layer, subject.own_directions
+    one = cosine_matrix(corpus, layer, own=own)
+    mean = cosine_matrix(corpus, None, report=subject.scorer.report, own=own)
     return Section(
         "Cosines between directions",
         (f"Layer {layer}", draw_cosines(one), "Mean over all layers", draw_cosines(mean)),
     )
 
 
-def judge_responses(_scorer: RunScorer, corpus: Corpus, layer: int) -> Section:
+def judge_responses(subject: Subject) -> Section:
     """Held-out descriptions on every direction, and what they are taken for."""
     from readout_ui.evaluation.crosstalk import cosine_matrix
     from readout_ui.evaluation.held_out import response_matrix
     from readout_ui.plots.crosstalk import draw_responses
 
-    found = response_matrix(corpus, layer)
+    found = response_matrix(subject.corpus, subject.layer)
     top1 = found.top1
     confusions = tuple(
         (one.concept, one.taken_for, f"{one.count} of {one.of}", "yes" if one.differs else "no")
@@ -116,19 +149,21 @@ def judge_responses(_scorer: RunScorer, corpus: Corpus, layer: int) -> Section:
             "Each description is scored on directions fitted without it. "
             f"{top1.value:.0%} ({top1.low:.0%} to {top1.high:.0%}) score highest on their own "
             f"concept; chance is {found.chance:.1%}.",
-            draw_responses(found, cosine_matrix(corpus, layer).order),
+            draw_responses(found, cosine_matrix(subject.corpus, subject.layer).order),
             Table(("descriptions of", "score highest on", "how many", "beyond chance"), confusions),
             *((f"And {rest} more pairs of concepts.",) if rest else ()),
         ),
     )
 
 
-def judge_redundancy(_scorer: RunScorer, corpus: Corpus, layer: int) -> Section:
+def judge_redundancy(subject: Subject) -> Section:
     """What of each direction the others explain, and the map."""
     from readout_ui.evaluation.concept_map import concept_map
     from readout_ui.evaluation.redundancy import redundancy
     from readout_ui.plots.concept_map import draw_map
 
+    corpus, layer = subject.corpus, subject.layer
+    plane = draw_map(concept_map(corpus, layer, own=subject.own_directions))
     rows = tuple(
         (
             one.concept,
@@ -141,16 +176,14 @@ def judge_redundancy(_scorer: RunScorer, corpus: Corpus, layer: int) -> Section:
         for one in sorted(redundancy(corpus, layer), key=lambda one: -one.r2)
     )
     header = ("concept", "nearest", "R2 from the others", "R2 of random groups", "first component")
-    return Section(
-        "Redundancy and map", (Table(header, rows), draw_map(concept_map(corpus, layer)))
-    )
+    return Section("Redundancy and map", (Table(header, rows), plane))
 
 
 MOST_ROWS = 20
 """Rows of the longer tables."""
 
 
-def judge_generalization(scorer: RunScorer, _corpus: Corpus, layer: int) -> Section:
+def judge_generalization(subject: Subject) -> Section:
     """The shipped test set beside its baselines."""
     from readout_ui.cli.evaluate import table_rows
     from readout_ui.evaluation.generalization import judge_texts
@@ -158,9 +191,9 @@ def judge_generalization(scorer: RunScorer, _corpus: Corpus, layer: int) -> Sect
     from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
 
     title, texts = "Generalization", read_shipped()
-    mapping = mapping_of(suggest_mapping(labels_of(texts), scorer.concepts))
+    mapping = mapping_of(suggest_mapping(labels_of(texts), subject.scorer.concepts))
     try:
-        found = judge_texts(scorer, texts, mapping, layer)
+        found = judge_texts(subject.scorer, texts, mapping, subject.layer)
     except UserError as error:
         return Section(title, (f"Not judged on {SHIPPED}: {error}",))
     misses = tuple(
@@ -184,15 +217,15 @@ def judge_generalization(scorer: RunScorer, _corpus: Corpus, layer: int) -> Sect
     )
 
 
-def judge_words(scorer: RunScorer, _corpus: Corpus, layer: int) -> Section:
+def judge_words(subject: Subject) -> Section:
     """Scores without the concept's own word, and with the word in another sense."""
     from readout_ui.evaluation.words import control_words
     from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
 
     texts = read_shipped()
-    mapping = mapping_of(suggest_mapping(labels_of(texts), scorer.concepts))
+    mapping = mapping_of(suggest_mapping(labels_of(texts), subject.scorer.concepts))
     try:
-        found = control_words(scorer, texts, mapping, layer)
+        found = control_words(subject.scorer, texts, mapping, subject.layer)
     except UserError as error:
         return Section("Lexical control", (f"Not judged: {error}",))
     before, after = found.macro
@@ -219,12 +252,12 @@ def judge_words(scorer: RunScorer, _corpus: Corpus, layer: int) -> Section:
     return Section("Lexical control", tuple(lines))
 
 
-def judge_doses(scorer: RunScorer, _corpus: Corpus, layer: int) -> Section:
+def judge_doses(subject: Subject) -> Section:
     """How every concept's score follows a number in an example text."""
     from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
     from readout_ui.plots.generalization import draw_dose
 
-    found = read_dose(scorer, EXAMPLE_TEXT, parse_values(EXAMPLE_VALUES), layer)
+    found = read_dose(subject.scorer, EXAMPLE_TEXT, parse_values(EXAMPLE_VALUES), subject.layer)
     strongest = sorted(range(len(found.concepts)), key=lambda c: -abs(found.rho[c]))[:MOST_ROWS]
     rows = tuple(
         (found.concepts[c], f"{found.rho[c]:+.2f}", f"{found.p[c]:.3f}") for c in strongest
@@ -239,11 +272,11 @@ def judge_doses(scorer: RunScorer, _corpus: Corpus, layer: int) -> Section:
     )
 
 
-def advise(_scorer: RunScorer, corpus: Corpus, layer: int) -> Section:
+def advise(subject: Subject) -> Section:
     """What to change, shortcuts, and the descriptions that do most."""
     from readout_ui.evaluation.advice import judge_descriptions
 
-    found = judge_descriptions(corpus, layer)
+    found = judge_descriptions(subject.corpus, subject.layer)
     rows = tuple((one.title, one.evidence, one.concept) for one in found.advice)
     advice: Table | str = "Nothing stands out beyond chance."
     if rows:
@@ -280,7 +313,7 @@ def _most_influential(blames: Sequence[Blame]) -> tuple[str, Table]:
 
 
 STAGE = "Writing the report"
-Chapter: TypeAlias = Callable[["RunScorer", "Corpus", int], Section]
+Chapter: TypeAlias = Callable[[Subject], Section]
 CHAPTERS: tuple[Chapter, ...] = (
     judge_generalization,
     judge_words,
@@ -309,16 +342,12 @@ def write_report(source: VectorSource, spec: ModelSpec, layer: int | None, outpu
         raise UserError("is a folder", where=str(output), fix="name a file, such as report.html")
     chosen = source.layer(layer)
     with open_scorer(source, spec) as scorer:
-        from readout_ui.vectors.training import read_corpus
-
-        corpus = read_corpus(
-            scorer.model, source.descriptions, source.settings, scorer.cache, scorer.report
-        )
+        subject = Subject(source, scorer, chosen)
         sections = []
         for done, chapter in enumerate(CHAPTERS):
             scorer.report(Progress(STAGE, done, len(CHAPTERS), "chapters"))
-            sections.append(chapter(scorer, corpus, chosen))
-    page = draw_report("Readout Studio report", _about(source, corpus, chosen), sections)
+            sections.append(chapter(subject))
+    page = draw_report("Readout Studio report", _about(source, subject.corpus, chosen), sections)
     write_file(output, page.encode())
     return output
 

@@ -29,7 +29,6 @@ from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, find_shortcuts
 from readout_ui.vectors.blas import single_thread
 
 if TYPE_CHECKING:
-    from readout_ui.app.evidence import Evidence
     from readout_ui.vectors.training import Corpus
 
 AdviceKind = Literal["merge", "split", "add", "contrast", "remove", "look"]
@@ -124,13 +123,6 @@ def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundant
         *_about_shortcuts(shortcuts.found, blames, _nearest_others(products)),
     ]
     return Judged(layer, blames, shortcuts, strongest(found))
-
-
-def judge_evidence(evidence: Evidence, layer: int) -> Judged:
-    """The same for the run in use, with its concepts' redundancy; for `Studio.judge`."""
-    from readout_ui.evaluation.redundancy import redundancy
-
-    return judge_descriptions(evidence.corpus, layer, redundancy(evidence.corpus, layer))
 
 
 def strongest(found: Iterable[Advice]) -> tuple[Advice, ...]:

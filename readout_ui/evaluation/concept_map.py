@@ -8,16 +8,23 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation.crosstalk import cluster, fitted_cosines
+from readout_ui.evaluation.crosstalk import cluster, cosines_of, fitted_cosines
 from readout_ui.evaluation.direction_samples import sample_directions, text_gram
 from readout_ui.evaluation.map_methods import LEAST_FOR_UMAP, MAP_METHODS, umap_installed
 from readout_ui.evaluation.results import FALSE_ALARMS, ConceptMap, Floats, Indices
 
 if TYPE_CHECKING:
     from readout_ui.vectors.training import Corpus
+    from readout_ui.vectors.vectors import ConceptVectors
 
 
-def concept_map(corpus: Corpus, layer: int, method: str = "pca", seed: int = 0) -> ConceptMap:
+def concept_map(
+    corpus: Corpus,
+    layer: int,
+    method: str = "pca",
+    seed: int = 0,
+    own: ConceptVectors | None = None,
+) -> ConceptMap:
     """Directions of a layer in the plane, with clusters.
 
     Concepts belong together while the mean cosine between two branches of the tree (average
@@ -29,10 +36,14 @@ def concept_map(corpus: Corpus, layer: int, method: str = "pca", seed: int = 0) 
         layer: a layer of the model.
         method: "pca" or, if umap-learn is installed, "umap".
         seed: of the random groupings and of UMAP.
+        own: the run's vectors where its directions do not follow from the corpus by its method.
     """
     samples = sample_directions(text_gram(corpus, layer), 0, seed).cosines()
-    fitted = corpus.settings.method != "mean"
-    cosine = fitted_cosines(corpus, layer) if fitted else samples.observed
+    if own is not None:
+        cosine = cosines_of(own, layer)
+    else:
+        fitted = corpus.settings.method != "mean"
+        cosine = fitted_cosines(corpus, layer) if fitted else samples.observed
     threshold = _threshold(samples.shuffled)
     xy, explained = _place(cosine, method, seed)
     return ConceptMap(

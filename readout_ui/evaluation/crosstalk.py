@@ -30,10 +30,15 @@ from readout_ui.vectors.groups import PairSettings
 from readout_ui.vectors.methods import METHODS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from readout_ui.vectors.training import Corpus
+    from readout_ui.vectors.vectors import ConceptVectors
 
 SAMPLED_LAYERS = 8
 """Layers that intervals and chance are worked out at where all layers are averaged."""
+OWN_CONTRASTS = "contrasts of its own"
+"""How a run from stories, examples or pairs fits its directions, for `CosineMatrix.method`."""
 _LARGEST = 1 - 1e-6
 """Cosines are cut here before arctanh, which has no value at 1."""
 
@@ -44,6 +49,7 @@ def cosine_matrix(
     n_boot: int = 200,
     seed: int = 0,
     report: Report = silent,
+    own: ConceptVectors | None = None,
 ) -> CosineMatrix:
     """Cosines between all directions of a layer, ordered by a tree, with intervals and chance.
 
@@ -61,6 +67,11 @@ def cosine_matrix(
         n_boot: bootstrap draws.
         seed: of bootstrap and random groupings.
         report: told after every layer where all are averaged.
+        own: the run's vectors where its directions do not follow from the corpus by its method,
+            as those of contrast pairs; cosines are theirs then.
+
+    Raises:
+        UserError: `own` has no such layer.
     """
     layers = range(corpus.n_layers) if layer is None else (layer,)
     sampled = spread_layers(corpus.n_layers) if layer is None else (layer,)
@@ -74,6 +85,10 @@ def cosine_matrix(
     if len(sampled) < len(layers):
         observed = _mean_observed(corpus, layers, lambda done: tell(len(sampled) + done))
     matrix = judge_cosines(corpus, samples, layer, observed)
+    if own is not None:
+        kept = own.layers if layer is None else (layer,)
+        cosine = np.mean([cosines_of(own, i) for i in kept], axis=0)
+        return replace(_with_cosines(matrix, cosine), method=OWN_CONTRASTS)
     if corpus.settings.method == "mean":
         return matrix
     return _with_cosines(matrix, np.mean([fitted_cosines(corpus, i) for i in layers], axis=0))
@@ -134,7 +149,19 @@ def fitted_cosines(corpus: Corpus, layer: int) -> Floats:
     settings = corpus.settings
     pairs = PairSettings(settings.seed, settings.max_negatives_per_positive)
     activations = corpus.pooled[:, layer : layer + 1].float()  # (n_texts, 1, d_model)
-    fitted = METHODS[settings.method](activations, corpus.groups, pairs)
+    return _cosines(METHODS[settings.method](activations, corpus.groups, pairs))
+
+
+def cosines_of(own: ConceptVectors, layer: int) -> Floats:
+    """Cosines of a run's directions as they are, (n_concepts, n_concepts).
+
+    Raises:
+        UserError: the run has no directions of the layer.
+    """
+    return _cosines(own.select(layers=[layer]).directions)
+
+
+def _cosines(fitted: Tensor) -> Floats:
     directions = fitted[:, 0].double().numpy()  # (n_concepts, d_model)
     cosines: Floats = np.clip(directions @ directions.T, -1, 1)
     return cosines

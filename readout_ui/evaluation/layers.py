@@ -1,8 +1,7 @@
 """How well held-out descriptions are told apart at every layer, by method and read rule."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,11 +19,8 @@ from readout_ui.vectors.cross_validation import (
 )
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS
-from readout_ui.vectors.training import Corpus, read_corpus
-
-if TYPE_CHECKING:
-    from readout_ui.activations.cache import ActivationCache
-    from readout_ui.models.loading import LoadedModel
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import Corpus
 
 FOLDS = 4
 """Of the sweep; fewer than the layer choice takes, because PCA and logistic fit anew for each."""
@@ -233,25 +229,18 @@ def refit_order(n_layers: int, first: int) -> tuple[int, ...]:
     return tuple(order)
 
 
-def corpora_by_rule(
-    corpus: Corpus,
-    model: "LoadedModel",
-    descriptions: Mapping[str, Sequence[str]],
-    cache: "ActivationCache | None" = None,
-    report: Report = silent,
-) -> Iterator[Corpus]:
+def corpora_by_rule(corpus: Corpus, read: Callable[[TrainSettings], Corpus]) -> Iterator[Corpus]:
     """The run's texts by every read rule that its capture gave, from the cache, one at a time.
 
     A run that read its last template token has no other rule: those need a pass of their own.
+
+    Args:
+        corpus: the run's texts as it read them.
+        read: reads the same texts by other settings.
     """
-    read = corpus.settings.read
-
-    def corpus_of(rule: str) -> Corpus:
-        if rule == read:
-            return corpus
-        return read_corpus(model, descriptions, replace(corpus.settings, read=rule), cache, report)
-
-    return (corpus_of(rule) for rule in rule_group(read))
+    settings = corpus.settings
+    for rule in rule_group(settings.read):
+        yield corpus if rule == settings.read else read(replace(settings, read=rule))
 
 
 def sweep_json(sweep: LayerSweep) -> Mapping[str, object]:

@@ -36,7 +36,7 @@ def plant(texts: Floats, means: Floats) -> None:
 
 
 CORPUS = make_corpus(1, plant=plant)
-RUN = SimpleNamespace(id="run 1", best_layer=0, layer_scores=(0.9,), layers=(0,))
+RUN = SimpleNamespace(id="run 1", best_layer=0, layer_scores=(0.9,), layers=(0,), source="")
 
 
 @dataclass
@@ -55,7 +55,7 @@ class JudgingStudio:
     def runs(self) -> Any:
         return SimpleNamespace(current=lambda: self.run)
 
-    def judge(self, name: str, key: object, work: Callable[[Any], Any]) -> Any:
+    def judge(self, question: object, work: Callable[[Any], Any]) -> Any:
         if self.error:
             raise self.error
         return work(SimpleNamespace(corpus=CORPUS))

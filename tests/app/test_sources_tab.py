@@ -13,7 +13,6 @@ import pytest
 
 from readout_ui.app.header import draw_status, retrain_label
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.crosstalk import show_findings
 from readout_ui.app.tabs.layers import draw_comparison
 from readout_ui.app.tabs.sources import follow_training, show_stories, story_wish, wish_of
 from readout_ui.app.tabs.sources_html import draw_trained
@@ -169,7 +168,6 @@ def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
     assert set(studio.concept_states().values()) == {"trained"}
     assert studio.blame("calm") == ()
     assert len(studio.read("Oh, how lovely.", "raw").concepts) == 1
-    assert "judges descriptions" in show_findings(studio, 1, False)[0]
     assert load_readout(studio.export_zip([], [])).manifest.concepts == ("irony",)
 
 

@@ -165,7 +165,9 @@ def test_the_rules_of_one_capture_are_swept_without_a_new_pass(
     texts = read_library(descriptions).texts()
     corpus = read_corpus(model, texts, TrainSettings(), cache)
     reports: list[Progress] = []
-    corpora = list(corpora_by_rule(corpus, model, texts, cache, reports.append))
+    corpora = list(
+        corpora_by_rule(corpus, lambda s: read_corpus(model, texts, s, cache, reports.append))
+    )
     assert [c.settings.read for c in corpora] == ["content_mean", "content_last", "content_tail"]
     assert not reports
     assert sweep_means(corpora).n_layers == model.n_layers

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.events import DEVICE, HIDDEN, QUIET, guarded
-from readout_ui.app.evidence import Evidence
+from readout_ui.app.evidence import Question, advise
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider, read_scripts
 from readout_ui.errors import UserError
@@ -38,7 +38,6 @@ SHORTCUTS_TITLE = (
     "Words, openings, lengths and marks that tell a concept without its meaning; the concept's "
     "own name is counted apart."
 )
-_JUDGEMENT = "Advice"
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,8 @@ def refresh_advice(studio: Studio) -> tuple[Any, ...]:
 
 def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
     """Notice, visibility and everything drawn for one layer; a user's mistake is the notice."""
-
+    run = studio.runs.current()
+    editable = run is None or not run.source  # texts of another source are in no editor
     try:
         judged = judge_advice(studio, layer)
     except UserError as error:
@@ -132,8 +132,8 @@ def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
         "",
         gr.Column(visible=True),
         draw_about(judged, studio.changed_descriptions()),
-        draw_advice(judged.advice, read_only=studio.read_only),
-        draw_blames(judged.blames),
+        draw_advice(judged.advice, read_only=studio.read_only, editable=editable),
+        draw_blames(judged.blames, editable=editable),
         draw_shortcuts(judged.shortcuts.found, judged.shortcuts.models),
     )
 
@@ -144,15 +144,9 @@ def judge_advice(studio: Studio, layer: int) -> Judged:
     Raises:
         UserError: nothing was trained yet, or the model is not loaded.
     """
-    from readout_ui.evaluation.advice import judge_evidence
-
     if studio.runs.current() is None:
         raise NO_RUN
-
-    def judge(evidence: Evidence) -> Judged:
-        return judge_evidence(evidence, layer)
-
-    return studio.judge(_JUDGEMENT, layer, judge)
+    return studio.judge(Question("Advice", layer), lambda evidence: advise(evidence, layer))
 
 
 def _recheck_label(studio: Studio) -> str:
@@ -198,15 +192,31 @@ def draw_about(judged: Judged, n_changed: int) -> str:
     )
 
 
-def draw_advice(advice: Sequence[Advice], *, read_only: bool = False) -> str:
-    """The advice as cards, strongest first; empty says so."""
+def draw_advice(advice: Sequence[Advice], *, read_only: bool = False, editable: bool = True) -> str:
+    """The advice as cards, strongest first; empty says so.
+
+    Args:
+        advice: what was found.
+        read_only: whether nothing may be changed, only looked at.
+        editable: whether the texts are descriptions, which the Concepts tab can open.
+    """
     if not advice:
         return NOTHING
-    cards = "".join(_card(one, read_only) for one in advice)
+    cards = "".join(
+        _card(one, _action_buttons(one, read_only) if editable else "") for one in advice
+    )
     return f"<ol class='advice-cards'>{cards}</ol>"
 
 
-def _card(advice: Advice, read_only: bool) -> str:
+def _card(advice: Advice, buttons: str) -> str:
+    return (
+        f"<li class='advice-card {advice.kind}'><span class='kind'>{KIND_WORDS[advice.kind]}</span>"
+        f"<h4>{escape(advice.title)}</h4><p>{escape(advice.evidence)}</p>"
+        f"<div class='acts'>{buttons}</div></li>"
+    )
+
+
+def _action_buttons(advice: Advice, read_only: bool) -> str:
     from readout_ui.evaluation.advice import Action
 
     shown = Action("open", advice.concept, advice.index, _text_of(advice))
@@ -215,11 +225,7 @@ def _card(advice: Advice, read_only: bool) -> str:
         buttons += _action_button(ACTION_WORDS[advice.action.kind], advice.action)
     elif advice.action.concept != advice.concept:
         buttons += _action_button(f"Open {advice.action.concept}", advice.action)
-    return (
-        f"<li class='advice-card {advice.kind}'><span class='kind'>{KIND_WORDS[advice.kind]}</span>"
-        f"<h4>{escape(advice.title)}</h4><p>{escape(advice.evidence)}</p>"
-        f"<div class='acts'>{buttons}</div></li>"
-    )
+    return buttons
 
 
 def _text_of(advice: Advice) -> str:
@@ -231,7 +237,7 @@ def _action_button(label: str, action: Action) -> str:
     return f"<button data-open='{escape(json.dumps(asdict(action)))}'>{escape(label)}</button>"
 
 
-def draw_blames(blames: Sequence[Blame]) -> str:
+def draw_blames(blames: Sequence[Blame], *, editable: bool = True) -> str:
     """All descriptions, marked ones and then the most influential first, with a search field."""
     if not blames:
         return ""
@@ -240,7 +246,7 @@ def draw_blames(blames: Sequence[Blame]) -> str:
         f"<th aria-sort='none'><button data-sort='{i}' data-as='{kind}'>{name}</button></th>"
         for i, (name, kind) in enumerate(_COLUMNS)
     )
-    rows = "".join(_row(one) for one in order)
+    rows = "".join(_row(one, editable) for one in order)
     return (
         "<div class='advice-search'><input type='search' placeholder='Search descriptions' "
         f"aria-label='Search descriptions'><span class='shown' role='status'>{len(blames)} of "
@@ -249,7 +255,7 @@ def draw_blames(blames: Sequence[Blame]) -> str:
     )
 
 
-def _row(one: Blame) -> str:
+def _row(one: Blame, editable: bool) -> str:
     from readout_ui.evaluation.advice import Action
 
     pull = "" if one.pull is None else f"{escape(one.pull)} <i>{_number(one.pull_score)}</i>"
@@ -258,9 +264,10 @@ def _row(one: Blame) -> str:
         mark, rank = f"<b>outlier</b> <i>p {one.p:.2g}</i>", 2
     elif one.heavy:
         mark, rank = f"heavy <i>p {one.influence_p:.2g}</i>", 1
-    opening = _action_button(
-        f"{one.concept} {one.index + 1}", Action("open", one.concept, one.index, one.text)
-    )
+    opening = escape(f"{one.concept} {one.index + 1}")
+    if editable:
+        action = Action("open", one.concept, one.index, one.text)
+        opening = _action_button(f"{one.concept} {one.index + 1}", action)
     return (
         f"<tr><td data-value='{escape(one.concept)}'>{opening}</td>"
         f"<td class='words'>{escape(one.text)}</td>"

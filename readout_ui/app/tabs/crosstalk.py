@@ -14,7 +14,7 @@ import gradio as gr
 import numpy as np
 
 from readout_ui.app.events import DEVICE, HIDDEN, QUIET
-from readout_ui.app.evidence import Evidence
+from readout_ui.app.evidence import Evidence, Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import NO_RUN, build_plot, draw_notice, layer_slider, plot_data
 from readout_ui.errors import UserError
@@ -39,6 +39,11 @@ def draw_cosine_note(matrix: CosineMatrix) -> str:
     pairs = np.triu_indices(len(matrix.concepts), k=1)
     found, n_pairs = int(matrix.differs[pairs].sum()), len(pairs[0])
     where = "mean over all layers" if matrix.layer is None else f"layer {matrix.layer}"
+    if not n_pairs:
+        return (
+            f"<p class='about'>The run has one concept, {escape(matrix.concepts[0])}: there is no "
+            "other direction to compare it with.</p>"
+        )
     fitted = ""
     if matrix.method != "mean":
         fitted = (
@@ -263,7 +268,8 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
         from readout_ui.evaluation.crosstalk import cosine_matrix
 
         chosen = None if averaged else layer
-        return cosine_matrix(evidence.corpus, chosen, report=evidence.report)
+        own = evidence.own_directions
+        return cosine_matrix(evidence.corpus, chosen, report=evidence.report, own=own)
 
     def judge_responses(evidence: Evidence) -> ResponseMatrix:
         from readout_ui.evaluation.held_out import response_matrix
@@ -278,13 +284,13 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
     def judge_map(evidence: Evidence) -> ConceptMap:
         from readout_ui.evaluation.concept_map import concept_map
 
-        return concept_map(evidence.corpus, layer, method)
+        return concept_map(evidence.corpus, layer, method, own=evidence.own_directions)
 
     return Findings(
-        studio.judge("Cross-talk: cosines", None if averaged else layer, judge_cosines),
-        studio.judge("Cross-talk: responses", layer, judge_responses),
-        studio.judge("Cross-talk: redundancy", layer, judge_redundancy),
-        studio.judge("Cross-talk: map", (layer, method), judge_map),
+        studio.judge(Question("Cross-talk: cosines", None if averaged else layer), judge_cosines),
+        studio.judge(Question("Cross-talk: responses", layer), judge_responses),
+        studio.judge(Question("Cross-talk: redundancy", layer), judge_redundancy),
+        studio.judge(Question("Cross-talk: map", (layer, method)), judge_map),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from readout_ui.app.evidence import Evidence
+from readout_ui.app.evidence import Evidence, Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import NO_RUN
 from readout_ui.errors import UserError
@@ -144,7 +144,7 @@ def judge_wish(studio: Studio, wish: Wish) -> Generalization:
             scorer_of(evidence), asked.texts, asked.mapping, asked.layer, asked.settings
         )
 
-    return studio.judge("Generalization", asked.key, work)
+    return studio.judge(Question("Generalization", asked.key, needs_descriptions=False), work)
 
 
 def judge_words(studio: Studio, wish: Wish) -> Any:
@@ -158,7 +158,8 @@ def judge_words(studio: Studio, wish: Wish) -> Any:
             scorer_of(evidence), asked.texts, asked.mapping, asked.layer, asked.settings
         )
 
-    return studio.judge("Generalization: words", asked.key, work)
+    question = Question("Generalization: words", asked.key, needs_descriptions=False)
+    return studio.judge(question, work)
 
 
 def judge_dose(studio: Studio, template: str, values: str, layer: int | None) -> DoseCurves:
@@ -172,7 +173,9 @@ def judge_dose(studio: Studio, template: str, values: str, layer: int | None) ->
 
         return read_dose(scorer_of(evidence), template, parsed, chosen)
 
-    return studio.judge("Generalization: dose", (template, parsed, chosen), work)
+    about = (template, parsed, chosen)
+    question = Question("Generalization: dose", about, needs_descriptions=False)
+    return studio.judge(question, work)
 
 
 def scorer_of(evidence: Evidence) -> Any:

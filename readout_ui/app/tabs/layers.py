@@ -16,7 +16,7 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from readout_ui.app.events import DEVICE, HIDDEN, guarded
-from readout_ui.app.evidence import Evidence
+from readout_ui.app.evidence import Evidence, Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import build_plot, local_time, plot_data
 from readout_ui.errors import UserError
@@ -173,22 +173,18 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
 
     def work(evidence: Evidence) -> ScoreChanges:
         from readout_ui.evaluation.score_changes import compare_scores
-        from readout_ui.vectors.training import read_corpus
 
-        model, cache = evidence.model, evidence.cache
-        old.refuse_other_model(model.name, model.fingerprint)
+        old.refuse_other_model(evidence.model.name, evidence.model.fingerprint)
         layer = new.best_layer
 
         def at_layer(run: RunRecord) -> Corpus:
-            corpus = evidence.corpus
-            if run.id != evidence.run.id:
-                corpus = read_corpus(model, run.descriptions, run.settings, cache, evidence.report)
-            return replace(corpus, pooled=corpus.pooled[:, [layer]])
+            own = evidence if run.id == evidence.run.id else replace(evidence, run=run, known=None)
+            return replace(own.corpus, pooled=own.corpus.pooled[:, [layer]])
 
         return replace(compare_scores(at_layer(old), at_layer(new), 0), layer=layer)
 
     try:
-        return studio.judge("Comparing runs", ("scores", diff.old, diff.new), work), ""
+        return studio.judge(Question("Comparing runs", (diff.old, diff.new)), work), ""
     except UserError as error:
         return None, f"Scores were not compared: {error}"
 
@@ -336,7 +332,7 @@ def draw_layers(studio: Studio, concept: str, fitted: int) -> tuple[object, ...]
         concept: whose AUROC is drawn, or `MACRO`.
         fitted: at how many layers PCA and logistic regression are fitted, the best one first.
     """
-    sets = studio.judge(JUDGEMENT, "sets", _choose_sets)
+    sets = studio.judge(Question(JUDGEMENT, "sets"), _choose_sets)
     sweep = _swept(studio, sets, fitted)
     name = concept if concept in sweep.concepts else None
     best = sweep.best(name)
@@ -377,15 +373,12 @@ def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:
         return lambda evidence: fill_layers(known, _corpora(evidence), [layer], evidence.report)
 
     def _corpora(evidence: Evidence) -> Any:
-        run = evidence.run
-        return corpora_by_rule(
-            evidence.corpus, evidence.model, run.descriptions, evidence.cache, evidence.report
-        )
+        return corpora_by_rule(evidence.corpus, evidence.read)
 
-    sweep = studio.judge(JUDGEMENT, "means", means)
+    sweep = studio.judge(Question(JUDGEMENT, "means"), means)
     order = refit_order(sweep.n_layers, sets.recommended)
     for layer in order[: fitted if sets.sets else 0]:
-        sweep = studio.judge(JUDGEMENT, ("fitted", layer), fill(sweep, layer))
+        sweep = studio.judge(Question(JUDGEMENT, ("fitted", layer)), fill(sweep, layer))
     return sweep
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -62,11 +62,21 @@ INTERRUPTED = 130
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; a user's mistake is one sentence on stderr."""
+def run(
+    arguments: Sequence[str] | None = None,
+    start_app: Callable[[Sequence[str]], None] | None = None,
+) -> int:
+    """Run one command and return its exit status; a user's mistake is one sentence on stderr.
+
+    Args:
+        arguments: those of the process by default.
+        start_app: what `readout-ui app` calls with its flags, as no command imports the app.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = app(given or ["--help"], prog_name="readout-ui", standalone_mode=False)
+        status = app(
+            given or ["--help"], prog_name="readout-ui", standalone_mode=False, obj=start_app
+        )
         sys.stdout.flush()
     except (UserError, _UsageError) as error:
         return _complain(error)
@@ -317,3 +327,13 @@ def _pairs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
             f"cannot read layer config {wrong[0]!r}", options=("mlp=model.layers.{num}.mlp",)
         )
     return tuple((name, path) for name, _, path in pairs)
+
+
+@app.command(
+    "app",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def web_app(context: typer.Context) -> None:
+    """Serve the web app; `readout-ui app --help` lists its flags."""
+    context.obj(context.args)

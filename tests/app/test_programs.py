@@ -17,12 +17,12 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from app import parse_flags, program_options
 from readout_ui.app.api import Programs, publish_programs
 from readout_ui.app.api_answers import NAMED_ONLY, NAMES, answer_in_json, checked
 from readout_ui.app.events import PRIVATE
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
+from readout_ui.app.start import parse_flags, program_options
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from tests.conftest import SMALL_LIBRARY

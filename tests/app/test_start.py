@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app import login, parse_flags, warn_when_open
+from readout_ui.app.start import login, parse_flags, warn_when_open
 from readout_ui.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from app import parse_flags
+from readout_ui.app.start import parse_flags
 from readout_ui.cli import program as cli
 from readout_ui.runs.export import READOUT_FILES
 from readout_ui.runs.hub import Pushed

@@ -89,14 +89,14 @@ def running_app(
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             url = f"http://127.0.0.1:{port}/"
-            _wait_for(url, process, output)
+            wait_for(url, process, output)
             yield RunningApp(url, descriptions, runs, output)
         finally:
             process.terminate()
             process.wait(timeout=60)
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake the user can mend; every front end prints its text and nothing else.
+    """A mistake the user can correct; every front end prints its text and nothing else.
 
     Args:
         what: what is wrong, as a clause without a final full stop.
@@ -40,6 +40,12 @@ class UnreadableFile(UserError):
     def __init__(self, what: str, *, where: str, fix: str = "", line: int | None = None) -> None:
         self.line = line
         super().__init__(what, where=where, fix=fix)
+
+
+def printable(name: str) -> str:
+    """A name from outside, short and without control characters, for a message."""
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
+    return shown if len(shown) <= 40 else f"{shown[:37]}..."
 
 
 def library_error(library: str, what: str) -> UserError:

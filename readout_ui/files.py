@@ -1,9 +1,4 @@
-"""Small files on disk: bounded reads, fingerprints, atomic durable writes.
-
-Small sets of files that appear on disk all at once: folders by rename, zips with fixed bytes.
-
-Where Readout Studio keeps what it can make again: converted weights and cached activations.
-"""
+"""Files on disk: bounded reads, writes that appear at once and whole, zips, the cache folder."""
 
 from __future__ import annotations
 
@@ -17,7 +12,8 @@ import stat
 import threading
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +44,7 @@ def require_regular(path: Path) -> os.stat_result:
     except OSError as error:
         broken_link = path.is_symlink()
         what = "the link points to nothing" if broken_link else _reason("cannot be read", error)
-        raise UnreadableFile(what, where=shown(path), fix="remove or mend it") from None
+        raise UnreadableFile(what, where=shown(path), fix="remove or repair it") from None
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableFile(
             "this is a folder, not a text file", where=shown(path), fix="rename the folder"
@@ -173,7 +169,14 @@ def _reason(what: str, error: OSError) -> str:
 
 MAX_BYTES = 16 << 30
 """More than the largest export there can be; a file beyond it is not read into memory."""
+MAX_ZIP_ENTRIES = 10_000
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_ENTRY_MARK = b"PK\x01\x02"
+ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError),
+    *(RuntimeError, ValueError),
+)
+"""What zipfile raises for archives whose parts contradict each other."""
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Collection[str]) -> None:
@@ -262,16 +265,50 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
     write_file(path, zip_bytes(files))
 
 
-def zip_bytes(files: Mapping[str, bytes]) -> bytes:
-    """An uncompressed zip (vectors hardly compress) without times or owners."""
+def zip_bytes(files: Mapping[str, bytes], compress: bool = False) -> bytes:
+    """A zip without times or owners, so that equal files give equal bytes.
+
+    Args:
+        files: bytes by name.
+        compress: for texts; vectors hardly become smaller.
+    """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _ZIP_TIME)
             entry.create_system = 3  # Unix everywhere: the default depends on the system
             entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
             archive.writestr(entry, files[name])
     return buffer.getvalue()
+
+
+@contextmanager
+def open_zip(
+    source: Path | bytes, where: str, what: str = "this is not a zip file, or it is damaged"
+) -> Iterator[zipfile.ZipFile]:
+    """A zip to read from; the one place where an archive is opened that may be hostile.
+
+    Args:
+        source: the file, or its bytes.
+        where: what messages call it.
+        what: what a message says of a file that cannot be read.
+
+    Raises:
+        UserError: it is no zip, it is damaged, or it has too many entries.
+    """
+    if isinstance(source, bytes) and source.count(_ENTRY_MARK) > MAX_ZIP_ENTRIES:
+        # Before a list of entries is made that fills the memory.
+        raise UserError(f"the zip has more than {MAX_ZIP_ENTRIES:,} entries", where=where)
+    try:
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            yield opened
+    except ZIP_DAMAGE:
+        raise UserError(what, where=where) from None
+    except OSError:
+        if isinstance(source, Path):
+            raise
+        raise UserError(what, where=where) from None
 
 
 def read_files(source: Path, names: Sequence[str]) -> dict[str, bytes]:
@@ -283,7 +320,8 @@ def read_files(source: Path, names: Sequence[str]) -> dict[str, bytes]:
     try:
         if source.is_dir():
             return {name: _read(source / name) for name in names}
-        return _read_zip(source, names)
+        with open_zip(source, str(source), "not a folder and not a readable zip") as archive:
+            return {name: _read_entry(archive, name, source) for name in names}
     except FileNotFoundError as error:
         raise UserError("no such file or folder", where=str(error.filename)) from error
     except OSError as error:
@@ -298,14 +336,6 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _read_zip(path: Path, names: Sequence[str]) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: _read_entry(archive, name, path) for name in names}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        raise UserError(f"not a folder and not a readable zip: {error}", where=str(path)) from error
-
-
 def _read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     if name not in archive.namelist():
         raise UserError(f"there is no {name} in the zip", where=str(path))
@@ -317,9 +347,9 @@ def _read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 def _zip_names(path: Path) -> list[str] | None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, str(path)) as archive:
             return sorted(archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (UserError, OSError):
         return None
 
 

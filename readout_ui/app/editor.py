@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import sha256_of
 from readout_ui.texts.editing import (
     FileChanged,
@@ -29,7 +29,7 @@ from readout_ui.texts.editing import (
 )
 from readout_ui.texts.library import Concept, Library
 from readout_ui.texts.lint import Finding, check_concept
-from readout_ui.texts.names import check_name, is_neutral_name, printable
+from readout_ui.texts.names import check_name, is_neutral_name
 from readout_ui.texts.versions import TrashEntry, Version
 
 if TYPE_CHECKING:

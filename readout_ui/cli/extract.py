@@ -163,7 +163,8 @@ def _write(
     json: bool,
 ) -> None:
     from readout_ui.texts.examples import write_examples
-    from readout_ui.texts.extraction import chosen_concepts, lint_examples, prepare
+    from readout_ui.texts.extraction import chosen_concepts, prepare
+    from readout_ui.texts.lint_sources import lint_examples
     from readout_ui.texts.memory import parse_node
 
     nodes = [parse_node(node.key, node.content) for node in stored]

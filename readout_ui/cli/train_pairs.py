@@ -25,7 +25,7 @@ from readout_ui.cli.options import (
 from readout_ui.cli.output import as_json, progress_report, table
 from readout_ui.errors import UserError
 from readout_ui.progress import silent
-from readout_ui.texts.pair_lint import check_pairs, refuse_errors
+from readout_ui.texts.lint_sources import check_pairs, refuse_errors
 from readout_ui.texts.pairs import (
     PairColumns,
     PairSet,

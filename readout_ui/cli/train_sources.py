@@ -119,7 +119,7 @@ def train_examples(
 ) -> None:
     """Fit directions from examples for and against each concept, as `extract` writes them."""
     from readout_ui.texts.examples import read_examples
-    from readout_ui.texts.extraction import lint_examples
+    from readout_ui.texts.lint_sources import lint_examples
 
     require_choices(dtype, quantization)
     examples = read_examples(folder)

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import read_files
 from readout_ui.runs.formats.gguf import SUFFIX as GGUF
 from readout_ui.runs.formats.gguf import read_control_vector
@@ -39,7 +39,7 @@ from readout_ui.runs.formats.readout import LoadedReadout, load_readout
 from readout_ui.runs.formats.steering_vectors import INDEX_FILE, TENSORS_FILE, read_indexed
 from readout_ui.runs.manifest import MANIFEST_FILE, VECTORS_FILE, Manifest, parse_manifest
 from readout_ui.runs.run import RunRecord
-from readout_ui.texts.names import is_neutral_name, printable
+from readout_ui.texts.names import is_neutral_name
 from readout_ui.vectors.settings import Trained, TrainSettings
 from readout_ui.vectors.training import group_texts
 from readout_ui.vectors.vectors import BareDirections

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from readout_ui.errors import UnreadableFile, UserError
+from readout_ui.errors import UserError
 from readout_ui.files import MAX_FILE_BYTES, too_large
+from readout_ui.texts.reading import decode_text
 
 _BOM = "\ufeff"
 
@@ -19,38 +20,6 @@ def parse_descriptions(raw: bytes, file: str) -> tuple[str, ...]:
     if len(raw) > MAX_FILE_BYTES:
         raise too_large(file, len(raw))
     return split_text(decode_text(raw, file))
-
-
-def decode_text(raw: bytes, file: str) -> str:
-    """The bytes as text, a byte order mark included.
-
-    Raises:
-        UnreadableFile: UTF-16, not UTF-8 (byte offset and line), or NUL bytes.
-    """
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UnreadableFile(
-            "the file is UTF-16, not UTF-8", where=file, fix="save it as UTF-8 in your editor"
-        )
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = _line_at(raw, error.start)
-        raise UnreadableFile(
-            f"byte {error.start} (line {line}) is not UTF-8 text",
-            where=file,
-            fix="save the file as UTF-8; its bytes were left as they are",
-            line=line,
-        ) from None
-    if "\0" in text:
-        offset = raw.index(0)
-        line = _line_at(raw, offset)
-        raise UnreadableFile(
-            f"byte {offset} (line {line}) is NUL, so this is not a text file",
-            where=file,
-            fix="save the file as UTF-8 text; its bytes were left as they are",
-            line=line,
-        )
-    return text
 
 
 def split_text(text: str) -> tuple[str, ...]:
@@ -99,11 +68,6 @@ def encode_descriptions(descriptions: Iterable[str], file: str) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise too_large(file, len(data))
     return data
-
-
-def _line_at(raw: bytes, offset: int) -> int:
-    before = raw[:offset].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return before.count(b"\n") + 1
 
 
 def _lines(text: str) -> list[str]:

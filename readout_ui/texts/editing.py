@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from readout_ui.errors import UnreadableFile, UserError
+from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import (
     WRITING,
     fingerprint_of,
@@ -30,7 +30,7 @@ from readout_ui.texts.library import (
     concept_name,
     read_concept,
 )
-from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name, printable
+from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.versions import (
     TrashEntry,
     Version,

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from readout_ui.errors import UserError
-from readout_ui.files import json_values, read_bytes, write_file
-from readout_ui.texts.description_text import decode_text
+from readout_ui.files import json_values, write_file
 from readout_ui.texts.names import check_name
+from readout_ui.texts.reading import json_lines, parse_json, read_text
 
 Polarity = Literal["positive", "negative"]
 POLARITIES: tuple[Polarity, Polarity] = ("positive", "negative")
@@ -104,9 +104,8 @@ def _chosen(folder: Path) -> list[str]:
     if not path.exists():
         return []
     try:
-        value = json.loads(decode_text(read_bytes(path), SETTINGS_FILE))
-        return sorted(value["concepts"])
-    except (ValueError, KeyError, TypeError):
+        return sorted(parse_json(read_text(path), str(path))["concepts"])
+    except (UserError, KeyError, TypeError):
         raise UserError(
             "does not say which concepts count", where=str(path), fix="run extract again"
         ) from None
@@ -123,18 +122,12 @@ def _as_json(concept: str, polarity: Polarity, example: Example) -> str:
 
 def _read(folder: Path, polarity: Polarity) -> Iterator[Example]:
     path = folder / f"{polarity}.jsonl"
-    file = f"{folder.name}/{path.name}"
-    lines = decode_text(read_bytes(path, MAX_EXAMPLES_BYTES), file).split("\n")
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _example(line, polarity, f"{file} line {number}")
+    lines = read_text(path, MAX_EXAMPLES_BYTES).split("\n")
+    for line in json_lines(lines, f"{folder.name}/{path.name}"):
+        yield _example(line.value, polarity, line.where)
 
 
-def _example(line: str, polarity: Polarity, where: str) -> Example:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"this is not JSON ({error})", where=where, fix="mend the line") from None
+def _example(value: Any, polarity: Polarity, where: str) -> Example:
     match value:
         case {"text": str(text), **more} if text.strip():
             found = more.get("polarity", polarity)

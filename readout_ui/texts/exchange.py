@@ -1,30 +1,67 @@
-"""Sets of descriptions as one file: export, import, and a plan shown before anything is written."""
+"""Sets of descriptions as one file (zip, CSV, JSON lines): export, and import by way of a plan.
+
+Whatever a file holds, nothing of it is written before the plan was shown. A file whose structure
+is wrong is refused as a whole; a concept that cannot be stored is refused by name, with the reason.
+"""
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from readout_ui.errors import UserError
-from readout_ui.files import WRITING, fingerprint_of, read_bytes, shown, write_file
-from readout_ui.texts.editing import find_concept_file, save_concept
-from readout_ui.texts.library import Concept, Library
-from readout_ui.texts.names import SUFFIX, fold_name, printable
-from readout_ui.texts.set_reading import (
-    ImportedSet,
-    Refusal,
-    read_csv,
-    read_jsonl,
-    read_zip,
+from readout_ui.errors import UserError, printable
+from readout_ui.files import (
+    WRITING,
+    fingerprint_of,
+    read_bytes,
+    shown,
+    write_file,
     zip_bytes,
 )
+from readout_ui.texts.description_text import (
+    encode_descriptions,
+    normalise_descriptions,
+    parse_descriptions,
+)
+from readout_ui.texts.editing import find_concept_file, save_concept
+from readout_ui.texts.library import Concept, Library
+from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
+from readout_ui.texts.reading import decode_text, json_lines, zip_entries
+from readout_ui.texts.tables import csv_rows, first_line
 
+_CONCEPT_TITLES = ("concept", "name")
+_TEXT_TITLES = ("description", "text")
+_LINE = 'write {"concept": "calm", "description": "I am at ease."}'
+Row = tuple[str, str]
+"""A concept and one of its descriptions, which is empty where it has none."""
 MAX_SET_BYTES = 50_000_000
 
 Change = Literal["added", "changed", "same"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something in the file that is not taken."""
+
+    name: str
+    """Concept or entry, printable."""
+    reason: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
+class ImportedSet:
+    """What a file holds that can be stored."""
+
+    concepts: dict[str, tuple[str, ...]]
+    """Checked name -> normalised descriptions, in the file's order."""
+    refused: tuple[Refusal, ...]
+    notes: tuple[str, ...]
+    """What was passed over, e.g. extra columns."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +124,8 @@ def export_bytes(library: Library, suffix: str) -> bytes:
     Raises:
         UserError: another suffix.
     """
-    return _format(suffix).write(library.files)
+    _, write = _format(suffix)
+    return write(library.files)
 
 
 def import_set(path: Path | str) -> ImportedSet:
@@ -97,7 +135,7 @@ def import_set(path: Path | str) -> ImportedSet:
         UserError: another suffix, too large, or not what the suffix says (with the line).
     """
     path = Path(path)
-    read = _format(path.suffix).read
+    read, _ = _format(path.suffix)
     return read(read_bytes(path, MAX_SET_BYTES), shown(path))
 
 
@@ -110,7 +148,7 @@ def plan_import(library: Library, imported: ImportedSet) -> ImportPlan:
     for name, descriptions in imported.concepts.items():
         key = fold_name(name)
         if key in broken and key not in present:
-            reason = f"{broken[key]} on disk cannot be used; mend or delete it first."
+            reason = f"{broken[key]} on disk cannot be used; correct or delete it first."
             refused.append(Refusal(printable(name), reason))
         else:
             planned.append(_planned(name, descriptions, present.get(key)))
@@ -138,10 +176,148 @@ def apply_import(folder: Path | str, plan: ImportPlan) -> tuple[Concept, ...]:
         return tuple(save_concept(folder, c.name, c.descriptions, c.opened) for c in due)
 
 
-@dataclass(frozen=True)
-class _Format:
-    read: Callable[[bytes, str], ImportedSet]
-    write: Callable[[Iterable[Concept]], bytes]
+def read_csv(raw: bytes, file: str) -> ImportedSet:
+    """Columns `concept` and `description` in any order, or the first two without a header.
+
+    Commas, semicolons or tabs separate.
+
+    Raises:
+        UserError: not UTF-8, broken quoting, or a row with too few columns; it names the line.
+    """
+    text = decode_text(raw, file).removeprefix("\ufeff")
+    # The first column is a title or a concept's name, so the first separator is the separator.
+    head = first_line(text).split('"')[0]
+    lines = csv_rows(text, file, next((c for c in head if c in ",;\t"), ","))
+    first = next(lines, None)
+    if first is None:
+        return ImportedSet({}, (), ())
+    columns, has_header = _columns(first[1], file)
+    titles = [
+        f"'{printable(cell)}'" if has_header else str(n) for n, cell in enumerate(first[1], 1)
+    ]
+    extra = [title for index, title in enumerate(titles) if index not in columns]
+    rows = (
+        _csv_row(*line, columns, file) for line in (lines if has_header else chain([first], lines))
+    )
+    return _gather(rows, [f"Column {title} is ignored." for title in extra[:20]])
+
+
+def read_jsonl(raw: bytes, file: str) -> ImportedSet:
+    """One object per line with `concept` and `description`; blank lines are passed over.
+
+    Raises:
+        UserError: not UTF-8, or a line that is no such object; it names the line.
+    """
+    lines = list(json_lines(decode_text(raw, file).split("\n"), file, _LINE))
+    rows = [_json_row(line.value, line.where) for line in lines]
+    extra = dict.fromkeys(key for line in lines for key in line.value)
+    ignored = [key for key in extra if key not in ("concept", "description")]
+    return _gather(rows, [f"The key '{printable(key)}' is ignored." for key in ignored[:20]])
+
+
+def read_zip(raw: bytes, file: str) -> ImportedSet:
+    """The `.txt` entries, in folders or not; an entry that cannot be trusted is refused by name.
+
+    Raises:
+        UserError: no zip file, too many entries, or too much text altogether.
+    """
+    concepts: dict[str, tuple[str, ...]] = {}
+    refused: list[Refusal] = []
+    notes: list[str] = []
+    for entry in zip_entries(raw, file, SUFFIX):
+        path = entry.path
+        if entry.data is None:
+            notes.append(f"{printable(path.name)} is no .txt file and is ignored.")
+            continue
+        try:
+            if isinstance(entry.data, UserError):
+                raise entry.data
+            texts = parse_descriptions(entry.data, printable(path.name))
+            name, texts = _checked(path.name[: -len(SUFFIX)], texts, concepts)
+        except UserError as error:
+            refused.append(Refusal(printable(str(path)), str(error)))
+        else:
+            concepts[name] = texts
+    return ImportedSet(concepts, tuple(refused), tuple(notes[:20]))
+
+
+def _gather(rows: Iterable[Row], notes: Sequence[str]) -> ImportedSet:
+    """Put the rows of each concept together, in order; check names and texts."""
+    texts: dict[str, list[str]] = {}
+    for concept, description in rows:
+        texts.setdefault(concept, []).append(description)
+    concepts: dict[str, tuple[str, ...]] = {}
+    refused = []
+    for typed, descriptions in texts.items():
+        try:
+            name, normal = _checked(typed, descriptions, concepts)
+        except UserError as error:
+            refused.append(Refusal(printable(typed), str(error)))
+        else:
+            concepts[name] = normal
+    return ImportedSet(concepts, tuple(refused), tuple(notes))
+
+
+def _checked(
+    typed: str, descriptions: Sequence[str], taken: Iterable[str]
+) -> tuple[str, tuple[str, ...]]:
+    """The name and descriptions as they would be stored.
+
+    Raises:
+        UserError: unsafe name, a name of `taken` in other spelling, or text no file can hold.
+    """
+    name = check_name(typed, neutral=is_neutral_name(typed.strip()))
+    other = next((t for t in taken if fold_name(t) == fold_name(name)), None)
+    if other is not None:
+        raise UserError(
+            f"the file has '{printable(other)}' too, which is the same name",
+            where=f"concept name '{printable(typed)}'",
+            fix="rename one of the two",
+        )
+    encode_descriptions(descriptions, name)
+    return name, normalise_descriptions(descriptions)
+
+
+def _columns(cells: Sequence[str], file: str) -> tuple[tuple[int, int], bool]:
+    """Where concept and description stand, and whether these cells are titles."""
+    titles = [cell.strip().casefold() for cell in cells]
+    concept = next((titles.index(title) for title in _CONCEPT_TITLES if title in titles), None)
+    text = next((titles.index(title) for title in _TEXT_TITLES if title in titles), None)
+    if concept is not None and text is not None:
+        return (concept, text), True
+    if titles[0] == "concept":
+        raise UserError(
+            "the header has no column 'description'",
+            where=f"{file} line 1",
+            fix="name the columns concept,description",
+            options=[printable(cell) for cell in cells],
+        )
+    return (0, 1), False
+
+
+def _csv_row(number: int, cells: Sequence[str], columns: tuple[int, int], file: str) -> Row:
+    if len(cells) <= max(columns):
+        raise UserError(
+            "the row has no description",
+            where=f"{file} line {number}",
+            fix="every row needs a concept and a description",
+        )
+    return cells[columns[0]], cells[columns[1]]
+
+
+def _json_row(value: Any, where: str) -> Row:
+    if not isinstance(value, dict):
+        raise UserError("the line is no JSON object", where=where, fix=_LINE)
+    for key in ("concept", "description"):
+        if not isinstance(value.get(key), str):
+            raise UserError(f"'{key}' is missing or no text", where=where, fix=_LINE)
+    return value["concept"], value["description"]
+
+
+def _zip_bytes(concepts: Iterable[Concept]) -> bytes:
+    names = ((f"{concept.name}{SUFFIX}", concept.descriptions) for concept in concepts)
+    files = {name: encode_descriptions(texts, name) for name, texts in names}
+    return zip_bytes(files, compress=True)
 
 
 def _csv_bytes(concepts: Iterable[Concept]) -> bytes:
@@ -160,23 +336,25 @@ def _jsonl_bytes(concepts: Iterable[Concept]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("utf-8")
 
 
-def _rows(concepts: Iterable[Concept]) -> Iterable[tuple[str, str]]:
+def _rows(concepts: Iterable[Concept]) -> Iterator[Row]:
     for concept in concepts:
         for text in concept.descriptions or ("",):
             yield concept.name, text
 
 
-_FORMATS = {
-    ".zip": _Format(read_zip, zip_bytes),
-    ".csv": _Format(read_csv, _csv_bytes),
-    ".jsonl": _Format(read_jsonl, _jsonl_bytes),
+_Read = Callable[[bytes, str], ImportedSet]
+_Write = Callable[[Iterable[Concept]], bytes]
+_FORMATS: dict[str, tuple[_Read, _Write]] = {
+    ".zip": (read_zip, _zip_bytes),
+    ".csv": (read_csv, _csv_bytes),
+    ".jsonl": (read_jsonl, _jsonl_bytes),
 }
 
 SET_SUFFIXES = tuple(_FORMATS)
 """What a set's file name may end in."""
 
 
-def _format(suffix: str) -> _Format:
+def _format(suffix: str) -> tuple[_Read, _Write]:
     try:
         return _FORMATS[suffix.lower()]
     except KeyError:

@@ -13,13 +13,10 @@ from readout_ui.errors import UserError
 from readout_ui.texts.examples import ConceptExamples, Example
 from readout_ui.texts.memory import HIGHEST_SCORE, MemoryNode, concept_of_tag
 from readout_ui.texts.names import check_name
-from readout_ui.texts.source_lint import lint_of_examples
 from readout_ui.texts.words import concept_words, words_of
 
 _Ranked = tuple[float, int, MemoryNode]
 """A node behind its rank: what comes first has the smallest numbers."""
-FEW = 5
-"""A direction from fewer examples than this on a side says more about them than the concept."""
 
 
 @dataclass(frozen=True)
@@ -171,40 +168,6 @@ def _is_safe(concept: str) -> bool:
         return check_name(concept) == concept
     except UserError:
         return False
-
-
-def lint_examples(concepts: Sequence[ConceptExamples]) -> Iterator[str]:
-    """What may make the directions say something else than the concepts, in sentences."""
-    for each in concepts:
-        n_positive, n_negative = len(each.positive), len(each.negative)
-        if min(n_positive, n_negative) < FEW:
-            yield (
-                f"{each.concept} has {n_positive} positive and {n_negative} negative examples; "
-                f"with fewer than {FEW} the direction is about these texts more than the concept."
-            )
-        lengths = [
-            sum(len(example.text) for example in side) / max(1, len(side))
-            for side in (each.positive, each.negative)
-        ]
-        if min(lengths) and max(lengths) > 2 * min(lengths):
-            yield (
-                f"{each.concept}: positives have {lengths[0]:.0f} characters on average, negatives "
-                f"{lengths[1]:.0f}; the direction may be about length."
-            )
-    yield from lint_of_examples(concepts)
-    yield from _shared(concepts)
-
-
-def _shared(concepts: Sequence[ConceptExamples]) -> Iterator[str]:
-    texts = [{example.text for example in each.positive} for each in concepts]
-    for i, each in enumerate(concepts):
-        for j in range(i + 1, len(concepts)):
-            both, fewer = len(texts[i] & texts[j]), min(len(texts[i]), len(texts[j]))
-            if both >= 2 and both > fewer / 2:
-                yield (
-                    f"{each.concept} and {concepts[j].concept} share {both} of {fewer} positives; "
-                    "their directions will be close."
-                )
 
 
 def _merged(first: MemoryNode, other: MemoryNode) -> MemoryNode:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from rapidfuzz import fuzz, process
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
-from readout_ui.texts.names import printable
 from readout_ui.texts.tables import (
     MAX_BYTES,
     MAX_ROWS,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from readout_ui.errors import UnreadableFile, UserError
+from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
 from readout_ui.texts.description_text import parse_descriptions
-from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name, printable
+from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import require_regular, shown
-from readout_ui.texts.names import printable
+from readout_ui.texts.reading import JsonLine, json_lines
 
 HIGHEST_SCORE = 10.0
 
@@ -177,12 +177,9 @@ def read_jsonl(path: Path, fields: Fields = USUAL) -> Iterator[StoredNode]:
     require_regular(path)
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
-            number = 0
-            while line := file.readline(MAX_LINE):
-                number += 1
-                if line.strip():
-                    where = f"{shown(path)} line {number}"
-                    yield node_of(_object(line, where), where, fields)
+            lines = iter(lambda: file.readline(MAX_LINE), "")
+            for line in json_lines(lines, shown(path)):
+                yield node_of(_object(line), line.where, fields)
     except UnicodeDecodeError:
         raise UserError(
             "the file is not UTF-8 text", where=shown(path), fix="save it as UTF-8"
@@ -249,18 +246,14 @@ def _loaded(text: str) -> object:
     return None if isinstance(value, str) else value
 
 
-def _object(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"this is not JSON ({error})", where=where, fix="mend the line") from None
-    if not isinstance(value, dict):
+def _object(line: JsonLine) -> Mapping[str, Any]:
+    if not isinstance(line.value, dict):
         raise UserError(
-            f"this is {printable(line.strip())}, not a JSON object",
-            where=where,
+            f"this is {printable(json.dumps(line.value))}, not a JSON object",
+            where=line.where,
             fix='write {"key": "...", "content": "..."}',
         )
-    return value
+    return line.value
 
 
 def _tables(database: sqlite3.Connection) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 
 SUFFIX = ".txt"
 MAX_NAME_LENGTH = 100
@@ -24,12 +24,6 @@ def fold_name(name: str) -> str:
 def is_neutral_name(name: str) -> bool:
     """Whether the name marks neutral texts instead of a concept."""
     return name.startswith("_")
-
-
-def printable(name: str) -> str:
-    """The name short and free of control characters, for a message."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
-    return shown if len(shown) <= 40 else f"{shown[:37]}..."
 
 
 def check_name(name: str, existing: Iterable[str] = (), *, neutral: bool = False) -> str:

@@ -13,9 +13,8 @@ from importlib import resources
 from pathlib import Path
 from statistics import fmean
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
-from readout_ui.texts.names import printable
 from readout_ui.texts.tables import MAX_BYTES, TableRow, TextTable, column_names, read_table
 
 MAX_TEXT = 20_000
@@ -46,10 +45,6 @@ class PairColumns:
     def names(self) -> tuple[str, ...]:
         """Every column that is used."""
         return tuple(filter(None, (self.positive, self.negative, self.prompt)))
-
-    def swapped(self) -> PairColumns:
-        """The other polarity."""
-        return PairColumns(self.negative, self.positive, self.prompt)
 
 
 PRESETS: dict[str, PairColumns] = {

@@ -4,35 +4,25 @@
     or JSON lines: {"concept": "calm", "text": "...", "scene": "kitchen", "writer": "Ann"}; the
     last two may be left out
 
-Concepts whose name starts with an underscore (`_neutral`) hold neutral stories.
-
-A zip of stories, `{concept}/*.txt`, read without trusting a byte of it.
+Concepts whose name starts with an underscore (`_neutral`) hold neutral stories. A zip of such
+folders is read as well.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tempfile
-import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
-from readout_ui.texts.description_text import decode_text, normalise_description
-from readout_ui.texts.names import check_name, is_neutral_name, printable
-from readout_ui.texts.set_reading import (
-    DAMAGE,
-    MAX_UNPACKED_BYTES,
-    read_entry,
-    refuse_many_entries,
-)
-from readout_ui.texts.source_lint import (
+from readout_ui.texts.description_text import normalise_description
+from readout_ui.texts.lint import (
+    Finding,
     limited,
     repeated_texts,
     single_writer,
@@ -40,8 +30,11 @@ from readout_ui.texts.source_lint import (
     telling_words,
     unequal_lengths,
 )
+from readout_ui.texts.names import SUFFIX, check_name, is_neutral_name
+from readout_ui.texts.reading import decode_text, json_lines, read_text, zip_entries
 
 MAX_STORIES_BYTES = 200_000_000
+MAX_ZIP_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -110,29 +103,30 @@ class StoryLibrary:
 
     def warnings(self) -> tuple[str, ...]:
         """What may make a direction be about something else than its concept, in sentences."""
-        return tuple(self._warnings())
+        return tuple(finding.sentence() for finding in self._findings())
 
-    def _warnings(self) -> Iterator[str]:
-        by_concept = self._by_concept()
+    def _findings(self) -> Iterator[Finding]:
+        texts = self.texts()
+        told = {name: own for name, own in texts.items() if not is_neutral_name(name)}
         for concept in self.concepts():
-            if len(by_concept[concept]) == 1:
-                yield (
+            if len(texts[concept]) == 1:
+                message = (
                     f"{concept} has a single story, so its direction is about that story's "
-                    "setting and words as much as about the concept; write more of them."
+                    "setting and words as much as about the concept."
                 )
+                yield Finding(concept, None, "few", "warning", message, "Write more of them.")
         members: dict[str, set[str]] = defaultdict(set)
         for story in self.stories:
             members[story.scene].add(story.concept)
         for scene in sorted(members.keys() - {""}):
             if len(members[scene]) == 1:
-                yield (
-                    f"The scene {scene} occurs in {next(iter(members[scene]))} only, so it cannot "
-                    "cancel; write it for another concept as well."
-                )
+                name = next(iter(members[scene]))
+                message = f"The scene {scene} occurs in {name} only, so it cannot cancel."
+                fix = "Write it for another concept as well."
+                yield Finding("", None, "scene", "warning", message, fix)
         if self.names_coincide:
-            yield "Files of several concepts have the same names; pair them if these are scenes."
-        texts = self.texts()
-        told = {name: own for name, own in texts.items() if not is_neutral_name(name)}
+            message = "Files of several concepts have the same names."
+            yield Finding("", None, "scene", "hint", message, "Pair them if these are scenes.")
         yield from limited(tagged_texts(texts), "stories")
         yield from limited(repeated_texts(texts, self.scenes()), "stories")
         yield from limited(unequal_lengths(told), "concepts")
@@ -159,20 +153,8 @@ def read_stories(path: Path, pair_by_name: bool = False) -> StoryLibrary:
     if not path.is_dir():
         return StoryLibrary(path.name, tuple(_read_lines(path)))
     files = [file for file in sorted(path.glob("*/*.txt")) if not file.name.startswith(".")]
-    stories = tuple(_read_story(file, pair_by_name) for file in files)
-    names = [file.stem for file in files]
-    coincide = not pair_by_name and len(names) - len(set(names)) > 1
-    return StoryLibrary(path.name, stories, coincide)
-
-
-def write_stories(stories: Iterable[Story]) -> str:
-    """JSON lines that `read_stories` reads again."""
-    values = (
-        {"concept": s.concept, "text": s.text, "scene": s.scene}
-        | ({"writer": s.writer} if s.writer else {})
-        for s in stories
-    )
-    return "".join(f"{json.dumps(value, ensure_ascii=False)}\n" for value in values)
+    texts = {(_checked(file.parent.name), file.stem): read_bytes(file) for file in files}
+    return _from_files(path.name, texts, pair_by_name)
 
 
 def scene_of_rows(concepts: Sequence[str], scenes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -181,31 +163,64 @@ def scene_of_rows(concepts: Sequence[str], scenes: Mapping[str, Sequence[str]]) 
     return tuple(scene for name in (*concepts, *neutral) for scene in scenes[name])
 
 
-def _read_story(file: Path, pair_by_name: bool) -> Story:
-    name = file.parent.name
-    where = f"{name}/{shown(file)}"
-    concept = check_name(name, neutral=is_neutral_name(name))
-    text = decode_text(read_bytes(file), where)
-    return Story(concept, _told(text, where), file.stem if pair_by_name else "")
+def read_story_zip(path: Path, pair_by_name: bool = False) -> StoryLibrary:
+    """The stories in a zip, whose folders may themselves be in a folder.
+
+    Args:
+        path: the zip.
+        pair_by_name: stories of the same file name share a scene.
+
+    Raises:
+        UserError: no zip, an entry that cannot be trusted, or what `read_stories` refuses.
+    """
+    file = shown(path)
+    texts: dict[tuple[str, str], bytes] = {}
+    for entry in zip_entries(read_bytes(path, MAX_ZIP_BYTES), file, SUFFIX):
+        if entry.data is None:
+            continue
+        if isinstance(entry.data, UserError):
+            raise entry.data
+        where = f"{file} {printable(entry.path.name)}"
+        if len(entry.path.parts) < 2:
+            fix = "put it into one, as in calm/kitchen.txt"
+            raise UserError("the story is in no concept's folder", where=where, fix=fix)
+        concept, name = map(_checked, (entry.path.parts[-2], entry.path.name[: -len(SUFFIX)]))
+        if (concept, name) in texts:
+            where = f"{file} {concept}/{name}{SUFFIX}"
+            raise UserError("there are two stories of this name", where=where, fix="rename one")
+        texts[concept, name] = entry.data
+    return _from_files(file, texts, pair_by_name)
+
+
+def _from_files(
+    name: str, texts: Mapping[tuple[str, str], bytes], pair_by_name: bool
+) -> StoryLibrary:
+    """Stories by concept and by name of the story."""
+    stories = [
+        Story(concept, _told(decode_text(raw, where), where), story if pair_by_name else "")
+        for (concept, story), raw in sorted(texts.items())
+        for where in [f"{concept}/{story}{SUFFIX}"]
+    ]
+    n_names = len({story for _, story in texts})
+    return StoryLibrary(name, tuple(stories), not pair_by_name and len(texts) - n_names > 1)
+
+
+def _checked(name: str) -> str:
+    return check_name(name, neutral=is_neutral_name(name))
 
 
 def _read_lines(path: Path) -> Iterator[Story]:
-    lines = decode_text(read_bytes(path, MAX_STORIES_BYTES), shown(path)).split("\n")
-    for number, line in enumerate(lines, start=1):
-        if line.strip("\ufeff \t\r"):
-            yield _story(line.strip("\ufeff"), f"{shown(path)} line {number}")
+    text = read_text(path, MAX_STORIES_BYTES)
+    for line in json_lines(text.split("\n"), shown(path)):
+        yield _story(line.value, line.where)
 
 
-def _story(line: str, where: str) -> Story:
-    try:
-        value: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"this is not JSON ({error})", where=where, fix="mend the line") from None
+def _story(value: Any, where: str) -> Story:
     match value:
         case {"concept": str(name), "text": str(text), **more}:
-            concept = check_name(name, neutral=is_neutral_name(name))
             scene, writer = (_word(more.get(key)) for key in ("scene", "writer"))
-            return Story(concept, _told(text, where), scene, writer or _word(more.get("author")))
+            told, writer = _told(text, where), writer or _word(more.get("author"))
+            return Story(_checked(name), told, scene, writer)
     raise UserError(
         "there is no concept or no text",
         where=where,
@@ -222,66 +237,3 @@ def _told(text: str, where: str) -> str:
     if not told:
         raise UserError("the story is empty", where=where, fix="write it or delete it")
     return told
-
-
-MAX_ZIP_BYTES = 50_000_000
-SUFFIX = ".txt"
-
-
-def read_story_zip(path: Path, pair_by_name: bool = False) -> StoryLibrary:
-    """The stories in a zip, whose folders may themselves be in a folder.
-
-    Args:
-        path: the zip.
-        pair_by_name: stories of the same file name share a scene.
-
-    Raises:
-        UserError: no zip, an entry that cannot be trusted, or what `read_stories` refuses.
-    """
-    file = shown(path)
-    raw = read_bytes(path, MAX_ZIP_BYTES)
-    refuse_many_entries(raw, file)
-    with tempfile.TemporaryDirectory(prefix="stories-") as place:
-        folder = Path(place)
-        try:
-            with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-                for target, data in _stories(archive, file):
-                    _write(folder / target, data, f"{file} {target}")
-        except DAMAGE:
-            raise UserError("this is not a zip file, or it is damaged", where=file) from None
-        return replace(read_stories(folder, pair_by_name), name=file)
-
-
-def _stories(archive: zipfile.ZipFile, file: str) -> Iterator[tuple[str, bytes]]:
-    """`{concept}/{name}.txt` and its bytes, of every story."""
-    unpacked = 0
-    for entry in archive.infolist():
-        path = PurePosixPath(entry.filename.replace("\\", "/"))
-        hidden = path.name.startswith(".") or "__MACOSX" in path.parts
-        nameless = not entry.filename or entry.is_dir()
-        if nameless or hidden or not path.name.lower().endswith(SUFFIX):
-            continue
-        data = read_entry(archive, entry, path)
-        unpacked += len(data)
-        if unpacked > MAX_UNPACKED_BYTES:
-            most = MAX_UNPACKED_BYTES / 1e6
-            raise UserError(f"the zip unpacks to more than {most:g} MB", where=file)
-        if len(path.parts) < 2:
-            raise UserError(
-                "the story is in no concept's folder",
-                where=f"{file} {printable(path.name)}",
-                fix="put it into one, as in calm/kitchen.txt",
-            )
-        names = [_checked(name) for name in (path.parts[-2], path.name[: -len(SUFFIX)])]
-        yield f"{names[0]}/{names[1]}{SUFFIX}", data
-
-
-def _checked(name: str) -> str:
-    return check_name(name, neutral=is_neutral_name(name))
-
-
-def _write(path: Path, data: bytes, where: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    if path.exists():
-        raise UserError("there are two stories of this name", where=where, fix="rename one")
-    path.write_bytes(data)

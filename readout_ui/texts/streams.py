@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from readout_ui.errors import UserError
-from readout_ui.texts.names import printable
+from readout_ui.errors import UserError, printable
 from readout_ui.texts.tables import TEXT_TITLES
 
 MAX_BYTES = 100 * 2**20

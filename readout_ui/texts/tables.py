@@ -1,13 +1,7 @@
-"""CSV and TSV as a table of texts, with or without a row of titles.
+"""The one reader of tables: CSV, TSV, JSON lines and JSON, from a file or pasted.
 
-A collection of texts as a table, before anyone said which column is text and which is label.
-
-CSV and TSV, JSON lines, JSON lists and folders of `{concept}.txt` all become the same table, so
-that its columns can be chosen on screen or on the command line.
-
-JSON lines and JSON lists as a table of texts.
-
-Where tables of texts come from: a file, told by its suffix, or pasted text, told by its look.
+Every source of texts comes through here. A `TextTable` is what there is before anyone said which
+column holds the texts, so that columns can be chosen on screen or on the command line.
 """
 
 from __future__ import annotations
@@ -20,25 +14,20 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import too_large
-from readout_ui.texts.description_text import decode_text, split_text
-from readout_ui.texts.names import printable
+from readout_ui.texts.description_text import split_text
+from readout_ui.texts.reading import decode_text, json_lines, parse_json
 
 MAX_BYTES = 20_000_000
 MAX_ROWS = 20_000
 MAX_COLUMNS = 100
 TEXT_TITLES = ("text", "sentence", "content", "utterance", "description", "message", "comment")
 LABEL_TITLES = (
-    "label",
-    "labels",
-    "concept",
-    "concepts",
-    "emotion",
-    "emotions",
-    "class",
-    "category",
+    *("label", "labels", "concept", "concepts", "emotion", "emotions", "class", "category"),
 )
+_QUOTE = 'put text with commas, quotes or line breaks in "quotes"'
+_OBJECT = 'write {"text": "I am at ease.", "label": "calm"}'
 Item = TypeVar("Item")
 Cell = tuple[str, ...]
 """One value, or the several of a JSON list."""
@@ -140,7 +129,7 @@ def read_delimited(text: str, file: str) -> TextTable:
     Raises:
         UserError: broken quoting, or a row that is longer or shorter than the first.
     """
-    lines = _csv_lines(text, file)
+    lines = (TableRow(n, tuple((cell,) for cell in cells)) for n, cells in csv_rows(text, file))
     first = next(lines, None)
     if first is None:
         raise UserError("there is no row", where=file, fix="bring texts with labels")
@@ -151,37 +140,44 @@ def read_delimited(text: str, file: str) -> TextTable:
         raise UserError(
             f"the row has {len(wrong.cells)} columns, the first has {width}",
             where=f"{file} line {wrong.line}",
-            fix='put text with commas, quotes or line breaks in "quotes"',
+            fix=_QUOTE,
         )
     if _are_titles(first, body):
         return TextTable(file, column_names([cell[0] for cell in first.cells]), tuple(body))
     return TextTable(file, column_names([""] * width), (first, *body))
 
 
-def _csv_lines(text: str, file: str) -> Iterator[TableRow]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+def csv_rows(text: str, file: str, separator: str = "") -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every row that is not blank.
+
+    Args:
+        text: the whole file.
+        file: what messages call it.
+        separator: between cells; empty: the one that the first line has most of, outside quotes.
+
+    Raises:
+        UserError: broken quoting or too many columns; it names the line.
+    """
+    if not separator:
+        head = "".join(first_line(text).split('"')[::2])
+        separator = max("\t,;", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         for cells in reader:
+            if len(cells) > MAX_COLUMNS:
+                where = f"{file} line {reader.line_num}"
+                raise UserError(f"there are more than {MAX_COLUMNS} columns", where=where)
             if any(cell.strip() for cell in cells):
-                if len(cells) > MAX_COLUMNS:
-                    raise UserError(
-                        f"there are more than {MAX_COLUMNS} columns",
-                        where=f"{file} line {reader.line_num}",
-                    )
-                yield TableRow(reader.line_num, tuple((cell,) for cell in cells))
+                yield reader.line_num, cells
     except csv.Error as error:
         raise UserError(
-            f"the line is not CSV ({error})",
-            where=f"{file} line {reader.line_num}",
-            fix='put text with commas, quotes or line breaks in "quotes"',
+            f"the line is not CSV ({error})", where=f"{file} line {reader.line_num}", fix=_QUOTE
         ) from None
 
 
-def _delimiter(text: str) -> str:
-    """The separator of which the first line has most, outside quotes."""
-    head = next((line for line in text.split("\n") if line.strip()), "")
-    bare = "".join(head.split('"')[::2])
-    return max("\t,;", key=bare.count)
+def first_line(text: str) -> str:
+    """The first line that is not blank; empty where there is none."""
+    return next((line for line in text.split("\n") if line.strip()), "")
 
 
 def _are_titles(first: TableRow, body: Sequence[TableRow]) -> bool:
@@ -201,9 +197,8 @@ def read_json_lines(text: str, file: str) -> TextTable:
     Raises:
         UserError: a line that is no JSON object; it is named.
     """
-    numbered = ((n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip())
-    objects = ((n, _parse(line, f"{file} line {n}")) for n, line in numbered)
-    return _from_objects(objects, file, "line")
+    lines = json_lines(text.split("\n"), file, _OBJECT)
+    return _from_objects(((line.number, line.value) for line in lines), file, "line")
 
 
 def read_json(text: str, file: str, label: str) -> TextTable:
@@ -217,7 +212,7 @@ def read_json(text: str, file: str, label: str) -> TextTable:
     Raises:
         UserError: it is none of these; it names the entry.
     """
-    value = _parse(text, file)
+    value = parse_json(text, file, _OBJECT)
     if isinstance(value, dict):
         return from_pairs(_by_label(value, file), file)
     if not isinstance(value, list) or not value:
@@ -264,7 +259,7 @@ def _from_objects(numbered: Iterator[tuple[int, Any]], file: str, noun: str) -> 
             raise UserError(
                 f"the {noun} is no JSON object",
                 where=where,
-                fix='write {"text": "I am at ease.", "label": "calm"}',
+                fix=_OBJECT,
             )
         rows.append((number, {key: _cell(item) for key, item in value.items()}))
         columns |= dict.fromkeys(value)
@@ -286,18 +281,6 @@ def _cell(value: Any) -> Cell:
     if value is None or isinstance(value, dict):
         return ()
     return (str(value),)
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise UserError(
-            "this is not JSON",
-            where=where if " line " in where else f"{where}{line}",
-            fix='write {"text": "I am at ease.", "label": "calm"}',
-        ) from None
 
 
 def _not_a_collection(file: str) -> UserError:

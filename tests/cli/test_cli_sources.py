@@ -8,8 +8,9 @@ import pytest
 from readout_ui.cli import extract as cli_extract
 from readout_ui.cli import program as cli
 from readout_ui.cli import train_sources as cli_sources
-from readout_ui.texts.stories import Story, write_stories
+from readout_ui.texts.stories import Story
 from tests.conftest import SMALL_LIBRARY
+from tests.support.stories import story_lines
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def stories(tmp_path: Path) -> Path:
         for concept, texts in SMALL_LIBRARY.items()
         for i, text in enumerate(texts)
     ]
-    file.write_text(write_stories(told))
+    file.write_text(story_lines(told))
     return file
 
 

@@ -15,10 +15,11 @@ from readout_ui.cli import program as cli
 from readout_ui.runs.export import READOUT_FILES
 from readout_ui.runs.hub import Pushed
 from readout_ui.runs.store import RunStore
-from readout_ui.texts.stories import Story, write_stories
+from readout_ui.texts.stories import Story
 from tests.conftest import SMALL_LIBRARY
 from tests.support.memory_server import memory_server
 from tests.support.readme_code import PAGES, code_blocks
+from tests.support.stories import story_lines
 from tests.support.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +97,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"scene {number}.txt").write_text(text)
             told.append(Story(concept, text, f"scene {number}"))
-    Path("stories.jsonl").write_text(write_stories(told))
+    Path("stories.jsonl").write_text(story_lines(told))
     nodes = [{"content": f"{s.text}\n{s.concept}:9"} for s in told if s.concept[0] != "_"]
     Path("memories.jsonl").write_text("".join(json.dumps(node) + "\n" for node in nodes))
     with Path("labelled.csv").open("w", newline="") as file:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rapidfuzz import fuzz
 
-from readout_ui.texts.pair_lint import check_pairs
+from readout_ui.texts.lint_sources import check_pairs
 from readout_ui.texts.pairs import PRESETS, PairSet, shipped_pairs
 from readout_ui.texts.words import words_of
 from readout_ui.vectors.auroc import auroc

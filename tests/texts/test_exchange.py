@@ -11,20 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from readout_ui import files
 from readout_ui.errors import UserError
-from readout_ui.texts import set_reading as set_zip
+from readout_ui.texts import reading
 from readout_ui.texts.editing import list_versions, read_version, save_concept
 from readout_ui.texts.exchange import (
     SET_SUFFIXES,
+    ImportedSet,
     apply_import,
     export_bytes,
     export_set,
     import_set,
     plan_import,
+    read_csv,
+    read_jsonl,
+    read_zip,
 )
 from readout_ui.texts.library import Library, read_library
 from readout_ui.texts.names import check_name, fold_name
-from readout_ui.texts.set_reading import ImportedSet, read_csv, read_jsonl, read_zip
 
 
 def is_safe(name: str) -> bool:
@@ -331,14 +335,14 @@ def test_an_entry_that_understates_its_size_is_refused() -> None:
 def test_many_entries_that_unpack_to_too_much_stop_the_import(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(set_zip, "MAX_UNPACKED_BYTES", 1_000_000)
+    monkeypatch.setattr(reading, "MAX_UNPACKED_BYTES", 1_000_000)
     bomb = zipped(*((f"c{i}.txt", b"0" * 300_000) for i in range(5)))
     with pytest.raises(UserError, match="unpacks to more than 1 MB"):
         read_zip(bomb, "s.zip")
 
 
 def test_a_zip_with_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(set_zip, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(files, "MAX_ZIP_ENTRIES", 3)
     with pytest.raises(UserError, match="more than 3 entries"):
         read_zip(zipped(*((f"c{i}.txt", b"") for i in range(4))), "s.zip")
 

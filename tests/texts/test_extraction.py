@@ -16,7 +16,8 @@ from readout_ui.texts.examples import (
     read_examples,
     write_examples,
 )
-from readout_ui.texts.extraction import ExtractionSettings, chosen_concepts, lint_examples, prepare
+from readout_ui.texts.extraction import ExtractionSettings, chosen_concepts, prepare
+from readout_ui.texts.lint_sources import lint_examples
 from readout_ui.texts.memory import MemoryNode, parse_node
 
 SHORT = ExtractionSettings(min_content_chars=1)

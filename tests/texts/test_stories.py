@@ -12,8 +12,8 @@ from readout_ui.texts.stories import (
     StoryLibrary,
     read_stories,
     scene_of_rows,
-    write_stories,
 )
+from tests.support.stories import story_lines
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_json_lines_are_read_as_they_were_written(
 ) -> None:
     stories = [Story("calm", "a"), Story("joy", "b", "kitchen"), *stories]
     file = tmp_path_factory.mktemp("stories") / "stories.jsonl"
-    file.write_text(write_stories(stories), encoding="utf-8")
+    file.write_text(story_lines(stories), encoding="utf-8")
     assert read_stories(file) == StoryLibrary("stories.jsonl", tuple(stories))
 
 

@@ -55,7 +55,7 @@ def draw_pairs(found: PairSet) -> str:
 def draw_findings(findings: Sequence[Finding], note: str = "") -> str:
     """What could be better in pairs, errors first, each with the number of its pair."""
     if not findings:
-        return f"<p class='src-note'>Nothing to mend was found in the pairs.{escape(note)}</p>"
+        return f"<p class='src-note'>Nothing to improve was found in the pairs.{escape(note)}</p>"
     gravest = sorted(findings, key=lambda finding: finding.severity != "error")
     items = "".join(_finding(finding) for finding in gravest[:SHOWN_FINDINGS])
     more = len(findings) - SHOWN_FINDINGS

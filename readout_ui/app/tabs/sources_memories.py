@@ -16,14 +16,9 @@ from readout_ui.app.tabs.sources_html import draw_memories, draw_sentence
 from readout_ui.errors import UserError
 from readout_ui.files import shown, write_file, zip_bytes
 from readout_ui.texts.examples import ConceptExamples, write_examples
-from readout_ui.texts.extraction import (
-    FEW,
-    Extraction,
-    ExtractionSettings,
-    chosen_concepts,
-    lint_examples,
-    prepare,
-)
+from readout_ui.texts.extraction import Extraction, ExtractionSettings, chosen_concepts, prepare
+from readout_ui.texts.lint import FEWEST_EXAMPLES
+from readout_ui.texts.lint_sources import lint_examples
 from readout_ui.texts.memory import (
     Fields,
     MemoryNode,
@@ -149,7 +144,9 @@ def show_counts(memories: Memories, *thresholds: float | None) -> tuple[Any, ...
         return nothing, draw_sentence(str(error), "failed")
     counts = {count.concept: count for count in extraction.counts()}
     labels = [(f"{c} ({counts[c].n_positive} for)", c) for c in ready]
-    enough = [c for c in ready if min(counts[c].n_positive, counts[c].n_negative) >= FEW]
+    enough = [
+        c for c in ready if min(counts[c].n_positive, counts[c].n_negative) >= FEWEST_EXAMPLES
+    ]
     chosen = (enough or list(ready))[:CHOSEN]
     problems = [f"{n.key}: {problem}" for n in memories.nodes for problem in n.problems]
     return gr.update(choices=labels, value=chosen), draw_memories(extraction, problems)

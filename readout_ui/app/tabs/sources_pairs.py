@@ -20,8 +20,8 @@ from readout_ui.app.tabs.sources_html import (
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.lint import Finding
+from readout_ui.texts.lint_sources import check_pairs, refuse_errors, without_errors
 from readout_ui.texts.names import check_name
-from readout_ui.texts.pair_lint import check_pairs, refuse_errors, without_errors
 from readout_ui.texts.pairs import (
     PRESETS,
     SUFFIXES,

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from readout_ui.texts.pair_lint import check_pairs
-from readout_ui.texts.pairs import PRESETS, ContrastPair, PairColumns, PairSet, shipped_pairs
+from readout_ui.texts.lint_sources import check_pairs
+from readout_ui.texts.pairs import ContrastPair, PairColumns, PairSet, shipped_pairs
 
 COLUMNS = PairColumns("good", "bad")
 TOPICS = [
@@ -91,7 +91,7 @@ def test_the_other_polarity_of_a_known_contrast_is_told() -> None:
     swapped = tuple(
         ContrastPair(pair.negative, pair.positive, pair.prompt) for pair in shipped.pairs
     )
-    found = replace(shipped, columns=PRESETS["irony"].swapped(), pairs=swapped)
+    found = replace(shipped, columns=PairColumns("literal", "ironic"), pairs=swapped)
     assert ("polarity", None) in rules(found)
     assert ("polarity", None) not in rules(shipped)
 

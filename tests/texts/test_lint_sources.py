@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readout_ui.texts.examples import ConceptExamples, Example
-from readout_ui.texts.extraction import lint_examples
+from readout_ui.texts.lint_sources import lint_examples
 from readout_ui.texts.stories import Story, StoryLibrary
 
 pytestmark = pytest.mark.once

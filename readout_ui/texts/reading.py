@@ -1,0 +1,181 @@
+"""What people bring as bytes: UTF-8 text, JSON lines and zips of texts, read up to fixed bounds."""
+
+from __future__ import annotations
+
+import json
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from readout_ui.errors import UnreadableFile, UserError, printable
+from readout_ui.files import MAX_FILE_BYTES, ZIP_DAMAGE, open_zip, read_bytes, shown, too_large
+
+MAX_UNPACKED_BYTES = 50_000_000
+"""Of all texts in one zip."""
+
+
+def decode_text(raw: bytes, file: str) -> str:
+    """The bytes as text, a byte order mark included.
+
+    Raises:
+        UnreadableFile: UTF-16, not UTF-8 (byte offset and line), or NUL bytes.
+    """
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UnreadableFile(
+            "the file is UTF-16, not UTF-8", where=file, fix="save it as UTF-8 in your editor"
+        )
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = _line_at(raw, error.start)
+        raise UnreadableFile(
+            f"byte {error.start} (line {line}) is not UTF-8 text",
+            where=file,
+            fix="save the file as UTF-8; its bytes were left as they are",
+            line=line,
+        ) from None
+    if "\0" in text:
+        offset = raw.index(0)
+        line = _line_at(raw, offset)
+        raise UnreadableFile(
+            f"byte {offset} (line {line}) is NUL, so this is not a text file",
+            where=file,
+            fix="save the file as UTF-8 text; its bytes were left as they are",
+            line=line,
+        )
+    return text
+
+
+def read_text(path: Path, limit: int = MAX_FILE_BYTES) -> str:
+    """The text of a UTF-8 file without its byte order mark.
+
+    Raises:
+        UnreadableFile: more than `limit` bytes, not UTF-8, or the system refuses.
+    """
+    return decode_text(read_bytes(path, limit), shown(path)).removeprefix("\ufeff")
+
+
+def parse_json(text: str, where: str, fix: str = "correct it") -> Any:
+    """The value in JSON text.
+
+    Args:
+        text: the JSON.
+        where: what messages call it; the line is added where `where` does not name one.
+        fix: what to do where it is no JSON.
+
+    Raises:
+        UserError: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, json.JSONDecodeError):
+            why = f"{error.msg} at column {error.colno}"
+            where = where if " line " in where else f"{where} line {error.lineno}"
+        raise UserError(f"this is not JSON ({why})", where=where, fix=fix) from None
+
+
+class JsonLine(NamedTuple):
+    """One line of JSON lines."""
+
+    number: int
+    """In the file, from 1."""
+    where: str
+    """File and line, for messages."""
+    value: Any
+
+
+def json_lines(
+    lines: Iterable[str], file: str, fix: str = "correct the line"
+) -> Iterator[JsonLine]:
+    """The value of every line that is not blank.
+
+    Args:
+        lines: of the file, with or without their ends.
+        file: what messages call it.
+        fix: what to do about a line that is no JSON.
+
+    Raises:
+        UserError: a line that is no JSON; it is named.
+    """
+    for number, line in enumerate(lines, start=1):
+        if bare := line.strip("\ufeff \t\r\n"):
+            where = f"{file} line {number}"
+            yield JsonLine(number, where, parse_json(bare, where, fix))
+
+
+@dataclass(frozen=True)
+class ZipEntry:
+    """One file in a zip."""
+
+    path: PurePosixPath
+    """Its name in the zip, with forward slashes."""
+    data: bytes | UserError | None
+    """None for a file of another suffix; an error for one that cannot be trusted."""
+
+
+def zip_entries(raw: bytes, where: str, suffix: str) -> Iterator[ZipEntry]:
+    """The text files in a zip, read in memory up to fixed bounds; nothing is written.
+
+    Folders, hidden files and those that macOS adds are passed over.
+
+    Args:
+        raw: the zip.
+        where: what messages call it.
+        suffix: of the files that are read, in lower case.
+
+    Raises:
+        UserError: no zip, too many entries, or too much text altogether.
+    """
+    unpacked = 0
+    with open_zip(raw, where) as archive:
+        for info in archive.infolist():
+            path = PurePosixPath(info.filename.replace("\\", "/"))
+            hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+            if not info.filename or info.is_dir() or hidden:
+                continue
+            wanted = path.name.lower().endswith(suffix)
+            data = _entry_text(archive, info, path) if wanted else None
+            unpacked += len(data) if isinstance(data, bytes) else 0
+            if unpacked > MAX_UNPACKED_BYTES:
+                most = MAX_UNPACKED_BYTES / 1e6
+                raise UserError(f"the zip unpacks to more than {most:g} MB", where=where)
+            yield ZipEntry(path, data)
+
+
+def _entry_text(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: PurePosixPath
+) -> bytes | UserError:
+    where = printable(info.filename)
+    if fault := _entry_fault(info, path):
+        return UserError(fault, where=where)
+    if info.file_size > MAX_FILE_BYTES:
+        return too_large(where, info.file_size)
+    try:
+        with archive.open(info) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (*ZIP_DAMAGE, OSError):
+        return UserError("the entry is damaged", where=where)
+    return data if len(data) <= MAX_FILE_BYTES else too_large(where, len(data))
+
+
+def _entry_fault(info: zipfile.ZipInfo, path: PurePosixPath) -> str:
+    usual = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    rules = (
+        (path.is_absolute(), "the entry has an absolute path"),
+        (":" in info.filename, "the entry names a drive"),
+        (".." in path.parts, "the entry leads out of its folder"),
+        (stat.S_ISLNK(info.external_attr >> 16), "the entry is a link, not a file"),
+        (info.flag_bits & 1, "the entry is encrypted"),
+        (info.compress_type not in usual, "the entry is compressed in an unusual way"),
+    )
+    return next((message for wrong, message in rules if wrong), "")
+
+
+def _line_at(raw: bytes, offset: int) -> int:
+    before = raw[:offset].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return before.count(b"\n") + 1

@@ -71,6 +71,10 @@ def extract(
     concepts: Annotated[
         str, typer.Option(metavar="a,b", help="Which concepts; else all with both sides.")
     ] = "",
+    top: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Only the N concepts with most positive examples."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Chooses among equal examples.")] = 0,
     show_list: Annotated[
         bool, typer.Option("--list", help="Only list the concepts by count.")
@@ -110,7 +114,8 @@ def extract(
         arguments = _arguments(tool_arguments)
         request = MemoryRequest(memory_mcp_url, tool, node_tool, arguments, fields)
         nodes = _fetched(output, request, stored, refresh)
-    _write(nodes, settings, None if show_list else output, split_names(concepts) or [], json)
+    choice = (split_names(concepts) or [], top)
+    _write(nodes, settings, None if show_list else output, choice, json)
 
 
 def register(app: typer.Typer) -> None:
@@ -159,7 +164,7 @@ def _write(
     stored: Iterable[StoredNode],
     settings: ExtractionSettings,
     output: Path | None,
-    named: Sequence[str],
+    choice: tuple[Sequence[str], int | None],
     json: bool,
 ) -> None:
     from readout_ui.texts.examples import write_examples
@@ -171,7 +176,7 @@ def _write(
     extraction = prepare(nodes, settings)
     chosen: list[ConceptExamples] = []
     if output is not None:
-        chosen = [extraction.examples(name) for name in chosen_concepts(extraction, named)]
+        chosen = [extraction.examples(name) for name in chosen_concepts(extraction, *choice)]
         write_examples(output, chosen, asdict(settings))
     warnings = [*_problems(nodes), *lint_examples(chosen)]
     for warning in warnings:

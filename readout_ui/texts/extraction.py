@@ -141,12 +141,22 @@ def prepare(nodes: Iterable[MemoryNode], settings: ExtractionSettings) -> Extrac
     return Extraction(kept, tuple(_mentions(kept)), settings, n_short, n_repeated)
 
 
-def chosen_concepts(extraction: Extraction, named: Sequence[str] = ()) -> tuple[str, ...]:
+def chosen_concepts(
+    extraction: Extraction, named: Sequence[str] = (), top: int | None = None
+) -> tuple[str, ...]:
     """The concepts to write: the named ones, or all with an example on both sides.
 
+    Args:
+        extraction: the nodes.
+        named: only these concepts.
+        top: only so many, those with most positive examples.
+
     Raises:
-        UserError: a named one has none on a side, or there is no concept at all.
+        UserError: a named one has none on a side, there is no concept at all, or `top` is below 1.
     """
+    if top is not None and (top < 1 or named):
+        what = f"{top} concepts are too few" if top < 1 else "concepts are named already"
+        raise UserError(what, where="--top", fix="use 1 up, or name them with --concepts")
     counts = {count.concept: count for count in extraction.counts()}
     ready = [c.concept for c in counts.values() if c.n_positive and c.n_negative]
     ready = [concept for concept in ready if _is_safe(concept)]
@@ -160,7 +170,7 @@ def chosen_concepts(extraction: Extraction, named: Sequence[str] = ()) -> tuple[
             f"no concept has examples on both sides among {len(extraction.nodes)} nodes",
             fix="lower --min-positive-score or --min-content-chars, or see --list",
         )
-    return tuple(dict.fromkeys(map(concept_of_tag, named))) or tuple(ready)
+    return tuple(dict.fromkeys(map(concept_of_tag, named))) or tuple(ready[:top])
 
 
 def _is_safe(concept: str) -> bool:

@@ -15,21 +15,40 @@ from types import MappingProxyType
 
 from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
-from readout_ui.texts.description_text import parse_descriptions
+from readout_ui.texts.description_text import (
+    encode_descriptions,
+    normalise_descriptions,
+    parse_descriptions,
+)
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Concept:
-    """One description file as it was read."""
+    """A concept and its descriptions: one file as it was read, or texts from Python.
+
+    >>> Concept("calm", ("I am at ease.", "Nothing presses me."))
+    Concept('calm', 2 descriptions)
+    """
 
     name: str
-    """The file's name without `.txt`, NFC."""
+    """The file's name without `.txt`, NFC; with a leading underscore the texts are neutral."""
     descriptions: tuple[str, ...]
     """In the file's order; may be empty."""
-    fingerprint: str
-    """sha256 of the file's bytes, hex."""
-    path: Path
+    fingerprint: str = ""
+    """sha256 of the file's bytes, hex; by default of the file that these texts would make."""
+    path: Path = Path()
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            name = check_name(self.name, neutral=is_neutral_name(self.name))
+            texts = normalise_descriptions(self.descriptions)
+            data = encode_descriptions(texts, name)
+            made = {"name": name, "descriptions": texts, "fingerprint": sha256_of(data)}
+            self.__dict__.update(made)
+
+    def __repr__(self) -> str:
+        return f"Concept({self.name!r}, {len(self.descriptions)} descriptions)"
 
     @property
     def is_neutral(self) -> bool:
@@ -49,16 +68,62 @@ class Problem:
     """One sentence that names the file and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False)
 class Library:
-    """A folder's concepts, neutral texts and unusable files."""
+    """Descriptions by concept: those of a folder as they are now, or texts from Python.
+
+    >>> Library({"calm": ["I am at ease."], "sad": ["I ache."], "_neutral": ["It is a shelf."]})
+    Library(2 concepts, 2 descriptions, 1 neutral texts)
+    """
 
     folder: Path
+    """Where they were read; `.` for texts from Python."""
     concepts: tuple[Concept, ...]
     """Sorted by name."""
     neutral: tuple[Concept, ...]
     """Files whose name begins with an underscore, sorted by name."""
     problems: tuple[Problem, ...]
+    """Files that cannot be used."""
+
+    def __init__(
+        self,
+        source: Path | str | Mapping[str, Iterable[str]],
+        concepts: Sequence[Concept] | None = None,
+        neutral: Sequence[Concept] = (),
+        problems: Sequence[Problem] = (),
+    ) -> None:
+        """A library.
+
+        Args:
+            source: a folder of `{concept}.txt`; or texts by concept, where names with a leading
+                underscore are neutral.
+            concepts: what the folder holds; None: it is read.
+            neutral: its neutral files.
+            problems: its files that cannot be used.
+
+        Raises:
+            UserError: the folder cannot be read, or a concept's name or text cannot be stored.
+        """
+        if isinstance(source, Mapping):
+            made = sorted(
+                (Concept(name, tuple(some)) for name, some in source.items()),
+                key=lambda concept: concept.name,
+            )
+            source, concepts = Path(), [each for each in made if not each.is_neutral]
+            neutral = [each for each in made if each.is_neutral]
+        if concepts is None:
+            concepts, neutral, problems = _read_folder(Path(source))
+        parts = {"concepts": concepts, "neutral": neutral, "problems": problems}
+        self.__dict__["folder"] = Path(source)
+        self.__dict__.update({name: tuple(some) for name, some in parts.items()})
+
+    def __repr__(self) -> str:
+        n_texts = sum(len(concept.descriptions) for concept in self.concepts)
+        problems = f", {len(self.problems)} unusable files" if self.problems else ""
+        return (
+            f"Library({len(self.concepts)} concepts, {n_texts} descriptions, "
+            f"{len(self.neutral_texts())} neutral texts{problems})"
+        )
 
     @property
     def files(self) -> tuple[Concept, ...]:
@@ -114,7 +179,12 @@ _SETTLED_NS = 2_000_000_000
 
 
 def read_library(folder: Path | str) -> Library:
-    """Read every `*.txt` in the folder; unchanged files (same status on disk) are not reopened.
+    """The library in a folder; see `Library`."""
+    return Library(folder)
+
+
+def _read_folder(folder: Path) -> tuple[list[Concept], list[Concept], list[Problem]]:
+    """Concepts, neutral files and problems; unchanged files (same status) are not reopened.
 
     A file that cannot be used becomes a Problem. Hidden files, other suffixes and subfolders
     are passed over.
@@ -122,19 +192,14 @@ def read_library(folder: Path | str) -> Library:
     Raises:
         UserError: the folder is missing or cannot be listed.
     """
-    folder = Path(folder)
     known = _READINGS.get(str(folder), MappingProxyType({}))
     readings = {path.name: _read(path, known.get(path.name)) for path in concept_files(folder)}
     if str(folder) not in _READINGS and len(_READINGS) >= _KEPT_FOLDERS:
         _READINGS.clear()
     _READINGS[str(folder)] = MappingProxyType(readings)
     usable, problems = _split(reading.result for reading in readings.values())
-    return Library(
-        folder,
-        tuple(concept for concept in usable if not concept.is_neutral),
-        tuple(concept for concept in usable if concept.is_neutral),
-        tuple(problems),
-    )
+    concepts = [concept for concept in usable if not concept.is_neutral]
+    return concepts, [concept for concept in usable if concept.is_neutral], problems
 
 
 def read_concept(path: Path) -> Concept:

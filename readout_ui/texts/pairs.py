@@ -116,9 +116,24 @@ def read_pairs(
         UserError: not such a file, no such column, or a row without one of its texts.
     """
     table = read_pair_table(read_bytes(path, MAX_BYTES), shown(path))
+    return pairs_of(table, columns, name, path.stem).first(max_pairs)
+
+
+def pairs_of(table: TextTable, columns: PairColumns | None, name: str, other: str) -> PairSet:
+    """The pairs of a table.
+
+    Args:
+        table: one row a pair.
+        columns: the mapping; None takes the first of the presets whose columns are all there.
+        name: what the direction is called.
+        other: what it is called without a name, where no preset has these columns.
+
+    Raises:
+        UserError: as `read_pairs`.
+    """
     mapping = columns or require_columns(table)
-    found = name or contrast_named(mapping) or path.stem
-    return PairSet(found, mapping, pick_pairs(table, mapping), table.file).first(max_pairs)
+    found = name or contrast_named(mapping) or other
+    return PairSet(found, mapping, pick_pairs(table, mapping), table.file)
 
 
 def shipped_pairs(name: str) -> PairSet:

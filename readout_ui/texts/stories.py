@@ -212,10 +212,15 @@ def _checked(name: str) -> str:
 def _read_lines(path: Path) -> Iterator[Story]:
     text = read_text(path, MAX_STORIES_BYTES)
     for line in json_lines(text.split("\n"), shown(path)):
-        yield _story(line.value, line.where)
+        yield story_of(line.value, line.where)
 
 
-def _story(value: Any, where: str) -> Story:
+def story_of(value: Any, where: str) -> Story:
+    """The story in one record: concept and text, and perhaps scene and writer.
+
+    Raises:
+        UserError: no concept, no text, or an empty one.
+    """
     match value:
         case {"concept": str(name), "text": str(text), **more}:
             scene, writer = (_word(more.get(key)) for key in ("scene", "writer"))

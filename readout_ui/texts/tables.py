@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
@@ -94,7 +94,7 @@ def from_pairs(pairs: Iterator[tuple[str, Cell]], file: str) -> TextTable:
     return TextTable(file, ("text", "label"), kept)
 
 
-def bounded(rows: Iterator[Item], file: str) -> Iterator[Item]:
+def bounded(rows: Iterable[Item], file: str) -> Iterator[Item]:
     """The rows one by one; UserError as soon as there are too many."""
     for number, row in enumerate(rows, start=1):
         if number > MAX_ROWS:
@@ -198,7 +198,7 @@ def read_json_lines(text: str, file: str) -> TextTable:
         UserError: a line that is no JSON object; it is named.
     """
     lines = json_lines(text.split("\n"), file, _OBJECT)
-    return _from_objects(((line.number, line.value) for line in lines), file, "line")
+    return table_of_records(((line.number, line.value) for line in lines), file, "line")
 
 
 def read_json(text: str, file: str, label: str) -> TextTable:
@@ -225,8 +225,8 @@ def read_json(text: str, file: str, label: str) -> TextTable:
         return from_pairs(((entry, (label,)) for entry in value), file)
     if all(isinstance(entry, list) for entry in value):
         objects = (dict(zip(("text", "label"), entry, strict=False)) for entry in value)
-        return _from_objects(enumerate(objects, start=1), file, "entry")
-    return _from_objects(enumerate(value, start=1), file, "entry")
+        return table_of_records(enumerate(objects, start=1), file, "entry")
+    return table_of_records(enumerate(value, start=1), file, "entry")
 
 
 def holds_lists(text: str) -> bool:
@@ -250,17 +250,18 @@ def _by_label(value: dict[str, Any], file: str) -> Iterator[tuple[str, Cell]]:
         yield from ((text, (label,)) for text in texts)
 
 
-def _from_objects(numbered: Iterator[tuple[int, Any]], file: str, noun: str) -> TextTable:
+def table_of_records(numbered: Iterable[tuple[int, Any]], file: str, noun: str) -> TextTable:
+    """A table of numbered dicts, whose keys become the columns.
+
+    Raises:
+        UserError: one is no dict, there is none, or there are too many of them or of their keys.
+    """
     rows: list[tuple[int, dict[str, Cell]]] = []
     columns: dict[str, None] = {}
     for number, value in bounded(numbered, file):
         where = f"{file} {noun} {number}"
         if not isinstance(value, dict) or not value:
-            raise UserError(
-                f"the {noun} is no JSON object",
-                where=where,
-                fix=_OBJECT,
-            )
+            raise UserError(f"the {noun} is no JSON object", where=where, fix=_OBJECT)
         rows.append((number, {key: _cell(item) for key, item in value.items()}))
         columns |= dict.fromkeys(value)
         if len(columns) > MAX_COLUMNS:

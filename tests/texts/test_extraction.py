@@ -151,7 +151,7 @@ EXAMPLES = st.lists(
 ).map(tuple)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)  # every file waits for the disk
 @given(EXAMPLES, EXAMPLES)
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory,
@@ -195,3 +195,13 @@ def test_a_line_that_is_no_example_is_named(tmp_path: Path, line: str, said: str
     with pytest.raises(UserError) as raised:
         read_examples(tmp_path)
     assert said in str(raised.value)
+
+
+def test_the_concepts_with_most_positives_can_be_taken_alone() -> None:
+    extraction = prepare(NODES, SHORT)
+    assert chosen_concepts(extraction, top=2) == ("anger", "warmth")
+    assert chosen_concepts(extraction, top=99) == chosen_concepts(extraction)
+    with pytest.raises(UserError, match="--top: 0 concepts are too few"):
+        chosen_concepts(extraction, top=0)
+    with pytest.raises(UserError, match="--top: concepts are named already"):
+        chosen_concepts(extraction, ["calm"], top=1)

@@ -29,7 +29,7 @@ from readout_ui.evaluation.redundancy import redundancy, ridge_r2
 from readout_ui.evaluation.shortcuts import find_shortcuts
 from readout_ui.evaluation.words import control_words
 from readout_ui.files import cache_folder
-from readout_ui.inference.model import RunScorer
+from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.texts.labelled import LabelledText, read_shipped
 from readout_ui.texts.library import read_library
@@ -53,7 +53,7 @@ class Shipped:
 
     trained: Trained
     corpus: Corpus
-    scorer: RunScorer
+    scorer: Readout
     """Vectors of every layer."""
     other_cache: ActivationCache
     """The benchmarks' own: where the situations are."""
@@ -75,7 +75,7 @@ def train_shipped(cache: ActivationCache) -> Shipped:
     settings = TrainSettings(layers="all")
     trained = train(library, model, settings, cache)
     corpus = read_corpus(model, library.texts(), settings, cache)
-    scorer = RunScorer(trained.vectors, settings, model, library.texts(), cache)
+    scorer = Readout(model, trained.vectors, settings, library.texts(), cache)
     return Shipped(trained, corpus, scorer, ActivationCache(cache_folder() / "bench"))
 
 

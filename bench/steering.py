@@ -20,8 +20,8 @@ from bench.results import Row, publish
 from readout_ui.activations.cache import ActivationCache
 from readout_ui.files import cache_folder
 from readout_ui.inference.generation import frame_for_answer
+from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
-from readout_ui.inference.steering import residual_norms
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import answer_mean
 from readout_ui.inference.trials import Trial
@@ -52,7 +52,7 @@ class Judged:
 
 def judge(trial: Trial, multiplier: float, layer: int, texts: dict[str, tuple[str, ...]]) -> Judged:
     """Steer by every concept in turn at one multiplier."""
-    concepts = trial.vectors.concepts
+    concepts = trial.readout.concepts
     plain = trial.answer()
     usual = trial.perplexity(plain)
     answers, means, strains = [], [], []
@@ -78,17 +78,20 @@ def main() -> None:
     settings = TrainSettings(layers="auto")
     with closing(ActivationCache(cache_folder() / "activations")) as cache:
         trained = train(library, model, settings, cache)
-        norms = residual_norms(model, settings, library.texts(), cache)
+        readout = Readout(model, trained.vectors, settings, library.texts(), cache)
+        readout.norms()
     layer = trained.best_layer
-    vectors = trained.vectors.select(layers=[layer])
+    reads = readout.select(layers=[layer])
+    vectors = reads.vectors
     texts = library.texts()
     drawn = random_directions(len(vectors.concepts), 1, model.d_model, seed=0)
+    random = replace(vectors, directions=drawn)
     prompt = frame_for_answer(model, [Turn("user", PROMPT)])
     sampling = Sampling(temperature=0, max_new_tokens=N_TOKENS, repetition_penalty=1.1)
     rows: list[Row] = []
     for multiplier in MULTIPLIERS:
-        for name, directions in (("concept", None), ("random", replace(vectors, directions=drawn))):
-            trial = Trial(model, vectors, prompt, sampling, norms, directions=directions)
+        for name, steers in (("concept", reads), ("random", replace(reads, vectors=random))):
+            trial = Trial(reads, prompt, sampling, steers)
             found = judge(trial, multiplier, layer, texts)
             label = f"{name} directions, {multiplier:g} x norm"
             rows += [

@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import gradio as gr
 from gradio.events import api
@@ -29,10 +29,8 @@ from readout_ui.app.api_answers import (
 )
 from readout_ui.app.evidence import Evidence, Question
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.generalization_run import scorer_of
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
-from readout_ui.inference.in_use import InUse
 from readout_ui.inference.reading import Reading
 from readout_ui.runs.run import RunRecord
 from readout_ui.texts.labelled import (
@@ -47,6 +45,9 @@ from readout_ui.texts.labelled import (
 from readout_ui.texts.library import Concept
 from readout_ui.texts.tables import MAX_ROWS, TableRow, TextTable
 from readout_ui.vectors.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
 
 # No `from __future__ import annotations`: gradio turns the annotations into JSON schemas.
 
@@ -121,11 +122,8 @@ class Programs:
             tokens of the text, concepts by descending mean, means, scores[token][concept].
         """
 
-        def work(used: InUse) -> tuple[RunRecord, Reading]:
-            from readout_ui.inference.model import frame_content, read_chat
-
-            framed = frame_content(used.model.frame, text, mode)
-            return used.run, read_chat(used.model, used.vectors, framed)
+        def work(used: "Readout") -> tuple[RunRecord, Reading]:
+            return used.run, used.read(text, mode)
 
         run, readout = self._studio.on_device("read", "Reading a prompt", work).result()
         speaker = "user" if mode == "user" else "assistant"
@@ -192,7 +190,7 @@ class Programs:
         def work(evidence: Evidence) -> tuple[RunRecord, Generalization]:
             from readout_ui.evaluation.generalization import judge_texts
 
-            return evidence.run, judge_texts(scorer_of(evidence), labelled, targets, at)
+            return evidence.readout.run, judge_texts(evidence.readout, labelled, targets, at)
 
         asked = [[[each.text, *each.labels] for each in labelled], sorted(targets.items()), at]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from readout_ui.app.session import Studio
     from readout_ui.inference.decoding import Live
     from readout_ui.inference.generation import Generated
-    from readout_ui.inference.in_use import InUse
+    from readout_ui.inference.readout import Readout
     from readout_ui.models.prompt import FramedChat
 
 TICK_SECONDS = 0.1
@@ -149,7 +149,7 @@ class Speech:
         """Whether somebody pressed Stop, or nobody listens any more."""
         return self._stop.is_set() or time.monotonic() - self._asked > ABANDONED_SECONDS
 
-    def begin(self, used: InUse, prompt: FramedChat, layers: tuple[int, ...]) -> None:
+    def begin(self, used: Readout, prompt: FramedChat, layers: tuple[int, ...]) -> None:
         """The model is about to read the prompt."""
         best = min(layers, key=lambda layer: (abs(layer - used.run.best_layer), layer))
         self._prompt, self._decoder = prompt, TokenPieces(used.model.tokenizer)
@@ -266,7 +266,7 @@ class LiveChats:
             asked.stop()
 
 
-def answer(used: InUse, wish: Wish, speech: Speech) -> None:
+def answer(used: Readout, wish: Wish, speech: Speech) -> None:
     """Let the model answer, on the device's thread."""
     from readout_ui.inference.generation import frame_for_answer, generate
 

@@ -13,9 +13,8 @@ from readout_ui.progress import Report
 from readout_ui.runs.run import RunRecord
 
 if TYPE_CHECKING:
-    from readout_ui.activations.cache import ActivationCache
     from readout_ui.evaluation.advice import Judged
-    from readout_ui.models.loading import LoadedModel
+    from readout_ui.inference.readout import Readout
     from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
     from readout_ui.vectors.vectors import ConceptVectors
@@ -49,34 +48,27 @@ class Question:
 class Evidence:
     """What a judgement of a run may use, on the device's thread."""
 
-    run: RunRecord
-    vectors: ConceptVectors
-    model: LoadedModel
-    """For texts that were never read; through `read_activations` with the cache."""
-    cache: ActivationCache | None
-    report: Report
-    """Call it after every batch; it raises Cancelled."""
+    readout: Readout
+    """The run with its model, for texts that were never read."""
     known: Corpus | None = None
     """The run's texts where an earlier judgement read them."""
 
     @cached_property
     def corpus(self) -> Corpus:
         """The run's texts with their activations at every layer, read when first asked for."""
-        return self.known or self.read(self.run.settings)
+        return self.known or self.read(self.readout.settings)
 
     def read(self, settings: TrainSettings) -> Corpus:
         """The run's texts read as other settings say, e.g. by another read rule."""
         from readout_ui.evaluation.corpus import corpus_of_run
 
-        run = self.run
-        return corpus_of_run(
-            self.model, run.manifest, run.descriptions, settings, self.cache, self.report
-        )
+        by = self.readout
+        return corpus_of_run(by.model, by.run.manifest, by.texts, settings, by.cache, by.report)
 
     @property
     def own_directions(self) -> ConceptVectors | None:
         """The run's vectors where they do not follow from its texts by its method alone."""
-        return self.vectors if self.run.source else None
+        return self.readout.vectors if self.readout.run.source else None
 
 
 def advise(evidence: Evidence, layer: int) -> Judged:
@@ -99,8 +91,7 @@ class Judge:
         self,
         question: Question,
         run: RunRecord,
-        vectors: ConceptVectors,
-        device: Callable[[], tuple[LoadedModel, ActivationCache | None]],
+        device: Callable[[Report], Readout],
         work: Callable[[Evidence], Judgement],
     ) -> Judgement:
         """The answer to a question about a run, worked out now or remembered.
@@ -108,8 +99,7 @@ class Judge:
         Args:
             question: what is asked.
             run: the run in use.
-            vectors: its vectors.
-            device: gives model and cache on the worker's thread, or raises a UserError.
+            device: gives the run with its model on the worker's thread, or raises a UserError.
             work: finds the answer.
 
         Raises:
@@ -120,10 +110,8 @@ class Judge:
         if place not in self._answers:
 
             def find(report: Report) -> Judgement:
-                model, cache = device()
-                run.refuse_other_model(model.name, model.fingerprint)
                 known = self._corpus[1] if self._corpus and self._corpus[0] == run.id else None
-                evidence = Evidence(run, vectors, model, cache, report, known)
+                evidence = Evidence(device(report), known)
                 found = work(evidence)
                 if question.needs_descriptions:
                     self._corpus = (run.id, evidence.corpus)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +16,6 @@ from readout_ui.app.jobs import Job, JobState, Later, Worker
 from readout_ui.app.status import Status, StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder
-from readout_ui.inference.in_use import InUse
 from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import RunRecord
 from readout_ui.runs.store import RunStore
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from readout_ui.evaluation.advice import Judged
     from readout_ui.evaluation.influence import Blame
     from readout_ui.inference.reading import Reading
+    from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import LoadedModel, ModelSpec
     from readout_ui.vectors.source_requests import SourceTraining
@@ -49,6 +48,7 @@ class Studio:
         self._described: tuple[str, tuple[str, ...]] = ("", ())
         self._cache: ActivationCache | None = None
         self._vectors: tuple[str, ConceptVectors] | None = None
+        self._readout: Readout | None = None
         self._judge = Judge(self.worker)
         self._blames: Later[Judged] = Later()
         self._seen: dict[str, str] = {}
@@ -171,13 +171,15 @@ class Studio:
             content: the text, or the turns when `mode` is "chat".
             mode: "assistant", "user", "raw" or "chat".
         """
-        return self.on_device("read", "Reading a prompt", partial(_read, content, mode)).result()
+        return self.on_device(
+            "read", "Reading a prompt", lambda readout: readout.read(content, mode)
+        ).result()
 
     def on_device(
         self,
         kind: str,
         title: str,
-        work: Callable[[InUse], Result],
+        work: Callable[[Readout], Result],
         run_id: str | None = None,
     ) -> Job[Result]:
         """Queue work that needs the model and a run's vectors; the job shows progress and cancels.
@@ -195,9 +197,7 @@ class Studio:
         run, vectors = self.vectors() if run_id is None else self.runs.load(run_id)
 
         def start(report: Report) -> Result:
-            model = self._loaded()
-            run.refuse_other_model(model.name, model.fingerprint)
-            return work(InUse(run, vectors, model, self._cache, report))
+            return work(self._readout_of(run, vectors, report))
 
         return self.worker.submit(kind, title, start)
 
@@ -260,7 +260,7 @@ class Studio:
         """
         run, vectors = self.vectors()
         return self._judge.answer(
-            question, run, vectors, lambda: (self._loaded(), self._cache), work
+            question, run, lambda report: self._readout_of(run, vectors, report), work
         )
 
     def export_zip(
@@ -357,6 +357,20 @@ class Studio:
         self.runs.set_current(record.id)
         return record
 
+    def _readout_of(self, run: RunRecord, vectors: ConceptVectors, report: Report) -> Readout:
+        """A run with its model; that of the run in use keeps what was measured with it."""
+        from readout_ui.inference.readout import Readout
+
+        model = self._loaded()
+        run.refuse_other_model(model.name, model.fingerprint)
+        known = self._readout
+        if known is not None and known.vectors is vectors and known.model is model:
+            return known.reporting_to(report)
+        readout = Readout(model, vectors, run.settings, run.descriptions, self._cache, report, run)
+        if self._vectors is not None and self._vectors[1] is vectors:
+            self._readout = readout
+        return readout
+
     def _loaded(self) -> LoadedModel:
         if self._model is None:
             load = self.worker.latest("load")
@@ -364,14 +378,3 @@ class Studio:
             reason = load.view().error if load and failed else "the model is still loading"
             raise UserError(f"there is no model to run: {reason.rstrip('.')}")
         return self._model
-
-
-def _read(content: str | Sequence[Turn], mode: str, used: InUse) -> Reading:
-    from readout_ui.inference.model import frame_content, read_chat
-
-    framed = frame_content(used.model.frame, content, mode)
-    return read_chat(
-        used.model,
-        used.vectors,
-        framed,
-    )

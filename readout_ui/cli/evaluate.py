@@ -20,7 +20,7 @@ from readout_ui.runs.sources import VectorSource
 if TYPE_CHECKING:
     from readout_ui.evaluation.judgements import Generalization
     from readout_ui.evaluation.resampling import Estimate
-    from readout_ui.inference.model import RunScorer
+    from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import ModelSpec
     from readout_ui.texts.labelled import LabelledText
 
@@ -72,19 +72,19 @@ def judge(
 
 
 @contextmanager
-def open_scorer(source: VectorSource, spec: ModelSpec) -> Iterator[RunScorer]:
+def open_scorer(source: VectorSource, spec: ModelSpec) -> Iterator[Readout]:
     """What scores texts: the vectors, their model and the cache, closed afterwards."""
     with progress_report() as report:
         from readout_ui.activations.cache import ActivationCache
         from readout_ui.files import cache_folder
-        from readout_ui.inference.model import RunScorer
+        from readout_ui.inference.readout import Readout
         from readout_ui.models.loading import load_model
 
         model = load_model(spec, report)
         vectors = source.load(model)
         cache = ActivationCache(cache_folder() / "activations")
         try:
-            yield RunScorer(vectors, source.settings, model, source.descriptions, cache, report)
+            yield Readout(model, vectors, source.settings, source.descriptions, cache, report)
         finally:
             cache.close()
 

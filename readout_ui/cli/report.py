@@ -25,7 +25,7 @@ from readout_ui.runs.sources import VectorSource
 if TYPE_CHECKING:
     from readout_ui.evaluation.influence import Blame
     from readout_ui.evaluation.layer_sets import LayerSets
-    from readout_ui.inference.model import RunScorer
+    from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import ModelSpec
     from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
@@ -40,7 +40,7 @@ class Subject:
     """What the chapters are about."""
 
     source: VectorSource
-    scorer: RunScorer
+    scorer: Readout
     layer: int
 
     @cached_property

@@ -28,7 +28,8 @@ SHOWN_TEXT = 60
 
 def as_text(ask: Ask, found: Answered) -> str:
     """For people: what was done, the answers and their scores."""
-    norms = ", ".join(f"{found.trial.norms[i]:.4g} at layer {i}" for i in found.setup.layers)
+    norms_of = found.trial.readout.norms()
+    norms = ", ".join(f"{norms_of[i]:.4g} at layer {i}" for i in found.setup.layers)
     head = f"{found.setup.describe()}\n1 x norm = {norms}\n"
     if isinstance(found.outcome, Pair):
         return f"{head}\n{_pair_text(ask, found.outcome)}"
@@ -100,14 +101,14 @@ def _sweep_text(ask: Ask, swept: Sweep) -> str:
 
 def as_line(ask: Ask, found: Answered) -> str:
     """Everything as one JSON object."""
-    outcome = found.outcome
+    outcome, norms_of = found.outcome, found.trial.readout.norms()
     values: dict[str, Any] = {
-        "model": found.trial.model.name,
+        "model": found.trial.readout.model.name,
         "prompt": ask.prompt,
         "sampling": asdict(ask.sampling),
         "steers": [asdict(one) for one in found.setup.steers],
         "where": str(found.setup.where),
-        "norms": {str(layer): found.trial.norms[layer] for layer in found.setup.layers},
+        "norms": {str(layer): norms_of[layer] for layer in found.setup.layers},
         "layer": ask.read_layer,
     }
     if isinstance(outcome, Pair):

@@ -87,17 +87,14 @@ def _trial(ask: Ask, model: LoadedModel, report: Report) -> Trial:
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.files import cache_folder
     from readout_ui.inference.generation import frame_for_answer
-    from readout_ui.inference.steering import residual_norms
+    from readout_ui.inference.readout import Readout
     from readout_ui.inference.trials import Trial
     from readout_ui.models.chat_template import Turn
 
-    settings = ask.source.settings
-    vectors = ask.source.load(model)
-    cache = ActivationCache(cache_folder() / "activations")
+    source, cache = ask.source, ActivationCache(cache_folder() / "activations")
+    vectors = source.load(model)
     return Trial(
-        model=model,
-        vectors=vectors,
+        readout=Readout(model, vectors, source.settings, source.descriptions, cache, report),
         prompt=frame_for_answer(model, [Turn("user", ask.prompt)], ask.system),
         sampling=ask.sampling,
-        norms=residual_norms(model, settings, ask.source.descriptions, cache, report),
     )

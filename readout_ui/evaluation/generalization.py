@@ -36,7 +36,7 @@ from readout_ui.vectors.auroc import Bools, Floats, average_precision
 from readout_ui.vectors.metrics import bag_of_words_scores
 
 if TYPE_CHECKING:
-    from readout_ui.inference.model import RunScorer
+    from readout_ui.inference.readout import Readout
 
 
 def judge(
@@ -137,7 +137,7 @@ _WORD = re.compile(r"\w\w")
 
 
 def judge_texts(
-    scorer: RunScorer,
+    scorer: Readout,
     labelled: Sequence[LabelledText],
     mapping: Mapping[str, str],
     layer: int,
@@ -159,9 +159,9 @@ def judge_texts(
     """
     settings = settings or JudgeSettings()
     checked = check_mapping(mapping, scorer.concepts)
-    texts = sort_texts(labelled, checked, scorer.concepts, scorer.descriptions)
+    texts = sort_texts(labelled, checked, scorer.concepts, scorer.texts)
     scorer.vectors.select(layers=[layer])  # refuses an unknown layer before anything is read
-    activations = scorer.read([*texts.counted, *texts.neutral], layer)
+    activations = scorer.activations([*texts.counted, *texts.neutral], layer)
     n_texts = len(texts.counted)
     columns = [scorer.concepts.index(concept) for concept in texts.concepts]
     scores = scorer.score(activations, layer)[:, columns]  # (n_counted + n_neutral, n_concepts)
@@ -175,7 +175,7 @@ def judge_texts(
         random_scores=scorer.score_randomly(
             activations[:n_texts], layer, settings.n_random, settings.seed
         ),
-        word_scores=_word_scores(scorer.descriptions, texts.counted, texts.concepts),
+        word_scores=_word_scores(scorer.texts, texts.counted, texts.concepts),
     )
     return judge(scored, settings, texts.notes)
 

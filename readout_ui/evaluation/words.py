@@ -17,7 +17,7 @@ from readout_ui.texts.words import phrase_forms
 from readout_ui.vectors.auroc import auroc
 
 if TYPE_CHECKING:
-    from readout_ui.inference.model import RunScorer
+    from readout_ui.inference.readout import Readout
 
 MASK = "…"
 """What stands where a word was, as in a text with words left out."""
@@ -75,7 +75,7 @@ def _pattern(concept: str) -> re.Pattern[str]:
 
 
 def control_words(
-    scorer: RunScorer,
+    scorer: Readout,
     labelled: Sequence[LabelledText],
     mapping: Mapping[str, str],
     layer: int,
@@ -94,7 +94,7 @@ def control_words(
         UserError: as `judge_texts`.
     """
     checked = check_mapping(mapping, scorer.concepts)
-    texts = sort_texts(labelled, checked, scorer.concepts, scorer.descriptions)
+    texts = sort_texts(labelled, checked, scorer.concepts, scorer.texts)
     hidden = [
         _mask_all(text, [c for c, own in zip(texts.concepts, row, strict=True) if own])
         for text, row in zip(texts.counted, texts.own, strict=True)
@@ -121,7 +121,7 @@ def control_words(
 
 
 def judge_other_sense(
-    scorer: RunScorer, layer: int, settings: JudgeSettings | None = None
+    scorer: Readout, layer: int, settings: JudgeSettings | None = None
 ) -> Generalization | None:
     """The shipped other-sense sentences of the run's concepts, None where too few have any."""
     sentences = [each for each in read_shipped("other_sense") if each.labels[0] in scorer.concepts]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from readout_ui.vectors.vectors import ConceptVectors
 
 
-Steering = Callable[[Sequence[FramedChat]], AbstractContextManager[None]]
+Steering = Callable[[Sequence[FramedChat]], AbstractContextManager[object]]
 """Changes the model for the rows of a batch, in the order given, while the context is open."""
 
 
@@ -83,7 +83,7 @@ def generate(
     sampling: Sampling,
     *,
     vectors: ConceptVectors | None = None,
-    steering: Callable[[FramedChat], AbstractContextManager[None]] | None = None,
+    steering: Callable[[FramedChat], AbstractContextManager[object]] | None = None,
     on_text: Callable[[Live], None] | None = None,
     stop: Callable[[], bool] = never,
 ) -> Generated:

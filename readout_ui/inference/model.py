@@ -5,16 +5,11 @@ Scores of whole texts that were never trained on: each read once, cosine with ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from readout_ui.activations.extract import read_activations
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
 from readout_ui.inference.projection import Projections, Projector, Scorer
@@ -22,16 +17,11 @@ from readout_ui.inference.reading import Reading
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.tokens import visible_tokens
-from readout_ui.progress import Report, silent
-from readout_ui.vectors.metrics import centred_cosine, random_directions
-from readout_ui.vectors.training import capture_settings
 
 if TYPE_CHECKING:
-    from readout_ui.activations.cache import ActivationCache
     from readout_ui.models.blocks import BlockPaths
     from readout_ui.models.loading import LoadedModel
     from readout_ui.models.prompt import FramedChat, PromptFrame
-    from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.vectors import ConceptVectors
 
 READ_MODES = ("assistant", "user", "raw", "chat")
@@ -132,57 +122,3 @@ def project_tokens(
     with inference(model.model), recording(model.model, paths, projector):
         bare_model(model.model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     return projector.projections()
-
-
-Scores = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class RunScorer:
-    """What scores texts: a run's vectors and the model they belong to."""
-
-    vectors: ConceptVectors
-    settings: TrainSettings
-    """How the training's texts were read; new texts are read alike."""
-    model: LoadedModel
-    descriptions: Mapping[str, Sequence[str]]
-    """The texts of the training by file name, for the bag of words; empty where unknown."""
-    cache: ActivationCache | None = None
-    report: Report = silent
-
-    @property
-    def concepts(self) -> tuple[str, ...]:
-        """Names of the columns of every score."""
-        return self.vectors.concepts
-
-    def read(self, texts: Sequence[str], layer: int) -> Tensor:
-        """Activations of texts at one layer, (n_texts, d_model); known ones are looked up."""
-        settings = capture_settings(self.settings)
-        read = read_activations(self.model, texts, settings, self.cache, None, self.report)
-        return read.pooled[:, layer]
-
-    def score(self, activations: Tensor, layer: int) -> Scores:
-        """Centred cosine of activations (n_texts, d_model) with each concept, -1..1.
-
-        Returns:
-            (n_texts, n_concepts).
-
-        Raises:
-            UserError: the vectors have no such layer.
-        """
-        kept = self.vectors.select(layers=[layer])
-        return _cosine(kept.directions, kept.center, activations)
-
-    def score_texts(self, texts: Sequence[str], layer: int) -> Scores:
-        """Read and score in one step, (n_texts, n_concepts)."""
-        return self.score(self.read(texts, layer), layer)
-
-    def score_randomly(self, activations: Tensor, layer: int, n: int, seed: int) -> Scores:
-        """Centred cosine with n random directions, (n_texts, n)."""
-        center = self.vectors.select(layers=[layer]).center
-        return _cosine(random_directions(n, 1, activations.shape[1], seed), center, activations)
-
-
-def _cosine(directions: Tensor, center: Tensor, activations: Tensor) -> Scores:
-    scores: Scores = centred_cosine(directions, center, activations[:, None])[:, 0].numpy()
-    return scores

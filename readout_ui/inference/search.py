@@ -17,14 +17,13 @@ from readout_ui.inference.top_tokens import (
     StrongestPlaces,
     average_over,
 )
-from readout_ui.progress import Progress, Report, silent
+from readout_ui.progress import Progress, Report
 from readout_ui.texts.streams import BadLine, TextFile
 
 if TYPE_CHECKING:
     from readout_ui.inference.reading import FloatArray
+    from readout_ui.inference.readout import Readout
     from readout_ui.inference.search_passes import Window, WindowReader
-    from readout_ui.models.loading import LoadedModel
-    from readout_ui.vectors.vectors import ConceptVectors
 
 BYTES_PER_TOKEN = 4
 """Rough, for spreading a sample over a file whose tokens nobody has counted."""
@@ -49,14 +48,7 @@ class Search:
     bad: list[BadLine] = field(default_factory=list)
     _ranks: _Ranks | None = None
 
-    def run(
-        self,
-        model: LoadedModel,
-        vectors: ConceptVectors,
-        *,
-        run_id: str = "",
-        report: Report = silent,
-    ) -> Snippets:
+    def run(self, readout: Readout) -> Snippets:
         """Send the file through the model.
 
         Every passage is framed as in training and read up to the chosen layer, in windows of
@@ -70,10 +62,12 @@ class Search:
         from readout_ui.inference.model import require_fit
         from readout_ui.inference.search_passes import WindowReader
 
-        require_fit(model, vectors)
-        chosen = vectors.select(layers=[self.settings.layer])
+        model, report = readout.model, readout.report
+        require_fit(model, readout.vectors)
+        chosen = readout.vectors.select(layers=[self.settings.layer])
         reader = WindowReader(model, chosen, self.settings.kind)
-        self.run_id, self._ranks = run_id, _Ranks(chosen.concepts, model.tokenizer, self.settings)
+        self.run_id = readout.run.id if readout.run else ""
+        self._ranks = _Ranks(chosen.concepts, model.tokenizer, self.settings)
         held: list[Window] = []
         for window in self._windows(reader):
             held.append(window)
@@ -207,17 +201,6 @@ def _whole_characters(tokenizer: Any, ids: Sequence[int]) -> Iterator[tuple[str,
             text = token.replace("·", " ").replace("⏎", "\n").replace("⇥", "\t")
         yield text, start, index + 1
         start = index + 1
-
-
-def find_snippets(
-    model: LoadedModel,
-    vectors: ConceptVectors,
-    texts: TextFile,
-    settings: SnippetSettings,
-    **options: Any,
-) -> Snippets:
-    """`Search.run` in one call."""
-    return Search(texts, settings).run(model, vectors, **options)
 
 
 def _nothing(name: str, bad: Sequence[BadLine]) -> UserError:

@@ -7,8 +7,8 @@ zeroed outside the positions that were asked for, counted from the prompt's firs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError, library_error
 from readout_ui.inference.model import read_blocks, require_fit
+from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, Where, as_where
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.kv_cache import arguments_by_name, past_length
 from readout_ui.progress import Report, silent
@@ -33,16 +34,15 @@ from readout_ui.vectors.training import (
     group_texts,
     tokens_to_keep,
 )
+from readout_ui.vectors.vectors import ConceptVectors
 
 if TYPE_CHECKING:
     from steering_vectors.steering_vector import PatchDeltaOperator
 
     from readout_ui.activations.cache import ActivationCache
-    from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
     from readout_ui.models.blocks import BlockPaths
     from readout_ui.models.loading import LoadedModel
     from readout_ui.vectors.settings import TrainSettings
-    from readout_ui.vectors.vectors import ConceptVectors
 
 NEUTRAL_TEXTS = (
     "I am sitting upright. My hands rest where they are.",
@@ -51,21 +51,38 @@ NEUTRAL_TEXTS = (
     "I count the items again. There are twelve of them.",
 )
 """What lengths are measured on where the vectors come without their texts."""
-LENGTH_OPERATORS = ("add", "ablate_then_add")
-"""Operators whose multiplier is a length; the others make a share of a change."""
+_SHARE_OPERATORS = ("ablate", "clamp")
+"""Operators whose multiplier is a share of a change; that of the others is a length."""
+_VECTOR = "the steering vector"
 _EVERYWHERE = torch.ones(1)
 """A mask of one entry, which the library broadcasts over all tokens of a call."""
 
 
-@contextmanager
+class Patch:
+    """Steering at work: a context that ends with its block, or with `remove()`."""
+
+    def __init__(self, undo: ExitStack) -> None:
+        self._undo = undo
+
+    def remove(self) -> None:
+        """Take the steering off; the model is then as before. A second call does nothing."""
+        self._undo.close()
+
+    def __enter__(self) -> Patch:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.remove()
+
+
 def steered(
     model: LoadedModel,
     setup: SteeringSetup,
     vectors: ConceptVectors,
     norms: Mapping[int, float],
     prompt_lengths: Sequence[int],
-) -> Iterator[None]:
-    """Steers every forward of the model until it is left, then the model is as before.
+) -> Patch:
+    """Steers every forward of the model until it is removed, then the model is as before.
 
     A setup that does nothing (no steers, or every multiplier 0) puts no hook on the model.
 
@@ -81,8 +98,7 @@ def steered(
     """
     active = setup.active
     if not active:
-        yield
-        return
+        return Patch(ExitStack())
     require_fit(model, vectors)
     paths = read_blocks(model, vectors)
     positions = _Positions(model.model, setup.where, prompt_lengths)
@@ -101,7 +117,38 @@ def steered(
                 token_indices=_EVERYWHERE,
             )
             stack.callback(handle.remove)
-        yield
+        return Patch(stack.pop_all())
+
+
+def setup_of_vector(
+    vector: SteeringVector, multiplier: float, operator: Operator, where: Where | str
+) -> tuple[SteeringSetup, ConceptVectors]:
+    """A vector of the steering-vectors library as a setup and the unit directions it is about.
+
+    Raises:
+        UserError: it has no layers, or its tensors are not vectors of one width.
+    """
+    layers, tensors = tuple(vector.layer_activations), list(vector.layer_activations.values())
+    if not layers or any(each.shape != tensors[0].shape or each.ndim != 1 for each in tensors):
+        raise UserError("the steering vector must have one tensor (d_model,) for each layer")
+    stacked = torch.stack([each.detach().float().cpu() for each in tensors])  # (n_layers, d_model)
+    lengths = stacked.norm(dim=1)  # (n_layers,)
+    units = stacked / lengths.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+    vectors = ConceptVectors(
+        concepts=(_VECTOR,),
+        layers=layers,
+        directions=units[None],
+        center=torch.zeros_like(units),
+        neutral_mean=torch.zeros(1, len(layers)),
+        neutral_std=torch.ones(1, len(layers)),
+        layer_type=vector.layer_type,
+    )
+    share = operator == "ablate"  # Its multiplier is no length.
+    steers = [
+        Steer(_VECTOR, (layer,), multiplier * (1.0 if share else length), "raw", operator)
+        for layer, length in zip(layers, lengths.tolist(), strict=True)
+    ]
+    return SteeringSetup(tuple(steers), as_where(where)), vectors
 
 
 def residual_norms(
@@ -237,12 +284,14 @@ def _patch(
         return positions.keep(change(activation.float(), vector), activation)
 
     activations = dict(zip(steer.layers, units.to(device), strict=True))
-    multiplier = steer.multiplier if steer.operator in LENGTH_OPERATORS else 1.0
+    multiplier = 1.0 if steer.operator in _SHARE_OPERATORS else steer.multiplier
     return _Patch(SteeringVector(activations), operator, multiplier)
 
 
 def _change(steer: Steer) -> PatchDeltaOperator:
     """What is added to an activation; the library's ablation knows no multiplier, so it is here."""
+    if callable(steer.operator):
+        return steer.operator
     if steer.operator == "add":
         return addition_operator()
     if steer.operator == "ablate_then_add":

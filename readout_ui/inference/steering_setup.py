@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from readout_ui.errors import UserError
 
-Operator = Literal["add", "ablate", "ablate_then_add", "clamp"]
+NamedOperator = Literal["add", "ablate", "ablate_then_add", "clamp"]
 Unit = Literal["norm", "raw"]
 Kind = Literal["all", "prompt", "generated", "from", "spans"]
-OPERATORS: tuple[str, ...] = get_args(Operator)
+OPERATORS: tuple[str, ...] = get_args(NamedOperator)
 UNITS: tuple[str, ...] = get_args(Unit)
 KINDS: tuple[str, ...] = get_args(Kind)
 WHERE_EXAMPLES = ("all", "prompt", "generated", "from:12", "spans:3-7,12")
 MAX_BYTES = 1_000_000
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Operator = NamedOperator | Callable[[Tensor, Tensor], Tensor]
+else:  # What a file may hold; own functions come from Python only.
+    Operator = NamedOperator
 FORMAT: Literal["readout-studio steering setup"] = "readout-studio steering setup"
 _SPAN = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
 _WHOLE = re.compile(r"\d{1,9}")
@@ -82,7 +89,12 @@ def parse_where(text: str) -> Where:
     return Where("all" if kind == "all" else "prompt" if kind == "prompt" else "generated")
 
 
-@dataclass(frozen=True)
+def as_where(where: Where | str) -> Where:
+    """A choice of tokens, also where it is written as text."""
+    return parse_where(where) if isinstance(where, str) else where
+
+
+@dataclass(frozen=True, repr=False)
 class Steer:
     """One concept's part of a setup."""
 
@@ -99,14 +111,15 @@ class Steer:
     """"norm": the mean length of the residual stream at that layer; "raw": the plain number."""
     operator: Operator = "add"
     """"add" the direction, "ablate" the projection on it, "ablate_then_add", or "clamp" the
-    projection to `value`."""
+    projection to `value`; or a function of activation and multiplied direction that gives what is
+    added, as in steering-vectors."""
     value: Number | None = None
     """The projection that "clamp" sets, in `unit`; None for the other operators."""
 
     def __post_init__(self) -> None:
         where = f"steering with {self.concept}"
         for value, options in ((self.operator, OPERATORS), (self.unit, UNITS)):
-            if value not in options:
+            if value not in options and not callable(value):
                 raise UserError(f"{value!r} is not known", where=where, options=options)
         if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 0:
             raise UserError("choose at least one layer, each once", where=where)
@@ -115,6 +128,9 @@ class Steer:
                 raise UserError("a number is not between -1000000 and 1000000", where=where)
         if (self.operator == "clamp") != (self.value is not None):
             raise UserError("clamp needs a value, and only clamp has one", where=where)
+
+    def __repr__(self) -> str:
+        return f"<Steer: {self.describe()}>"
 
     def describe(self) -> str:
         """One line for people."""
@@ -127,11 +143,12 @@ class Steer:
             amount = f"to {self.value:+g} {unit}" + (
                 "" if self.multiplier == 1 else f", {self.multiplier:g} of the way"
             )
-        word = self.operator.replace("_", " ")
+        own = getattr(self.operator, "__name__", "an own operator")
+        word = own if callable(self.operator) else self.operator.replace("_", " ")
         return f"{word} {self.concept} {amount} at layer {layers}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SteeringSetup:
     """Everything that is done to the model while it runs."""
 
@@ -139,6 +156,9 @@ class SteeringSetup:
     """Applied in this order where several meet at a layer."""
     where: Where = Where()
     """Which tokens all of them change."""
+
+    def __repr__(self) -> str:
+        return f"<SteeringSetup: {self.describe()}>"
 
     def scaled(self, factor: float) -> SteeringSetup:
         """The same setup with every multiplier times `factor`; 0 is no steering."""
@@ -158,6 +178,29 @@ class SteeringSetup:
     def describe(self) -> str:
         """One line for people."""
         return "; ".join([*(one.describe() for one in self.steers), f"tokens: {self.where}"])
+
+
+def setup_of(
+    multipliers: Mapping[str, float],
+    layers: tuple[int, ...],
+    where: Where | str = "all",
+    *,
+    operator: Operator = "add",
+    unit: Unit = "norm",
+    value: float | None = None,
+) -> SteeringSetup:
+    """A setup that treats several concepts alike but for their multipliers.
+
+    Raises:
+        UserError: no concept, or something a `Steer` refuses.
+    """
+    if not multipliers:
+        raise UserError("no concept is named to steer with", fix='name one, as in {"calm": 0.5}')
+    steers = [
+        Steer(concept, layers, float(multiplier), unit, operator, value)
+        for concept, multiplier in multipliers.items()
+    ]
+    return SteeringSetup(tuple(steers), as_where(where))
 
 
 @dataclass(frozen=True)
@@ -185,6 +228,13 @@ def setup_json(setup: SteeringSetup, model: str, fingerprint: str) -> str:
         model: name of the model it is for.
         fingerprint: identity of that model's weights.
     """
+    if own := [one for one in setup.steers if callable(one.operator)]:
+        raise UserError(
+            "a function cannot be kept in a file",
+            where=f"steering with {own[0].concept}",
+            fix="keep the Python code that makes the setup, or use a named operator",
+            options=OPERATORS,
+        )
     file = _File(FORMAT, 1, model, fingerprint, setup.steers, setup.where)
     return json.dumps(asdict(file), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

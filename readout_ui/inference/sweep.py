@@ -170,8 +170,8 @@ def sweep(
         setup,
         baseline,
         plain,
-        trial.vectors.concepts,
-        trial.vectors.layers,
+        trial.readout.concepts,
+        trial.readout.layers,
         tuple(points[factor] for factor in sorted(set(factors))),
     )
 

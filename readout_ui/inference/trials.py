@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,16 +11,15 @@ from readout_ui.inference.decoding import Live
 from readout_ui.inference.generation import Generated, generate
 from readout_ui.inference.model import read_chat
 from readout_ui.inference.perplexity import perplexity
-from readout_ui.inference.steering import steered
+from readout_ui.inference.steering import Patch
 from readout_ui.inference.steering_setup import SteeringSetup
 from readout_ui.models.prompt import FramedChat
 from readout_ui.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     from readout_ui.inference.reading import Reading
+    from readout_ui.inference.readout import Readout
     from readout_ui.inference.sampling import Sampling
-    from readout_ui.models.loading import LoadedModel
-    from readout_ui.vectors.vectors import ConceptVectors
 
 PLAIN = SteeringSetup(())
 """No steering."""
@@ -31,27 +29,19 @@ PLAIN = SteeringSetup(())
 class Trial:
     """A prompt, and everything that stays the same whatever is steered."""
 
-    model: LoadedModel
-    vectors: ConceptVectors
-    """What is read out."""
+    readout: Readout
+    """The model, and what is read of it."""
     prompt: FramedChat
     """Up to where the assistant is about to answer."""
     sampling: Sampling
     """The same seed for every answer."""
-    norms: Mapping[int, float]
-    """Mean length of the residual stream by layer."""
-    directions: ConceptVectors | None = None
-    """What a setup may use; None for what is read out."""
+    steers: Readout | None = None
+    """Whose directions a setup may use; None for those that are read."""
 
-    def steering(self, setup: SteeringSetup) -> AbstractContextManager[None]:
+    def steering(self, setup: SteeringSetup) -> Patch:
         """The setup at work on this trial's prompt."""
-        return steered(
-            self.model,
-            setup,
-            self.directions or self.vectors,
-            self.norms,
-            [len(self.prompt.token_ids)],
-        )
+        steers = self.steers or self.readout
+        return steers.steer(setup, prompt_length=len(self.prompt.token_ids))
 
     def answer(
         self,
@@ -65,10 +55,10 @@ class Trial:
             Cancelled: `on_text` raised it; the model is as before.
         """
         return generate(
-            self.model,
+            self.readout.model,
             self.prompt,
             self.sampling,
-            vectors=self.vectors,
+            vectors=self.readout.vectors,
             steering=lambda _prompt: self.steering(setup),
             on_text=on_text,
         )
@@ -76,15 +66,11 @@ class Trial:
     def perplexity(self, text: Generated, setup: SteeringSetup = PLAIN) -> float | None:
         """How surprised the model is by an answer while it is steered; None for an empty one."""
         with self.steering(setup):
-            return perplexity(self.model, text.whole.token_ids, len(self.prompt.token_ids))
+            return perplexity(self.readout.model, text.whole.token_ids, len(self.prompt.token_ids))
 
     def alone(self, text: Generated) -> Reading:
         """An answer read by the model without any steering: what the words themselves say."""
-        return read_chat(
-            self.model,
-            self.vectors,
-            text.whole,
-        )
+        return read_chat(self.readout.model, self.readout.vectors, text.whole)
 
 
 @dataclass(frozen=True, eq=False)

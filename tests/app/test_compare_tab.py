@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from readout_ui.app.other_model import model_of, room_words
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.compare import build_compare_tab, clicked_map, read_both, refresh_compare
@@ -23,7 +24,6 @@ from readout_ui.app.tabs.compare_run import (
 )
 from readout_ui.app.tabs.compare_view import Compared, Look, draw_comparison
 from readout_ui.errors import UserError
-from readout_ui.inference.reading_sides import model_of, room_words
 from tests.support.compared_runs import save_spelling_model, train_once, train_other_model
 from tests.support.tiny_model import save_tiny_model
 

@@ -23,6 +23,7 @@ from readout_ui.app.tabs.steering_picker import pick_token
 from readout_ui.app.tabs.steering_run import layers_to_read
 from readout_ui.errors import UserError
 from readout_ui.inference.generation import frame_for_answer
+from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import Sweep, sweep
@@ -129,7 +130,7 @@ def trial() -> Trial:
     model = load_tiny()
     prompt = frame_for_answer(model, [Turn("user", "How do you feel?")])
     sampling = Sampling(temperature=0.9, max_new_tokens=6, seed=3)
-    return Trial(model, random_vectors(model), prompt, sampling, {0: 5.0, 1: 5.0, 2: 5.0})
+    return Trial(Readout(model, random_vectors(model)), prompt, sampling)
 
 
 @pytest.fixture(scope="module")

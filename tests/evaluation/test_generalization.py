@@ -8,7 +8,7 @@ from readout_ui.activations.cache import ActivationCache
 from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge_texts, sort_texts
 from readout_ui.evaluation.judgements import JudgeSettings
-from readout_ui.inference.model import RunScorer
+from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.progress import Progress
 from readout_ui.texts.labelled import IGNORE, NEUTRAL, OTHER, LabelledText
@@ -114,10 +114,10 @@ def test_texts_go_through_a_model_once(tmp_path: Path, descriptions: Path) -> No
     model = load_model(ModelSpec(model=str(folder), device="cpu", dtype="fp32"))
     trained = train(read_library(descriptions), model, TrainSettings())
     reports: list[Progress] = []
-    scorer = RunScorer(
+    scorer = Readout(
+        model,
         trained.vectors,
         trained.settings,
-        model,
         trained.descriptions,
         ActivationCache(tmp_path / "cache"),
         reports.append,

@@ -14,7 +14,7 @@ import pytest
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
-from readout_ui.inference.in_use import InUse
+from readout_ui.inference.readout import Readout
 from readout_ui.inference.search import HELD_WINDOWS, Search
 from readout_ui.inference.top_tokens import (
     RunningQuantile,
@@ -62,8 +62,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def searched(studio: Studio, search: Search) -> Snippets:
-    def work(used: InUse) -> Snippets:
-        return search.run(used.model, used.vectors, run_id=used.run.id, report=used.report)
+    def work(used: Readout) -> Snippets:
+        return search.run(used)
 
     return studio.on_device("snippets", "Finding snippets", work).result()
 
@@ -163,8 +163,8 @@ def test_a_cancelled_search_keeps_what_it_found(studio: Studio, tmp_path: Path) 
         if len(seen) == 3:
             raise Cancelled
 
-    def work(used: InUse) -> Snippets:
-        return search.run(used.model, used.vectors, report=stop)
+    def work(used: Readout) -> Snippets:
+        return search.run(used.reporting_to(stop))
 
     with pytest.raises(Cancelled):
         studio.on_device("snippets", "Finding snippets", work).result()

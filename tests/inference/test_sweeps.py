@@ -5,6 +5,7 @@ import pytest
 
 from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.reading import z_scores
+from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import (
@@ -20,7 +21,6 @@ from readout_ui.models.loading import LoadedModel
 from readout_ui.progress import Cancelled, Progress
 from tests.support.loaded_tiny import load_tiny, random_vectors
 
-NORMS = {0: 5.0, 1: 5.0, 2: 5.0}
 SETUP = SteeringSetup((Steer("calm", (0,), 0.5),))
 
 
@@ -33,7 +33,7 @@ def model() -> LoadedModel:
 def trial(model: LoadedModel) -> Trial:
     prompt = frame_for_answer(model, [Turn("user", "How do you feel?")])
     sampling = Sampling(temperature=0.9, max_new_tokens=6, seed=3)
-    return Trial(model, random_vectors(model), prompt, sampling, NORMS)
+    return Trial(Readout(model, random_vectors(model)), prompt, sampling)
 
 
 def test_a_pair_starts_from_the_same_seed_and_differs_only_by_the_setup(trial: Trial) -> None:
@@ -55,7 +55,9 @@ def test_the_steered_readout_holds_what_was_added_and_the_words_alone_do_not(
     assert pair.steered.readout is not None
     n_prompt = len(trial.prompt.token_ids)
     gap = answer_mean(pair.steered.readout, n_prompt) - answer_mean(pair.alone, n_prompt)
-    assert gap[1, 0] == pytest.approx(40 * 5 / float(trial.vectors.neutral_std[0, 1]), rel=1e-3)
+    length = 40 * trial.readout.norms()[2]
+    std = float(trial.readout.vectors.neutral_std[0, 1])
+    assert gap[1, 0] == pytest.approx(length / std, rel=1e-3)
     before = pair.steered.readout.z[:n_prompt] - pair.alone.z[:n_prompt]
     assert np.abs(before).max() < 1e-3
 
@@ -65,7 +67,7 @@ def test_the_steered_readout_of_a_whole_setup_is_that_of_an_offline_read(trial: 
 
     answer = trial.answer(SETUP)
     with trial.steering(SETUP):
-        offline = read_chat(trial.model, trial.vectors, answer.whole)
+        offline = read_chat(trial.readout.model, trial.readout.vectors, answer.whole)
     assert answer.readout is not None
     np.testing.assert_allclose(answer.readout.raw, offline.raw, rtol=1e-3, atol=1e-4)
 
@@ -99,9 +101,10 @@ def test_a_cancelled_sweep_leaves_the_model_as_it_was(trial: Trial) -> None:
 
     with pytest.raises(Cancelled):
         sweep(trial, SETUP, report=stop_in_the_second)
-    modules = trial.model.model.modules()
+    model = trial.readout.model
+    modules = model.model.modules()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in modules)
-    assert weights_fingerprint(trial.model.model) == trial.model.fingerprint
+    assert weights_fingerprint(model.model) == model.fingerprint
 
 
 def test_the_usable_range_ends_where_perplexity_first_doubles() -> None:
@@ -123,7 +126,7 @@ def test_an_answer_without_a_scored_token_has_no_mean(trial: Trial) -> None:
 def test_means_are_z_scores_of_the_answers_tokens(trial: Trial) -> None:
     answer = trial.answer()
     assert answer.readout is not None
-    vectors = trial.vectors
+    vectors = trial.readout.vectors
     z = z_scores(answer.readout.raw, vectors.neutral_mean.numpy(), vectors.neutral_std.numpy())
     rows = [i for i, role in enumerate(answer.whole.roles) if role == "assistant"]
     expected = z[rows].mean(axis=0)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from readout_ui.inference.model import RunScorer
+from readout_ui.inference.readout import Readout
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import ConceptVectors
 
@@ -17,12 +17,12 @@ CONCEPTS = ("angry", "calm", "happy", "sad")
 Meaning = Callable[[str], Sequence[str]]
 
 
-class PlantedScorer(RunScorer):
+class PlantedScorer(Readout):
     """Reads what `meaning` finds in a text as the sum of those concepts' directions plus noise."""
 
     meaning: Meaning
 
-    def read(self, texts: Sequence[str], layer: int) -> Tensor:
+    def activations(self, texts: Sequence[str], layer: int) -> Tensor:
         return torch.stack([self._activation(text) for text in texts])
 
     def _activation(self, text: str) -> Tensor:
@@ -46,6 +46,6 @@ def planted_scorer(
         neutral_mean=torch.zeros(n, 1),
         neutral_std=torch.ones(n, 1),
     )
-    scorer = PlantedScorer(vectors, TrainSettings(), cast(Any, None), descriptions or {})
+    scorer = PlantedScorer(cast(Any, None), vectors, TrainSettings(), descriptions or {})
     object.__setattr__(scorer, "meaning", meaning)
     return scorer

@@ -8,17 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 
 from readout_ui.app.jobs import Job, JobState
+from readout_ui.app.other_model import model_of, read_with_other_model
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.compare_view import Compared
 from readout_ui.app.tabs.inspect import parse_chat
 from readout_ui.app.widgets import local_time
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading
-from readout_ui.inference.reading_sides import model_of, read_side, read_with_other_model
 from readout_ui.models.chat_template import Turn
 from readout_ui.progress import Report
 from readout_ui.runs.run import RunRecord
@@ -200,8 +199,12 @@ def _start(studio: Studio, asked: Asked) -> Jobs:
     contents, runs = asked.contents, asked.runs
 
     def here(side: int) -> Job[Reading]:
-        work = partial(read_side, contents[side], asked.mode)
-        return studio.on_device("compare", f"Comparing: {'AB'[side]}", work, runs[side])
+        return studio.on_device(
+            "compare",
+            f"Comparing: {'AB'[side]}",
+            lambda readout: readout.read(contents[side], asked.mode),
+            runs[side],
+        )
 
     first = here(0)
     if asked.way != MODELS:

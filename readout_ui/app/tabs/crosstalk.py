@@ -269,7 +269,7 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
 
         chosen = None if averaged else layer
         own = evidence.own_directions
-        return cosine_matrix(evidence.corpus, chosen, report=evidence.report, own=own)
+        return cosine_matrix(evidence.corpus, chosen, report=evidence.readout.report, own=own)
 
     def judge_responses(evidence: Evidence) -> ResponseMatrix:
         from readout_ui.evaluation.held_out import response_matrix

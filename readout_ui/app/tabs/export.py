@@ -22,13 +22,13 @@ from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, guarded, seen_
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import local_time
 from readout_ui.errors import UserError
-from readout_ui.inference.in_use import InUse
 from readout_ui.runs.export import FORMATS, export_files
 from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
 from readout_ui.runs.manifest import MANIFEST_FILE
 from readout_ui.runs.run import RunRecord
 
 if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
     from readout_ui.runs.formats.readout import LoadedReadout
     from readout_ui.vectors.vectors import BareDirections
 
@@ -117,7 +117,7 @@ def _kept(studio: Studio, loaded: LoadedReadout, name: str) -> tuple[RunRecord, 
     return run, verdict
 
 
-def _verified(used: InUse) -> tuple[bool, str]:
+def _verified(used: Readout) -> tuple[bool, str]:
     """Whether the probe texts read as they did, and the verdict in words."""
     from readout_ui.runs.formats.readout import LoadedReadout
     from readout_ui.runs.verify import verify

@@ -141,7 +141,7 @@ def judge_wish(studio: Studio, wish: Wish) -> Generalization:
         from readout_ui.evaluation.generalization import judge_texts
 
         return judge_texts(
-            scorer_of(evidence), asked.texts, asked.mapping, asked.layer, asked.settings
+            evidence.readout, asked.texts, asked.mapping, asked.layer, asked.settings
         )
 
     return studio.judge(Question("Generalization", asked.key, needs_descriptions=False), work)
@@ -155,7 +155,7 @@ def judge_words(studio: Studio, wish: Wish) -> Any:
         from readout_ui.evaluation.words import control_words
 
         return control_words(
-            scorer_of(evidence), asked.texts, asked.mapping, asked.layer, asked.settings
+            evidence.readout, asked.texts, asked.mapping, asked.layer, asked.settings
         )
 
     question = Question("Generalization: words", asked.key, needs_descriptions=False)
@@ -171,25 +171,11 @@ def judge_dose(studio: Studio, template: str, values: str, layer: int | None) ->
     def work(evidence: Evidence) -> DoseCurves:
         from readout_ui.evaluation.dose import read_dose
 
-        return read_dose(scorer_of(evidence), template, parsed, chosen)
+        return read_dose(evidence.readout, template, parsed, chosen)
 
     about = (template, parsed, chosen)
     question = Question("Generalization: dose", about, needs_descriptions=False)
     return studio.judge(question, work)
-
-
-def scorer_of(evidence: Evidence) -> Any:
-    """What scores new texts with the run in use."""
-    from readout_ui.inference.model import RunScorer
-
-    return RunScorer(
-        evidence.vectors,
-        evidence.run.settings,
-        evidence.model,
-        evidence.run.descriptions,
-        evidence.cache,
-        evidence.report,
-    )
 
 
 @dataclass(frozen=True)

@@ -174,11 +174,15 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
     def work(evidence: Evidence) -> ScoreChanges:
         from readout_ui.evaluation.score_changes import compare_scores
 
-        old.refuse_other_model(evidence.model.name, evidence.model.fingerprint)
+        model = evidence.readout.model
+        old.refuse_other_model(model.name, model.fingerprint)
         layer = new.best_layer
 
         def at_layer(run: RunRecord) -> Corpus:
-            own = evidence if run.id == evidence.run.id else replace(evidence, run=run, known=None)
+            readout, own = evidence.readout, evidence
+            if run.id != readout.run.id:
+                by = replace(readout, run=run, settings=run.settings, texts=run.descriptions)
+                own = replace(evidence, readout=by, known=None)
             return replace(own.corpus, pooled=own.corpus.pooled[:, [layer]])
 
         return replace(compare_scores(at_layer(old), at_layer(new), 0), layer=layer)
@@ -359,7 +363,7 @@ def _set_label(layers: Sequence[int], auroc: float) -> str:
 def _choose_sets(evidence: Evidence) -> LayerSets:
     from readout_ui.evaluation.layer_sets import best_layer_sets
 
-    return best_layer_sets(evidence.corpus, report=evidence.report)
+    return best_layer_sets(evidence.corpus, report=evidence.readout.report)
 
 
 def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:
@@ -367,10 +371,12 @@ def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:
     from readout_ui.evaluation.layers import corpora_by_rule, fill_layers, refit_order, sweep_means
 
     def means(evidence: Evidence) -> LayerSweep:
-        return sweep_means(_corpora(evidence), report=evidence.report)
+        return sweep_means(_corpora(evidence), report=evidence.readout.report)
 
     def fill(known: LayerSweep, layer: int) -> Callable[[Evidence], LayerSweep]:
-        return lambda evidence: fill_layers(known, _corpora(evidence), [layer], evidence.report)
+        return lambda evidence: fill_layers(
+            known, _corpora(evidence), [layer], evidence.readout.report
+        )
 
     def _corpora(evidence: Evidence) -> Any:
         return corpora_by_rule(evidence.corpus, evidence.read)

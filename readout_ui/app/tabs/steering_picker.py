@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -14,7 +14,9 @@ from readout_ui.app.session import Studio
 from readout_ui.app.tabs.steering_form import Ask, SetupInputs
 from readout_ui.app.tabs.steering_run import framed_prompt
 from readout_ui.errors import UserError
-from readout_ui.inference.in_use import InUse
+
+if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
 
 PICK = """element.addEventListener('click', (event) => {
   const token = event.target.closest('[data-token]');
@@ -96,7 +98,7 @@ def _draw_picker(tokens: tuple[str, ...], place: str, chosen: str) -> str:
     return f"<div class='steer-tokens'>{buttons}</div><p class='steer-about'>{after}</p>"
 
 
-def _tokens(prompt: str, system: str, used: InUse) -> tuple[str, ...]:
+def _tokens(prompt: str, system: str, used: Readout) -> tuple[str, ...]:
     from readout_ui.models.tokens import visible_tokens
 
     framed = framed_prompt(used, prompt, system)

@@ -10,13 +10,13 @@ from readout_ui.app.session import Studio
 from readout_ui.app.tabs.steering_form import setup_from
 from readout_ui.app.tabs.steering_html import Found
 from readout_ui.errors import UserError
-from readout_ui.inference.in_use import InUse
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import SteeringSetup
 from readout_ui.runs.run import RunRecord
 
 if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
+    from readout_ui.inference.readout import Readout
     from readout_ui.inference.trials import Trial
     from readout_ui.models.prompt import FramedChat
 
@@ -55,32 +55,28 @@ def run_in_use(studio: Studio) -> RunRecord:
     return run
 
 
-def compare_answers(wish: Wish, on_text: Callable[[str, Live], None], used: InUse) -> Found:
+def compare_answers(wish: Wish, on_text: Callable[[str, Live], None], used: Readout) -> Found:
     """Answer with and without steering, on the device's thread."""
     from readout_ui.inference.trials import compare
 
     return Found(pair=compare(_trial(wish, used), wish.setup, used.report, on_text))
 
 
-def sweep_answers(wish: Wish, factors: tuple[float, ...], used: InUse) -> Found:
+def sweep_answers(wish: Wish, factors: tuple[float, ...], used: Readout) -> Found:
     """Answer at every factor, on the device's thread."""
     from readout_ui.inference.sweep import sweep
 
     return Found(sweep=sweep(_trial(wish, used), wish.setup, factors, used.report))
 
 
-def _trial(wish: Wish, used: InUse) -> Trial:
-    from readout_ui.inference.steering import residual_norms
+def _trial(wish: Wish, used: Readout) -> Trial:
     from readout_ui.inference.trials import Trial
 
-    run = used.run
     return Trial(
-        model=used.model,
-        vectors=used.vectors.select(layers=layers_to_read(run, wish.setup.layers)),
-        directions=used.vectors,
+        readout=used.select(layers=layers_to_read(used.run, wish.setup.layers)),
+        steers=used,
         prompt=framed_prompt(used, wish.prompt, wish.system),
         sampling=wish.sampling,
-        norms=residual_norms(used.model, run.settings, run.descriptions, used.cache, used.report),
     )
 
 
@@ -97,7 +93,7 @@ def layers_to_read(run: RunRecord, steered: Sequence[int]) -> tuple[int, ...]:
     return tuple(layer for layer in run.layers if layer in wanted)
 
 
-def framed_prompt(used: InUse, prompt: str, system: str) -> FramedChat:
+def framed_prompt(used: Readout, prompt: str, system: str) -> FramedChat:
     """The prompt up to where the assistant is about to answer."""
     from readout_ui.inference.generation import frame_for_answer
     from readout_ui.models.chat_template import Turn

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -17,7 +17,6 @@ from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import draw_notice, layer_list
 from readout_ui.errors import UserError
-from readout_ui.inference.in_use import InUse
 from readout_ui.inference.search import Search
 from readout_ui.inference.top_tokens import (
     WIDTHS,
@@ -35,6 +34,9 @@ from readout_ui.texts.streams import (
     open_texts,
     text_fields,
 )
+
+if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
 
 NO_RUN = UserError("there are no vectors to search with yet", fix="press Train first")
 NO_FILE = UserError("there is no file yet", fix="drop a .txt or .jsonl")
@@ -174,14 +176,9 @@ def wish(studio: Studio, *values: Any) -> Search:
     return Search(open_texts(file, field or ""), settings)
 
 
-def search_on_device(search: Search, used: InUse) -> Snippets:
+def search_on_device(search: Search, used: Readout) -> Snippets:
     """The search, on the device's thread."""
-    return search.run(
-        used.model,
-        used.vectors,
-        run_id=used.run.id,
-        report=used.report,
-    )
+    return search.run(used)
 
 
 def draw_results(found: Snippets | None, concept: str, wanted: str) -> str:

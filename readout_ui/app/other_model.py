@@ -1,4 +1,4 @@
-"""Reading one side of a comparison: with the loaded model, or with one loaded for it alone."""
+"""Reading one side of a comparison with a model that is loaded for it alone."""
 
 from __future__ import annotations
 
@@ -6,32 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
-from readout_ui.inference.in_use import InUse
+from readout_ui.progress import Progress, Report
+from readout_ui.runs.run import RunRecord
 
 if TYPE_CHECKING:
-    from readout_ui.app.status import StudioOptions
     from readout_ui.inference.reading import Reading
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import ModelSpec
-    from readout_ui.progress import Progress, Report
-    from readout_ui.runs.run import RunRecord
     from readout_ui.vectors.vectors import ConceptVectors
 
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _GIB = 2**30
-
-
-def read_side(content: str | Sequence[Turn], mode: str, used: InUse) -> Reading:
-    """Read a text or a chat with a model and the vectors of a run that belongs to it."""
-    from readout_ui.inference.model import frame_content, read_chat
-
-    framed = frame_content(used.model.frame, content, mode)
-    return read_chat(
-        used.model,
-        used.vectors,
-        framed,
-    )
 
 
 def model_of(run: RunRecord, location: str, options: StudioOptions) -> ModelSpec:
@@ -77,6 +64,7 @@ def read_with_other_model(
         UserError: it does not fit (with needed and free bytes), is not to be had, or is not the
             model of the run.
     """
+    from readout_ui.inference.readout import Readout
     from readout_ui.models.devices import release_memory
     from readout_ui.models.loading import load_model
 
@@ -90,7 +78,7 @@ def read_with_other_model(
     try:
         model = load_model(spec, told)
         run.refuse_other_model(model.name, model.fingerprint)
-        return read_side(content, mode, InUse(run, vectors, model, None, report))
+        return Readout(model, vectors, run.settings, run=run).read(content, mode)
     finally:
         del model
         release_memory()

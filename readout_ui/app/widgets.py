@@ -12,12 +12,12 @@ The kept runs as an HTML table.
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components.plot import PlotData
 
+from readout_ui.app.assets import on_load
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.runs.run import BrokenRun, RunRecord
@@ -51,15 +51,6 @@ def plot_data(figure: go.Figure, *, responsive: bool = True) -> PlotData:
     return PlotData(type="plotly", plot=f"{figure.to_json()[:-1]},{config}}}")
 
 
-SCRIPTS = ("map_data.js", "map_paint.js", "map_view.js")
-STATIC = Path(__file__).parent / "static"
-
-
-def read_scripts(*names: str) -> str:
-    """The page's own scripts of these names, one after the other."""
-    return "\n".join((STATIC / name).read_text(encoding="utf-8").strip() for name in names)
-
-
 def build_score_map(elem_id: str, group: str = "") -> gr.HTML:
     """An empty map; its value is what `views.score_map.pack_map` gives, "" hides it.
 
@@ -74,7 +65,7 @@ def build_score_map(elem_id: str, group: str = "") -> gr.HTML:
         "",
         # Without the value in it, the page never parses megabytes as HTML.
         html_template=f'<div class="score-map" data-group="{group}"></div>',
-        js_on_load=read_scripts(*SCRIPTS),
+        js_on_load=on_load("heatmap/main.js"),
         elem_id=elem_id,
     )
 

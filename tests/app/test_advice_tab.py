@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.events import HIDDEN
 from readout_ui.app.tabs.advice import (
     build_advice_tab,
@@ -130,7 +131,6 @@ def test_what_stands_in_the_way_is_said(studio: Any, words: str) -> None:
 def page(tmp_path: Path, browser: Browser) -> Iterator[tuple[Page, JudgingStudio]]:
     """The Advice and Concepts tabs of a small app, in Chromium."""
     from readout_ui.app.tabs.concepts import build_concepts_tab
-    from tests.browser.test_concepts import TABS
 
     for concept, rows in zip(CORPUS.groups.concepts, CORPUS.groups.rows, strict=True):
         text = "\n\n".join(CORPUS.texts[row] for row in rows)
@@ -145,9 +145,7 @@ def page(tmp_path: Path, browser: Browser) -> Iterator[tuple[Page, JudgingStudio
         told = gr.Textbox(elem_id="told")
         for listen in tab.open_requested:
             listen(_concept_of, None, told, api_visibility="private")
-    _, url, _ = app.launch(
-        prevent_thread_lock=True, quiet=True, css_paths=sorted(TABS.glob("*.css")), ssr_mode=False
-    )
+    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, css_paths=STYLES, ssr_mode=False)
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
     opened.goto(url)
     yield opened, studio

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.compare import build_compare_tab
@@ -29,7 +30,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
 
-TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
 TEXT = "I feel calm and warm, and nothing <b>asks</b> to be done."
 expect.set_options(timeout=20_000)
 
@@ -60,7 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         _, url, _ = app.launch(
             prevent_thread_lock=True,
             quiet=True,
-            css_paths=sorted(TABS.glob("*.css")),
+            css_paths=STYLES,
             ssr_mode=False,
         )
         yield Served(url, studio, save_spelling_model(folder / "spelling"))

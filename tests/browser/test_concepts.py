@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.tabs.concepts import build_concepts_tab
 from readout_ui.evaluation.influence import Blame
 from readout_ui.texts.editing import record_library
@@ -23,8 +24,6 @@ gr = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
-
-TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
 
 
 @dataclass
@@ -75,7 +74,7 @@ def served() -> Iterator[Served]:
     _, url, _ = app.launch(
         prevent_thread_lock=True,
         quiet=True,
-        css_paths=sorted(TABS.glob("*.css")),
+        css_paths=STYLES,
         ssr_mode=False,
     )
     yield Served(desk, url)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.tabs.crosstalk import build_crosstalk_tab
 from readout_ui.errors import UserError
 from readout_ui.evaluation.map_methods import umap_installed
@@ -24,7 +24,6 @@ gr = pytest.importorskip("gradio")
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 
-TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
 CORPUS = make_corpus((8,) * 6, strength=1.0, copies={4: 1}, n_layers=3)
 RUN = SimpleNamespace(id="run 1", best_layer=2, layer_scores=(0.8, 0.8, 0.9), layers=(0, 1, 2))
 WAIT = 20_000
@@ -66,9 +65,7 @@ def served() -> Iterator[Served]:
             gr.Markdown("Another tab")
         with gr.Tab("Cross-talk"):
             build_crosstalk_tab(studio)
-    _, url, _ = app.launch(
-        prevent_thread_lock=True, quiet=True, css_paths=sorted(TABS.glob("*.css")), ssr_mode=False
-    )
+    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, css_paths=STYLES, ssr_mode=False)
     yield Served(studio, url)
     app.close()
 

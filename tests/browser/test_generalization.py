@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.generalization import build_generalization_tab
@@ -21,7 +22,6 @@ gr = pytest.importorskip("gradio")
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 
-TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
 WAIT = 20_000
 OpenPage = Callable[..., "Page"]
 PASTED = "\n".join(
@@ -64,7 +64,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator
         _, address, _ = app.launch(
             prevent_thread_lock=True,
             quiet=True,
-            css_paths=sorted(TABS.glob("*.css")),
+            css_paths=STYLES,
             ssr_mode=False,
         )
         yield address

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.tabs.inspect import build_inspect_tab
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading, scored_tokens
@@ -27,7 +28,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
 
-TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
 CONCEPTS = ("calm", "afraid", "sad", "hopeful", "tender", "proud")
 HOSTILE = "<b>so</b> {{x}} ${1+1} `a` & <img src=x onerror=alert(1)> so so"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -97,7 +97,7 @@ def served() -> Iterator[Served]:
     _, url, _ = app.launch(
         prevent_thread_lock=True,
         quiet=True,
-        css_paths=sorted(TABS.glob("*.css")),
+        css_paths=STYLES,
         ssr_mode=False,
     )
     yield Served(reader, url)

@@ -7,13 +7,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import pytest
 from playwright.sync_api import expect
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.live import build_live_tab
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.browser
-TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
 SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "top_p": 1.0, "seed": 0}
 SLOW = 20_000
 OpenPage = Callable[..., "Page"]
@@ -76,7 +75,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         _, url, _ = app.launch(
             prevent_thread_lock=True,
             quiet=True,
-            css_paths=sorted(TABS.glob("*.css")),
+            css_paths=STYLES,
             ssr_mode=False,
         )
         yield Served(url, gate)
@@ -240,41 +239,3 @@ def test_wrong_settings_are_told_and_the_message_stays(open_page: OpenPage) -> N
     answered(page)
     expect(turns(page, "system")).to_contain_text("Be kind.")
     expect(turns(page, "system").locator(".lv-token")).not_to_have_count(0)
-
-
-ORDER_LAWS = """
-() => {
-  let seed = 7;
-  const chance = () => { seed = (seed * 16807) % 2147483647; return seed / 2147483647; };
-  const faults = [];
-  for (let round = 0; round < 400; round += 1) {
-    const n = 1 + Math.floor(chance() * 12), k = 1 + Math.floor(chance() * 8), margin = chance();
-    const values = Array.from({ length: n }, () => 4 * chance() - 2);
-    const size = Math.min(n, k);
-    const first = steadyOrder([], values, k, 0);
-    const sorted = [...values].sort((a, b) => b - a).slice(0, size);
-    if (first.map((i) => values[i]).join() !== sorted.join()) faults.push("not the top at first");
-    const noisy = values.map((value) => value + margin * (chance() - 0.5) * 0.99);
-    if (steadyOrder(first, noisy, k, margin).join() !== first.join()) faults.push("flickers");
-    const other = values.map(() => 4 * chance() - 2);
-    const next = steadyOrder(first, other, k, margin);
-    if (new Set(next).size !== size) faults.push("rows missing or twice");
-    for (let at = 1; at < next.length; at += 1) {
-      if (other[next[at]] > other[next[at - 1]] + margin) faults.push("clearly out of order");
-    }
-    const lowest = Math.min(...next.map((i) => other[i]));
-    const left = other.filter((_value, i) => !next.includes(i));
-    if (left.some((value) => value > lowest + margin)) faults.push("left out a larger one");
-    if (steadyOrder(next, other, k, margin).join() !== next.join()) faults.push("does not rest");
-  }
-  return faults;
-}
-"""
-
-
-def test_rows_move_only_when_clearly_ahead(browser: Browser) -> None:
-    page = browser.new_page()
-    script = (TABS / "live_order.js").read_text(encoding="utf-8")
-    page.add_script_tag(content=script)
-    assert page.evaluate(ORDER_LAWS) == []
-    page.close()

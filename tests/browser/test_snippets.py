@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.top_tokens import build_snippets_tab
@@ -28,7 +29,6 @@ expect = playwright.expect
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=20_000)
 
-TABS = Path(__file__).resolve().parents[2] / "readout_ui" / "app" / "static"
 WORDS = ("kettle", "window", "meadow", "ladder", "violet", "thunder", "pepper", "candle")
 HOSTILE = "<img src=x onerror=alert(1)> {{x}} ${1} `a` Ünïcödé 🙂"
 
@@ -65,7 +65,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         _, url, _ = app.launch(
             prevent_thread_lock=True,
             quiet=True,
-            css_paths=sorted(TABS.glob("*.css")),
+            css_paths=STYLES,
             ssr_mode=False,
         )
         yield Served(url, folder)

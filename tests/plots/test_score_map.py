@@ -1,7 +1,5 @@
-"""What is packed for the page, unpacked again by the rules that map_data.js follows."""
+"""What is packed for the page, unpacked again by the page's own script."""
 
-import base64
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from readout_ui.inference.reading import FloatArray
 from readout_ui.plots.colours import ColourScale
 from readout_ui.plots.score_map import ScoreMap, Unit, Window, pack_map, pool_overview, row_lines
+from tests.support.node import run_script
 
 SCALE = ColourScale(0.0, 3.0)
 N = 40
@@ -49,33 +48,12 @@ Doubles = npt.NDArray[np.float64]
 
 
 def unpack(packed: str) -> tuple[dict[str, Any], dict[str, Doubles], npt.NDArray[np.uint8]]:
-    raw = base64.b64decode(packed)
-    length = int.from_bytes(raw[:4], "little")
-    header = json.loads(raw[4 : 4 + length])
-    at = 4 + length
-    shape = (len(header["rows"]) + bool(header["strip"]), len(header["tokens"]))
-    size = shape[0] * shape[1]
-    found: list[Doubles] = []
-
-    def column(unit: dict[str, Any], name: str) -> Doubles:
-        values: Doubles = np.array(unit[name], np.float64)[:, None]
-        return values
-
-    for unit in header["units"]:
-        if unit["kind"] == "half":
-            halves = np.frombuffer(raw, "<f2", size, at).reshape(shape).astype(np.float64)
-            found.append(halves + column(unit, "offset"))
-            at += 2 * size
-        elif unit["kind"] == "line":
-            found.append(found[unit["of"]] * column(unit, "gain") + column(unit, "shift"))
-        else:
-            codes = np.frombuffer(raw, np.uint8, size, at).reshape(shape).astype(np.float64)
-            shown = column(unit, "low") + (codes - 1) * column(unit, "step")
-            found.append(np.where(codes > 0, shown, np.nan))
-            at += size
-    overview = np.frombuffer(raw, np.uint8, -1, at).reshape(header["overview"])
-    names = [unit["name"] for unit in header["units"]]
-    return header, dict(zip(names, found, strict=True)), overview
+    """Header, scores by unit and overview as the page's own heatmap/data.js reads them."""
+    shown = run_script("unpack_map.mjs", packed)
+    names = [unit["name"] for unit in shown["units"]]
+    found = [np.array(cells, np.float64) for cells in shown["scores"]]
+    overview = np.array(shown["pooled"], np.uint8).reshape(shown["overview"])
+    return shown, dict(zip(names, found, strict=True)), overview
 
 
 @pytest.mark.parametrize(

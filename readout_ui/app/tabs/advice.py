@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from readout_ui.app.assets import on_load
 from readout_ui.app.events import DEVICE, HIDDEN, QUIET, guarded
 from readout_ui.app.evidence import Question, advise
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider, read_scripts
+from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider
 from readout_ui.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class AdviceTab:
 def build_advice_tab(studio: Studio) -> AdviceTab:
     """Lay out the tab; it judges the run in use when it is opened or the layer changes."""
     run = studio.runs.current()
-    script = read_scripts("advice.js")
+    script = on_load("widgets/advice.js", "open_requested")
     gr.Markdown(INTRO)
     with gr.Row(elem_id="advice-choices") as choices:
         layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="advice-layer")

@@ -8,22 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from readout_ui.app.assets import on_load
 from readout_ui.app.editor import Desk
 from readout_ui.app.tabs.concepts_calls import concept_calls
 from readout_ui.app.tabs.concepts_exchange import exchange_calls
-from readout_ui.app.widgets import read_scripts
-
-SCRIPTS = (
-    "dom.js",
-    "editor_state.js",
-    "concept_list.js",
-    "editor_box.js",
-    "editor.js",
-    "editor_saving.js",
-    "concept_dialogs.js",
-    "set_exchange.js",
-    "concepts_start.js",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +33,7 @@ def build_concepts_tab(desk: Desk) -> ConceptsTab:
     return ConceptsTab(
         gr.HTML(
             html_template='<div class="rs-concepts"></div>',
-            js_on_load=concepts_script(),
+            js_on_load=on_load("concepts/main.js", "train_requested"),
             apply_default_css=False,
             container=False,
             padding=False,
@@ -53,8 +41,3 @@ def build_concepts_tab(desk: Desk) -> ConceptsTab:
             server_functions=[*concept_calls(desk), *exchange_calls(desk)],
         )
     )
-
-
-def concepts_script() -> str:
-    """The page's script: the files beside this one, in order, in one scope."""
-    return "'use strict';\n" + read_scripts(*SCRIPTS)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, get_args
 
 import gradio as gr
 
+from readout_ui.app.assets import calling, on_load, saving
 from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, guarded
 from readout_ui.app.tabs.inspect_view import (
     LastReading,
@@ -25,7 +26,7 @@ from readout_ui.app.tabs.inspect_view import (
     draw_csv,
     settle_choices,
 )
-from readout_ui.app.widgets import build_score_map, read_scripts
+from readout_ui.app.widgets import build_score_map
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading
 from readout_ui.models.chat_template import Role, Turn
@@ -71,9 +72,9 @@ def build_results() -> Controls:
         look, middle = _build_look(), gr.State(0)
         strip = gr.HTML(elem_id="inspect-strip")
         with gr.Column(elem_id="inspect-scroll"):
-            rows = gr.HTML(elem_id="inspect-rows", js_on_load=read_scripts("row_labels.js"))
+            rows = gr.HTML(elem_id="inspect-rows", js_on_load=on_load("clicks.js"))
             columns = gr.HTML(
-                elem_id="inspect-columns", js_on_load=read_scripts("column_labels.js")
+                elem_id="inspect-columns", js_on_load=on_load("widgets/column_labels.js")
             )
             plot = gr.Plot(show_label=False, container=False, elem_id="inspect-heatmap")
         long = build_score_map("inspect-map")
@@ -85,7 +86,7 @@ def build_results() -> Controls:
     for button, picture in ((png, "png"), (svg, "svg")):
         # Drawn by the browser, so that the picture needs no server and no other program.
         button.click(
-            None, js=f"() => ({read_scripts('download_picture.js')})('{picture}')", **PRIVATE
+            None, js=calling("widgets/download_picture.js", "downloadPicture", picture), **PRIVATE
         )
     return Controls(results, look, middle, strip, rows, columns, plot, long, csv, csv_text)
 
@@ -245,7 +246,7 @@ def build_inspect_tab(reader: Reader) -> InspectTab:
         notice = gr.HTML(
             draw_notice(reader.status(), None),
             elem_id="inspect-notice",
-            js_on_load=read_scripts("inspect_keys.js"),
+            js_on_load=on_load("widgets/inspect_keys.js"),
             min_width=240,
         )
     reading = gr.State(None)
@@ -307,7 +308,7 @@ def _wire_looks(reading: gr.State, controls: Controls) -> None:
     ).then(guarded(draw), inputs, drawn, concurrency_limit=None, **QUIET)
     controls.csv.click(
         guarded(draw_csv), inputs, controls.csv_text, concurrency_limit=None, **PRIVATE
-    ).success(None, controls.csv_text, js=read_scripts("download_csv.js"), **PRIVATE)
+    ).success(None, controls.csv_text, js=saving("readout.csv", "text/csv"), **PRIVATE)
 
 
 def switch_mode(mode: str, text: str) -> Any:

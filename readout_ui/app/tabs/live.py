@@ -19,10 +19,10 @@ import gradio as gr
 import numpy as np
 from pydantic import Field
 
+from readout_ui.app.assets import on_load
 from readout_ui.app.chats import Asked, LiveChats, News, Wish, jobs_before
 from readout_ui.app.jobs import JobState
 from readout_ui.app.tabs.concepts_calls import Answer, Call, Nothing, Request, answering
-from readout_ui.app.widgets import read_scripts
 from readout_ui.inference.reading import FloatArray
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
@@ -165,19 +165,6 @@ def _missing(has_run: bool, has_model: bool) -> str:
     return "" if has_run else "No vectors yet. Press Train in the header; then chat here."
 
 
-SCRIPTS = (
-    "dom.js",
-    "live_order.js",
-    "live_scores.js",
-    "live_store.js",
-    "live_settings.js",
-    "live_chat.js",
-    "live_bars.js",
-    "live_map.js",
-    "live_start.js",
-)
-
-
 @dataclass(frozen=True, eq=False)
 class LiveTab:
     """What other tabs may listen to."""
@@ -191,7 +178,7 @@ def build_live_tab(studio: Studio) -> LiveTab:
     return LiveTab(
         gr.HTML(
             html_template=f'<div class="rs-live" data-look="{escape(page_constants())}"></div>',
-            js_on_load=live_script(),
+            js_on_load=on_load("live/main.js"),
             apply_default_css=False,
             container=False,
             padding=False,
@@ -213,8 +200,3 @@ def page_constants() -> str:
             "sampling": asdict(Sampling()),
         }
     )
-
-
-def live_script() -> str:
-    """The page's script: the files beside this one, in order, in one scope."""
-    return "'use strict';\n" + read_scripts(*SCRIPTS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from readout_ui.app.assets import on_load, saving
 from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, guarded, seen_if
 from readout_ui.app.follow import SessionJobs, draw_end, draw_failure, draw_job, follow
 from readout_ui.app.jobs import Job, JobState
@@ -41,7 +42,7 @@ from readout_ui.app.tabs.steering_html import (
     draw_sweep,
     first_concept,
 )
-from readout_ui.app.tabs.steering_picker import PICK, wire_picker
+from readout_ui.app.tabs.steering_picker import wire_picker
 from readout_ui.app.tabs.steering_run import (
     NO_RUN,
     compare_answers,
@@ -190,17 +191,6 @@ def _shown_sweep(found: Found, look: tuple[Any, ...]) -> tuple[Any, ...]:
     return gr.Column(visible=True), found, gr.Slider(value=layer), *draw_sweep(found, layer, read)
 
 
-SAVE = """(text) => {
-  if (!text) return [];
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-  link.download = 'steering.json';
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  return [];
-}"""
-
-
 @dataclass(frozen=True)
 class SteeringTab:
     """Components of the Steering tab that others listen to."""
@@ -225,7 +215,7 @@ def build_steering_tab(studio: Studio) -> SteeringTab:
     notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="steer-notice")
     with gr.Group(elem_id="steer-setup"):
         setup = build_setup(run)
-    picker = gr.HTML(elem_id="steer-picker", padding=False, js_on_load=PICK)
+    picker = gr.HTML(elem_id="steer-picker", padding=False, js_on_load=on_load("clicks.js"))
     ask = build_ask()
     buttons = build_buttons()
     results = build_results(run)
@@ -280,7 +270,10 @@ def _wire_setup(studio: Studio, setup: SetupInputs, buttons: Buttons, results: R
         return note, *show_setup(found)
 
     buttons.save.click(guarded(save), setup.values, text, **PRIVATE).success(
-        None, text, js=SAVE, **PRIVATE
+        None,
+        text,
+        js=calling("lib/download.js", "saveText", "steering.json", "application/json"),
+        **PRIVATE,
     )
     outputs = [results.progress, *set_outputs(setup)]
     buttons.load.upload(guarded(load), buttons.load, outputs, **QUIET)

@@ -18,11 +18,6 @@ from readout_ui.errors import UserError
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
 
-PICK = """element.addEventListener('click', (event) => {
-  const token = event.target.closest('[data-token]');
-  if (token) trigger('select', { token: Number(token.dataset.token) });
-});"""
-
 
 def wire_picker(studio: Studio, setup: SetupInputs, ask: Ask, picker: Any) -> None:
     """For chosen tokens: the prompt's tokens with their positions, to be clicked."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from readout_ui.app.assets import saving
 from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, guarded, seen_if
 from readout_ui.app.follow import SessionJobs, draw_failure, draw_job, follow
 from readout_ui.app.jobs import JobState, JobView
@@ -53,15 +54,6 @@ FOLLOWING: dict[str, Any] = {
     "concurrency_limit": 16,
 }
 """For the event that only looks at a job; the device itself runs one at a time."""
-SAVE = """(text) => {
-  if (!text) return [];
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type: 'text/plain;charset=utf-8' }));
-  link.download = 'snippets.%s';
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  return [];
-}"""
 
 
 @dataclass(frozen=True)
@@ -255,7 +247,12 @@ def _build_results() -> _Results:
     text = gr.Textbox(visible=False)
     for button, form in ((jsonl, "jsonl"), (csv, "csv")):
         button.click(guarded(partial(draw_file, form=form)), found, text, **PRIVATE).success(
-            None, text, js=SAVE % form, **PRIVATE
+            None,
+            text,
+            js=calling(
+                "lib/download.js", "saveText", f"snippets.{form}", "text/plain;charset=utf-8"
+            ),
+            **PRIVATE,
         )
     gr.on(
         [concept.input, wanted.change],

@@ -12,12 +12,13 @@ import gradio as gr
 from gradio.components.plot import PlotData
 from gradio.events import Dependency
 
+from readout_ui.app.assets import on_load
 from readout_ui.app.events import PRIVATE, guarded
 from readout_ui.app.header import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
-from readout_ui.app.widgets import build_plot, draw_runs, plot_data, read_scripts
+from readout_ui.app.widgets import build_plot, draw_runs, plot_data
 from readout_ui.plots.layers import draw_layer_scores
 from readout_ui.runs.run import RunRecord
 from readout_ui.vectors.settings import (
@@ -157,7 +158,7 @@ def build_train_tab(studio: Studio) -> TrainTab:
         draw_runs(studio),
         elem_id="runs",
         padding=False,
-        js_on_load=read_scripts("runs.js"),
+        js_on_load=on_load("clicks.js"),
     )
     return TrainTab(train, inputs, progress, runs, layers)
 

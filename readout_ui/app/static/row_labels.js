@@ -1,4 +1,0 @@
-element.addEventListener('click', (event) => {
-  const label = event.target.closest('[data-concept]');
-  if (label) trigger('select', { concept: label.dataset.concept });
-});

@@ -1,4 +1,0 @@
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-run]');
-  if (button) trigger('select', { run: button.dataset.run });
-});

@@ -272,7 +272,7 @@ def _wire_setup(studio: Studio, setup: SetupInputs, buttons: Buttons, results: R
     buttons.save.click(guarded(save), setup.values, text, **PRIVATE).success(
         None,
         text,
-        js=calling("lib/download.js", "saveText", "steering.json", "application/json"),
+        js=saving("steering.json", "application/json"),
         **PRIVATE,
     )
     outputs = [results.progress, *set_outputs(setup)]

@@ -249,9 +249,7 @@ def _build_results() -> _Results:
         button.click(guarded(partial(draw_file, form=form)), found, text, **PRIVATE).success(
             None,
             text,
-            js=calling(
-                "lib/download.js", "saveText", f"snippets.{form}", "text/plain;charset=utf-8"
-            ),
+            js=saving(f"snippets.{form}", "text/plain;charset=utf-8"),
             **PRIVATE,
         )
     gr.on(

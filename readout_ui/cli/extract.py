@@ -142,8 +142,8 @@ def _arguments(text: str) -> dict[str, Any]:
 
 def _fetched(folder: Path, request: MemoryRequest, stored: bool, refresh: bool) -> list[StoredNode]:
     """The server's nodes; those that an earlier command stored are not fetched again."""
+    from readout_ui.texts.memory_pages import open_store
     from readout_ui.texts.memory_server import fetch_nodes
-    from readout_ui.texts.memory_store import open_store
 
     source = {"url": request.url, "tool": request.tool, "node tool": request.node_tool}
     source |= {"arguments": json_module.dumps(request.arguments, sort_keys=True)}
@@ -152,7 +152,7 @@ def _fetched(folder: Path, request: MemoryRequest, stored: bool, refresh: bool) 
         if refresh or not (store.is_complete or stored):
             fetch_nodes(
                 request,
-                lambda batch: store.add(batch.nodes, batch.cursor, batch.is_last),
+                lambda page: store.add(page.nodes, page.cursor, page.is_last),
                 cursor=None if refresh else store.cursor,
                 known=store.nodes.keys(),
                 report=report,

@@ -87,7 +87,7 @@ class Library:
 
     def __init__(
         self,
-        source: Path | str | Mapping[str, Iterable[str]],
+        folder: Path | str | Mapping[str, Iterable[str]],
         concepts: Sequence[Concept] | None = None,
         neutral: Sequence[Concept] = (),
         problems: Sequence[Problem] = (),
@@ -95,7 +95,7 @@ class Library:
         """A library.
 
         Args:
-            source: a folder of `{concept}.txt`; or texts by concept, where names with a leading
+            folder: one of `{concept}.txt`; or texts by concept, where names with a leading
                 underscore are neutral.
             concepts: what the folder holds; None: it is read.
             neutral: its neutral files.
@@ -104,17 +104,17 @@ class Library:
         Raises:
             UserError: the folder cannot be read, or a concept's name or text cannot be stored.
         """
-        if isinstance(source, Mapping):
+        if isinstance(folder, Mapping):
             made = sorted(
-                (Concept(name, tuple(some)) for name, some in source.items()),
+                (Concept(name, tuple(some)) for name, some in folder.items()),
                 key=lambda concept: concept.name,
             )
-            source, concepts = Path(), [each for each in made if not each.is_neutral]
+            folder, concepts = Path(), [each for each in made if not each.is_neutral]
             neutral = [each for each in made if each.is_neutral]
         if concepts is None:
-            concepts, neutral, problems = _read_folder(Path(source))
+            concepts, neutral, problems = _read_folder(Path(folder))
         parts = {"concepts": concepts, "neutral": neutral, "problems": problems}
-        self.__dict__["folder"] = Path(source)
+        self.__dict__["folder"] = Path(folder)
         self.__dict__.update({name: tuple(some) for name, some in parts.items()})
 
     def __repr__(self) -> str:

@@ -1,7 +1,4 @@
-"""Memory nodes from an MCP server, page by page, over streamable HTTP or SSE.
-
-The connection to an MCP server: ways to reach it, when it is lost, and why in a few words.
-"""
+"""Memory nodes from an MCP server, page by page, over streamable HTTP or SSE."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from mcp.types import CONNECTION_CLOSED
 from readout_ui.errors import UserError
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.texts.memory import USUAL, Fields, StoredNode
-from readout_ui.texts.memory_answers import Page, Paging, key_argument, listing_tool, page_of
+from readout_ui.texts.memory_pages import Page, Paging, key_argument, listing_tool, page_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -164,24 +161,13 @@ class MemoryRequest:
             )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Nodes as they came, and how far the fetch is with them."""
-
-    nodes: tuple[StoredNode, ...]
-    cursor: str | None = None
-    """Where to go on after these; None in the middle of a page and at the end."""
-    is_last: bool = False
-    """Nothing follows."""
-
-
 class ServerLost(UserError):
     """The server no longer answers; what it gave before has been handed on."""
 
 
 def fetch_nodes(
     request: MemoryRequest,
-    store: Callable[[Batch], None],
+    store: Callable[[Page], None],
     *,
     cursor: str | None = None,
     known: Collection[str] = (),
@@ -232,24 +218,18 @@ def _run(fetch: _Fetch, connect: Connect, url: str) -> str | None:
     return None
 
 
+@dataclass
 class _Fetch:
     """One connection and what came over it."""
 
-    def __init__(
-        self,
-        request: MemoryRequest,
-        store: Callable[[Batch], None],
-        cursor: str | None,
-        known: set[str],
-        report: Report,
-    ) -> None:
-        self._request = request
-        self._store = store
-        self._cursor = cursor
-        self._known = known
-        self._report = report
-        self.connected = False
-        self.n_nodes = 0
+    _request: MemoryRequest
+    _store: Callable[[Page], None]
+    _cursor: str | None
+    _known: set[str]
+    _report: Report
+    _transport: WatchedTransport = field(init=False)
+    connected: bool = False
+    n_nodes: int = 0
 
     async def all_pages(self, connect: Connect, url: str) -> None:
         """Connect, choose the tool, and hand on page after page."""
@@ -299,7 +279,7 @@ class _Fetch:
             new = {*page.keys, *(node.key for node in page.nodes)} - seen
             seen |= new
             cursor = paging.after(cursor, page, len(new), f"{self._request.url} {name}")
-            self._hand_on(Batch(page.nodes, cursor, is_last=cursor is None))
+            self._hand_on(Page(page.nodes, (), cursor, is_last=cursor is None))
             if cursor is None:
                 return
 
@@ -310,7 +290,7 @@ class _Fetch:
                 page = await self._call(session, getter.name, {argument: key})
                 content = "\n".join(node.content for node in page.nodes)
                 self._known.add(key)
-                self._hand_on(Batch((StoredNode(key, content),)))
+                self._hand_on(Page((StoredNode(key, content),)))
 
     async def _call(
         self, session: ClientSession, tool: str, arguments: dict[str, Any], only_keys: bool = False
@@ -327,7 +307,7 @@ class _Fetch:
             )
         return page_of(answer.structuredContent, texts, where, self._request.fields, only_keys)
 
-    def _hand_on(self, batch: Batch) -> None:
-        self.n_nodes += len(batch.nodes)
-        self._store(batch)
+    def _hand_on(self, page: Page) -> None:
+        self.n_nodes += len(page.nodes)
+        self._store(page)
         self._report(Progress(STAGE, self.n_nodes, 0, "nodes"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
@@ -253,21 +253,20 @@ def _file_neutral(path: Path) -> dict[str, tuple[str, ...]]:
 
 def _table(data: Iterable[Any] | pd.DataFrame, titles: Sequence[str]) -> TextTable:
     """The table of a data frame, of dicts, or of tuples under these titles."""
-    if not _is_frame(data):
-        data = [
-            row if isinstance(row, Mapping) else dict(zip(titles, row, strict=False))
-            for row in data
-        ]
-    return table_of_records(enumerate(_records(data), start=1), GIVEN, "entry")
+    named = (
+        row if isinstance(row, Mapping) else dict(zip(titles, row, strict=False))
+        for row in _records(data)
+    )
+    return table_of_records(enumerate(named, start=1), GIVEN, "entry")
 
 
-def _records(data: Iterable[Any] | pd.DataFrame) -> list[Mapping[str, Any]]:
-    """One dict per row; a cell without a value is left out."""
+def _records(data: Iterable[Any] | pd.DataFrame) -> list[Any]:
+    """The rows; of a frame, each as a dict, in which a cell without a value is left out."""
     if _is_frame(data):
         rows = data.astype(object).where(data.notna(), None).to_dict("records")
         return [{str(key): v for key, v in row.items() if v is not None} for row in rows]
     return list(data)
 
 
-def _is_frame(data: object) -> bool:
+def _is_frame(data: object) -> TypeGuard[pd.DataFrame]:
     return hasattr(data, "to_dict") and hasattr(data, "notna")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from readout_ui.errors import UserError
-from readout_ui.texts.memory_server import Batch, MemoryRequest, ServerLost, fetch_nodes
+from readout_ui.texts.memory_pages import Page
+from readout_ui.texts.memory_server import MemoryRequest, ServerLost, fetch_nodes
 from tests.support.memory_server import NODES, free_port, memory_server
 
 
@@ -15,21 +16,21 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield address
 
 
-def fetched(request: MemoryRequest, **more: object) -> list[Batch]:
-    batches: list[Batch] = []
-    fetch_nodes(request, batches.append, **more)  # type: ignore[arg-type]
-    return batches
+def fetched(request: MemoryRequest, **more: object) -> list[Page]:
+    pages: list[Page] = []
+    fetch_nodes(request, pages.append, **more)  # type: ignore[arg-type]
+    return pages
 
 
-def pairs(batches: list[Batch]) -> list[tuple[str, str]]:
-    return [(node.key, node.content) for batch in batches for node in batch.nodes]
+def pairs(pages: list[Page]) -> list[tuple[str, str]]:
+    return [(node.key, node.content) for page in pages for node in page.nodes]
 
 
 @pytest.mark.parametrize("tool", ["", "list_nodes", "all_nodes", "slices"])
 def test_every_node_comes_once_whatever_way_the_tool_pages(url: str, tool: str) -> None:
-    batches = fetched(MemoryRequest(url, tool=tool))
-    assert pairs(batches) == NODES
-    assert [batch.is_last for batch in batches] == [False] * (len(batches) - 1) + [True]
+    pages = fetched(MemoryRequest(url, tool=tool))
+    assert pairs(pages) == NODES
+    assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
 
 
 def test_a_fetch_goes_on_at_a_cursor(url: str) -> None:
@@ -61,14 +62,14 @@ def test_a_tool_that_gives_no_nodes_is_named(url: str, tool: str, said: str) -> 
 def test_a_server_that_dies_midway_is_noticed_and_what_came_before_was_handed_on(
     transport: str,
 ) -> None:
-    batches: list[Batch] = []
+    pages: list[Page] = []
     with (
         memory_server(transport, die_at=3) as url,
         pytest.raises(ServerLost, match="after 4 more nodes"),
     ):
-        fetch_nodes(MemoryRequest(url, timeout=20), batches.append)
-    assert pairs(batches) == NODES[:4]
-    assert batches[-1].cursor == "4"
+        fetch_nodes(MemoryRequest(url, timeout=20), pages.append)
+    assert pairs(pages) == NODES[:4]
+    assert pages[-1].cursor == "4"
 
 
 def test_where_no_server_is_every_address_that_was_tried_is_said() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
 from readout_ui.texts.memory import StoredNode
-from readout_ui.texts.memory_store import NODES_FILE, NodeStore, open_store
+from readout_ui.texts.memory_pages import NODES_FILE, NodeStore, open_store
 
 SOURCE = {"url": "http://localhost:7777", "tool": ""}
 NODES = [StoredNode(f"n{i}", f"Zeile {i} é\r\n\u2028 end\ncalm:{i}") for i in range(6)]
@@ -53,7 +53,7 @@ def test_a_program_that_is_killed_loses_no_node_it_had_stored(tmp_path: Path) ->
     program = (
         "import sys; from pathlib import Path\n"
         "from readout_ui.texts.memory import StoredNode\n"
-        "from readout_ui.texts.memory_store import open_store\n"
+        "from readout_ui.texts.memory_pages import open_store\n"
         "with open_store(Path(sys.argv[1]), {}) as store:\n"
         "    for i in range(1_000_000):\n"
         "        store.add([StoredNode(str(i), 'text ' * 500)], cursor=str(i))\n"

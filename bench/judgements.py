@@ -22,8 +22,8 @@ from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.direction_samples import sample_directions, text_gram
 from readout_ui.evaluation.dose import parse_values, read_dose
 from readout_ui.evaluation.generalization import judge_texts
-from readout_ui.evaluation.held_out import response_matrix
-from readout_ui.evaluation.influence import blame
+from readout_ui.evaluation.held_out import held_out_matrix
+from readout_ui.evaluation.influence import influence
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.redundancy import redundancy, ridge_r2
 from readout_ui.evaluation.shortcuts import find_shortcuts
@@ -95,7 +95,7 @@ def crosstalk_rows(shipped: Shipped) -> list[Row]:
 
 def response_rows(shipped: Shipped) -> list[Row]:
     """Held-out descriptions on all directions."""
-    found = response_matrix(shipped.corpus, shipped.layer)
+    found = held_out_matrix(shipped.corpus, shipped.layer)
     interval = f"[{found.top1.low:.3f}, {found.top1.high:.3f}]"
     own = np.diag(found.differs)
     return [
@@ -192,17 +192,17 @@ def layer_rows(shipped: Shipped) -> list[Row]:
         )
         for one in sets.sets
     ]
-    areas = situation_areas(shipped)
-    best = int(areas.argmax())
-    behind = float(areas[best] - areas[shipped.layer])
+    aurocs = situation_aurocs(shipped)
+    best = int(aurocs.argmax())
+    behind = float(aurocs[best] - aurocs[shipped.layer])
     return [
         *rows,
-        Row("layers: AUROC on situations, best", float(areas[best]), note=f"layer {best}"),
+        Row("layers: AUROC on situations, best", float(aurocs[best]), note=f"layer {best}"),
         Row("layers: on situations, lost by auto", behind, "", "<= 0.01", f"layer {shipped.layer}"),
     ]
 
 
-def situation_areas(shipped: Shipped) -> Floats:
+def situation_aurocs(shipped: Shipped) -> Floats:
     """Macro AUROC of the situations at every layer, (n_layers,)."""
     situations, scorer = read_situations(), shipped.scorer
     own = np.array(situations.labels)[:, None] == np.array(situations.candidates)
@@ -213,23 +213,23 @@ def situation_areas(shipped: Shipped) -> Floats:
     return np.array([auroc(some, own).mean() for some in scores])
 
 
-def blame_rows(shipped: Shipped) -> list[Row]:
+def influence_rows(shipped: Shipped) -> list[Row]:
     """Descriptions that are marked, and how many are where none is worse than another."""
-    found = blame(shipped.corpus, shipped.layer)
+    found = influence(shipped.corpus, shipped.layer)
     marked = np.array([one.outlier for one in found])
     heavy = np.array([one.heavy for one in found])
     draws = [
-        [one.outlier for one in blame(null_library(shipped, seed), 0)]
+        [one.outlier for one in influence(null_library(shipped, seed), 0)]
         for seed in range(NULL_LIBRARIES)
     ]
     null = np.array(draws)  # (n_libraries, n_descriptions)
     note = f"{null.any(axis=1).sum()} of {NULL_LIBRARIES} libraries"
     return [
-        Row("blame: descriptions marked as outliers", float(marked.mean()), note=_of(marked)),
-        Row("blame: descriptions marked as heavy", float(heavy.mean()), note=_of(heavy)),
-        Row("blame: marked in libraries without outliers", float(null.mean())),
+        Row("influence: descriptions marked as outliers", float(marked.mean()), note=_of(marked)),
+        Row("influence: descriptions marked as heavy", float(heavy.mean()), note=_of(heavy)),
+        Row("influence: marked in libraries without outliers", float(null.mean())),
         Row(
-            "blame: such libraries with any mark",
+            "influence: such libraries with any mark",
             float(null.any(axis=1).mean()),
             "",
             "<= 0.05",
@@ -248,8 +248,8 @@ def null_library(shipped: Shipped, seed: int) -> Corpus:
     )
     own = torch.tensor([row for rows in groups.rows for row in rows])
     apart = pooled[own] - means[concept]
-    dealt = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
-    pooled[own] = means[concept] + apart[dealt]
+    shuffled = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
+    pooled[own] = means[concept] + apart[shuffled]
     return replace(shipped.corpus, pooled=pooled)
 
 
@@ -271,7 +271,7 @@ PARTS: tuple[Callable[[Shipped], list[Row]], ...] = (
     lexical_rows,
     dose_rows,
     layer_rows,
-    blame_rows,
+    influence_rows,
     shortcut_rows,
 )
 

@@ -25,8 +25,8 @@ from readout_ui.evaluation.advice import judge_descriptions
 from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.generalization import judge
-from readout_ui.evaluation.held_out import response_matrix
-from readout_ui.evaluation.influence import blame
+from readout_ui.evaluation.held_out import held_out_matrix
+from readout_ui.evaluation.influence import influence
 from readout_ui.evaluation.judgements import JudgeSettings, ScoredTexts
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.layers import LayerSweep, sweep_means
@@ -105,10 +105,10 @@ class Case:
 
 VIEWS: dict[str, Callable[[Case], object]] = {
     "cosines with intervals": lambda case: cosine_matrix(case.corpus, case.layer),
-    "responses": lambda case: response_matrix(case.corpus, case.layer),
+    "responses": lambda case: held_out_matrix(case.corpus, case.layer),
     "redundancy": lambda case: redundancy(case.corpus, case.layer),
     "map": lambda case: concept_map(case.corpus, case.layer),
-    "blame": lambda case: blame(case.corpus, case.layer),
+    "influence": lambda case: influence(case.corpus, case.layer),
     "shortcuts": lambda case: find_shortcuts(case.corpus.texts, case.corpus.groups),
     "advice": lambda case: judge_descriptions(case.corpus, case.layer),
     f"generalization, {N_LABELLED} texts": lambda case: judge(case.scored, JudgeSettings()),

@@ -33,7 +33,7 @@ from readout_ui.texts.names import check_name, is_neutral_name
 from readout_ui.texts.versions import TrashEntry, Version
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.influence import Blame
+    from readout_ui.evaluation.influence import Influence
 
 
 class Desk(Protocol):
@@ -66,20 +66,20 @@ class Desk(Protocol):
 class JudgingDesk(Protocol):
     """A desk that also knows what each text did to the vectors in use; not every desk does."""
 
-    def blame(self, name: str) -> tuple["Blame", ...] | None:
+    def influence(self, name: str) -> tuple["Influence", ...] | None:
         """Of a concept's texts as they were trained on; None while it is being worked out."""
         ...
 
 
-def blame_notes(desk: Desk, name: str, boxes: Sequence[str]) -> list[str] | None:
+def influence_notes(desk: Desk, name: str, boxes: Sequence[str]) -> list[str] | None:
     """One line per box, mostly empty; a text that was edited since the training has none.
 
     None while the desk is still working it out.
     """
-    blames = desk.blame(name) if isinstance(desk, JudgingDesk) else ()
-    if blames is None:
+    influences = desk.influence(name) if isinstance(desk, JudgingDesk) else ()
+    if influences is None:
         return None
-    notes = {one.text.strip(): one.note() for one in blames}
+    notes = {one.text.strip(): one.note() for one in influences}
     return [notes.get(text.strip(), "") for text in boxes]
 
 

@@ -26,7 +26,7 @@ from readout_ui.vectors.settings import Trained, TrainSettings
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.evaluation.advice import Judged
-    from readout_ui.evaluation.influence import Blame
+    from readout_ui.evaluation.influence import Influence
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
@@ -50,7 +50,7 @@ class Studio:
         self._vectors: tuple[str, ConceptVectors] | None = None
         self._readout: Readout | None = None
         self._judge = Judge(self.worker)
-        self._blames: Later[Judged] = Later()
+        self._influences: Later[Judged] = Later()
         self._seen: dict[str, str] = {}
         current = self.runs.current()
         described = current if current and not current.source else None
@@ -107,7 +107,7 @@ class Studio:
             self._described_run = (current.id, found)
         return self._described_run[1]
 
-    def blame(self, name: str) -> tuple[Blame, ...] | None:
+    def influence(self, name: str) -> tuple[Influence, ...] | None:
         """What each of a concept's texts did to the run in use, at its best layer.
 
         None while it is being worked out in the background; empty where there is nothing to judge.
@@ -120,10 +120,10 @@ class Studio:
         def judge() -> Judged:
             return self.judge(Question("Advice", layer), lambda known: advise(known, layer))
 
-        ready, judged = self._blames.answer(run.id, judge)
+        ready, judged = self._influences.answer(run.id, judge)
         if not ready:
             return None
-        return tuple(one for one in judged.blames if one.concept == name) if judged else ()
+        return tuple(one for one in judged.influences if one.concept == name) if judged else ()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """Content tokens of each text, None while no model is loaded."""

@@ -23,7 +23,7 @@ from readout_ui.progress import Progress
 from readout_ui.runs.sources import VectorSource
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.influence import Blame
+    from readout_ui.evaluation.influence import Influence
     from readout_ui.evaluation.layer_sets import LayerSets
     from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import ModelSpec
@@ -133,10 +133,10 @@ def judge_cosines(subject: Subject) -> Section:
 def judge_responses(subject: Subject) -> Section:
     """Held-out descriptions on every direction, and what they are taken for."""
     from readout_ui.evaluation.crosstalk import cosine_matrix
-    from readout_ui.evaluation.held_out import response_matrix
+    from readout_ui.evaluation.held_out import held_out_matrix
     from readout_ui.plots.crosstalk import draw_responses
 
-    found = response_matrix(subject.corpus, subject.layer)
+    found = held_out_matrix(subject.corpus, subject.layer)
     top1 = found.top1
     confusions = tuple(
         (one.concept, one.taken_for, f"{one.count} of {one.of}", "yes" if one.differs else "no")
@@ -287,11 +287,13 @@ def advise(subject: Subject) -> Section:
     told: Table | str = "No word, opening, length or mark tells a concept by itself."
     if shortcuts:
         told = Table(("concept", "shortcut", "evidence", "p"), shortcuts[:MOST_ROWS])
-    return Section("Advice", (advice, told, *_most_influential(found.blames)))
+    return Section("Advice", (advice, told, *_most_influential(found.influences)))
 
 
-def _most_influential(blames: Sequence[Blame]) -> tuple[str, Table]:
-    order = sorted(blames, key=lambda b: (not b.outlier, not b.heavy, -np.nan_to_num(b.influence)))
+def _most_influential(influences: Sequence[Influence]) -> tuple[str, Table]:
+    order = sorted(
+        influences, key=lambda b: (not b.outlier, not b.heavy, -np.nan_to_num(b.influence))
+    )
     rows = tuple(
         (
             f"{one.concept} {one.index + 1}",

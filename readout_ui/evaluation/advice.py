@@ -23,8 +23,8 @@ from readout_ui.evaluation.cohesion import (
     halves,
     nearest_pairs,
 )
-from readout_ui.evaluation.influence import Blame, blame_texts
-from readout_ui.evaluation.leave_one_out import Floats, Products, layer_products, leave_out
+from readout_ui.evaluation.influence import Influence, influences_of
+from readout_ui.evaluation.leave_one_out import DotProducts, Floats, layer_dot_products, leave_out
 from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, find_shortcuts
 from readout_ui.vectors.blas import single_thread
 
@@ -93,7 +93,7 @@ class Judged:
     """Everything about the descriptions at one layer."""
 
     layer: int
-    blames: tuple[Blame, ...]
+    influences: tuple[Influence, ...]
     """One per description of every concept."""
     shortcuts: Shortcuts
     advice: tuple[Advice, ...]
@@ -101,7 +101,7 @@ class Judged:
 
 
 def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundant] = ()) -> Judged:
-    """Blame, shortcuts and advice from a run's texts and their activations at one layer.
+    """Influence, shortcuts and advice from a run's texts and their activations at one layer.
 
     Args:
         corpus: the run's texts with their activations.
@@ -109,20 +109,20 @@ def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundant
         redundant: what `redundancy` found, quoted as further evidence for a merge.
     """
     with single_thread():
-        products = layer_products(corpus, layer)
-        left_out = leave_out(products)
-        blames = blame_texts(products, left_out, corpus.texts)
-        pairs = nearest_pairs(products, left_out.standard)
-        sorts = halves(products)
+        dots = layer_dot_products(corpus, layer)
+        left_out = leave_out(dots)
+        influences = influences_of(dots, left_out, corpus.texts)
+        pairs = nearest_pairs(dots, left_out.standard)
+        sorts = halves(dots)
     shortcuts = _shortcuts_of(corpus.texts, corpus.groups)
     found = [
         *_about_pairs(pairs, {r.concept: r.r2 for r in redundant}),
-        *_about_texts(blames),
-        *_about_halves(sorts, blames, pairs),
-        *_about_alignment(alignments(products)),
-        *_about_shortcuts(shortcuts.found, blames, _nearest_others(products)),
+        *_about_texts(influences),
+        *_about_halves(sorts, influences, pairs),
+        *_about_alignment(alignments(dots)),
+        *_about_shortcuts(shortcuts.found, influences, _nearest_others(dots)),
     ]
-    return Judged(layer, blames, shortcuts, strongest(found))
+    return Judged(layer, influences, shortcuts, strongest(found))
 
 
 def strongest(found: Iterable[Advice]) -> tuple[Advice, ...]:
@@ -158,8 +158,8 @@ def _about_pairs(pairs: Sequence[Pair], r2: dict[str, float]) -> Iterable[Advice
         )
 
 
-def _about_texts(blames: Sequence[Blame]) -> Iterable[Advice]:
-    for one in blames:
+def _about_texts(influences: Sequence[Influence]) -> Iterable[Advice]:
+    for one in influences:
         if one.p > FALSE_ALARM:
             continue
         elsewhere = one.pull is not None and one.pull_score > one.own
@@ -182,9 +182,9 @@ def _about_texts(blames: Sequence[Blame]) -> Iterable[Advice]:
 
 
 def _about_halves(
-    found: Sequence[Halves], blames: Sequence[Blame], pairs: Sequence[Pair]
+    found: Sequence[Halves], influences: Sequence[Influence], pairs: Sequence[Pair]
 ) -> Iterable[Advice]:
-    explained = {b.concept for b in blames if b.outlier}
+    explained = {b.concept for b in influences if b.outlier}
     explained |= {n for p in pairs if p.same for n in (p.first, p.second) if p.p <= FALSE_ALARM}
     for one in found:
         if one.p > FALSE_ALARM or one.concept in explained or len(one.other) < 2:
@@ -228,20 +228,20 @@ def _about_alignment(found: Sequence[Alignment]) -> Iterable[Advice]:
         )
 
 
-def _nearest_others(products: Products) -> dict[str, str]:
+def _nearest_others(dots: DotProducts) -> dict[str, str]:
     """For each concept the other one with the most alike direction."""
-    k = products.n_concepts
+    k = dots.n_concepts
     if k < 2:
         return {}
-    lengths = np.sqrt(np.maximum(np.diag(products.sums)[:k], np.finfo(np.float64).tiny))
-    cosines: Floats = products.sums[:k, :k] / (lengths[:, None] * lengths)
+    lengths = np.sqrt(np.maximum(np.diag(dots.sums)[:k], np.finfo(np.float64).tiny))
+    cosines: Floats = dots.sums[:k, :k] / (lengths[:, None] * lengths)
     cosines[np.diag_indices(k)] = -np.inf
-    names = products.concepts
+    names = dots.concepts
     return {names[a]: names[int(b)] for a, b in enumerate(cosines.argmax(axis=1))}
 
 
 def _about_shortcuts(
-    found: Sequence[Shortcut], blames: Sequence[Blame], nearest: dict[str, str]
+    found: Sequence[Shortcut], influences: Sequence[Influence], nearest: dict[str, str]
 ) -> Iterable[Advice]:
     """One contrast per concept, for the word or opening most of its texts share."""
     seen: set[str] = set()
@@ -256,7 +256,7 @@ def _about_shortcuts(
         yield Advice(
             "contrast",
             f"Add a contrast to {other} that keeps “{one.what}” and changes the feeling",
-            f"{one.sentence()[:-1]}{_with_and_without(one, blames)}.",
+            f"{one.sentence()[:-1]}{_with_and_without(one, influences)}.",
             one.concept,
             one.indices[0],
             _strength(one.p),
@@ -264,9 +264,9 @@ def _about_shortcuts(
         )
 
 
-def _with_and_without(shortcut: Shortcut, blames: Sequence[Blame]) -> str:
+def _with_and_without(shortcut: Shortcut, influences: Sequence[Influence]) -> str:
     """Held-out scores of descriptions with the word and without it, where there are both."""
-    own = [b for b in blames if b.concept == shortcut.concept and not np.isnan(b.own)]
+    own = [b for b in influences if b.concept == shortcut.concept and not np.isnan(b.own)]
     has = [b.own for b in own if b.index in shortcut.indices]
     lacks = [b.own for b in own if b.index not in shortcut.indices]
     if not has or not lacks:

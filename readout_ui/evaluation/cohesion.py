@@ -1,6 +1,6 @@
 """Cohesion: whether a concept's texts stand for one thing, enough for it, and for its own thing.
 
-All estimates are of what endless descriptions by the same writer would show: products of two
+All estimates are of what endless descriptions by the same writer would show: dot products of two
 different texts have no noise in their mean, so a concept's true squared length and the true
 cosine of two concepts follow from them, and the jackknife over descriptions gives their errors.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from readout_ui.evaluation.leave_one_out import Floats, Products
+from readout_ui.evaluation.leave_one_out import DotProducts, Floats
 
 FEWEST_TEXTS = 3
 """Descriptions below which a concept says nothing of its own errors."""
@@ -79,14 +79,14 @@ class Alignment:
     """That it is GOOD_ALIGNMENT or more, corrected for the concepts tested; 0 below 3 texts."""
 
 
-def nearest_pairs(products: Products, standard: Floats) -> tuple[Pair, ...]:
+def nearest_pairs(dots: DotProducts, standard: Floats) -> tuple[Pair, ...]:
     """Concepts that are each other's nearest, highest cosine first.
 
     Args:
-        products: of one layer.
+        dots: of one layer.
         standard: (n_members, n_concepts), scores of texts left out, in comparable units.
     """
-    cosines = _true_cosines(products)
+    cosines = _true_cosines(dots)
     if not np.isfinite(cosines).any():
         return ()
     nearest = np.where(np.isfinite(cosines), cosines, -np.inf).argmax(axis=1)  # (n_concepts,)
@@ -95,55 +95,55 @@ def nearest_pairs(products: Products, standard: Floats) -> tuple[Pair, ...]:
         for a, b in enumerate(nearest)
         if a < b and nearest[b] == a and np.isfinite(cosines[a, b])
     ]
-    pairs = [_pair(products, standard, a, b, len(mutual)) for a, b in mutual]
+    pairs = [_pair(dots, standard, a, b, len(mutual)) for a, b in mutual]
     return tuple(sorted(pairs, key=lambda pair: -pair.cosine))
 
 
-def halves(products: Products, seed: int = 0) -> tuple[Halves, ...]:
+def halves(dots: DotProducts, seed: int = 0) -> tuple[Halves, ...]:
     """Every concept of at least four descriptions, tested for falling into two.
 
     Args:
-        products: of one layer.
+        dots: of one layer.
         seed: of the groups of residuals it is compared with.
     """
-    sizes = products.counts[: products.n_concepts].astype(int)
+    sizes = dots.counts[: dots.n_concepts].astype(int)
     tested = [concept for concept, size in enumerate(sizes) if size >= 4]
     if len(tested) < 3:
         return ()
-    gram = _residual_gram(products, seed)
+    gram = _residual_gram(dots, seed)
     chance = {size: _chance_shares(gram, size, seed) for size in {int(sizes[c]) for c in tested}}
     return tuple(
-        _halves(products, concept, chance[int(sizes[concept])], len(tested)) for concept in tested
+        _halves(dots, concept, chance[int(sizes[concept])], len(tested)) for concept in tested
     )
 
 
-def alignments(products: Products) -> tuple[Alignment, ...]:
+def alignments(dots: DotProducts) -> tuple[Alignment, ...]:
     """How well each concept's direction is known, in the concepts' order."""
-    counts = products.counts[: products.n_concepts]
+    counts = dots.counts[: dots.n_concepts]
     n_tested = max(1, int((counts >= FEWEST_TEXTS).sum()))
-    return tuple(_alignment(products, c, n_tested) for c in range(products.n_concepts))
+    return tuple(_alignment(dots, c, n_tested) for c in range(dots.n_concepts))
 
 
-def _bias(products: Products) -> float:
+def _bias(dots: DotProducts) -> float:
     """Taking off the mean text lowers each product of two texts by this."""
-    return products.noise / len(products.group)
+    return dots.noise / len(dots.group)
 
 
-def _squared_lengths(products: Products) -> Floats:
+def _squared_lengths(dots: DotProducts) -> Floats:
     """True squared lengths of the concepts' means, (n_concepts,); NaN below FEWEST_TEXTS."""
-    counts = products.counts[: products.n_concepts]
-    diagonal = np.diag(products.sums)[: products.n_concepts]
-    squared = np.bincount(products.group, products.squared, len(products.counts))[:-1]
+    counts = dots.counts[: dots.n_concepts]
+    diagonal = np.diag(dots.sums)[: dots.n_concepts]
+    squared = np.bincount(dots.group, dots.squared, len(dots.counts))[:-1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        lengths = (diagonal - squared) / (counts * (counts - 1)) + _bias(products)
+        lengths = (diagonal - squared) / (counts * (counts - 1)) + _bias(dots)
     usable: Floats = np.where(counts >= FEWEST_TEXTS, lengths, np.nan)
     return usable
 
 
-def _true_cosines(products: Products) -> Floats:
-    k = products.n_concepts
-    counts, squared = products.counts[:k], _squared_lengths(products)
-    across = products.sums[:k, :k] / (counts[:, None] * counts) + _bias(products)
+def _true_cosines(dots: DotProducts) -> Floats:
+    k = dots.n_concepts
+    counts, squared = dots.counts[:k], _squared_lengths(dots)
+    across = dots.sums[:k, :k] / (counts[:, None] * counts) + _bias(dots)
     with np.errstate(invalid="ignore"):
         lengths = np.sqrt(np.where(squared > 0, squared, np.nan))
     cosines: Floats = across / (lengths[:, None] * lengths)
@@ -151,29 +151,29 @@ def _true_cosines(products: Products) -> Floats:
     return cosines
 
 
-def _pair(products: Products, standard: Floats, a: int, b: int, n_pairs: int) -> Pair:
-    cosine = float(_true_cosines(products)[a, b])
-    moved = np.concatenate([_cosines_without(products, a, b), _cosines_without(products, b, a)])
-    error = _jackknife_error(moved[: len(products.members(a))], moved[len(products.members(a)) :])
+def _pair(dots: DotProducts, standard: Floats, a: int, b: int, n_pairs: int) -> Pair:
+    cosine = float(_true_cosines(dots)[a, b])
+    moved = np.concatenate([_cosines_without(dots, a, b), _cosines_without(dots, b, a)])
+    error = _jackknife_error(moved[: len(dots.members(a))], moved[len(dots.members(a)) :])
     freedom = len(moved) - 2
     p = float(stats.t.sf((cosine - DIFFERENT_COSINE) / error, freedom)) if error > 0 else 1.0
-    mine, theirs = products.members(a), products.members(b)
+    mine, theirs = dots.members(a), dots.members(b)
     right = np.concatenate(
         [standard[mine, a] > standard[mine, b], standard[theirs, b] > standard[theirs, a]]
     )
-    names = products.concepts
+    names = dots.concepts
     return Pair(names[a], names[b], cosine, error, float(right.mean()), min(1.0, p * n_pairs))
 
 
-def _cosines_without(products: Products, a: int, b: int) -> Floats:
+def _cosines_without(dots: DotProducts, a: int, b: int) -> Floats:
     """The pair's cosine without each text of `a` in turn; 0 where it cannot be told."""
-    place = products.members(a)
-    n_a, n_b = products.counts[a], products.counts[b]
-    squared, bias = products.squared[place], _bias(products)
-    whole = products.sums[a, a] - 2 * products.with_sums[place, a] + squared
+    place = dots.members(a)
+    n_a, n_b = dots.counts[a], dots.counts[b]
+    squared, bias = dots.squared[place], _bias(dots)
+    whole = dots.sums[a, a] - 2 * dots.with_sums[place, a] + squared
     within = (whole - (squared.sum() - squared)) / ((n_a - 1) * (n_a - 2)) + bias
-    across = (products.sums[a, b] - products.with_sums[place, b]) / ((n_a - 1) * n_b) + bias
-    other = _squared_lengths(products)[b]
+    across = (dots.sums[a, b] - dots.with_sums[place, b]) / ((n_a - 1) * n_b) + bias
+    other = _squared_lengths(dots)[b]
     usable = within > 0
     cosines: Floats = np.where(usable, across / np.sqrt(np.where(usable, within, 1) * other), 0.0)
     return cosines
@@ -185,17 +185,17 @@ def _jackknife_error(*parts: Floats) -> float:
     return float(np.sqrt(sum(variances)))
 
 
-def _residual_gram(products: Products, seed: int) -> Floats:
-    """Products of texts' residuals from their concepts' means, scaled to the noise's length."""
-    counts = products.counts[products.group]
-    usable = np.flatnonzero((products.group < products.n_concepts) & (counts >= 4))
+def _residual_gram(dots: DotProducts, seed: int) -> Floats:
+    """Dot products of texts' residuals from their concepts' means, scaled to the noise's length."""
+    counts = dots.counts[dots.group]
+    usable = np.flatnonzero((dots.group < dots.n_concepts) & (counts >= 4))
     if len(usable) > _MOST_RESIDUALS:
         draws = np.random.default_rng(seed)
         usable = np.sort(draws.choice(usable, _MOST_RESIDUALS, replace=False))
-    group = products.group[usable]
+    group = dots.group[usable]
     residuals = np.stack(
         [
-            products.texts[place] - products.texts[products.members(g)].mean(axis=0)
+            dots.texts[place] - dots.texts[dots.members(g)].mean(axis=0)
             for place, g in zip(usable, group, strict=True)
         ]
     )
@@ -225,8 +225,8 @@ def _centred(grams: Floats) -> Floats:
     return centred
 
 
-def _halves(products: Products, concept: int, chance: Floats, n_tested: int) -> Halves:
-    texts = products.texts[products.members(concept)]
+def _halves(dots: DotProducts, concept: int, chance: Floats, n_tested: int) -> Halves:
+    texts = dots.texts[dots.members(concept)]
     gram = _centred(texts @ texts.T)
     values, vectors = np.linalg.eigh(gram)
     share = float(values[-1] / max(values.sum(), np.finfo(np.float64).tiny))
@@ -235,19 +235,19 @@ def _halves(products: Products, concept: int, chance: Floats, n_tested: int) -> 
     logs = np.log(chance)
     z = (np.log(share) - logs.mean()) / max(float(logs.std()), np.finfo(np.float64).tiny)
     p = min(1.0, float(stats.t.sf(z, _TAIL_FREEDOM)) * n_tested)
-    name = products.concepts[concept]
+    name = dots.concepts[concept]
     return Halves(name, share, float(chance.mean()), one, other, p)
 
 
-def _alignment(products: Products, concept: int, n_tested: int) -> Alignment:
-    name, n = products.concepts[concept], int(products.counts[concept])
+def _alignment(dots: DotProducts, concept: int, n_tested: int) -> Alignment:
+    name, n = dots.concepts[concept], int(dots.counts[concept])
     if n < FEWEST_TEXTS:
         return Alignment(name, n, float("nan"), float("nan"), 0.0)
-    place, bias = products.members(concept), _bias(products)
-    squared = products.squared[place]
-    signal = float(_squared_lengths(products)[concept])
-    noise = max((squared.sum() - products.sums[concept, concept] / n) / (n - 1), 0.0)
-    whole = products.sums[concept, concept] - 2 * products.with_sums[place, concept] + squared
+    place, bias = dots.members(concept), _bias(dots)
+    squared = dots.squared[place]
+    signal = float(_squared_lengths(dots)[concept])
+    noise = max((squared.sum() - dots.sums[concept, concept] / n) / (n - 1), 0.0)
+    whole = dots.sums[concept, concept] - 2 * dots.with_sums[place, concept] + squared
     without = (whole - (squared.sum() - squared)) / ((n - 1) * (n - 2)) + bias
     error = _jackknife_error(without)
     wanted = noise / n * GOOD_ALIGNMENT**2 / (1 - GOOD_ALIGNMENT**2)

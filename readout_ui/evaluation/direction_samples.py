@@ -83,8 +83,8 @@ def group_sizes(corpus: Corpus) -> Indices:
 def sample_directions(texts: TextGram, n_boot: int, seed: int) -> DirectionSamples:
     """Dot products between mean differences: observed, bootstrapped and by chance.
 
-    The bootstrap draws texts with replacement within every group. Chance deals the concepts'
-    texts out anew, so that every concept keeps its number of texts but not their meaning; neutral
+    The bootstrap draws texts with replacement within every group. Chance shuffles the concepts'
+    texts, so that every concept keeps its number of texts but not their meaning; neutral
     texts stay neutral.
 
     Args:
@@ -136,7 +136,7 @@ def _weighted(texts: TextGram, weights: Floats) -> Floats:
     n_groups, n_draws = len(texts.sizes), weights.shape[1]
     products = np.empty((n_draws, n_groups, n_groups), dtype=np.float32)
     for group, (start, size) in enumerate(zip(texts.starts, texts.sizes, strict=True)):
-        # Products with the groups before this one are known from those.
+        # DotProducts with the groups before this one are known from those.
         sums = texts.gram[start:, start : start + size] @ weights[start : start + size]
         sums *= weights[start:]  # (n_members - start, n_draws)
         own = np.add.reduceat(sums, texts.starts[group:] - start, axis=0).T
@@ -145,15 +145,15 @@ def _weighted(texts: TextGram, weights: Floats) -> Floats:
 
 
 def _shuffled(texts: TextGram, draws: np.random.Generator) -> Floats:
-    """The same for concepts whose texts are dealt at random, (n_draws, n_groups, n_groups)."""
+    """The same for concepts whose texts are shuffled, (n_draws, n_groups, n_groups)."""
     n_members, n_groups = len(texts.gram), len(texts.sizes)
-    n_dealt = int(texts.sizes[: texts.n_concepts].sum())
+    n_shuffled = int(texts.sizes[: texts.n_concepts].sum())
     bounds = np.append(texts.starts, n_members)
     means = (1 / np.repeat(texts.sizes, texts.sizes)).astype(np.float32)
     products = np.empty((n_shuffles(texts.n_concepts), n_groups, n_groups), dtype=np.float32)
     for product in products:
-        dealt = np.concatenate([draws.permutation(n_dealt), np.arange(n_dealt, n_members)])
-        members = csr_array((means, dealt, bounds), shape=(n_groups, n_members))
+        shuffled = np.concatenate([draws.permutation(n_shuffled), np.arange(n_shuffled, n_members)])
+        members = csr_array((means, shuffled, bounds), shape=(n_groups, n_members))
         product[:] = members @ (members @ texts.gram).T
     return products
 

@@ -1,7 +1,4 @@
-"""How far vectors hold on texts by other hands, with what costs nothing beside them.
-
-Statistics of scored texts: how well scores pick out labels, and what chance and words reach.
-"""
+"""How well vectors read texts by other writers, beside chance and a bag of words."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import numpy as np
 
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import (
-    Areas,
+    Aurocs,
     ConceptJudgement,
     Generalization,
     JudgeSettings,
@@ -49,8 +46,8 @@ def judge(
         settings: draws, threshold and seed.
         notes: what a reader has to know about the texts.
     """
-    areas = Areas.of(scored, settings)
-    per_concept = _per_concept(scored, areas, settings)
+    aurocs = Aurocs.of(scored, settings)
+    per_concept = _per_concept(scored, aurocs, settings)
     return Generalization(
         layer=scored.layer,
         concepts=scored.concepts,
@@ -59,17 +56,17 @@ def judge(
         scores=scored.scores,
         neutral_scores=scored.neutral_scores,
         per_concept=per_concept,
-        macro=judge_macro(areas, [each.average_precision for each in per_concept]),
-        top=_top(scored, areas.weights, settings),
+        macro=judge_macro(aurocs, [each.average_precision for each in per_concept]),
+        top=_top(scored, aurocs.weights, settings),
         misses=scored.worst_misses(),
         notes=tuple(notes),
     )
 
 
 def _per_concept(
-    scored: ScoredTexts, areas: Areas, settings: JudgeSettings
+    scored: ScoredTexts, aurocs: Aurocs, settings: JudgeSettings
 ) -> tuple[ConceptJudgement, ...]:
-    p = corrected_p(areas.found, areas.permuted)
+    p = corrected_p(aurocs.found, aurocs.permuted)
     first = scored.scores > scored.rivals.max(axis=1)[:, None]  # (n_texts, n_concepts)
     precision = average_precision(scored.scores, scored.own)  # (n_concepts,)
     judged = []
@@ -78,18 +75,18 @@ def _per_concept(
         n_own = int(own.sum())
         threshold = _threshold(scored.scores[own, c], settings)
         words = None
-        if areas.words is not None and areas.words_drawn is not None:
-            words = auroc_estimate(float(areas.words[c]), areas.words_drawn[:, c], n_own)
+        if aurocs.words is not None and aurocs.words_drawn is not None:
+            words = auroc_estimate(float(aurocs.words[c]), aurocs.words_drawn[:, c], n_own)
         judged.append(
             ConceptJudgement(
                 concept=concept,
                 n_texts=n_own,
-                auroc=auroc_estimate(float(areas.found[c]), areas.drawn[:, c], n_own),
+                auroc=auroc_estimate(float(aurocs.found[c]), aurocs.drawn[:, c], n_own),
                 average_precision=float(precision[c]),
                 base_rate=n_own / len(own),
                 top1=float(first[own, c].mean()),
                 words=words,
-                random=estimate(areas.random[:, c].mean(), areas.random[:, c]),
+                random=estimate(aurocs.random[:, c].mean(), aurocs.random[:, c]),
                 p=float(p[c]),
                 threshold=threshold,
                 recall=float((scored.scores[own, c] >= threshold).mean()),
@@ -254,7 +251,7 @@ def _notes(
 def _word_scores(
     descriptions: Mapping[str, Sequence[str]], texts: Sequence[str], concepts: Sequence[str]
 ) -> Floats | None:
-    """Bag of words trained on the same descriptions, None where these are not at hand."""
+    """Bag of words trained on the same descriptions, None where these are unknown."""
     pairs = [
         ("" if is_neutral_name(name) else name, text)
         for name, some in descriptions.items()

@@ -1,7 +1,4 @@
-"""How held-out descriptions answer to every direction: leave-one-description-out, closed form.
-
-How random groups of the same descriptions answer to their own directions, held out.
-"""
+"""Held-out scores of every description on every direction: leave-one-out in closed form."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ from readout_ui.evaluation.results import (
     Bools,
     Confusion,
     Floats,
+    HeldOutMatrix,
     Indices,
-    ResponseMatrix,
 )
 
 if TYPE_CHECKING:
@@ -29,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def own_of_random_groups(texts: Floats, sizes: Indices, seed: int) -> Floats:
-    """Mean held-out score on their own direction of descriptions dealt at random.
+    """Mean held-out score on their own direction of shuffled descriptions.
 
     Args:
         texts: (n_members, d_model), the concepts' first, minus the mean of all.
         sizes: (n_concepts,).
-        seed: of the dealing.
+        seed: of the shuffling.
 
     Returns:
         (n_draws, n_concepts); meaningless where a concept has one description.
@@ -52,9 +49,9 @@ def own_of_random_groups(texts: Floats, sizes: Indices, seed: int) -> Floats:
     draws = np.random.default_rng((seed, 1))
     means = np.empty((n_own_draws(len(sizes)), len(sizes)))
     for mean in means:
-        dealt = draws.permutation(n_own)
-        dots = np.add.reduceat(gram[dealt[first], dealt[second]], pairs_before)  # (n_own,)
-        lengths, own = np.add.reduceat(dots, starts)[group], squares[dealt]
+        shuffled = draws.permutation(n_own)
+        dots = np.add.reduceat(gram[shuffled[first], shuffled[second]], pairs_before)  # (n_own,)
+        lengths, own = np.add.reduceat(dots, starts)[group], squares[shuffled]
         length = np.sqrt(np.maximum(a**2 * lengths + 2 * a * b * dots + b**2 * own, 1e-30))
         scores = (a * dots + b * own) / (length * np.sqrt(own))
         mean[:] = np.add.reduceat(scores, starts) / sizes
@@ -62,7 +59,7 @@ def own_of_random_groups(texts: Floats, sizes: Indices, seed: int) -> Floats:
 
 
 def n_own_draws(n_concepts: int) -> int:
-    """Random dealings that give 20,000 random groups, or as near as 1000 of them come."""
+    """Shuffles that give 20,000 random groups, or as near as 1000 of them come."""
     return min(max(1, 20_000 // max(1, n_concepts)), 1000)
 
 
@@ -77,11 +74,11 @@ class _HeldOut:
     sizes: Indices
     """(n_concepts,)."""
     own_chance: Floats
-    """(n_concepts,): chance that a random group of the same descriptions answers to its own
-    direction as much; NaN for one description."""
+    """(n_concepts,): chance that a random group of the same descriptions scores as high on its own
+    direction; NaN for one description."""
 
 
-def response_matrix(corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0) -> ResponseMatrix:
+def held_out_matrix(corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0) -> HeldOutMatrix:
     """Mean standardized score of each concept's descriptions on each direction, held out.
 
     Every description is scored (cosine with the activation minus the mean of all other texts) on
@@ -114,7 +111,7 @@ def response_matrix(corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0
     chances[np.diag_indices_from(chances)] = held_out.own_chance
     differs = _marked(chances) & ((low > 0) | (high < 0))
     top1, per_concept = _top1(held_out, weights)
-    return ResponseMatrix(
+    return HeldOutMatrix(
         concepts=corpus.groups.concepts,
         layer=layer,
         mean=mean,
@@ -268,7 +265,7 @@ def _confusions(
     Args:
         held_out: scores.
         concepts: names.
-        answers: (n_concepts, n_concepts), whether a concept's texts answer to a direction at all.
+        answers: (n_concepts, n_concepts), whether its texts score beyond chance.
     """
     k, best = len(concepts), _best(held_out)
     counts = np.zeros((k, k), dtype=np.intp)  # (n_concepts, n_concepts)

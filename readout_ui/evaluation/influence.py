@@ -1,7 +1,7 @@
-"""Blame: what each description does to its concept's direction, and which of them do not fit.
+"""Influence: what each description does to its concept's direction, and which of them do not fit.
 
 Everything is judged on mean-difference directions, whatever method the vectors are trained with:
-leaving a text out then has a closed form (see `products`). A description's scores are those of
+leaving a text out then has a closed form (see `leave_one_out`). A description's scores are those of
 directions that were fitted without it, in standard deviations above the texts of other concepts.
 
 A mark compares a description with its concept's other ones, and the difference with what is usual
@@ -18,10 +18,10 @@ import numpy as np
 from scipy import stats
 
 from readout_ui.evaluation.leave_one_out import (
+    DotProducts,
     Floats,
     LeftOut,
-    Products,
-    layer_products,
+    layer_dot_products,
     leave_out,
 )
 from readout_ui.vectors.blas import single_thread
@@ -43,7 +43,7 @@ _SMALLEST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
-class Blame:
+class Influence:
     """What one description does to its concept's direction at one layer."""
 
     concept: str
@@ -96,7 +96,7 @@ class Blame:
         return ""
 
 
-def blame(corpus: Corpus, layer: int) -> tuple[Blame, ...]:
+def influence(corpus: Corpus, layer: int) -> tuple[Influence, ...]:
     """Every concept's descriptions in order, judged at one layer; neutral texts are not.
 
     Args:
@@ -104,27 +104,29 @@ def blame(corpus: Corpus, layer: int) -> tuple[Blame, ...]:
         layer: which layer, from 0.
     """
     with single_thread():
-        products = layer_products(corpus, layer)
-        return blame_texts(products, leave_out(products), corpus.texts)
+        dots = layer_dot_products(corpus, layer)
+        return influences_of(dots, leave_out(dots), corpus.texts)
 
 
-def blame_texts(products: Products, left_out: LeftOut, texts: tuple[str, ...]) -> tuple[Blame, ...]:
-    """The same from products that are at hand; `texts` are the corpus's."""
-    p, influence_p = _outlier_p(products, left_out.standard), _heavy_p(products, left_out.influence)
-    siblings = _sibling_means(products, left_out.standard)  # (n_members, n_concepts)
+def influences_of(
+    dots: DotProducts, left_out: LeftOut, texts: tuple[str, ...]
+) -> tuple[Influence, ...]:
+    """The same from given dot products; `texts` are the corpus's."""
+    p, influence_p = _outlier_p(dots, left_out.standard), _heavy_p(dots, left_out.influence)
+    siblings = _sibling_means(dots, left_out.standard)  # (n_members, n_concepts)
     judged = []
-    for concept, name in enumerate(products.concepts):
-        for index, place in enumerate(products.members(concept)):
+    for concept, name in enumerate(dots.concepts):
+        for index, place in enumerate(dots.members(concept)):
             pull = _strongest_pull(left_out.shift[place])
             judged.append(
-                Blame(
+                Influence(
                     concept=name,
                     index=index,
-                    text=texts[products.rows[place]],
+                    text=texts[dots.rows[place]],
                     influence=float(left_out.influence[place]),
                     own=float(left_out.standard[place, concept]),
                     siblings=float(siblings[place, concept]),
-                    pull=None if pull is None else products.concepts[pull],
+                    pull=None if pull is None else dots.concepts[pull],
                     pull_score=_at(left_out.standard[place], pull),
                     pull_shift=_at(left_out.shift[place], pull),
                     p=float(p[place]),
@@ -142,45 +144,45 @@ def _at(values: Floats, concept: int | None) -> float:
     return float("nan") if concept is None else float(values[concept])
 
 
-def _sibling_means(products: Products, values: Floats) -> Floats:
+def _sibling_means(dots: DotProducts, values: Floats) -> Floats:
     """For each text the mean of its group's other ones, of the shape of `values`."""
-    sums = np.zeros((products.n_concepts + 1, *values.shape[1:]))
-    np.add.at(sums, products.group, values)
-    counts = products.counts[products.group].reshape(-1, *(1,) * (values.ndim - 1))
+    sums = np.zeros((dots.n_concepts + 1, *values.shape[1:]))
+    np.add.at(sums, dots.group, values)
+    counts = dots.counts[dots.group].reshape(-1, *(1,) * (values.ndim - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        means: Floats = np.where(counts > 1, (sums[products.group] - values) / (counts - 1), np.nan)
+        means: Floats = np.where(counts > 1, (sums[dots.group] - values) / (counts - 1), np.nan)
     return means
 
 
-def _residuals(products: Products, values: Floats) -> Floats:
+def _residuals(dots: DotProducts, values: Floats) -> Floats:
     """Texts against their siblings' mean, of equal variance for groups of any size.
 
     NaN for neutral texts and for concepts with fewer than FEWEST_TEXTS.
     """
-    counts = products.counts[products.group]
-    usable = (products.group < products.n_concepts) & (counts >= FEWEST_TEXTS)
+    counts = dots.counts[dots.group]
+    usable = (dots.group < dots.n_concepts) & (counts >= FEWEST_TEXTS)
     scale = np.where(usable, np.sqrt((counts - 1) / counts), np.nan)
-    residuals: Floats = (values - _sibling_means(products, values)) * scale.reshape(
+    residuals: Floats = (values - _sibling_means(dots, values)) * scale.reshape(
         -1, *(1,) * (values.ndim - 1)
     )
     return residuals
 
 
-def _outlier_p(products: Products, standard: Floats) -> Floats:
+def _outlier_p(dots: DotProducts, standard: Floats) -> Floats:
     """(n_members,): corrected p of a low own score or of a high one elsewhere; 1 untested."""
     place = np.arange(len(standard))
-    own_column = np.where(products.group < products.n_concepts, products.group, 0)
-    residuals = _residuals(products, standard)  # (n_members, n_concepts)
+    own_column = np.where(dots.group < dots.n_concepts, dots.group, 0)
+    residuals = _residuals(dots, standard)  # (n_members, n_concepts)
     own = residuals[place, own_column]  # (n_members,)
     # Along some directions texts differ more than along others, and alike directions move
     # together: each comparison is in its own deviation before all are measured in one.
     spread = _covariance(residuals)  # (n_concepts, n_concepts)
     each = np.diag(spread)
-    low = upper_p(-(own / np.sqrt(each)[own_column])[:, None], products)[:, 0]
+    low = upper_p(-(own / np.sqrt(each)[own_column])[:, None], dots)[:, 0]
     together = np.maximum(each[:, None] + each - 2 * spread, _SMALLEST_VARIANCE)
     elsewhere = (residuals - own[:, None]) / np.sqrt(together)[own_column]
     elsewhere[place, own_column] = np.nan
-    high = upper_p(elsewhere, products).min(axis=1, initial=1.0)
+    high = upper_p(elsewhere, dots).min(axis=1, initial=1.0)
     n_tests = 2
     p: Floats = np.minimum(1.0, n_tests * np.minimum(low, high))
     return p
@@ -193,12 +195,12 @@ def _covariance(residuals: Floats) -> Floats:
     return spread
 
 
-def _heavy_p(products: Products, influence: Floats) -> Floats:
+def _heavy_p(dots: DotProducts, influence: Floats) -> Floats:
     logs = np.log(np.maximum(influence, np.finfo(np.float64).tiny))
-    return upper_p(_residuals(products, logs)[:, None], products)[:, 0]
+    return upper_p(_residuals(dots, logs)[:, None], dots)[:, 0]
 
 
-def upper_p(residuals: Floats, products: Products) -> Floats:
+def upper_p(residuals: Floats, dots: DotProducts) -> Floats:
     """Corrected chance of residuals so high, of their shape; 1 where there is none.
 
     Each column is measured in its own robust deviation. Few texts make that uncertain, so the
@@ -206,14 +208,14 @@ def upper_p(residuals: Floats, products: Products) -> Floats:
 
     Args:
         residuals: (n_members, n_columns), about 0 where nothing is wrong.
-        products: whose members they are.
+        dots: whose members they are.
     """
     known = np.isfinite(residuals)
     p = np.ones(residuals.shape)
     if not known.any():
         return p
     tested = known.any(axis=1)
-    n_groups = len(np.unique(products.group[tested]))
+    n_groups = len(np.unique(dots.group[tested]))
     freedom = max(1.0, MAD_EFFICIENCY * (tested.sum() - n_groups))
     sizes = np.where(known, np.abs(residuals), np.nan)
     deviation = _deviation(sizes[:, known.any(axis=0)])

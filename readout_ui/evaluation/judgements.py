@@ -248,7 +248,7 @@ class ScoredTexts:
 
 
 @dataclass(frozen=True, eq=False)
-class Areas:
+class Aurocs:
     """AUROCs with everything that chance made of them."""
 
     weights: Floats
@@ -267,7 +267,7 @@ class Areas:
     """(n_draws, n_concepts)."""
 
     @classmethod
-    def of(cls, scored: ScoredTexts, settings: JudgeSettings) -> Areas:
+    def of(cls, scored: ScoredTexts, settings: JudgeSettings) -> Aurocs:
         """All of them, from as many draws as the settings ask for."""
         own, words = scored.own, scored.word_scores
         weights = bootstrap_weights(own, settings.draws(len(own)), settings.seed)
@@ -282,21 +282,21 @@ class Areas:
         )
 
 
-def judge_macro(areas: Areas, precision: Sequence[float]) -> Macro:
+def judge_macro(aurocs: Aurocs, precision: Sequence[float]) -> Macro:
     """Means over the concepts, with intervals.
 
     Args:
-        areas: of every concept.
+        aurocs: of every concept.
         precision: average precision of every concept.
     """
-    n_texts = len(areas.weights)
-    drawn = _mean_of_known(areas.drawn)  # (n_known_draws,)
-    permuted = areas.permuted.mean(axis=1)  # (n_permutations,)
-    random = _macro_of_random(areas.random)  # (n_random,)
-    found = float(areas.found.mean())
+    n_texts = len(aurocs.weights)
+    drawn = _mean_of_known(aurocs.drawn)  # (n_known_draws,)
+    permuted = aurocs.permuted.mean(axis=1)  # (n_permutations,)
+    random = _macro_of_random(aurocs.random)  # (n_random,)
+    found = float(aurocs.found.mean())
     words = gain = None
-    if areas.words is not None and areas.words_drawn is not None:
-        words_drawn, words_found = _mean_of_known(areas.words_drawn), float(areas.words.mean())
+    if aurocs.words is not None and aurocs.words_drawn is not None:
+        words_drawn, words_found = _mean_of_known(aurocs.words_drawn), float(aurocs.words.mean())
         words = auroc_estimate(words_found, words_drawn, n_texts)
         gain = estimate(found - words_found, drawn - words_drawn)
     return Macro(
@@ -323,9 +323,9 @@ def _mean_of_known(drawn: Floats) -> Floats:
     return means
 
 
-def _macro_of_random(areas: Floats) -> Floats:
+def _macro_of_random(aurocs: Floats) -> Floats:
     """Mean AUROC where every concept gets another random direction, (n_random,)."""
-    n_random, n_concepts = areas.shape
+    n_random, n_concepts = aurocs.shape
     directions = np.arange(n_random)[:, None] + np.arange(n_concepts)  # (n_random, n_concepts)
-    means: Floats = areas[directions % n_random, np.arange(n_concepts)].mean(axis=1)
+    means: Floats = aurocs[directions % n_random, np.arange(n_concepts)].mean(axis=1)
     return means

@@ -11,8 +11,8 @@ from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.cross_validation import (
-    Deal,
-    deal_texts,
+    Assignment,
+    assign_folds,
     layer_blocks,
     rate_layers,
     score_held_out,
@@ -73,31 +73,31 @@ def best_layer_sets(
     Args:
         corpus: the run's descriptions with activations at every layer.
         most: layers of the largest set.
-        folds: how many parts the descriptions are dealt into.
+        folds: how many parts the descriptions are split into.
         report: told after every few layers.
     """
-    deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
-    held_out = list(_held_out(corpus, deal, report))
-    found = rate_layers(held_out, deal, corpus.n_layers)
+    assignment = assign_folds(corpus.groups, folds, corpus.settings.seed)
+    held_out = list(_held_out(corpus, assignment, report))
+    found = rate_layers(held_out, assignment, corpus.n_layers)
     if found.auroc is None:
         return LayerSets(found.best, ())
     ranking = np.argsort(-np.array(found.auroc), kind="stable")
     layers = ranking[:SHORTLIST].tolist()
     alone = [some[:, i] for some in held_out for i in range(some.shape[1])]
     scores = {layer: _standard(alone[layer]) for layer in layers}
-    scored = deal.scored
-    group = deal.group[scored]
+    scored = assignment.scored
+    group = assignment.group[scored]
     chosen = _choose(scores, group, min(most, len(layers)))
-    single = _areas(scores[chosen[0]], group)  # (n_scored_concepts,)
-    elsewhere = _scored_elsewhere(scores, group, deal, len(chosen))
+    single = _aurocs(scores[chosen[0]], group)  # (n_scored_concepts,)
+    elsewhere = _scored_elsewhere(scores, group, assignment, len(chosen))
     sets = []
     for size in range(1, len(chosen) + 1):
-        areas = _areas(_mean(scores, chosen[:size]), group)
-        better = areas - single
+        aurocs = _aurocs(_mean(scores, chosen[:size]), group)
+        better = aurocs - single
         sets.append(
             LayerSet(
                 layers=tuple(sorted(chosen[:size])),
-                auroc=float(areas.mean()),
+                auroc=float(aurocs.mean()),
                 elsewhere=elsewhere[size - 1],
                 gain=float(better.mean()),
                 gain_error=_standard_error(better),
@@ -108,13 +108,13 @@ def best_layer_sets(
     return LayerSets(found.best, tuple(sets))
 
 
-def _held_out(corpus: Corpus, deal: Deal, report: Report) -> Iterator[Floats]:
+def _held_out(corpus: Corpus, assignment: Assignment, report: Report) -> Iterator[Floats]:
     """Scores of held-out texts, (n_scored, n_some_layers, n_concepts) at a time."""
     done = 0
     for block in layer_blocks(corpus.pooled):
         report(Progress(STAGE, done, corpus.n_layers, "layers"))
         with single_thread():
-            yield score_held_out(block, deal)
+            yield score_held_out(block, assignment)
         done += block.shape[1]
 
 
@@ -126,10 +126,10 @@ def export_bytes(n_layers: int, n_concepts: int, d_model: int) -> int:
 
 
 def _scored_elsewhere(
-    scores: dict[int, Floats], group: npt.NDArray[np.intp], deal: Deal, most: int
+    scores: dict[int, Floats], group: npt.NDArray[np.intp], assignment: Assignment, most: int
 ) -> list[float]:
     """For each size: chosen on the even folds and scored on the odd ones, and the other way."""
-    fold = deal.fold[deal.scored]
+    fold = assignment.fold[assignment.scored]
     halves = [fold % 2 == 0, fold % 2 == 1]
     results = []
     for choose_on, score_on in (halves, halves[::-1]):
@@ -138,7 +138,7 @@ def _scored_elsewhere(
         here = {layer: cells[score_on] for layer, cells in scores.items()}
         results.append(
             [
-                float(np.nanmean(_areas(_mean(here, chosen[:size]), group[score_on])))
+                float(np.nanmean(_aurocs(_mean(here, chosen[:size]), group[score_on])))
                 for size in range(1, most + 1)
             ]
         )
@@ -152,7 +152,7 @@ def _choose(scores: dict[int, Floats], group: npt.NDArray[np.intp], most: int) -
     for _ in range(most):
         rest = [layer for layer in scores if layer not in chosen]
         chosen.append(
-            max(rest, key=lambda layer: _areas(_mean(scores, [*chosen, layer]), group).mean())
+            max(rest, key=lambda layer: _aurocs(_mean(scores, [*chosen, layer]), group).mean())
         )
     return chosen
 
@@ -168,10 +168,10 @@ def _standard(scores: Floats) -> Floats:
     return standard
 
 
-def _areas(scores: Floats, group: npt.NDArray[np.intp]) -> Floats:
+def _aurocs(scores: Floats, group: npt.NDArray[np.intp]) -> Floats:
     """AUROC of each concept that has texts here."""
-    areas = grouped_auroc(scores, group)
-    return areas[~np.isnan(areas)]
+    aurocs = grouped_auroc(scores, group)
+    return aurocs[~np.isnan(aurocs)]
 
 
 def _standard_error(differences: Floats) -> float:

@@ -11,9 +11,9 @@ from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.cross_validation import (
-    Deal,
+    Assignment,
+    assign_folds,
     can_be_scored,
-    deal_texts,
     layer_blocks,
     score_held_out,
 )
@@ -62,7 +62,7 @@ class LayerSweep:
     columns: tuple[SweepColumn, ...]
     """One per method and read rule."""
     folds: int
-    """Parts the descriptions were dealt into, the same for all columns."""
+    """Parts the descriptions were split into, the same for all columns."""
 
     def __post_init__(self) -> None:
         shapes = {column.auroc.shape for column in self.columns}
@@ -102,32 +102,32 @@ def sweep_means(
 
     Args:
         corpora: the same texts by one read rule each; only one is held at a time.
-        folds: how many parts the descriptions are dealt into.
+        folds: how many parts the descriptions are split into.
         report: told after every few layers.
     """
     names: tuple[str, ...] = ()
     found: dict[str, Floats] = {}  # by read rule, (n_layers, n_concepts)
     for corpus in corpora:
-        deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
-        kept = can_be_scored(deal)
+        assignment = assign_folds(corpus.groups, folds, corpus.settings.seed)
+        kept = can_be_scored(assignment)
         names = tuple(np.array(corpus.groups.concepts)[kept].tolist())
-        areas = [area[:, kept] for area in _mean_areas(corpus, deal, report)]
-        found[corpus.settings.read] = np.concatenate(areas)
+        aurocs = [some[:, kept] for some in _mean_aurocs(corpus, assignment, report)]
+        found[corpus.settings.read] = np.concatenate(aurocs)
     columns = tuple(
-        SweepColumn(method, read, areas if method == "mean" else np.full(areas.shape, np.nan))
+        SweepColumn(method, read, aurocs if method == "mean" else np.full(aurocs.shape, np.nan))
         for method in METHODS
-        for read, areas in found.items()
+        for read, aurocs in found.items()
     )
     return LayerSweep(names, columns, folds)
 
 
-def _mean_areas(corpus: Corpus, deal: Deal, report: Report) -> Iterator[Floats]:
+def _mean_aurocs(corpus: Corpus, assignment: Assignment, report: Report) -> Iterator[Floats]:
     """AUROC of mean differences, (n_some_layers, n_concepts) at a time."""
-    done, group = 0, deal.group[deal.scored]
+    done, group = 0, assignment.group[assignment.scored]
     for block in layer_blocks(corpus.pooled):
         report(Progress(STAGE, done, corpus.n_layers, "layers", note=corpus.settings.read))
         with single_thread():
-            yield grouped_auroc(score_held_out(block, deal), group)
+            yield grouped_auroc(score_held_out(block, assignment), group)
         done += block.shape[1]
 
 
@@ -160,47 +160,47 @@ def fill_column(
     column: SweepColumn, corpus: Corpus, layers: Sequence[int], folds: int
 ) -> SweepColumn:
     """The column with these layers computed."""
-    deal = deal_texts(corpus.groups, folds, corpus.settings.seed)
-    kept = can_be_scored(deal)
+    assignment = assign_folds(corpus.groups, folds, corpus.settings.seed)
+    kept = can_be_scored(assignment)
     filled = column.auroc.copy()
     for layer in layers:
-        scores = held_out_scores(corpus, layer, deal, column.method)
-        filled[layer] = grouped_auroc(scores, deal.group[deal.scored])[kept]
+        scores = held_out_scores(corpus, layer, assignment, column.method)
+        filled[layer] = grouped_auroc(scores, assignment.group[assignment.scored])[kept]
     return replace(column, auroc=filled)
 
 
-def held_out_scores(corpus: Corpus, layer: int, deal: Deal, method: str) -> Floats:
+def held_out_scores(corpus: Corpus, layer: int, assignment: Assignment, method: str) -> Floats:
     """Centred cosine of each held-out text with directions that never saw its fold.
 
     Args:
         corpus: texts and activations.
         layer: which layer.
-        deal: which text is held out in which fold.
+        assignment: which text is held out in which fold.
         method: how directions are fitted; mean differences follow from sums and cost next to
             nothing, the others fit anew for every fold.
 
     Returns:
-        (n_held_out, n_concepts), texts in the order of the deal.
+        (n_held_out, n_concepts), texts in the order of the assignment.
     """
     activations = corpus.pooled[:, [layer]].float().numpy()  # (n_texts, 1, d_model)
     with single_thread():
         if method == "mean":
-            return score_held_out(activations, deal)[:, 0]
-        texts = (activations[:, 0] - activations[:, 0].mean(axis=0))[deal.rows]
-        scores = np.empty((len(texts), deal.n_groups - 1), dtype=np.float32)
-        for fold in np.unique(deal.fold[deal.scored]):
-            held_out = deal.fold == fold
-            scores[held_out] = _refit_scores(texts, held_out, corpus, deal, method)
-    return scores[deal.scored]
+            return score_held_out(activations, assignment)[:, 0]
+        texts = (activations[:, 0] - activations[:, 0].mean(axis=0))[assignment.rows]
+        scores = np.empty((len(texts), assignment.n_groups - 1), dtype=np.float32)
+        for fold in np.unique(assignment.fold[assignment.scored]):
+            held_out = assignment.fold == fold
+            scores[held_out] = _refit_scores(texts, held_out, corpus, assignment, method)
+    return scores[assignment.scored]
 
 
 def _refit_scores(
-    texts: Floats, held_out: Bools, corpus: Corpus, deal: Deal, method: str
+    texts: Floats, held_out: Bools, corpus: Corpus, assignment: Assignment, method: str
 ) -> Floats:
     groups = TextGroups(
         corpus.groups.concepts,
-        tuple(_members(deal, i, ~held_out) for i in range(deal.n_groups - 1)),
-        _members(deal, deal.n_groups - 1, ~held_out),
+        tuple(_members(assignment, i, ~held_out) for i in range(assignment.n_groups - 1)),
+        _members(assignment, assignment.n_groups - 1, ~held_out),
     )
     settings = PairSettings(corpus.settings.seed, corpus.settings.max_negatives_per_positive)
     directions = METHODS[method](torch.from_numpy(texts)[:, None], groups, settings)[:, 0].numpy()
@@ -210,8 +210,8 @@ def _refit_scores(
     return scores
 
 
-def _members(deal: Deal, group: int, kept: Bools) -> tuple[int, ...]:
-    return tuple(np.flatnonzero((deal.group == group) & kept).tolist())
+def _members(assignment: Assignment, group: int, kept: Bools) -> tuple[int, ...]:
+    return tuple(np.flatnonzero((assignment.group == group) & kept).tolist())
 
 
 def refit_order(n_layers: int, first: int) -> tuple[int, ...]:

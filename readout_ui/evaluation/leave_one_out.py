@@ -2,7 +2,7 @@
 
 With every text taken minus the mean of all, a concept's mean-difference direction is its sum of
 texts but for length, and leaving one text out subtracts that text. So what a direction would be
-without a text, and how it scores that text then, follows from the products kept here.
+without a text, and how it scores that text then, follows from the dot products kept here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class Products:
-    """One layer's texts, grouped, and their products with every group's sum."""
+class DotProducts:
+    """One layer's texts, grouped, and their dot products with every group's sum."""
 
     concepts: tuple[str, ...]
     """Concept names; the neutral texts are the group after the last."""
@@ -37,9 +37,9 @@ class Products:
     squared: Floats
     """(n_members,): squared lengths."""
     with_sums: Floats
-    """(n_members, n_concepts + 1): products with each group's sum."""
+    """(n_members, n_concepts + 1): dot products with each group's sum."""
     sums: Floats
-    """(n_concepts + 1, n_concepts + 1): products of the groups' sums with each other."""
+    """(n_concepts + 1, n_concepts + 1): dot products of the groups' sums with each other."""
 
     @cached_property
     def counts(self) -> Floats:
@@ -63,8 +63,8 @@ class Products:
         return np.flatnonzero(self.group == concept)
 
 
-def layer_products(corpus: Corpus, layer: int) -> Products:
-    """All products of one layer, for texts of any number.
+def layer_dot_products(corpus: Corpus, layer: int) -> DotProducts:
+    """All dot products of one layer, for texts of any number.
 
     Args:
         corpus: the run's texts with their activations.
@@ -80,7 +80,7 @@ def layer_products(corpus: Corpus, layer: int) -> Products:
     sums = np.stack(
         [texts[a:b].sum(axis=0) for a, b in pairwise(starts)]
     )  # (n_concepts + 1, d_model)
-    return Products(
+    return DotProducts(
         concepts=groups.concepts,
         rows=rows,
         group=group,
@@ -108,63 +108,63 @@ class LeftOut:
     with each other one; NaN as above and at the concept itself."""
 
 
-def leave_out(products: Products) -> LeftOut:
-    """Leave every text out in turn; all at once, from the products alone."""
-    own_share, own_step = _coefficients(products)
-    scores = _scores(products, own_share, own_step)
-    influence, shift = _moved(products, own_share, own_step)
-    return LeftOut(scores, _standardized(products, scores), influence, shift)
+def leave_out(dots: DotProducts) -> LeftOut:
+    """Leave every text out in turn; all at once, from the dot products alone."""
+    own_share, own_step = _coefficients(dots)
+    scores = _scores(dots, own_share, own_step)
+    influence, shift = _moved(dots, own_share, own_step)
+    return LeftOut(scores, _standardized(dots, scores), influence, shift)
 
 
-def _coefficients(products: Products) -> tuple[Floats, Floats]:
+def _coefficients(dots: DotProducts) -> tuple[Floats, Floats]:
     """A text's direction without it is `share * sum - step * text`, (n_members,) each."""
-    counts = products.counts[products.group]  # (n_members,)
-    others = np.maximum(len(products.group) - counts, 1)
+    counts = dots.counts[dots.group]  # (n_members,)
+    others = np.maximum(len(dots.group) - counts, 1)
     with np.errstate(divide="ignore"):
         step = np.where(counts > 1, 1 / (counts - 1), np.nan)
     return step + 1 / others, step
 
 
-def _scores(products: Products, own_share: Floats, own_step: Floats) -> Floats:
-    n, k = len(products.group), products.n_concepts
-    counts = products.counts[:k]
+def _scores(dots: DotProducts, own_share: Floats, own_step: Floats) -> Floats:
+    n, k = len(dots.group), dots.n_concepts
+    counts = dots.counts[:k]
     others = np.maximum(n - counts - 1, 1)
     share = np.broadcast_to(1 / counts + 1 / others, (n, k)).copy()  # (n_members, n_concepts)
     step = np.broadcast_to(-1 / others, (n, k)).copy()
-    described = np.flatnonzero(products.group < k)
-    share[described, products.group[described]] = own_share[described]
-    step[described, products.group[described]] = own_step[described]
-    squared, along = products.squared[:, None], products.with_sums[:, :k]
+    described = np.flatnonzero(dots.group < k)
+    share[described, dots.group[described]] = own_share[described]
+    step[described, dots.group[described]] = own_step[described]
+    squared, along = dots.squared[:, None], dots.with_sums[:, :k]
     product = share * along - step * squared
-    whole = np.diag(products.sums)[:k]
+    whole = np.diag(dots.sums)[:k]
     lengths = share**2 * whole - 2 * share * step * along + step**2 * squared
     scores: Floats = product / np.sqrt(_positive(lengths))
     return scores
 
 
-def _standardized(products: Products, scores: Floats) -> Floats:
-    own = products.group[:, None] == np.arange(products.n_concepts)  # (n_members, n_concepts)
+def _standardized(dots: DotProducts, scores: Floats) -> Floats:
+    own = dots.group[:, None] == np.arange(dots.n_concepts)  # (n_members, n_concepts)
     others = np.where(own, np.nan, scores)
     standard: Floats = (scores - np.nanmean(others, axis=0)) / _positive(np.nanstd(others, axis=0))
     return standard
 
 
-def _moved(products: Products, share: Floats, step: Floats) -> tuple[Floats, Floats]:
-    k = products.n_concepts
-    described = products.group < k
-    own = np.where(described, products.group, 0)
+def _moved(dots: DotProducts, share: Floats, step: Floats) -> tuple[Floats, Floats]:
+    k = dots.n_concepts
+    described = dots.group < k
+    own = np.where(described, dots.group, 0)
     place = np.arange(len(own))
-    whole = np.diag(products.sums)[own]  # (n_members,)
-    along = products.with_sums[place, own]
-    without = _positive(share**2 * whole - 2 * share * step * along + step**2 * products.squared)
+    whole = np.diag(dots.sums)[own]  # (n_members,)
+    along = dots.with_sums[place, own]
+    without = _positive(share**2 * whole - 2 * share * step * along + step**2 * dots.squared)
     # 1 - cos = sin^2 / (1 + cos), which keeps its digits where the direction hardly moves.
-    sine = step**2 * (products.squared * whole - along**2) / _positive(whole * without)
+    sine = step**2 * (dots.squared * whole - along**2) / _positive(whole * without)
     cosine = (share * whole - step * along) / np.sqrt(_positive(whole * without))
     influence = np.maximum(sine, 0) / np.maximum(1 + cosine, 1e-3)
-    to_others = products.sums[:k, :k][own]  # (n_members, n_concepts)
-    lengths = np.sqrt(_positive(np.diag(products.sums)[:k]))
+    to_others = dots.sums[:k, :k][own]  # (n_members, n_concepts)
+    lengths = np.sqrt(_positive(np.diag(dots.sums)[:k]))
     before = to_others / np.sqrt(_positive(whole))[:, None]
-    after = share[:, None] * to_others - step[:, None] * products.with_sums[:, :k]
+    after = share[:, None] * to_others - step[:, None] * dots.with_sums[:, :k]
     shift = (before - after / np.sqrt(without)[:, None]) / lengths
     shift[place, own] = np.nan
     influence[~described], shift[~described] = np.nan, np.nan

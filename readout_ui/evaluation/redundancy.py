@@ -162,11 +162,11 @@ def _component_shares(texts: TextGram, seed: int) -> tuple[Floats, Floats]:
         share_of(np.arange(start, start + size))
         for start, size in zip(texts.starts.tolist(), sizes, strict=False)
     ]
-    draws, n_dealt = np.random.default_rng(seed), sum(sizes)
+    draws, n_shuffled = np.random.default_rng(seed), sum(sizes)
     limits = {1: np.nan}
     for size in sorted(set(sizes) - {1}):
         drawn = [
-            share_of(draws.choice(n_dealt, size, replace=False, shuffle=False))
+            share_of(draws.choice(n_shuffled, size, replace=False, shuffle=False))
             for _ in range(_GROUPINGS)
         ]
         limits[size] = float(np.quantile(drawn, 1 - FALSE_ALARMS))

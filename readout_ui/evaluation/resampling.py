@@ -88,8 +88,8 @@ def weighted_auroc(scores: Floats, own: Bools, weights: Floats) -> Floats:
         won[c] = (beaten * weights[own[:, c]]).sum(axis=0, dtype=np.float64)
     n_own = own.T.astype(weights.dtype) @ weights  # (n_concepts, n_draws), whole numbers
     pairs = n_own * (weights.sum(axis=0, dtype=np.float64) - n_own)
-    areas: Floats = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
-    return areas.T
+    aurocs: Floats = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+    return aurocs.T
 
 
 def _beaten_by_comparing(
@@ -136,7 +136,7 @@ def _beaten_by_sorting(scores: Floats, positive: Bools, weights: Floats) -> Floa
 
 
 def permuted_auroc(scores: Floats, own: Bools, n_draws: int, seed: int) -> Floats:
-    """AUROC of every concept when whole label sets are dealt anew, (n_draws, n_concepts).
+    """AUROC of every concept when whole label sets are shuffled, (n_draws, n_concepts).
 
     One and the same permutation serves all concepts, so that what their scores have in common
     stays in: the largest of a draw is what the largest of that many concepts is by chance.
@@ -154,7 +154,7 @@ def permuted_auroc(scores: Floats, own: Bools, n_draws: int, seed: int) -> Float
     sums = np.stack(
         [ranks[order[:, own[:, c]], c].sum(axis=1) for c in range(own.shape[1])], axis=1
     )  # (n_draws, n_concepts)
-    return _area(sums, own)
+    return _auroc_of_ranks(sums, own)
 
 
 def direction_auroc(scores: Floats, own: Bools) -> Floats:
@@ -165,14 +165,14 @@ def direction_auroc(scores: Floats, own: Bools) -> Floats:
         own: (n_texts, n_concepts); each concept has some but not all texts.
     """
     ranks = ranks_of(scores)  # (n_texts, n_directions)
-    return _area(ranks.T @ own.astype(ranks.dtype), own)
+    return _auroc_of_ranks(ranks.T @ own.astype(ranks.dtype), own)
 
 
-def _area(rank_sums: Floats, own: Bools) -> Floats:
+def _auroc_of_ranks(rank_sums: Floats, own: Bools) -> Floats:
     n_positive = own.sum(axis=0)
     wins = rank_sums - n_positive * (n_positive + 1) / 2
-    areas: Floats = wins / (n_positive * (len(own) - n_positive))
-    return areas
+    aurocs: Floats = wins / (n_positive * (len(own) - n_positive))
+    return aurocs
 
 
 def corrected_p(observed: Floats, permuted: Floats) -> Floats:

@@ -60,12 +60,12 @@ class Confusion:
     of: int
     """How many descriptions of the concept could be held out."""
     differs: bool
-    """Its descriptions answer to the other direction beyond chance, taken together."""
+    """Its descriptions, taken together, score on the other direction beyond chance."""
 
 
 @dataclass(frozen=True, eq=False)
-class ResponseMatrix:
-    """How strongly held-out descriptions of each concept answer to each direction."""
+class HeldOutMatrix:
+    """Held-out scores of each concept's descriptions on each direction."""
 
     concepts: tuple[str, ...]
     """Rows: whose descriptions; columns: whose direction."""
@@ -153,7 +153,7 @@ class ConceptMap:
     """"pca" or "umap"."""
 
 
-def _check_square(result: CosineMatrix | ResponseMatrix, *names: str) -> None:
+def _check_square(result: CosineMatrix | HeldOutMatrix, *names: str) -> None:
     expected = (len(result.concepts),) * 2
     for name in names:
         found = getattr(result, name).shape

@@ -12,7 +12,7 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.layers import held_out_scores
 from readout_ui.evaluation.resampling import bootstrap_weights, weighted_auroc
 from readout_ui.vectors.auroc import Floats, auroc
-from readout_ui.vectors.cross_validation import Deal
+from readout_ui.vectors.cross_validation import Assignment
 from readout_ui.vectors.training import Corpus
 
 FOLDS = 8
@@ -79,8 +79,8 @@ def compare_scores(
         old: texts and activations of the earlier run.
         new: those of the later one, of the same model.
         layer: where both are read.
-        folds: how many parts the texts are dealt into.
-        seed: of the deal and the bootstrap.
+        folds: how many parts the texts are split into.
+        seed: of the assignment and the bootstrap.
 
     Raises:
         UserError: there are not two concepts with two common texts each.
@@ -150,14 +150,14 @@ def _scores(
     labels = _labels(corpus)
     groups = corpus.groups
     sizes = [len(rows) for rows in (*groups.rows, groups.neutral)]
-    deal = Deal(
+    assignment = Assignment(
         rows=np.array(groups.all_rows()),
         group=np.repeat(np.arange(len(sizes)), sizes),
         fold=np.array([folds_of.get(label, folds) for label in labels]),
         n_groups=len(sizes),
         n_folds=folds,
     )
-    scores = held_out_scores(corpus, layer, deal, corpus.settings.method)
+    scores = held_out_scores(corpus, layer, assignment, corpus.settings.method)
     held_out = {label: i for i, label in enumerate(filter(folds_of.__contains__, labels))}
     order = [held_out[label] for label in sorted(folds_of)]
     columns = [groups.concepts.index(name) for name in names]

@@ -124,7 +124,7 @@ def word_models(library: LabelledTexts) -> tuple[WordModel, ...]:
     dual = inverse @ targets  # (n_texts, n_concepts)
     left_out = targets - dual / np.diag(inverse)[:, None]
     weights = matrix.T @ (dual - dual.mean(axis=0))  # (n_words, n_concepts)
-    areas = auroc(left_out, library.own)
+    aurocs = auroc(left_out, library.own)
     inside = matrix.T @ library.own.astype(np.float64)  # (n_words, n_concepts)
     totals = matrix.sum(axis=0)  # (n_words,)
     named = concept_words(library.concepts)
@@ -132,7 +132,7 @@ def word_models(library: LabelledTexts) -> tuple[WordModel, ...]:
     return tuple(
         WordModel(
             concept=name,
-            auroc=float(areas[c]),
+            auroc=float(aurocs[c]),
             top=_top_words(library, c, weights[:, c], inside[:, c], totals),
             own_word=sum(name in naming[i] for i in np.flatnonzero(library.own[:, c])),
             of=int(library.counts[c]),
@@ -168,7 +168,7 @@ Kind = Literal["word", "opening", "length", "punctuation"]
 Bools = npt.NDArray[np.bool_]
 
 FALSE_ALARM = 0.05
-"""At most this part of libraries whose words, lengths and marks are dealt at random has any
+"""At most this part of libraries whose words, lengths and marks are shuffled has any
 finding of one family (words and openings; lengths and punctuation)."""
 _N_PERMUTATIONS = 1999
 _MARKS = {"?": "[?]", "!": "!", "…": "…|\\.\\.\\.", "—": "[—–]", ",": ",", ";": ";", ":": ":"}
@@ -222,7 +222,7 @@ def find_shortcuts(texts: Sequence[str], groups: TextGroups, seed: int = 0) -> S
 
     Args:
         texts: those that the groups' rows count.
-        groups: which text belongs to which concept; neutral texts are everybody's others.
+        groups: which text belongs to which concept; neutral texts are others of every concept.
         seed: of the permutations.
     """
     library = LabelledTexts(tuple(texts[row] for row in groups.all_rows()), groups)
@@ -278,7 +278,7 @@ def _longest_openings(found: list[Shortcut]) -> list[Shortcut]:
 
 
 def _fisher(library: LabelledTexts, presence: Presence) -> tuple[Floats, Floats, int]:
-    """Chance of so many texts of a concept with a thing, were labels dealt at random.
+    """Chance of so many texts of a concept with a thing, were labels shuffled.
 
     Pairs that could not be significant however the labels fell (Tarone 1990) are not counted.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from readout_ui.evaluation.results import Bools, CosineMatrix, Floats, Indices, ResponseMatrix
+from readout_ui.evaluation.results import Bools, CosineMatrix, Floats, HeldOutMatrix, Indices
 from readout_ui.plots.colours import INK, diverging_scale, fit_scale
 from readout_ui.plots.heatmap import CHARACTER_WIDTH, cut_label
 
@@ -41,7 +41,7 @@ def draw_cosines(matrix: CosineMatrix) -> go.Figure:
     return _plant(figure, matrix.linkage, len(names))
 
 
-def draw_responses(matrix: ResponseMatrix, order: Indices | None = None) -> go.Figure:
+def draw_responses(matrix: HeldOutMatrix, order: Indices | None = None) -> go.Figure:
     """Mean standardized scores, rows: whose held-out texts, columns: whose direction.
 
     Args:

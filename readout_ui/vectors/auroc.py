@@ -31,8 +31,8 @@ def auroc(scores: Floats, positive: Bools) -> Floats:
     n_positive = is_positive.sum(axis=0)  # (...)
     n_pairs = n_positive * (len(ranks) - n_positive)
     wins = (ranks * is_positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
-    areas: Floats = np.where(n_pairs > 0, wins / np.maximum(n_pairs, 1), np.nan)
-    return areas
+    aurocs: Floats = np.where(n_pairs > 0, wins / np.maximum(n_pairs, 1), np.nan)
+    return aurocs
 
 
 def grouped_auroc(scores: Floats, group: Indices) -> Floats:
@@ -59,8 +59,8 @@ def grouped_auroc(scores: Floats, group: Indices) -> Floats:
     # A concept's own texts win half of the pairs among themselves, each with itself included.
     total = wins @ is_of.astype(np.float64) - counts**2 / 2
     n_pairs = counts * (len(scores) - counts)
-    areas: Floats = np.where(n_pairs > 0, total / np.maximum(n_pairs, 1), np.nan)
-    return areas
+    aurocs: Floats = np.where(n_pairs > 0, total / np.maximum(n_pairs, 1), np.nan)
+    return aurocs
 
 
 def average_precision(scores: Floats, positive: Bools) -> Floats:

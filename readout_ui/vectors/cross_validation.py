@@ -1,4 +1,4 @@
-"""Descriptions dealt over folds, and scores of each fold on directions that never saw it.
+"""Descriptions assigned to folds, and scores of each fold on directions that never saw it.
 
 Which layer tells the concepts apart best, judged on descriptions held out of training.
 """
@@ -24,7 +24,7 @@ _BLOCK = 2**21
 
 
 @dataclass(frozen=True, eq=False)
-class Deal:
+class Assignment:
     """Which text belongs to which concept and is held out in which fold."""
 
     rows: _Indices
@@ -43,8 +43,8 @@ class Deal:
         return scored
 
 
-def deal_texts(groups: TextGroups, folds: int, seed: int) -> Deal:
-    """Deal every concept's texts, and the neutral ones, over the folds.
+def assign_folds(groups: TextGroups, folds: int, seed: int) -> Assignment:
+    """Assign every concept's texts, and the neutral ones, to folds.
 
     Args:
         groups: which rows belong to which concept.
@@ -57,17 +57,17 @@ def deal_texts(groups: TextGroups, folds: int, seed: int) -> Deal:
     members = (*groups.rows, groups.neutral)
     fold: list[int] = []
     for rows in members:
-        dealt = [i % folds for i in range(len(rows))] if len(rows) > 1 else [folds] * len(rows)
-        draws.shuffle(dealt)
-        fold.extend(dealt)
+        given = [i % folds for i in range(len(rows))] if len(rows) > 1 else [folds] * len(rows)
+        draws.shuffle(given)
+        fold.extend(given)
     group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
-    return Deal(np.array(groups.all_rows()), group, np.array(fold), len(members), folds)
+    return Assignment(np.array(groups.all_rows()), group, np.array(fold), len(members), folds)
 
 
-def can_be_scored(deal: Deal) -> Bools:
+def can_be_scored(assignment: Assignment) -> Bools:
     """(n_concepts,): concepts with held-out texts of their own and of others."""
-    held_out = deal.group[deal.scored]
-    counts = np.bincount(held_out, minlength=deal.n_groups)[:-1]
+    held_out = assignment.group[assignment.scored]
+    counts = np.bincount(held_out, minlength=assignment.n_groups)[:-1]
     scorable: Bools = (counts > 0) & (counts < len(held_out))
     return scorable
 
@@ -80,43 +80,44 @@ def layer_blocks(activations: Tensor) -> Iterator[Floats]:
         yield activations[:, start : start + together].float().numpy()
 
 
-def score_held_out(activations: Floats, deal: Deal) -> Floats:
+def score_held_out(activations: Floats, assignment: Assignment) -> Floats:
     """Centred cosine of held-out texts with mean differences that never saw their fold.
 
     Args:
         activations: (n_texts, n_layers, d_model).
-        deal: which text is held out where.
+        assignment: which text is held out where.
 
     Returns:
-        (n_scored, n_layers, n_concepts), texts in the order of the deal.
+        (n_scored, n_layers, n_concepts), texts in the order of the assignment.
     """
-    texts = (activations - activations.mean(axis=0))[deal.rows]  # (n_members, n_layers, d_model)
-    counts, sums = _fold_sums(texts, deal)
+    centred = activations - activations.mean(axis=0)
+    texts = centred[assignment.rows]  # (n_members, n_layers, d_model)
+    counts, sums = _fold_sums(texts, assignment)
     all_counts, all_sums = counts.sum(axis=0), sums.sum(axis=0)
-    scores = np.empty((*texts.shape[:2], deal.n_groups - 1), dtype=np.float32)
-    for fold in range(deal.n_folds):
-        held_out = deal.fold == fold
+    scores = np.empty((*texts.shape[:2], assignment.n_groups - 1), dtype=np.float32)
+    for fold in range(assignment.n_folds):
+        held_out = assignment.fold == fold
         rest = all_counts - counts[fold], all_sums - sums[fold]
         scores[held_out] = _score_fold(texts[held_out], *rest)
-    return scores[deal.scored]
+    return scores[assignment.scored]
 
 
-def _fold_sums(texts: Floats, deal: Deal) -> tuple[Floats, Floats]:
+def _fold_sums(texts: Floats, assignment: Assignment) -> tuple[Floats, Floats]:
     """How many texts each fold and group has, and their sums.
 
     Args:
-        texts: (n_members, n_layers, d_model), in the deal's order.
-        deal: which text belongs where.
+        texts: (n_members, n_layers, d_model), in the assignment's order.
+        assignment: which text belongs where.
 
     Returns:
         (n_folds + 1, n_groups) and (n_folds + 1, n_groups, n_layers, d_model); the last row holds
         the texts that are never held out.
     """
-    cells = deal.fold * deal.n_groups + deal.group
-    n_cells = (deal.n_folds + 1) * deal.n_groups
+    cells = assignment.fold * assignment.n_groups + assignment.group
+    n_cells = (assignment.n_folds + 1) * assignment.n_groups
     ones = np.ones(len(texts), dtype=texts.dtype)
     members = csr_array((ones, (cells, np.arange(len(texts)))), shape=(n_cells, len(texts)))
-    shape = (deal.n_folds + 1, deal.n_groups)
+    shape = (assignment.n_folds + 1, assignment.n_groups)
     counts = np.bincount(cells, minlength=n_cells).reshape(shape).astype(texts.dtype)
     sums = members @ texts.reshape(len(texts), -1)
     return counts, sums.reshape(*shape, *texts.shape[1:])
@@ -173,7 +174,7 @@ def cross_validated_layers(
 ) -> LayerScores:
     """Score every layer on descriptions held out of training, and recommend one.
 
-    Each concept's descriptions are dealt over the folds, as are the neutral texts; a fold's texts
+    Each concept's descriptions are assigned to the folds, as are the neutral texts; a fold's texts
     are scored (centred cosine) on mean-difference directions of the other folds, whatever method
     the vectors themselves are trained with: all folds follow from one set of sums, so this costs
     little more than reading the activations.
@@ -189,44 +190,44 @@ def cross_validated_layers(
     Args:
         activations: (n_texts, n_layers, d_model).
         groups: which rows belong to which concept.
-        folds: how many parts the descriptions are dealt into, at least 2.
+        folds: how many parts the descriptions are split into, at least 2.
         seed: decides which description falls into which fold.
     """
-    deal = deal_texts(groups, folds, seed)
-    blocks = layer_blocks(activations) if can_be_scored(deal).any() else ()
+    assignment = assign_folds(groups, folds, seed)
+    blocks = layer_blocks(activations) if can_be_scored(assignment).any() else ()
     with single_thread():
-        scores = (score_held_out(block, deal) for block in blocks)
-        return rate_layers(scores, deal, activations.shape[1])
+        scores = (score_held_out(block, assignment) for block in blocks)
+        return rate_layers(scores, assignment, activations.shape[1])
 
 
-def rate_layers(scores: Iterable[Floats], deal: Deal, n_layers: int) -> LayerScores:
+def rate_layers(scores: Iterable[Floats], assignment: Assignment, n_layers: int) -> LayerScores:
     """AUROC, top-1 and the recommended layer from scores of held-out texts.
 
     Args:
         scores: (n_scored, n_some_layers, n_concepts) each, all layers in order; not read where no
             concept can be scored.
-        deal: which text is held out where.
+        assignment: which text is held out where.
         n_layers: layers of the model.
     """
     usual = _USUAL_DEPTH * (n_layers - 1)
-    if not can_be_scored(deal).any():
+    if not can_be_scored(assignment).any():
         return LayerScores(None, None, round(usual))
-    rated = [_rate(some, deal) for some in scores]
-    areas, hits = (np.concatenate(column) for column in zip(*rated, strict=True))
+    rated = [_rate(some, assignment) for some in scores]
+    aurocs, hits = (np.concatenate(column) for column in zip(*rated, strict=True))
     return LayerScores(
-        auroc=tuple(areas.mean(axis=1).tolist()),
+        auroc=tuple(aurocs.mean(axis=1).tolist()),
         top1=tuple(hits.mean(axis=1).tolist()),
-        best=_recommended_layer((areas + hits) / 2, usual),
+        best=_recommended_layer((aurocs + hits) / 2, usual),
     )
 
 
-def _rate(scores: Floats, deal: Deal) -> tuple[Floats, Floats]:
+def _rate(scores: Floats, assignment: Assignment) -> tuple[Floats, Floats]:
     """AUROC and top-1 of held-out texts, (n_some_layers, n_scored_concepts) each."""
-    group = deal.group[deal.scored]
-    own = group[:, None] == np.arange(deal.n_groups - 1)  # (n_scored, n_concepts)
-    first = scores.argmax(axis=2)[:, :, None] == np.arange(deal.n_groups - 1)
+    group = assignment.group[assignment.scored]
+    own = group[:, None] == np.arange(assignment.n_groups - 1)  # (n_scored, n_concepts)
+    first = scores.argmax(axis=2)[:, :, None] == np.arange(assignment.n_groups - 1)
     hits = (own[:, None] & first).sum(axis=0) / np.maximum(own.sum(axis=0), 1)
-    kept = can_be_scored(deal)
+    kept = can_be_scored(assignment)
     return grouped_auroc(scores, group)[:, kept], hits[:, kept]
 
 

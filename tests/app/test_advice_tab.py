@@ -17,7 +17,7 @@ from readout_ui.app.events import HIDDEN
 from readout_ui.app.tabs.advice import (
     build_advice_tab,
     draw_advice,
-    draw_blames,
+    draw_influences,
     draw_shortcuts,
     refresh_advice,
 )
@@ -50,7 +50,7 @@ class JudgingStudio:
     error: UserError | None = None
     changed: int = 0
     trainings: int = 0
-    blame_calls: list[str] = field(default_factory=list)
+    influence_calls: list[str] = field(default_factory=list)
 
     @property
     def runs(self) -> Any:
@@ -99,12 +99,12 @@ def test_no_advice_says_so() -> None:
 
 
 def test_the_table_begins_with_the_outlier_and_escapes_texts() -> None:
-    blames = judge_descriptions(CORPUS, 0).blames
-    drawn = draw_blames(blames)
+    influences = judge_descriptions(CORPUS, 0).influences
+    drawn = draw_influences(influences)
     first = drawn.split("<tbody>")[1].split("</tr>")[0]
     assert "aconcept 4" in first
     assert "outlier" in first
-    assert drawn.count("<tr>") == 1 + len(blames)
+    assert drawn.count("<tr>") == 1 + len(influences)
 
 
 def test_words_of_every_concept_are_listed_even_without_a_shortcut() -> None:

@@ -19,7 +19,7 @@ from readout_ui.app.tabs.crosstalk import (
 )
 from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
-from readout_ui.evaluation.held_out import response_matrix
+from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.map_methods import umap_installed
 from readout_ui.evaluation.redundancy import redundancy
 from tests.support.planted_corpus import make_corpus
@@ -36,7 +36,7 @@ def planted(**kwargs: object) -> Findings:
     corpus = make_corpus((8,) * 6, strength=1.0, copies={4: 1}, **kwargs)  # type: ignore[arg-type]
     return Findings(
         cosine_matrix(corpus, 0, 40),
-        response_matrix(corpus, 0, 40),
+        held_out_matrix(corpus, 0, 40),
         redundancy(corpus, 0, 40),
         concept_map(corpus, 0),
     )
@@ -140,10 +140,10 @@ def test_names_are_shown_as_text_and_lone_descriptions_are_explained() -> None:
     note = draw_findings(
         Findings(
             cosine_matrix(corpus, 0, 10),
-            response_matrix(corpus, 0, 10),
+            held_out_matrix(corpus, 0, 10),
             redundancy(corpus, 0, 10),
             concept_map(corpus, 0),
         )
     )[2]
     assert "none can be held out" in note
-    assert np.isnan(response_matrix(corpus, 0, 10).top1.value)
+    assert np.isnan(held_out_matrix(corpus, 0, 10).top1.value)

@@ -166,7 +166,7 @@ def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
     assert "from contrast pairs" in draw_status(status)
     assert (status.changed, retrain_label(status)) == (0, "Train")
     assert set(studio.concept_states().values()) == {"trained"}
-    assert studio.blame("calm") == ()
+    assert studio.influence("calm") == ()
     assert len(studio.read("Oh, how lovely.", "raw").concepts) == 1
     assert load_readout(studio.export_zip([], [])).manifest.concepts == ("irony",)
 

@@ -13,7 +13,7 @@ import pytest
 
 from readout_ui.app.assets import STYLES
 from readout_ui.app.tabs.concepts import build_concepts_tab
-from readout_ui.evaluation.influence import Blame
+from readout_ui.evaluation.influence import Influence
 from readout_ui.texts.editing import record_library
 from readout_ui.texts.library import Library, read_library
 
@@ -34,7 +34,7 @@ class FolderDesk:
     read_only: bool = False
     states: dict[str, str] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
-    blames: tuple[Blame, ...] = ()
+    influences: tuple[Influence, ...] = ()
 
     def library(self) -> Library:
         library = read_library(self.folder)
@@ -48,8 +48,8 @@ class FolderDesk:
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         return [len(text.split()) for text in texts]
 
-    def blame(self, name: str) -> tuple[Blame, ...]:
-        return tuple(one for one in self.blames if one.concept == name)
+    def influence(self, name: str) -> tuple[Influence, ...]:
+        return tuple(one for one in self.influences if one.concept == name)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def served() -> Iterator[Served]:
 @pytest.fixture
 def desk(served: Served, descriptions: Path) -> FolderDesk:
     served.desk.folder, served.desk.read_only = descriptions, False
-    served.desk.states, served.desk.known, served.desk.blames = {}, {}, ()
+    served.desk.states, served.desk.known, served.desk.influences = {}, {}, ()
     return served.desk
 
 
@@ -540,9 +540,9 @@ def test_a_text_that_pulls_away_says_so_until_it_is_edited(
     desk: FolderDesk, open_page: OpenPage
 ) -> None:
     first, second, _ = on_disk(desk, "calm")
-    odd = Blame("calm", 0, first, 0.12, -0.4, 3.9, "afraid", 4.1, 0.03, 0.001, 1.0)
-    usual = Blame("calm", 1, second, 0.01, 4.0, 3.8, "afraid", 0.2, 0.001, 1.0, 1.0)
-    desk.blames = (odd, usual)
+    odd = Influence("calm", 0, first, 0.12, -0.4, 3.9, "afraid", 4.1, 0.03, 0.001, 1.0)
+    usual = Influence("calm", 1, second, 0.01, 4.0, 3.8, "afraid", 0.2, 0.001, 1.0, 1.0)
+    desk.influences = (odd, usual)
     page = open_page()
     choose(page, "calm")
     notes = page.locator(".rs-note:visible")

@@ -7,7 +7,7 @@ import pytest
 
 from readout_ui.evaluation.advice import Action, Advice, judge_descriptions, strongest
 from readout_ui.evaluation.cohesion import alignments
-from readout_ui.evaluation.leave_one_out import layer_products
+from readout_ui.evaluation.leave_one_out import layer_dot_products
 from tests.support.synthetic_corpus import Floats, Shape, make_corpus
 
 
@@ -74,7 +74,7 @@ def test_the_estimated_alignment_is_the_true_one() -> None:
     shape = Shape(n_concepts=20, d_model=128, signal=6.0)
     estimates = []
     for seed in range(20):
-        found = alignments(layer_products(make_corpus(seed, shape), 0))
+        found = alignments(layer_dot_products(make_corpus(seed, shape), 0))
         estimates.append(np.mean([one.cosine for one in found]))
     truth = np.sqrt(36 / (36 + 128 / 8))
     assert np.mean(estimates) == pytest.approx(truth, abs=0.03)

@@ -70,9 +70,9 @@ def test_with_nothing_planted_false_alarms_come_at_the_stated_rate() -> None:
     own, alarms, macro = labels(8), [], []
     for seed in range(200):
         scores = rng.normal(size=own.shape)
-        areas, permuted = auroc(scores, own), permuted_auroc(scores, own, 200, seed)
-        alarms.append(corrected_p(areas, permuted).min() <= 0.05)
-        macro.append(p_values(np.array([areas.mean()]), permuted.mean(axis=1))[0])
+        aurocs, permuted = auroc(scores, own), permuted_auroc(scores, own, 200, seed)
+        alarms.append(corrected_p(aurocs, permuted).min() <= 0.05)
+        macro.append(p_values(np.array([aurocs.mean()]), permuted.mean(axis=1))[0])
     # 200 trials at 5 %: 99.9 % of the time below 21.
     assert np.sum(alarms) <= 20
     assert kstest(macro, "uniform").pvalue > 0.001

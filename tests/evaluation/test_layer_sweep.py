@@ -70,15 +70,17 @@ def test_the_mean_column_is_what_the_layer_choice_found() -> None:
 
 def test_a_refit_by_mean_difference_equals_its_closed_form() -> None:
     from readout_ui.evaluation.layers import _refit_scores, held_out_scores
-    from readout_ui.vectors.cross_validation import deal_texts
+    from readout_ui.vectors.cross_validation import assign_folds
 
     corpus = planted([0.7])
-    deal = deal_texts(corpus.groups, 4, 0)
+    assignment = assign_folds(corpus.groups, 4, 0)
     texts = corpus.pooled[:, 0].numpy()
-    texts = (texts - texts.mean(axis=0))[deal.rows]
-    first = deal.fold == 0
-    closed = held_out_scores(corpus, 0, deal, "mean")[first]
-    assert _refit_scores(texts, first, corpus, deal, "mean") == pytest.approx(closed, abs=1e-4)
+    texts = (texts - texts.mean(axis=0))[assignment.rows]
+    first = assignment.fold == 0
+    closed = held_out_scores(corpus, 0, assignment, "mean")[first]
+    assert _refit_scores(texts, first, corpus, assignment, "mean") == pytest.approx(
+        closed, abs=1e-4
+    )
 
 
 def test_few_layers_at_a_time_score_like_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
-from readout_ui.evaluation.held_out import response_matrix
-from readout_ui.evaluation.results import CosineMatrix, ResponseMatrix
+from readout_ui.evaluation.held_out import held_out_matrix
+from readout_ui.evaluation.results import CosineMatrix, HeldOutMatrix
 from readout_ui.plots.concept_map import draw_map
 from readout_ui.plots.crosstalk import draw_cosines, draw_responses
 from tests.support.planted_corpus import make_corpus
@@ -20,8 +20,8 @@ def matrix() -> CosineMatrix:
 
 
 @pytest.fixture(scope="module")
-def responses() -> ResponseMatrix:
-    return response_matrix(make_corpus((8, 8, 1, 8, 8, 8), strength=1.0, copies={4: 1}), 0, 60)
+def responses() -> HeldOutMatrix:
+    return held_out_matrix(make_corpus((8, 8, 1, 8, 8, 8), strength=1.0, copies={4: 1}), 0, 60)
 
 
 def test_rows_and_columns_stand_in_the_order_of_the_tree(matrix: CosineMatrix) -> None:
@@ -66,7 +66,7 @@ def test_hovering_names_the_pair_and_its_interval_and_says_what_is_chance(
     assert dots.hoverinfo == "skip"
 
 
-def test_responses_follow_the_order_they_are_given(responses: ResponseMatrix) -> None:
+def test_responses_follow_the_order_they_are_given(responses: HeldOutMatrix) -> None:
     order = np.array([3, 1, 4, 0, 5, 2])
     figure = draw_responses(responses, order)
     assert list(figure.layout.yaxis.ticktext) == [responses.concepts[i] for i in order]
@@ -76,7 +76,7 @@ def test_responses_follow_the_order_they_are_given(responses: ResponseMatrix) ->
     assert figure.layout.yaxis.title.text == "descriptions of"
 
 
-def test_a_cell_without_a_value_stays_empty(responses: ResponseMatrix) -> None:
+def test_a_cell_without_a_value_stays_empty(responses: HeldOutMatrix) -> None:
     differing, chance, dots = draw_responses(responses).data
     assert np.isnan(differing.z[2, 2])
     assert np.isnan(chance.z[2, 2])

@@ -23,7 +23,7 @@ from readout_ui.errors import UserError
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.advice import Action, Advice, Judged
-    from readout_ui.evaluation.influence import Blame
+    from readout_ui.evaluation.influence import Influence
     from readout_ui.evaluation.shortcuts import Shortcut, WordModel
 
 INTRO = "What to change in the descriptions, strongest first, each with its evidence."
@@ -53,7 +53,7 @@ class AdviceTab:
     """Notice, results' column, and the HTML inside it."""
     cards: gr.HTML
     """The advice; its buttons ask for a description to be opened."""
-    blames: gr.HTML
+    influences: gr.HTML
     """The table of descriptions; the same."""
 
     @property
@@ -67,7 +67,7 @@ class AdviceTab:
 
         The page has gone to the Concepts tab by itself then.
         """
-        return self.cards.open_requested, self.blames.open_requested
+        return self.cards.open_requested, self.influences.open_requested
 
 
 def build_advice_tab(studio: Studio) -> AdviceTab:
@@ -83,11 +83,11 @@ def build_advice_tab(studio: Studio) -> AdviceTab:
         about = gr.HTML(padding=False)
         cards = gr.HTML(elem_id="advice-cards", padding=False, js_on_load=script)
         gr.Markdown(TABLE_TITLE)
-        blames = gr.HTML(elem_id="advice-blames", padding=False, js_on_load=script)
+        influences = gr.HTML(elem_id="advice-blames", padding=False, js_on_load=script)
         gr.Markdown(SHORTCUTS_TITLE)
         shortcuts = gr.HTML(elem_id="advice-shortcuts", padding=False)
     tab = AdviceTab(
-        layer, recheck, (notice, results, about, cards, blames, shortcuts), cards, blames
+        layer, recheck, (notice, results, about, cards, influences, shortcuts), cards, influences
     )
     _wire(studio, tab, choices.parent)
     return tab
@@ -134,13 +134,13 @@ def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
         gr.Column(visible=True),
         draw_about(judged, studio.changed_descriptions()),
         draw_advice(judged.advice, read_only=studio.read_only, editable=editable),
-        draw_blames(judged.blames, editable=editable),
+        draw_influences(judged.influences, editable=editable),
         draw_shortcuts(judged.shortcuts.found, judged.shortcuts.models),
     )
 
 
 def judge_advice(studio: Studio, layer: int) -> Judged:
-    """Blame, shortcuts and advice of the run in use, worked out once per run and layer.
+    """Influence, shortcuts and advice of the run in use, worked out once per run and layer.
 
     Raises:
         UserError: nothing was trained yet, or the model is not loaded.
@@ -187,9 +187,9 @@ def draw_about(judged: Judged, n_changed: int) -> str:
         noun = "description" if n_changed == 1 else "descriptions"
         stale = f" <b>{n_changed} {noun} changed since:</b> recheck to see what it did."
     return (
-        f"<p class='about'>{len(judged.blames)} descriptions at layer {judged.layer}, each judged "
-        "by mean-difference directions fitted without it. Of libraries with nothing wrong, at "
-        f"most one in twenty gets any advice.{stale}</p>"
+        f"<p class='about'>{len(judged.influences)} descriptions at layer {judged.layer}, each "
+        "judged by mean-difference directions fitted without it. Of libraries with nothing wrong, "
+        f"at most one in twenty gets any advice.{stale}</p>"
     )
 
 
@@ -238,11 +238,11 @@ def _action_button(label: str, action: Action) -> str:
     return f"<button data-open='{escape(json.dumps(asdict(action)))}'>{escape(label)}</button>"
 
 
-def draw_blames(blames: Sequence[Blame], *, editable: bool = True) -> str:
+def draw_influences(influences: Sequence[Influence], *, editable: bool = True) -> str:
     """All descriptions, marked ones and then the most influential first, with a search field."""
-    if not blames:
+    if not influences:
         return ""
-    order = sorted(blames, key=lambda b: (not b.outlier, not b.heavy, -_or_zero(b.influence)))
+    order = sorted(influences, key=lambda i: (not i.outlier, not i.heavy, -_or_zero(i.influence)))
     head = "".join(
         f"<th aria-sort='none'><button data-sort='{i}' data-as='{kind}'>{name}</button></th>"
         for i, (name, kind) in enumerate(_COLUMNS)
@@ -250,13 +250,13 @@ def draw_blames(blames: Sequence[Blame], *, editable: bool = True) -> str:
     rows = "".join(_row(one, editable) for one in order)
     return (
         "<div class='advice-search'><input type='search' placeholder='Search descriptions' "
-        f"aria-label='Search descriptions'><span class='shown' role='status'>{len(blames)} of "
-        f"{len(blames)}</span></div><div class='scroll'><table class='judged cards blames'>"
+        f"aria-label='Search descriptions'><span class='shown' role='status'>{len(influences)} of "
+        f"{len(influences)}</span></div><div class='scroll'><table class='judged cards blames'>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(one: Blame, editable: bool) -> str:
+def _row(one: Influence, editable: bool) -> str:
     from readout_ui.evaluation.advice import Action
 
     pull = "" if one.pull is None else f"{escape(one.pull)} <i>{_number(one.pull_score)}</i>"

@@ -12,7 +12,7 @@ import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from readout_ui.app import editor as editing
-from readout_ui.app.editor import Conflict, Desk, Opened, blame_notes, overview
+from readout_ui.app.editor import Conflict, Desk, Opened, influence_notes, overview
 from readout_ui.errors import UserError
 from readout_ui.texts.versions import TrashEntry, Version
 
@@ -176,7 +176,7 @@ def _writing_calls(desk: Desk) -> list[Call]:
 def _reviewed(desk: Desk, texts: Texts) -> Answer:
     return {
         **asdict(editing.review(desk, texts.name, texts.boxes)),
-        "notes": blame_notes(desk, texts.name, texts.boxes),
+        "notes": influence_notes(desk, texts.name, texts.boxes),
     }
 
 

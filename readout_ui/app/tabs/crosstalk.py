@@ -23,9 +23,9 @@ from readout_ui.evaluation.results import (
     ConceptMap,
     Confusion,
     CosineMatrix,
+    HeldOutMatrix,
     Neighbour,
     Redundancy,
-    ResponseMatrix,
 )
 from readout_ui.plots.concept_map import draw_map
 from readout_ui.plots.crosstalk import draw_cosines, draw_responses
@@ -58,7 +58,7 @@ def draw_cosine_note(matrix: CosineMatrix) -> str:
     )
 
 
-def draw_confusions(matrix: ResponseMatrix) -> str:
+def draw_confusions(matrix: HeldOutMatrix) -> str:
     """Top-1 of held-out descriptions against chance, and which concepts they are taken for."""
     if np.isnan(matrix.top1.value):
         return "<p class='about'>Every concept has one description: none can be held out.</p>"
@@ -108,7 +108,7 @@ def draw_map_note(found: ConceptMap) -> str:
 
 def _confusion(found: Confusion) -> str:
     names = f"<b>{escape(found.concept)}</b> is taken for <b>{escape(found.taken_for)}</b>"
-    doubt = "" if found.differs else " (taken together they do not answer to it beyond chance)"
+    doubt = "" if found.differs else " (taken together they do not score on it beyond chance)"
     return f"<li>{names}: {found.count} of {found.of} descriptions{doubt}</li>"
 
 
@@ -143,7 +143,7 @@ class Findings:
 
     cosines: CosineMatrix
     """Of the layer, or the mean over all."""
-    responses: ResponseMatrix
+    responses: HeldOutMatrix
     """Of the layer."""
     redundancy: tuple[Redundancy, ...]
     """Of the layer."""
@@ -271,10 +271,10 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
         own = evidence.own_directions
         return cosine_matrix(evidence.corpus, chosen, report=evidence.readout.report, own=own)
 
-    def judge_responses(evidence: Evidence) -> ResponseMatrix:
-        from readout_ui.evaluation.held_out import response_matrix
+    def judge_responses(evidence: Evidence) -> HeldOutMatrix:
+        from readout_ui.evaluation.held_out import held_out_matrix
 
-        return response_matrix(evidence.corpus, layer)
+        return held_out_matrix(evidence.corpus, layer)
 
     def judge_redundancy(evidence: Evidence) -> tuple[Redundancy, ...]:
         from readout_ui.evaluation.redundancy import redundancy

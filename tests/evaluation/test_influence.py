@@ -1,11 +1,11 @@
-"""Blame: left-out texts by refitting give the same numbers, planted misfits are found."""
+"""Influence: left-out texts by refitting give the same numbers, planted misfits are found."""
 
 import numpy as np
 import pytest
 import torch
 
-from readout_ui.evaluation.influence import FALSE_ALARM, blame
-from readout_ui.evaluation.leave_one_out import layer_products, leave_out
+from readout_ui.evaluation.influence import FALSE_ALARM, influence
+from readout_ui.evaluation.leave_one_out import layer_dot_products, leave_out
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import mean_difference
 from tests.support.synthetic_corpus import Floats, Shape, make_corpus
@@ -14,15 +14,15 @@ from tests.support.synthetic_corpus import Floats, Shape, make_corpus
 def test_the_closed_form_equals_fitting_again_without_the_text() -> None:
     shape = Shape(n_concepts=3, n_each=4, n_neutral=3, d_model=16, signal=3.0)
     corpus = make_corpus(0, shape)
-    products = layer_products(corpus, 0)
-    left_out = leave_out(products)
+    dots = layer_dot_products(corpus, 0)
+    left_out = leave_out(dots)
     whole = mean_difference(corpus.pooled, corpus.groups, PairSettings())[:, 0].double()
     for row in (0, 5, 13):
         rows = tuple(tuple(r for r in own if r != row) for own in corpus.groups.rows)
         neutral = tuple(r for r in corpus.groups.neutral if r != row)
         groups = TextGroups(corpus.groups.concepts, rows, neutral)
         without = mean_difference(corpus.pooled, groups, PairSettings())[:, 0].double()
-        text = torch.from_numpy(products.texts[row])
+        text = torch.from_numpy(dots.texts[row])
         np.testing.assert_allclose(left_out.scores[row], without @ text, rtol=1e-5)
         if row < 12:
             own = row // 4
@@ -40,7 +40,7 @@ def test_a_description_of_another_concept_is_found_and_named(shape: Shape) -> No
     def plant(texts: Floats, means: Floats) -> None:
         texts[3] += 2 * (means[n_other] - means[0])
 
-    marked = [b for b in blame(make_corpus(1, shape, plant), 0) if b.outlier]
+    marked = [b for b in influence(make_corpus(1, shape, plant), 0) if b.outlier]
     assert [(b.concept, b.index) for b in marked] == [("aconcept", 3)]
     other = "abcdefgh"[n_other] + "concept"
     assert marked[0].pull == other
@@ -56,9 +56,9 @@ def test_false_alarms_stay_at_the_stated_rate(shape: Shape) -> None:
     n_seeds = 100
     alarms, heavy = 0, 0
     for seed in range(n_seeds):
-        blames = blame(make_corpus(seed, shape), 0)
-        alarms += any(b.outlier for b in blames)
-        heavy += any(b.heavy for b in blames)
+        influences = influence(make_corpus(seed, shape), 0)
+        alarms += any(b.outlier for b in influences)
+        heavy += any(b.heavy for b in influences)
     # Three standard errors of a hundred libraries above the stated rate.
     limit = n_seeds * FALSE_ALARM + 3 * np.sqrt(n_seeds * FALSE_ALARM * (1 - FALSE_ALARM))
     assert alarms <= limit
@@ -69,12 +69,12 @@ def test_a_description_that_decides_the_direction_is_marked_heavy() -> None:
     def plant(texts: Floats, means: Floats) -> None:
         texts[10] += 60 * means[1] / np.linalg.norm(means[1]) + 20
 
-    marked = [(b.concept, b.index) for b in blame(make_corpus(0, plant=plant), 0) if b.heavy]
+    marked = [(b.concept, b.index) for b in influence(make_corpus(0, plant=plant), 0) if b.heavy]
     assert marked == [("bconcept", 2)]
 
 
 def test_an_only_description_has_no_influence_and_no_mark() -> None:
-    first = blame(make_corpus(0, Shape(4, 1, 4)), 0)[0]
+    first = influence(make_corpus(0, Shape(4, 1, 4)), 0)[0]
     assert np.isnan(first.influence)
     assert np.isnan(first.own)
     assert not first.outlier
@@ -82,6 +82,6 @@ def test_an_only_description_has_no_influence_and_no_mark() -> None:
 
 
 def test_two_concepts_without_neutral_texts_are_judged() -> None:
-    judged = blame(make_corpus(0, Shape(2, 3, 0)), 0)
+    judged = influence(make_corpus(0, Shape(2, 3, 0)), 0)
     assert len(judged) == 6
     assert {b.pull for b in judged} == {"aconcept", "bconcept"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from readout_ui.evaluation.direction_samples import group_sizes, layer_matrix
-from readout_ui.evaluation.held_out import held_out_scores, own_of_random_groups, response_matrix
+from readout_ui.evaluation.held_out import held_out_matrix, held_out_scores, own_of_random_groups
 from readout_ui.evaluation.resampling import wilson
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import mean_difference
@@ -31,7 +31,7 @@ def test_scores_are_those_of_training_anew_without_each_text(n_neutral: int) -> 
 
 
 def test_planted_concepts_answer_to_their_own_direction() -> None:
-    found = response_matrix(make_corpus(strength=1.0), 0)
+    found = held_out_matrix(make_corpus(strength=1.0), 0)
     assert found.top1.value > 0.95
     assert np.diag(found.differs).all()
     assert (np.diag(found.mean) == found.mean.max(axis=1)).all()
@@ -39,7 +39,7 @@ def test_planted_concepts_answer_to_their_own_direction() -> None:
 
 
 def test_with_nothing_planted_top1_is_chance_and_few_libraries_show_any_cell() -> None:
-    found = [response_matrix(make_corpus(seed=seed), 0, 100) for seed in range(25)]
+    found = [held_out_matrix(make_corpus(seed=seed), 0, 100) for seed in range(25)]
     assert np.mean([one.top1.value for one in found]) == pytest.approx(0.1, abs=0.02)
     assert sum(one.differs.any() for one in found) <= 4
     assert sum(any(c.differs for c in one.confusions) for one in found) <= 4
@@ -52,7 +52,7 @@ def test_marks_keep_their_rate_where_few_dimensions_hold_most_of_the_variance() 
     marked = []
     for seed in range(60):
         corpus = make_corpus(seed=seed)
-        found = response_matrix(replace(corpus, pooled=(corpus.pooled - 20) * falling + 20), 0, 50)
+        found = held_out_matrix(replace(corpus, pooled=(corpus.pooled - 20) * falling + 20), 0, 50)
         marked.append(found.differs.any())
     assert sum(marked) <= 7  # 3 expected at 5 %; by Student's t on the diagonal it were 10
 
@@ -61,8 +61,8 @@ def test_random_groups_score_like_training_anew_on_them() -> None:
     corpus = make_corpus((4, 5, 3), strength=1.0)
     texts, sizes = layer_matrix(corpus, 0), np.array([4, 5, 3])
     drawn = own_of_random_groups(texts, sizes, seed=3)[0]
-    dealt = np.random.default_rng((3, 1)).permutation(12)
-    shuffled = np.concatenate([texts[dealt], texts[12:]])
+    order = np.random.default_rng((3, 1)).permutation(12)
+    shuffled = np.concatenate([texts[order], texts[12:]])
     scores = held_out_scores(shuffled, group_sizes(corpus), 3)
     own = scores[np.arange(12), np.repeat([0, 1, 2], sizes)]
     assert drawn == pytest.approx([own[:4].mean(), own[4:9].mean(), own[9:].mean()], abs=1e-4)
@@ -70,7 +70,7 @@ def test_random_groups_score_like_training_anew_on_them() -> None:
 
 def test_concepts_that_share_a_direction_are_confused_by_name() -> None:
     corpus = make_corpus((12,) * 12, strength=1.0, copies={3: 1})
-    confusions = response_matrix(corpus, 0).confusions
+    confusions = held_out_matrix(corpus, 0).confusions
     assert {confusions[0].concept, confusions[0].taken_for} == {"c1", "c3"}
     assert confusions[0].differs
     assert confusions[0].of == 12
@@ -81,12 +81,12 @@ def test_a_description_filed_under_the_wrong_concept_is_one_confusion() -> None:
     corpus = make_corpus(strength=1.5)
     pooled = corpus.pooled.clone()
     pooled[0] = pooled[15] + 0.1  # the first text of c0 says what those of c1 say
-    confusions = response_matrix(replace(corpus, pooled=pooled), 0).confusions
+    confusions = held_out_matrix(replace(corpus, pooled=pooled), 0).confusions
     assert [(c.concept, c.taken_for, c.count) for c in confusions] == [("c0", "c1", 1)]
 
 
 def test_a_lone_description_is_never_its_own_judge() -> None:
-    found = response_matrix(make_corpus((1, 6, 6), strength=1.0), 0)
+    found = held_out_matrix(make_corpus((1, 6, 6), strength=1.0), 0)
     assert np.isnan(found.mean[0, 0])
     assert not found.differs[0].any()
     assert np.isinf(found.low[0]).all()
@@ -96,7 +96,7 @@ def test_a_lone_description_is_never_its_own_judge() -> None:
 
 
 def test_where_every_concept_has_one_description_nothing_is_claimed() -> None:
-    found = response_matrix(make_corpus((1, 1, 1)), 0)
+    found = held_out_matrix(make_corpus((1, 1, 1)), 0)
     assert np.isnan(found.top1.value)
     assert not found.differs.any()
     assert found.confusions == ()
@@ -105,7 +105,7 @@ def test_where_every_concept_has_one_description_nothing_is_claimed() -> None:
 def test_equal_texts_score_nothing() -> None:
     corpus = make_corpus((4, 4))
     same = replace(corpus, pooled=corpus.pooled[:1].expand(len(corpus.texts), -1, -1))
-    assert (response_matrix(same, 0).mean == 0).all()
+    assert (held_out_matrix(same, 0).mean == 0).all()
 
 
 def test_an_interval_of_all_or_none_still_has_a_width() -> None:

@@ -19,7 +19,6 @@ from readout_ui.texts.editing import (
     FileChanged,
     create_concept,
     delete_concept,
-    list_trash,
     list_versions,
     read_version,
     rename_concept,
@@ -30,7 +29,7 @@ from readout_ui.texts.editing import (
 from readout_ui.texts.library import Concept, Library
 from readout_ui.texts.lint import Finding, check_concept
 from readout_ui.texts.names import check_name, is_neutral_name
-from readout_ui.texts.versions import TrashEntry, Version
+from readout_ui.texts.versions import TrashEntry, Version, list_trash
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.influence import Influence

@@ -18,8 +18,7 @@ from readout_ui.errors import UserError
 from readout_ui.vectors.settings import split_names
 
 if TYPE_CHECKING:
-    from readout_ui.texts.examples import ConceptExamples
-    from readout_ui.texts.extraction import Extraction, ExtractionSettings
+    from readout_ui.texts.examples import ConceptExamples, Extraction, ExtractionSettings
     from readout_ui.texts.memory import MemoryNode, StoredNode
     from readout_ui.texts.memory_server import MemoryRequest
 
@@ -88,7 +87,7 @@ def extract(
     json: AsJson = False,
 ) -> None:
     """Make examples for and against each concept from scored memory nodes."""
-    from readout_ui.texts.extraction import ExtractionSettings
+    from readout_ui.texts.examples import ExtractionSettings
     from readout_ui.texts.memory import Fields, read_jsonl, read_sqlite
 
     settings = ExtractionSettings(
@@ -167,8 +166,7 @@ def _write(
     choice: tuple[Sequence[str], int | None],
     json: bool,
 ) -> None:
-    from readout_ui.texts.examples import write_examples
-    from readout_ui.texts.extraction import chosen_concepts, prepare
+    from readout_ui.texts.examples import chosen_concepts, prepare, write_examples
     from readout_ui.texts.lint_sources import lint_examples
     from readout_ui.texts.memory import parse_node
 

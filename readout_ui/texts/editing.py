@@ -1,7 +1,4 @@
-"""Editing the concept library: save, create, rename and delete without ever losing a text.
-
-Earlier versions of concepts and the trash: list them, read them, bring them back.
-"""
+"""Editing the concept library without ever losing a text: save, rename, delete, bring back."""
 
 import os
 from collections.abc import Iterable
@@ -17,12 +14,6 @@ from readout_ui.files import (
     sync_folder,
     write_file,
 )
-from readout_ui.texts.description_text import (
-    encode_descriptions,
-    normalise_descriptions,
-    parse_descriptions,
-    split_text,
-)
 from readout_ui.texts.library import (
     Concept,
     Library,
@@ -31,6 +22,12 @@ from readout_ui.texts.library import (
     read_concept,
 )
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
+from readout_ui.texts.reading import (
+    encode_descriptions,
+    normalise_descriptions,
+    parse_descriptions,
+    split_text,
+)
 from readout_ui.texts.versions import (
     TrashEntry,
     Version,
@@ -38,7 +35,6 @@ from readout_ui.texts.versions import (
     keep_version,
     move_to_trash,
     move_versions,
-    trash_of,
     versions_of,
 )
 
@@ -303,20 +299,6 @@ def record_library(library: Library, known: dict[str, str] | None = None) -> dic
                 break
             recorded[concept.name] = concept.fingerprint
     return recorded
-
-
-def list_trash(folder: Path | str) -> list[TrashEntry]:
-    """Deleted concepts, newest first."""
-    return trash_of(Path(folder))
-
-
-def read_trashed(entry: TrashEntry) -> tuple[str, ...]:
-    """The descriptions of a deleted concept.
-
-    Raises:
-        UserError: the bytes are gone or were never readable.
-    """
-    return parse_descriptions(read_bytes(entry.path), shown(entry.path))
 
 
 def restore_trashed(

@@ -22,15 +22,17 @@ from readout_ui.files import (
     write_file,
     zip_bytes,
 )
-from readout_ui.texts.description_text import (
-    encode_descriptions,
-    normalise_descriptions,
-    parse_descriptions,
-)
 from readout_ui.texts.editing import find_concept_file, save_concept
 from readout_ui.texts.library import Concept, Library
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
-from readout_ui.texts.reading import decode_text, json_lines, zip_entries
+from readout_ui.texts.reading import (
+    decode_text,
+    encode_descriptions,
+    json_lines,
+    normalise_descriptions,
+    parse_descriptions,
+    zip_entries,
+)
 from readout_ui.texts.tables import csv_rows, first_line
 
 _CONCEPT_TITLES = ("concept", "name")

@@ -1,7 +1,5 @@
-"""Texts with the labels somebody gave them: the evidence that vectors mean what they are called.
-
-Which concept each label of a text collection stands for: suggested, then settled by hand.
-"""
+"""Texts with labels, the evidence that vectors mean what they are called, and which concept each
+label stands for: suggested first, then settled by a person."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ SHIPPED_SETS = ("situations", "dialogue", "neutral")
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text and what somebody says it is about."""
+    """A text and what its source says it is about."""
 
     text: str
     labels: tuple[str, ...]

@@ -1,7 +1,4 @@
-"""The concept library: every description file of one folder, read cheaply enough to poll.
-
-How the descriptions on disk differ from those a run was trained on.
-"""
+"""The concept library: descriptions by concept, read cheaply enough to poll, and what changed."""
 
 import difflib
 import os
@@ -15,12 +12,12 @@ from types import MappingProxyType
 
 from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
-from readout_ui.texts.description_text import (
+from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
+from readout_ui.texts.reading import (
     encode_descriptions,
     normalise_descriptions,
     parse_descriptions,
 )
-from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +60,7 @@ class Problem:
     file: str
     """The file's name, printable."""
     line: int | None
-    """Counted from 1, where a line is to blame."""
+    """Counted from 1, where one line is the cause."""
     message: str
     """One sentence that names the file and what to do."""
 

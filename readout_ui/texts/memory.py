@@ -1,7 +1,4 @@
-"""Memory nodes: what a node says, and the scores in the line of tags at its end.
-
-Where memory nodes come from: records of a server's answer, of a JSONL dump or of SQLite.
-"""
+"""Memory nodes: what they say, the scores in their last line, and the dumps they come from."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
-from readout_ui.texts.description_text import parse_descriptions
 from readout_ui.texts.examples import ConceptExamples, Example, read_examples
 from readout_ui.texts.labelled import read_shipped
 from readout_ui.texts.lint_sources import check_pairs, lint_examples
@@ -26,6 +25,7 @@ from readout_ui.texts.pairs import (
     read_pairs,
     shipped_pairs,
 )
+from readout_ui.texts.reading import parse_descriptions
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip, story_of
 from readout_ui.texts.tables import MAX_BYTES, TextTable, read_table, table_of_records
 

@@ -20,7 +20,6 @@ from typing import Any
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
-from readout_ui.texts.description_text import normalise_description
 from readout_ui.texts.lint import (
     Finding,
     limited,
@@ -31,7 +30,13 @@ from readout_ui.texts.lint import (
     unequal_lengths,
 )
 from readout_ui.texts.names import SUFFIX, check_name, is_neutral_name
-from readout_ui.texts.reading import decode_text, json_lines, read_text, zip_entries
+from readout_ui.texts.reading import (
+    decode_text,
+    json_lines,
+    normalise_description,
+    read_text,
+    zip_entries,
+)
 
 MAX_STORIES_BYTES = 200_000_000
 MAX_ZIP_BYTES = 50_000_000

@@ -123,7 +123,7 @@ def guess_field(fields: tuple[str, ...]) -> str:
     return fields[0] if len(fields) == 1 else ""
 
 
-def _choose_field(fields: tuple[str, ...], wished: str, name: str) -> str:
+def _choose_field(fields: tuple[str, ...], requested: str, name: str) -> str:
     if not fields:
         raise UserError(
             "no line is a JSON object with a text in it",
@@ -131,9 +131,9 @@ def _choose_field(fields: tuple[str, ...], wished: str, name: str) -> str:
             fix='write lines such as {"text": "..."}, or bring the texts as .txt',
         )
     shown = [printable(field) for field in fields[:20]]
-    if wished and wished not in fields:
-        raise UserError(f"there is no field '{printable(wished)}'", where=name, options=shown)
-    chosen = wished or guess_field(fields)
+    if requested and requested not in fields:
+        raise UserError(f"there is no field '{printable(requested)}'", where=name, options=shown)
+    chosen = requested or guess_field(fields)
     if not chosen:
         raise UserError(
             "several fields hold text", where=name, fix="choose one of them", options=shown

@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import too_large
-from readout_ui.texts.description_text import split_text
-from readout_ui.texts.reading import decode_text, json_lines, parse_json
+from readout_ui.texts.reading import decode_text, json_lines, parse_json, split_text
 
 MAX_BYTES = 20_000_000
 MAX_ROWS = 20_000

@@ -19,8 +19,8 @@ from readout_ui.files import (
     sync_folder,
     write_file,
 )
-from readout_ui.texts.description_text import parse_descriptions
 from readout_ui.texts.names import SUFFIX
+from readout_ui.texts.reading import parse_descriptions
 
 HISTORY = ".history"
 TRASH = ".trash"
@@ -129,9 +129,9 @@ def move_to_trash(folder: Path, name: str, path: Path) -> TrashEntry:
     return entry
 
 
-def trash_of(folder: Path) -> list[TrashEntry]:
+def list_trash(folder: Path | str) -> list[TrashEntry]:
     """What was deleted, newest first."""
-    shelf = folder / TRASH
+    shelf = Path(folder) / TRASH
     if not shelf.is_dir():
         return []
     found = (_trash_entry(path) for path in shelf.iterdir())

@@ -1,15 +1,10 @@
-"""Word forms: the inflections and close relatives of a concept's name, as a text may use them.
+"""Words of a text: forms of a concept's name, sentences, and texts that are nearly the same.
 
 Suffix rules cover regular English words; a table covers relatives that no suffix gives. A rule may
 make a form that is no word (sadder is one, sadment is not); such a form matches nothing.
 
-Sentences of a short text: how many there are, how they open, and who is speaking.
-
-Near-duplicate texts: which share most of their words, in whatever order.
-
-A text becomes a string with one character per word, sorted; rapidfuzz's ratio of two such strings
-is the share of words in common (twice the common words over all words). On the 312 shipped texts
-no two share more than half; characters instead of words were 5 times slower and told less.
+To find near-duplicates a text becomes a string with one character per word, sorted; rapidfuzz's
+ratio of two such strings is the share of words in common (twice the common words over all words).
 """
 
 import functools

@@ -18,7 +18,7 @@ from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.errors import UserError
 from readout_ui.models.prompt import FramedText, PromptFrame, frame_for
 from readout_ui.progress import Progress, Report, silent
-from readout_ui.texts.description_text import format_descriptions
+from readout_ui.texts.reading import format_descriptions
 from readout_ui.vectors.methods import fit_given_pairs
 from readout_ui.vectors.pair_scores import PairScores, score_pairs
 from readout_ui.vectors.settings import Trained, TrainSettings

@@ -11,11 +11,6 @@ from hypothesis import strategies as st
 from readout_ui.errors import UserError
 from readout_ui.files import MAX_FILE_BYTES
 from readout_ui.texts import library as library_module
-from readout_ui.texts.description_text import (
-    format_descriptions,
-    normalise_descriptions,
-    parse_descriptions,
-)
 from readout_ui.texts.editing import (
     FileChanged,
     create_concept,
@@ -27,6 +22,11 @@ from readout_ui.texts.editing import (
 )
 from readout_ui.texts.library import read_library, require_trainable
 from readout_ui.texts.names import check_name
+from readout_ui.texts.reading import (
+    format_descriptions,
+    normalise_descriptions,
+    parse_descriptions,
+)
 
 CALM = ("I am at ease. My breath is slow.", "Nothing pulls at me. I could stay like this.")
 

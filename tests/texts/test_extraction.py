@@ -13,10 +13,12 @@ from readout_ui.texts.examples import (
     POLARITIES,
     ConceptExamples,
     Example,
+    ExtractionSettings,
+    chosen_concepts,
+    prepare,
     read_examples,
     write_examples,
 )
-from readout_ui.texts.extraction import ExtractionSettings, chosen_concepts, prepare
 from readout_ui.texts.lint_sources import lint_examples
 from readout_ui.texts.memory import MemoryNode, parse_node
 

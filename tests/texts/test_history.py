@@ -12,9 +12,7 @@ from readout_ui.texts.editing import (
     NameTaken,
     create_concept,
     delete_concept,
-    list_trash,
     list_versions,
-    read_trashed,
     read_version,
     record_library,
     record_version,
@@ -23,6 +21,7 @@ from readout_ui.texts.editing import (
     save_concept,
 )
 from readout_ui.texts.library import read_library
+from readout_ui.texts.versions import list_trash
 
 
 def texts(folder: Path, name: str) -> list[tuple[str, ...]]:
@@ -117,7 +116,7 @@ def test_a_deletion_is_undone_with_exact_bytes_and_history(tmp_path: Path) -> No
     raw = (tmp_path / "calm.txt").read_bytes()
     delete_concept(tmp_path, "calm")
     (entry,) = list_trash(tmp_path)
-    assert read_trashed(entry) == ("Two.",)
+    assert entry.path.read_text() == "Two.\n"
     assert restore_trashed(tmp_path, entry).descriptions == ("Two.",)
     assert (tmp_path / "calm.txt").read_bytes() == raw
     assert list_trash(tmp_path) == []
@@ -165,7 +164,7 @@ def test_two_deletions_of_one_name_are_both_in_the_trash(tmp_path: Path) -> None
     for text in ("One.", "Two."):
         save(tmp_path, "calm", text)
         delete_concept(tmp_path, "calm")
-    assert [read_trashed(entry) for entry in list_trash(tmp_path)] == [("Two.",), ("One.",)]
+    assert [entry.path.read_text() for entry in list_trash(tmp_path)] == ["Two.\n", "One.\n"]
 
 
 STEPS = st.lists(

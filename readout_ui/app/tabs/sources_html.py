@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from readout_ui.runs.run import RunRecord
-from readout_ui.texts.extraction import Extraction
+from readout_ui.texts.examples import Extraction
 from readout_ui.texts.lint import Finding
 from readout_ui.texts.pairs import PairColumns, PairSet
 from readout_ui.texts.stories import StoryLibrary

@@ -15,8 +15,14 @@ from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, guarded
 from readout_ui.app.tabs.sources_html import draw_memories, draw_sentence
 from readout_ui.errors import UserError
 from readout_ui.files import shown, write_file, zip_bytes
-from readout_ui.texts.examples import ConceptExamples, write_examples
-from readout_ui.texts.extraction import Extraction, ExtractionSettings, chosen_concepts, prepare
+from readout_ui.texts.examples import (
+    ConceptExamples,
+    Extraction,
+    ExtractionSettings,
+    chosen_concepts,
+    prepare,
+    write_examples,
+)
 from readout_ui.texts.lint import FEWEST_EXAMPLES
 from readout_ui.texts.lint_sources import lint_examples
 from readout_ui.texts.memory import (

@@ -14,13 +14,7 @@ from readout_ui.files import (
     sync_folder,
     write_file,
 )
-from readout_ui.texts.library import (
-    Concept,
-    Library,
-    concept_files,
-    concept_name,
-    read_concept,
-)
+from readout_ui.texts.library import Concept, Library, concept_files, concept_name, read_concept
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.reading import (
     encode_descriptions,

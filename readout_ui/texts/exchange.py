@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from readout_ui.errors import UserError, printable
-from readout_ui.files import (
-    WRITING,
-    fingerprint_of,
-    read_bytes,
-    shown,
-    write_file,
-    zip_bytes,
-)
+from readout_ui.files import WRITING, fingerprint_of, read_bytes, shown, write_file, zip_bytes
 from readout_ui.texts.editing import find_concept_file, save_concept
 from readout_ui.texts.library import Concept, Library
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name

@@ -14,13 +14,7 @@ from rapidfuzz import fuzz, process
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
-from readout_ui.texts.tables import (
-    MAX_BYTES,
-    MAX_ROWS,
-    TableRow,
-    TextTable,
-    read_table,
-)
+from readout_ui.texts.tables import MAX_BYTES, MAX_ROWS, TableRow, TextTable, read_table
 from readout_ui.texts.words import phrase_forms, words_of
 
 MAX_TEXT = 20_000

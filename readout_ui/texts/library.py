@@ -13,11 +13,7 @@ from types import MappingProxyType
 from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
-from readout_ui.texts.reading import (
-    encode_descriptions,
-    normalise_descriptions,
-    parse_descriptions,
-)
+from readout_ui.texts.reading import encode_descriptions, normalise_descriptions, parse_descriptions
 
 
 @dataclass(frozen=True, repr=False)

@@ -22,11 +22,7 @@ from readout_ui.texts.editing import (
 )
 from readout_ui.texts.library import read_library, require_trainable
 from readout_ui.texts.names import check_name
-from readout_ui.texts.reading import (
-    format_descriptions,
-    normalise_descriptions,
-    parse_descriptions,
-)
+from readout_ui.texts.reading import format_descriptions, normalise_descriptions, parse_descriptions
 
 CALM = ("I am at ease. My breath is slow.", "Nothing pulls at me. I could stay like this.")
 

@@ -144,10 +144,7 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 EXAMPLES = st.lists(
     st.builds(
-        Example,
-        TEXTS.filter(str.strip),
-        st.text("ab", max_size=2),
-        st.none() | st.floats(0, 10),
+        Example, TEXTS.filter(str.strip), st.text("ab", max_size=2), st.none() | st.floats(0, 10)
     ),
     max_size=4,
 ).map(tuple)

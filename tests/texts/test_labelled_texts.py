@@ -181,10 +181,7 @@ def test_what_csv_wrote_is_read_back(pairs: list[tuple[str, str]]) -> None:
 @given(st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=1, unique=True)), min_size=1))
 def test_what_json_wrote_is_read_back(pairs: list[tuple[str, list[str]]]) -> None:
     rows = [{"text": text, "label": labels} for text, labels in pairs]
-    for raw, name in (
-        (json.dumps(rows), "a.json"),
-        ("\n".join(map(json.dumps, rows)), "a.jsonl"),
-    ):
+    for raw, name in ((json.dumps(rows), "a.json"), ("\n".join(map(json.dumps, rows)), "a.jsonl")):
         picked = pick_columns(read_table(raw.encode(), name), "text", ["label"])
         assert [(t.text, list(t.labels)) for t in picked] == pairs
 

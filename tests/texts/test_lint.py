@@ -32,9 +32,7 @@ NEUTRAL = ("I put the cup on the shelf. Then I close the door.",)
 
 
 def library(
-    problems: tuple[Problem, ...] = (),
-    neutral: Sequence[str] = NEUTRAL,
-    **concepts: Sequence[str],
+    problems: tuple[Problem, ...] = (), neutral: Sequence[str] = NEUTRAL, **concepts: Sequence[str]
 ) -> Library:
     made = [
         Concept(name, tuple(texts), "", Path(f"{name}.txt"))

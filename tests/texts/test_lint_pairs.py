@@ -48,10 +48,7 @@ def test_a_repeated_and_a_swapped_pair_are_found_at_the_later_place() -> None:
     pairs = sound_pairs()
     pairs += [pairs[0], ContrastPair(pairs[1].negative, pairs[1].positive)]
     found = {f.index: f.message for f in check_pairs(pairs_of(*pairs)) if f.rule == "duplicate"}
-    assert found == {
-        12: "This is pair 1 again.",
-        13: "This is pair 2 with its sides swapped.",
-    }
+    assert found == {12: "This is pair 1 again.", 13: "This is pair 2 with its sides swapped."}
 
 
 def test_a_side_that_is_nearly_always_longer_is_told_and_the_odd_pair_named() -> None:

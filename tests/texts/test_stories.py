@@ -7,12 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
-from readout_ui.texts.stories import (
-    Story,
-    StoryLibrary,
-    read_stories,
-    scene_of_rows,
-)
+from readout_ui.texts.stories import Story, StoryLibrary, read_stories, scene_of_rows
 from tests.support.stories import story_lines
 
 

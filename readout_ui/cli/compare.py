@@ -1,23 +1,23 @@
-"""What `readout-ui compare` does: two kept runs side by side."""
+"""The command that compares two kept runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from readout_ui.cli.output import as_json, progress_report, table
+import typer
+
+from readout_ui.cli.options import AsJson, JudgedWeights, Layer, Model
+from readout_ui.cli.output import as_json, table, work_with
 from readout_ui.errors import UserError
-from readout_ui.runs.run import RunRecord
-from readout_ui.runs.store import RunStore
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.run_diff import Moves, RunDiff
     from readout_ui.evaluation.score_changes import ScoreChanges
     from readout_ui.models.loading import ModelSpec
-    from readout_ui.runs.manifest import Manifest
+    from readout_ui.runs.run import RunRecord
 
 LEAST_TURN = 0.999
 """Mean cosine from which a direction counts as unmoved in the table."""
@@ -34,60 +34,51 @@ class Comparison:
 
 
 def compare(
-    runs: Path,
-    ids: tuple[str, str],
-    spec: Callable[[Manifest], ModelSpec] | None,
-    layer: int | None,
-) -> Comparison:
-    """Compare two runs; scores only where a model is to be had.
-
-    Args:
-        runs: folder of kept runs.
-        ids: the old and the new run.
-        spec: the model to load for a manifest; None leaves the scores out.
-        layer: where scores are compared; None for the best one of the new run.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    store = RunStore(runs)
-    old, new = (store.record(run_id) for run_id in ids)
+    *,
+    old: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with.")],
+    new: Annotated[str, typer.Argument(metavar="RUN", help="The run to look at.")],
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of kept runs.")] = Path("runs"),
+    scores: Annotated[
+        bool, typer.Option(help="Load the model and compare scores of the texts both have.")
+    ] = True,
+    layer: Layer = None,
+    model: Model = "",
+    weights: JudgedWeights,
+    json: AsJson = False,
+) -> None:
+    """Say what moved between two runs: texts, directions, and scores beyond noise."""
     from readout_ui.evaluation.run_diff import compare_runs
+    from readout_ui.runs.store import RunStore
 
-    diff = compare_runs(*store.load(old.id), *store.load(new.id))
-    if spec is None or not diff.same_space:
-        return Comparison(diff, None, "Scores were left out." if diff.same_space else "")
-    try:
-        return Comparison(diff, _scores(old, new, spec, layer), "")
-    except UserError as error:
-        return Comparison(diff, None, f"Scores were not compared: {error}")
+    store = RunStore(runs)
+    first, second = (store.record(run_id) for run_id in (old, new))
+    diff = compare_runs(*store.load(first.id), *store.load(second.id))
+    found = Comparison(diff, None, "Scores were left out." if diff.same_space else "")
+    if scores and diff.same_space:
+        try:
+            spec = weights.spec_of(second.manifest, model)
+            found = Comparison(diff, _scores(first, second, spec, layer), "")
+        except UserError as error:
+            found = Comparison(diff, None, f"Scores were not compared: {error}")
+    print(as_line(found) if json else as_text(found))
 
 
-def _scores(
-    old: RunRecord, new: RunRecord, spec: Callable[[Manifest], ModelSpec], layer: int | None
-) -> ScoreChanges:
-    wanted = spec(new.manifest)
-    with progress_report() as report:
-        from readout_ui.activations.cache import ActivationCache
+def _scores(old: RunRecord, new: RunRecord, spec: ModelSpec, layer: int | None) -> ScoreChanges:
+    with work_with(spec) as work:
         from readout_ui.evaluation.corpus import corpus_of_run
         from readout_ui.evaluation.score_changes import compare_scores
-        from readout_ui.files import cache_folder
-        from readout_ui.models.loading import load_model
         from readout_ui.vectors.vectors import resolve_layers
 
-        model = load_model(wanted, report)
+        model, chosen = work.model, new.best_layer
         new.refuse_other_model(model.name, model.fingerprint)
-        chosen = new.best_layer
         if layer is not None:
             (chosen,) = resolve_layers(str(layer), model.n_layers)
-        cache = ActivationCache(cache_folder() / "activations")
-        try:
-            first, second = (
-                corpus_of_run(model, run.manifest, run.descriptions, run.settings, cache, report)
-                for run in (old, new)
+        first, second = (
+            corpus_of_run(
+                model, run.manifest, run.descriptions, run.settings, work.cache, work.report
             )
-        finally:
-            cache.close()
+            for run in (old, new)
+        )
         return compare_scores(first, second, chosen)
 
 

@@ -1,4 +1,4 @@
-"""What `readout-ui evaluate` does: vectors judged on labelled texts, as a table and as JSON."""
+"""The command that judges vectors on labelled texts, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -6,25 +6,82 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from readout_ui.cli.output import (
-    as_json,
-    progress_report,
-    table,
+import typer
+
+from readout_ui.cli.options import (
+    AsJson,
+    JudgedWeights,
+    Layer,
+    Model,
+    TrainedTexts,
+    Vectors,
 )
+from readout_ui.cli.output import as_json, table, work_with
 from readout_ui.errors import UserError
-from readout_ui.files import json_values, write_file
-from readout_ui.runs.sources import VectorSource
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.judgements import Generalization
     from readout_ui.evaluation.resampling import Estimate
     from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import ModelSpec
+    from readout_ui.runs.sources import VectorSource
     from readout_ui.texts.labelled import LabelledText
 
 SHIPPED = "the shipped test set"
+
+
+def evaluate(
+    *,
+    vectors: Vectors,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV, TSV, JSONL, JSON or a folder of {concept}.txt; "
+            "by default the test set that ships with the program.",
+        ),
+    ] = None,
+    text_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column of the texts; else guessed.")
+    ] = "",
+    label_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Column of the labels; else guessed. Repeatable."),
+    ] = None,
+    mapping: Annotated[
+        str,
+        typer.Option(
+            "--map", metavar="a=b,c=d", help="Label=concept; also neutral, other or ignore."
+        ),
+    ] = "",
+    layer: Layer = None,
+    descriptions: TrainedTexts = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON here as well.")
+    ] = None,
+    model: Model = "",
+    weights: JudgedWeights,
+    json: AsJson = False,
+) -> None:
+    """Judge vectors on labelled texts they never saw, beside baselines."""
+    from readout_ui.files import write_file
+    from readout_ui.runs.sources import find_source
+
+    source = find_source(vectors, descriptions)
+    labelled = labelled_texts(texts, text_column, label_column or [], mapping, source)
+    chosen = source.layer(layer)
+    with open_scorer(source, weights.spec_of(source.manifest, model)) as scorer:
+        from readout_ui.evaluation.generalization import judge_texts
+
+        found = judge_texts(scorer, labelled.texts, labelled.mapping, chosen)
+    values = as_values(found, labelled)
+    if output is not None:
+        from readout_ui.runs.manifest import json_bytes
+
+        write_file(output, json_bytes(values))
+    print(as_json(values) if json else as_table(found))
 
 
 @dataclass(frozen=True)
@@ -60,33 +117,16 @@ def labelled_texts(
     return Labelled(SHIPPED if path is None else str(path), texts, parsed)
 
 
-def judge(
-    source: VectorSource, spec: ModelSpec, labelled: Labelled, layer: int | None
-) -> Generalization:
-    """Load the model, read what is not in the cache, and judge."""
-    chosen = source.layer(layer)
-    with open_scorer(source, spec) as scorer:
-        from readout_ui.evaluation.generalization import judge_texts
-
-        return judge_texts(scorer, labelled.texts, labelled.mapping, chosen)
-
-
 @contextmanager
 def open_scorer(source: VectorSource, spec: ModelSpec) -> Iterator[Readout]:
     """What scores texts: the vectors, their model and the cache, closed afterwards."""
-    with progress_report() as report:
-        from readout_ui.activations.cache import ActivationCache
-        from readout_ui.files import cache_folder
+    with work_with(spec) as work:
         from readout_ui.inference.readout import Readout
-        from readout_ui.models.loading import load_model
 
-        model = load_model(spec, report)
-        vectors = source.load(model)
-        cache = ActivationCache(cache_folder() / "activations")
-        try:
-            yield Readout(model, vectors, source.settings, source.descriptions, cache, report)
-        finally:
-            cache.close()
+        vectors = source.load(work.model)
+        yield Readout(
+            work.model, vectors, source.settings, source.descriptions, work.cache, work.report
+        )
 
 
 def as_table(found: Generalization) -> str:
@@ -133,16 +173,6 @@ def _value(estimate: Estimate | None) -> str:
 
 def as_values(found: Generalization, labelled: Labelled) -> dict[str, Any]:
     """The judgement with where its texts came from; what too few texts leave open is None."""
+    from readout_ui.files import json_values
+
     return {"texts": labelled.name, "map": labelled.mapping, **json_values(found.as_json())}
-
-
-def as_line(found: Generalization, labelled: Labelled) -> str:
-    """The judgement as one JSON object on one line."""
-    return as_json(as_values(found, labelled))
-
-
-def write_json(found: Generalization, labelled: Labelled, path: Path) -> None:
-    """Write the judgement; UserError where the disk refuses."""
-    from readout_ui.runs.manifest import json_bytes
-
-    write_file(path, json_bytes(as_values(found, labelled)))

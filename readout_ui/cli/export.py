@@ -1,11 +1,8 @@
-"""The command that writes vectors: of a kept run or of another file, to disk or to the hub.
-
-What `readout-ui verify` does: read the probe texts again, and certify or refuse.
-"""
+"""The commands that write vectors, to disk or to the hub, and certify what was written."""
 
 from __future__ import annotations
 
-import json
+import json as json_module
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from readout_ui.cli.output import progress_report
+from readout_ui.cli.options import AsJson, Form, KnownWeights, Model
+from readout_ui.cli.output import progress_report, work_with
 from readout_ui.errors import UserError
 from readout_ui.vectors.settings import split_layers, split_names
 
 if TYPE_CHECKING:
-    from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.run import RunRecord
-    from readout_ui.runs.verify import Certificate
 
 
 def export(
@@ -61,9 +57,7 @@ def export(
     allow_changed: Annotated[
         bool, typer.Option("--allow-changed", help="Export although texts changed.")
     ] = False,
-    form: Annotated[
-        str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
-    ] = "readout",
+    form: Form = "readout",
     push_to_hub: Annotated[
         str,
         typer.Option(metavar="OWNER/NAME", help="Upload to this repository, made if missing."),
@@ -99,9 +93,26 @@ def export(
         print(push_files(files, push_to_hub, public))
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(export)
+def verify(
+    *,
+    vectors: Annotated[Path, typer.Argument(metavar="DIR", help="An export: folder, zip or .npz.")],
+    model: Model = "",
+    weights: KnownWeights,
+    json: AsJson = False,
+) -> None:
+    """Read an export's probe texts on its model again; exit status 1 when the scores differ."""
+    from readout_ui.runs.importing import read_manifest, read_readout
+
+    spec = weights.spec_of(read_manifest(vectors), model)
+    loaded = read_readout(vectors)
+    with work_with(spec) as work:
+        from readout_ui.runs.verify import verify as verify_readout
+
+        certificate = verify_readout(loaded, work.model, work.report)
+    values = {**asdict(certificate), "certified": certificate.certified}
+    print(json_module.dumps(values, indent=2) if json else certificate.sentence())
+    if not certificate.certified:
+        raise typer.Exit(1)
 
 
 def _require_places(
@@ -178,28 +189,7 @@ def convert(
 
 def push_files(files: Mapping[str, bytes], repository: str, public: bool) -> str:
     """Where they are now, in one sentence."""
-    from readout_ui.cli.output import progress_report
     from readout_ui.runs.hub import push
 
     with progress_report():
         return push(files, repository, public=public).sentence()
-
-
-def verify_export(source: Path, spec: ModelSpec) -> Certificate:
-    """Check an export, folder or zip, on a model.
-
-    Raises:
-        UserError: the export is damaged, holds no probe texts or belongs to another model.
-    """
-    with progress_report() as report:
-        from readout_ui.models.loading import load_model
-        from readout_ui.runs.importing import read_readout
-        from readout_ui.runs.verify import verify
-
-        loaded = read_readout(source)
-        return verify(loaded, load_model(spec, report), report)
-
-
-def certificate_json(certificate: Certificate) -> str:
-    """The comparison as one JSON object."""
-    return json.dumps({**asdict(certificate), "certified": certificate.certified}, indent=2)

@@ -117,11 +117,6 @@ def extract(
     _write(nodes, settings, None if show_list else output, choice, json)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(extract)
-
-
 def _require_one_source(*sources: object) -> None:
     if sum(bool(source) for source in sources) != 1:
         raise UserError(

@@ -1,81 +1,117 @@
-"""What `readout-ui models` and `readout-ui cache` print.
-
-The models that are on this machine: the bundled one and those in the hub's local cache.
-
-What `readout-ui check` does: every finding about a folder of descriptions.
-
-What `readout-ui serve` does: load a model and vectors, then answer OpenAI-style requests.
-"""
+"""The commands that list and serve: models, cache, check and serve."""
 
 from __future__ import annotations
 
-import json
+import json as json_module
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from readout_ui.cli.output import (
-    as_json,
-    progress_report,
-    table,
-)
-from readout_ui.files import cache_folder, size_text
-from readout_ui.models.bundled import (
-    BUNDLED,
-    INSTALL_BUNDLED,
-    bundled_gguf,
-    converted_folder,
-    is_converted,
-)
-from readout_ui.texts.library import Library, read_library
-from readout_ui.texts.lint import Finding, check_library
+import typer
+
+from readout_ui.cli.options import AsJson, KnownWeights, Model
+from readout_ui.cli.output import as_json, progress_report, table
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import CacheSummary
-    from readout_ui.models.loading import ModelSpec
+    from readout_ui.texts.library import Library
+    from readout_ui.texts.lint import Finding
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+_NOT_TEXT = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "Processor", "Vision")
 
 
-def models_report(json: bool) -> str:
-    """The models on this machine."""
+def models(json: AsJson = False) -> None:
+    """List the models on this machine."""
+    from readout_ui.files import size_text
 
-    models = known_models()
-    if json:
-        return as_json({"models": [asdict(model) for model in models]})
-    cells = [(m.name, m.source, m.note, size_text(m.bytes)) for m in models]
-    return table(("model", "source", "state", "size"), cells, left=3)
+    known = known_models()
+    cells = [(m.name, m.source, m.note, size_text(m.bytes)) for m in known]
+    text = table(("model", "source", "state", "size"), cells, left=3)
+    print(as_json({"models": [asdict(model) for model in known]}) if json else text)
 
 
-def cache_report(clear: bool, json: bool) -> str:
-    """What the activation cache holds, after it was emptied where that was asked for."""
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Forget all activations.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Say what the activation cache holds."""
     from readout_ui.activations.cache import ActivationCache
+    from readout_ui.files import cache_folder, size_text
 
-    cache = ActivationCache(cache_folder() / "activations")
+    held = ActivationCache(cache_folder() / "activations")
     try:
-        before = cache.summary()
+        before = held.summary()
         if clear:
-            cache.clear()
-        summary = cache.summary()
+            held.clear()
+        summary = held.summary()
     finally:
-        cache.close()
-    if json:
-        return as_json({**asdict(summary), "path": str(summary.path)})
+        held.close()
     freed = f"Forgot {before.entries} texts ({size_text(before.bytes)}).\n" if clear else ""
-    return freed + cache_text(summary)
+    values = {**asdict(summary), "path": str(summary.path)}
+    print(as_json(values) if json else freed + cache_text(summary))
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of {concept}.txt files.")],
+    json: AsJson = False,
+) -> None:
+    """List what is wrong with the descriptions; exit status 1 when something is an error."""
+    from readout_ui.texts.library import read_library
+    from readout_ui.texts.lint import check_library
+
+    library = read_library(folder)
+    findings = check_library(library)
+    print(findings_json(library, findings) if json else findings_text(library, findings))
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def serve(
+    *,
+    vectors: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An export: folder, zip or .npz.")
+    ] = None,
+    model: Model = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    weights: KnownWeights,
+) -> None:
+    """Answer OpenAI-style chat requests; every streamed chunk carries the concept scores."""
+    from readout_ui.runs.importing import read_manifest, read_readout
+
+    manifest = read_manifest(vectors) if vectors is not None else None
+    spec = weights.spec_of(manifest, model) if manifest is not None else weights.spec(model)
+    with progress_report() as report:
+        import uvicorn
+
+        from readout_ui.inference.server import Service, build_server
+        from readout_ui.models.loading import load_model
+        from readout_ui.runs.formats.readout import refuse_unfit_model
+
+        loaded = load_model(spec, report)
+        readout = read_readout(vectors) if vectors else None
+        if readout is not None:
+            refuse_unfit_model(readout.manifest, loaded, str(vectors))
+    if host not in LOCAL_HOSTS:
+        print(f"Warning: everybody who reaches {host} can use the model.", file=sys.stderr)
+    what = f"{len(readout.manifest.concepts)} concepts" if readout else "no vectors"
+    print(f"Serving {loaded.name} with {what} on http://{host}:{port}/v1", file=sys.stderr)
+    uvicorn.run(build_server(Service(loaded, readout)), host=host, port=port, log_level="warning")
 
 
 def cache_text(summary: CacheSummary) -> str:
     """What the cache holds, per model."""
+    from readout_ui.files import size_text
+
     total = (
         f"{summary.entries} texts, {size_text(summary.bytes)} of at most "
         f"{size_text(summary.max_bytes)}, in {summary.path}"
     )
     rows = [(share.model, str(share.entries), size_text(share.bytes)) for share in summary.models]
     return f"{table(('model', 'texts', 'size'), rows)}\n{total}" if rows else total
-
-
-_NOT_TEXT = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "Processor", "Vision")
 
 
 @dataclass(frozen=True)
@@ -98,6 +134,14 @@ def known_models() -> tuple[KnownModel, ...]:
 
 
 def _bundled() -> KnownModel:
+    from readout_ui.models.bundled import (
+        BUNDLED,
+        INSTALL_BUNDLED,
+        bundled_gguf,
+        converted_folder,
+        is_converted,
+    )
+
     gguf = bundled_gguf()
     if is_converted():
         size = sum(file.stat().st_size for file in converted_folder().iterdir())
@@ -129,7 +173,7 @@ def _kind(snapshot: Path) -> str:
     if not any((*snapshot.glob("*.safetensors"), *snapshot.glob("*.bin"))):
         return ""
     try:
-        config = json.loads((snapshot / "config.json").read_text("utf-8"))
+        config = json_module.loads((snapshot / "config.json").read_text("utf-8"))
         kinds = [str(kind) for kind in config.get("architectures") or ()]
     except (OSError, ValueError, AttributeError):
         return ""
@@ -138,37 +182,15 @@ def _kind(snapshot: Path) -> str:
     return ", ".join(kinds)
 
 
-@dataclass(frozen=True)
-class CheckReport:
-    """A folder of descriptions and what could be better in it."""
-
-    library: Library
-    findings: tuple[Finding, ...]
-
-    @property
-    def n_errors(self) -> int:
-        """How many findings keep the texts from being trained, or spoil it."""
-        return self.count("error")
-
-    def count(self, severity: str) -> int:
-        """How many findings have this severity."""
-        return sum(finding.severity == severity for finding in self.findings)
-
-
-def check_folder(folder: Path) -> CheckReport:
-    """Read the folder and check every text; files that cannot be read are findings too."""
-    library = read_library(folder)
-    return CheckReport(library, check_library(library))
-
-
-def report_text(report: CheckReport) -> str:
+def findings_text(library: Library, findings: tuple[Finding, ...]) -> str:
     """One line per finding and one for the whole."""
-    n_texts = sum(len(concept.descriptions) for concept in report.library.concepts)
+    n_texts = sum(len(concept.descriptions) for concept in library.concepts)
+    severities = [finding.severity for finding in findings]
     counts = ", ".join(
-        f"{report.count(severity)} {severity}s" for severity in ("error", "warning", "hint")
+        f"{severities.count(severity)} {severity}s" for severity in ("error", "warning", "hint")
     )
-    total = f"{len(report.library.concepts)} concepts, {n_texts} descriptions: {counts}"
-    return "\n".join([*(finding_line(finding) for finding in report.findings), total])
+    total = f"{len(library.concepts)} concepts, {n_texts} descriptions: {counts}"
+    return "\n".join([*(finding_line(finding) for finding in findings), total])
 
 
 def finding_line(finding: Finding) -> str:
@@ -178,9 +200,9 @@ def finding_line(finding: Finding) -> str:
     return f"{place}: {finding.severity}: {finding.message} {finding.suggestion} [{finding.rule}]"
 
 
-def report_json(report: CheckReport) -> str:
+def findings_json(library: Library, findings: tuple[Finding, ...]) -> str:
     """Everything as one JSON object; `description` counts from 1 as the text does."""
-    findings = [
+    values = [
         {
             "concept": finding.concept,
             "description": None if finding.index is None else finding.index + 1,
@@ -189,34 +211,6 @@ def report_json(report: CheckReport) -> str:
             "message": finding.message,
             "suggestion": finding.suggestion,
         }
-        for finding in report.findings
+        for finding in findings
     ]
-    return as_json({"concepts": len(report.library.concepts), "findings": findings})
-
-
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
-
-
-def serve(source: Path | None, spec: ModelSpec, host: str, port: int) -> None:
-    """Serve until Ctrl+C.
-
-    Raises:
-        UserError: the model cannot be loaded, or the vectors do not belong to it.
-    """
-    with progress_report() as report:
-        import uvicorn
-
-        from readout_ui.inference.server import Service, build_server
-        from readout_ui.models.loading import load_model
-        from readout_ui.runs.formats.readout import refuse_unfit_model
-        from readout_ui.runs.importing import read_readout
-
-        model = load_model(spec, report)
-        readout = read_readout(source) if source else None
-        if readout is not None:
-            refuse_unfit_model(readout.manifest, model, str(source))
-    if host not in LOCAL_HOSTS:
-        print(f"Warning: everybody who reaches {host} can use the model.", file=sys.stderr)
-    what = f"{len(readout.manifest.concepts)} concepts" if readout else "no vectors"
-    print(f"Serving {model.name} with {what} on http://{host}:{port}/v1", file=sys.stderr)
-    uvicorn.run(build_server(Service(model, readout)), host=host, port=port, log_level="warning")
+    return as_json({"concepts": len(library.concepts), "findings": values})

@@ -1,7 +1,4 @@
-"""What a command line shows: progress on a terminal, tables, JSON.
-
-Values as JSON can hold them.
-"""
+"""What commands share: progress on a terminal, tables, JSON, a loaded model with its cache."""
 
 from __future__ import annotations
 
@@ -10,7 +7,8 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from readout_ui.files import json_values
@@ -18,6 +16,9 @@ from readout_ui.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from readout_ui.activations.cache import ActivationCache
+    from readout_ui.models.loading import LoadedModel, ModelSpec
 
 
 @contextmanager
@@ -103,3 +104,32 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -
 def as_json(value: Any) -> str:
     """One JSON object on one line; what is no finite number is null."""
     return json.dumps(json_values(value), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What a command that needs a model works with."""
+
+    model: LoadedModel
+    cache: ActivationCache
+    report: Report
+
+
+@contextmanager
+def work_with(spec: ModelSpec, no_progress: bool = False) -> Iterator[Work]:
+    """The loaded model and the activation cache, which is closed afterwards.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    with nullcontext(silent) if no_progress else progress_report() as report:
+        from readout_ui.activations.cache import ActivationCache
+        from readout_ui.files import cache_folder
+        from readout_ui.models.loading import load_model
+
+        model = load_model(spec, report)
+        cache = ActivationCache(cache_folder() / "activations")
+        try:
+            yield Work(model, cache, report)
+        finally:
+            cache.close()

@@ -6,19 +6,56 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from readout_ui.cli.output import as_json, progress_report, table
+import typer
+
+from readout_ui.cli.options import AsJson, KnownWeights, Model, named_model
+from readout_ui.cli.output import as_json, table, work_with
 from readout_ui.errors import UserError
-from readout_ui.inference.reading import SCORE_KINDS, Reading, scores_csv
-from readout_ui.models.checkpoints import is_bundled
+from readout_ui.vectors.settings import split_layers
 
 if TYPE_CHECKING:
+    from readout_ui.inference.reading import Reading
     from readout_ui.models.loading import LoadedModel, ModelSpec
     from readout_ui.runs.manifest import Manifest
     from readout_ui.vectors.vectors import ConceptVectors
 
 MODES = ("assistant", "user", "raw")
+
+
+def read(
+    *,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text, or - for stdin.")],
+    vectors: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="An export: folder, zip, .npz, .gguf or steering-vectors pair."
+        ),
+    ],
+    model: Model = "",
+    layers: Annotated[
+        str,
+        typer.Option("--layers", "--layer", help="Such as 14,22; by default the best one."),
+    ] = "",
+    score: Annotated[str, typer.Option(help="z, cosine or raw.")] = "z",
+    mode: Annotated[
+        str, typer.Option("--as", help="assistant (as in training), user, or raw (no template).")
+    ] = "assistant",
+    top: Annotated[int, typer.Option(min=1, help="Concepts in the table, highest first.")] = 6,
+    weights: KnownWeights,
+    json: AsJson = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print one line per score.")] = False,
+) -> None:
+    """Score every token of a text for every concept."""
+    if json and csv:
+        raise UserError("choose one of --json and --csv")
+    content = text_of(text)
+    loaded = open_vectors(vectors, score)
+    spec = weights.spec(loaded.require_named(model), "" if model else loaded.revision, loaded.dtype)
+    chosen = split_layers(layers, loaded.vectors.layers)
+    view = View(score, chosen, top, "json" if json else "csv" if csv else "table", mode)
+    print(read_text(loaded, spec, content, view), end="")
 
 
 @dataclass(frozen=True)
@@ -37,6 +74,8 @@ class View:
     """As what the text is read: "assistant", "user" or "raw"."""
 
     def __post_init__(self) -> None:
+        from readout_ui.inference.reading import SCORE_KINDS
+
         if self.mode not in MODES:
             raise UserError(f"a text cannot be read as {self.mode!r}", options=MODES)
         if self.score not in SCORE_KINDS:
@@ -95,7 +134,7 @@ class OpenedVectors:
             )
         # A control vector names a model without its revision; then the name has to do.
         revision = self.revision if self.manifest or self.revision else known.partition("/")[2]
-        return require_known(known, revision, model)
+        return named_model(known, revision, model)
 
     def refuse_unfit(self, model: LoadedModel) -> None:
         """Raise a UserError unless the vectors belong to this model, as far as can be told."""
@@ -142,48 +181,17 @@ def open_vectors(source: Path, score: str) -> OpenedVectors:
     return OpenedVectors(source, loaded.uncalibrated(), None, loaded.model)
 
 
-def manifest_of(source: Path) -> Manifest:
-    """An export's manifest, before a model is loaded.
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
-    from readout_ui.runs.importing import read_manifest
-
-    return read_manifest(source)
-
-
-def require_named(manifest: Manifest, model: str) -> str:
-    """The model to load: the one that is named, else the one the vectors were trained on.
-
-    Raises:
-        UserError: that was a local folder, of which the manifest knows only the name.
-    """
-    return require_known(manifest.model.id, manifest.model.revision, model)
-
-
-def require_known(trained: str, revision: str, model: str) -> str:
-    """The model that is named, else the one of that id and revision, if it can be found by it."""
-    if model or revision or is_bundled(trained):
-        return model or trained
-    raise UserError(
-        f"the vectors were trained on {trained}, a local folder",
-        fix="name the folder with --model",
-    )
-
-
 def read_text(opened: OpenedVectors, spec: ModelSpec, text: str, view: View) -> str:
     """The scores of every token, ready to be printed.
 
     Raises:
         UserError: the vectors belong to another model, or the text is too long.
     """
-    with progress_report() as report:
+    kept = opened.vectors.select(layers=view.layers)
+    with work_with(spec) as work:
         from readout_ui.inference.model import frame_content, read_chat
-        from readout_ui.models.loading import load_model
 
-        kept = opened.vectors.select(layers=view.layers)
-        model = load_model(spec, report)
+        model = work.model
         opened.refuse_unfit(model)
         readout = read_chat(
             model,
@@ -195,6 +203,8 @@ def read_text(opened: OpenedVectors, spec: ModelSpec, text: str, view: View) -> 
 
 def show(readout: Reading, opened: OpenedVectors, view: View) -> str:
     """The readout in the form that was asked for, ending in a newline."""
+    from readout_ui.inference.reading import SCORE_KINDS, scores_csv
+
     if view.form == "csv":
         return scores_csv(readout, SCORE_KINDS if opened.manifest else ("raw",))
     if view.form == "json":

@@ -8,34 +8,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readout_ui.cli.judge import DtypeOfTraining, ModelOptions, Vectors
-from readout_ui.cli.options import (
-    AsJson,
-    Device,
-    Model,
-    Quantization,
-    Revision,
-    TrustRemoteCode,
-)
+from readout_ui.cli.options import AsJson, JudgedWeights, Model, Vectors
+from readout_ui.cli.output import Work, work_with
+from readout_ui.cli.read import text_of
 from readout_ui.errors import UserError
+from readout_ui.files import write_file
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import (
     OPERATORS,
     UNITS,
     Steer,
     SteeringSetup,
+    load_setup,
     parse_factors,
     parse_where,
+    setup_json,
 )
 from readout_ui.vectors.settings import split_layers
 
 if TYPE_CHECKING:
+    from readout_ui.cli.steer_output import Answered, Ask
+    from readout_ui.inference.trials import Trial
+    from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.sources import VectorSource
 
 DEFAULT_MULTIPLIER = 0.25
 
 
 def steer(
+    *,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the user says, or -.")],
     vectors: Vectors,
     concept: Annotated[
@@ -83,42 +84,34 @@ def steer(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Concepts in the table.")] = 8,
     model: Model = "",
-    revision: Revision = "",
-    device: Device = "auto",
-    dtype: DtypeOfTraining = "",
-    quantization: Quantization = "none",
-    trust_remote_code: TrustRemoteCode = False,
+    weights: JudgedWeights,
     json: AsJson = False,
 ) -> None:
     """Answer a prompt with and without steering, from the same seed, and score both answers."""
-    options = ModelOptions(model, revision, device, dtype, quantization, trust_remote_code)
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     factors = parse_factors(sweep) if sweep else ()
-    from readout_ui.cli import steer_runs as runs
-    from readout_ui.cli.read import text_of
+    from readout_ui.cli.steer_output import Ask, as_line, as_text
     from readout_ui.runs.sources import find_source
 
     source = find_source(vectors)
     parts = {"unit": unit, "operator": operator, "value": value, "layers": layers, "where": where}
-    wish = _wish(source, concept or [], multiplier or [], parts, setup)
-    ask = runs.Ask(
+    asked = _setup(source, concept or [], multiplier or [], parts, setup)
+    ask = Ask(
         source=source,
         prompt=text_of(prompt),
         system=system,
         sampling=sampling,
-        setup=wish,
+        setup=asked,
         factors=factors,
         save_to=save_setup,
         read_layer=source.layer(read_layer),
         top=top,
     )
-    found = runs.answer(ask, options.spec(source.manifest))
-    from readout_ui.cli.steer_output import as_line, as_text
-
+    found = answer(ask, weights.spec_of(source.manifest, model))
     print(as_line(ask, found) if json else as_text(ask, found))
 
 
-def _wish(
+def _setup(
     source: VectorSource,
     concepts: Sequence[str],
     multipliers: Sequence[float],
@@ -180,6 +173,45 @@ def setup_from(
     return SteeringSetup(steers, parse_where(where))
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(steer)
+def answer(ask: Ask, spec: ModelSpec) -> Answered:
+    """Load the model, answer, and write the setup where that was asked for.
+
+    Raises:
+        UserError: the vectors or the setup belong to another model, or the prompt is too long.
+    """
+    with work_with(spec) as work:
+        from readout_ui.cli.steer_output import Answered
+        from readout_ui.inference.sweep import sweep
+        from readout_ui.inference.trials import compare
+
+        model, report = work.model, work.report
+        setup = ask.setup
+        if isinstance(setup, Path):
+            setup = load_setup(setup, model.name, model.fingerprint)
+        trial = _trial(ask, work)
+        outcome = (
+            sweep(trial, setup, ask.factors, report)
+            if ask.factors
+            else compare(trial, setup, report)
+        )
+    if ask.save_to is not None:
+        text = setup_json(setup, model.name, model.fingerprint)
+        write_file(ask.save_to.expanduser(), text.encode())
+    return Answered(trial, setup, outcome)
+
+
+def _trial(ask: Ask, work: Work) -> Trial:
+    from readout_ui.inference.generation import frame_for_answer
+    from readout_ui.inference.readout import Readout
+    from readout_ui.inference.trials import Trial
+    from readout_ui.models.chat_template import Turn
+
+    source, model = ask.source, work.model
+    vectors = source.load(model)
+    return Trial(
+        readout=Readout(
+            model, vectors, source.settings, source.descriptions, work.cache, work.report
+        ),
+        prompt=frame_for_answer(model, [Turn("user", ask.prompt)], ask.system),
+        sampling=ask.sampling,
+    )

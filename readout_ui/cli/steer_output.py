@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.cli.output import as_json, table
-from readout_ui.cli.steer_runs import Answered, Ask
 from readout_ui.inference.steering_setup import SteeringSetup
 from readout_ui.inference.sweep import (
     USABLE_RULE,
@@ -20,10 +20,42 @@ from readout_ui.inference.trials import Pair
 if TYPE_CHECKING:
     from readout_ui.inference.generation import Generated
     from readout_ui.inference.reading import FloatArray
+    from readout_ui.inference.sampling import Sampling
+    from readout_ui.inference.trials import Trial
+    from readout_ui.runs.sources import VectorSource
 
 ENDS = {"end": "ended by itself", "length": "cut at the limit", "stopped": "stopped"}
 SHOWN_TEXT = 60
 """Characters of an answer in the table of a sweep."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """What the command line asks for."""
+
+    source: VectorSource
+    prompt: str
+    system: str
+    sampling: Sampling
+    setup: SteeringSetup | Path
+    """As written on the command line, or the file that holds it."""
+    factors: tuple[float, ...]
+    """Of the sweep; empty for one pair of answers."""
+    save_to: Path | None
+    """Where the setup is written to as well."""
+    read_layer: int
+    """Whose scores are shown."""
+    top: int
+    """How many concepts a table shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What came out."""
+
+    trial: Trial
+    setup: SteeringSetup
+    outcome: Pair | Sweep
 
 
 def as_text(ask: Ask, found: Answered) -> str:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readout_ui.cli.options import (
-    AsJson,
-    Device,
-    Dtype,
-    Model,
-    Quantization,
-    Revision,
-    TrustRemoteCode,
-    model_spec,
-    require_choices,
-)
-from readout_ui.cli.output import as_json, progress_report, table
+from readout_ui.cli.options import Form, Training
+from readout_ui.cli.output import as_json, table, work_with
+from readout_ui.cli.train import keep
 from readout_ui.errors import UserError
-from readout_ui.progress import silent
 from readout_ui.texts.lint_sources import check_pairs, refuse_errors
 from readout_ui.texts.pairs import (
     PairColumns,
@@ -34,27 +23,36 @@ from readout_ui.texts.pairs import (
     require_contrast,
     shipped_pairs,
 )
-from readout_ui.vectors.settings import Trained, TrainSettings
+from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from readout_ui.models.loading import ModelSpec
     from readout_ui.vectors.pair_scores import PairScores
+    from readout_ui.vectors.settings import Trained
 
 NEUTRAL_FOLDER = Path("descriptions")
 _SUFFIXES_OF_MODELS = ("-it", "-hf")
 
 
+@dataclass(frozen=True)
+class PairTraining(Training):
+    """A training on pairs: all layers, and a seed that deals the folds."""
+
+    layers: Annotated[
+        str,
+        typer.Option(
+            "--layers",
+            "--target-layers",
+            help="all, auto (the best one), or such as 22,24,26 or -1,-2.",
+        ),
+    ] = "all"
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = TrainSettings.seed
+
+
 def train_pairs(
+    *,
     contrast_type: Annotated[
         str, typer.Option(help="tom, irony, self_other or harmfulness; a new name with --pairs.")
     ] = "",
-    model: Model = "",
-    layers: Annotated[
-        str, typer.Option(help="all, auto (the best one), or such as 22,24,26 or -1,-2.")
-    ] = "all",
-    batch_size: Annotated[
-        int | None, typer.Option(help="Most texts in one batch; by default as memory allows.")
-    ] = None,
     num_samples: Annotated[
         int | None, typer.Option(help="Only the first pairs; by default all.")
     ] = None,
@@ -76,51 +74,36 @@ def train_pairs(
         Path, typer.Option(metavar="DIR", help="Folder in which the export's folder is made.")
     ] = Path("trained_vectors"),
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Draw no bars.")] = False,
-    method: Annotated[str, typer.Option(help="mean, pca or logistic.")] = "mean",
-    read: Annotated[
-        str, typer.Option(help="content_mean, content_last, content_tail or template_last.")
-    ] = "content_mean",
-    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
-    form: Annotated[
-        str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
-    ] = "readout",
+    form: Form = "readout",
     neutral: Annotated[
         Path,
         typer.Option(
             "--descriptions", metavar="DIR", help="Folder whose _*.txt files calibrate the scores."
         ),
     ] = NEUTRAL_FOLDER,
-    runs: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the run in this folder as well.")
-    ] = None,
-    revision: Revision = "",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    quantization: Quantization = "none",
-    trust_remote_code: TrustRemoteCode = False,
-    json: AsJson = False,
+    training: PairTraining,
 ) -> None:
     """Fit one direction from contrast pairs, judge it on held-out pairs and write an export."""
-    require_choices(dtype, quantization)
-    settings = TrainSettings(
-        method=method, read=read, layers=layers.strip().lower(), batch_size=batch_size, seed=seed
-    )
-    from readout_ui.runs.export import format_named
+    from readout_ui.runs.export import format_named, write_export
 
+    settings = training.settings()
     warning = format_named(form).warning
     columns = _columns(positive, negative, prompt)
     found = find_pair_set(contrast_type, pairs, data_dir, columns).first(num_samples)
     texts = neutral_texts(neutral)
-    spec = model_spec(model, revision, device, dtype, quantization, trust_remote_code)
     for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
         print(line, file=sys.stderr)
-    trained, scores = _train(found, spec, settings, texts, no_progress)
+    with work_with(training.spec(), no_progress) as work:
+        from readout_ui.vectors.pair_training import train_pairs as fit
+
+        trained, scores = fit(found, work.model, settings, texts, work.cache, work.report)
     written = output_dir / output_name(found.name, trained.model_name, settings.layers)
-    _write(trained, written, form, runs)
+    keep(trained, training.runs)
+    write_export(trained, written, form=form)
     if warning:
         print(f"Warning: {warning}", file=sys.stderr)
     values = (found, trained, scores, written)
-    print(as_json(_values(*values)) if json else _summary(*values))
+    print(as_json(_values(*values)) if training.json else _summary(*values))
 
 
 def find_pair_set(
@@ -173,11 +156,6 @@ def output_name(contrast_type: str, model: str, layers: str) -> str:
     return f"{contrast_type}_{short}_{named}_{date.today():%Y%m%d}"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train-pairs")(train_pairs)
-
-
 def _columns(positive: str, negative: str, prompt: str) -> PairColumns | None:
     if not (positive or negative or prompt):
         return None
@@ -202,37 +180,6 @@ def _lint_lines(found: PairSet) -> list[str]:
     places = {f: "" if f.index is None else f"pair {f.index + 1}: " for f in findings}
     refuse_errors(found, findings)
     return [f"{f.severity.capitalize()}: {places[f]}{f.message} {f.suggestion}" for f in findings]
-
-
-def _train(
-    found: PairSet,
-    spec: ModelSpec,
-    settings: TrainSettings,
-    neutral: Mapping[str, tuple[str, ...]],
-    no_progress: bool,
-) -> tuple[Trained, PairScores | None]:
-    with nullcontext(silent) if no_progress else progress_report() as report:
-        from readout_ui.activations.cache import ActivationCache
-        from readout_ui.files import cache_folder
-        from readout_ui.models.loading import load_model
-        from readout_ui.vectors.pair_training import train_pairs as train
-
-        model = load_model(spec, report)
-        cache = ActivationCache(cache_folder() / "activations")
-        try:
-            return train(found, model, settings, neutral, cache, report)
-        finally:
-            cache.close()
-
-
-def _write(trained: Trained, target: Path, form: str, runs: Path | None) -> None:
-    from readout_ui.runs.export import write_export
-    from readout_ui.runs.store import RunStore
-
-    if runs is not None:
-        store = RunStore(runs)
-        store.set_current(store.save(trained).id)
-    write_export(trained, target, form=form)
 
 
 def _values(

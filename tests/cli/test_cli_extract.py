@@ -7,18 +7,11 @@ from pathlib import Path
 import pytest
 
 from readout_ui.cli import program as cli
-from readout_ui.cli.extract import register
 from readout_ui.texts.examples import read_examples
 from tests.support.memory_server import NODES, free_port, memory_server
 
 FLAGS = ["--min-positive-score", "8", "--max-negative-mentions", "0"]
 FLAGS += ["--min-content-chars", "20", "--max-examples-per-emotion", "500"]
-
-
-@pytest.fixture(autouse=True)
-def _with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    if all(command.callback.__name__ != "extract" for command in cli.app.registered_commands):  # type: ignore[union-attr]
-        register(cli.app)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from readout_ui.cli import train_pairs as cli_pairs
+from readout_ui.cli.program import app
 from readout_ui.cli.train_pairs import output_name
 from readout_ui.errors import UserError
 from readout_ui.runs.formats.readout import load_readout
@@ -24,11 +24,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(tiny: Path, *arguments: str) -> None:
-    app = typer.Typer()
-    cli_pairs.register(app)
     command = typer.main.get_command(app)
     on = ["--model", str(tiny), "--device", "cpu", "--no-progress"]
-    command([*arguments, *on], standalone_mode=False)
+    command(["train-pairs", *arguments, *on], standalone_mode=False)
 
 
 def test_a_contrast_type_gives_an_export_with_the_guides_name(

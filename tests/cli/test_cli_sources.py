@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from readout_ui.cli import extract as cli_extract
 from readout_ui.cli import program as cli
-from readout_ui.cli import train_sources as cli_sources
 from readout_ui.texts.stories import Story
 from tests.conftest import SMALL_LIBRARY
 from tests.support.stories import story_lines
@@ -16,11 +14,6 @@ from tests.support.stories import story_lines
 @pytest.fixture(autouse=True)
 def _prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
-    known = {getattr(command.callback, "__name__", "") for command in cli.app.registered_commands}
-    if "extract" not in known:
-        cli_extract.register(cli.app)
-    if "train_stories" not in known:
-        cli_sources.register(cli.app)
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ def test_a_terminal_sees_a_bar_for_each_stage_even_if_it_hides_its_width() -> No
             for done in range(3):
                 report(Progress("Reading texts", done, 2, note="1 from the cache"))
             report(Progress("Fitting", 0, 0, "concepts"))
-        shown = os.read(reader, 65536).decode()
+        shown = ""
+        while "Fitting" not in shown:  # a terminal hands on what was written piece by piece
+            shown += os.read(reader, 65536).decode()
     os.close(reader)
     assert "Reading texts: 100%" in shown
     assert "2/2" in shown

@@ -2,6 +2,9 @@
 
 import doctest
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +151,25 @@ def test_a_concept_made_in_python_is_what_its_file_would_be(tmp_path: Path) -> N
     assert concept.descriptions == ("I rest.\nI wait.",)
     (tmp_path / "calm.txt").write_text("I rest.\nI wait.\n")
     assert concept.fingerprint == read_library(tmp_path).concept("calm").fingerprint
+
+
+def test_stories_come_from_a_zip_too(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "told.zip", "w") as archive:
+        archive.writestr("calm/one.txt", "The kettle sang.")
+        archive.writestr("sad/one.txt", "It rained.")
+    paired = stories(tmp_path / "told.zip", pair_by_name=True).content
+    assert isinstance(paired, StoryLibrary)
+    assert {story.scene for story in paired.stories} == {"one"}
+
+
+def test_no_module_of_texts_loads_what_takes_seconds() -> None:
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "import readout_ui.texts as texts\n"
+        "for module in pkgutil.iter_modules(texts.__path__):\n"
+        "    importlib.import_module(f'readout_ui.texts.{module.name}')\n"
+        "slow = {'torch', 'transformers', 'scipy', 'sklearn', 'pandas', 'gradio', 'plotly'}\n"
+        "print(sorted(slow & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -15,8 +15,9 @@ from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.examples import ConceptExamples, Example, read_examples
 from readout_ui.texts.labelled import read_shipped
+from readout_ui.texts.library import concept_files, read_concept
 from readout_ui.texts.lint_sources import check_pairs, lint_examples
-from readout_ui.texts.names import SUFFIX, check_name
+from readout_ui.texts.names import check_name, is_neutral_name
 from readout_ui.texts.pairs import (
     PRESETS,
     PairColumns,
@@ -25,7 +26,6 @@ from readout_ui.texts.pairs import (
     read_pairs,
     shipped_pairs,
 )
-from readout_ui.texts.reading import parse_descriptions
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip, story_of
 from readout_ui.texts.tables import MAX_BYTES, TextTable, read_table, table_of_records
 
@@ -213,7 +213,8 @@ def neutral_texts(
     """
     if isinstance(data, str | Path):
         path = Path(data)
-        found = folder_neutral(path) if path.is_dir() else _file_neutral(path)
+        is_file = bool(path.suffix) and not path.is_dir()
+        found = _file_neutral(path) if is_file else _neutral_files(concept_files(path))
     else:
         named = data if isinstance(data, Mapping) else {"_neutral": data}
         found = {check_name(name, neutral=True): tuple(some) for name, some in named.items()}
@@ -229,17 +230,17 @@ def folder_neutral(folder: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: a file cannot be read.
     """
-    files = sorted(folder.glob(f"_*{SUFFIX}")) if folder.is_dir() else []
-    found = {
-        check_name(file.stem, neutral=True): parse_descriptions(read_bytes(file), shown(file))
-        for file in files
-    }
-    return {name: some for name, some in found.items() if some}
+    return _neutral_files(concept_files(folder)) if folder.is_dir() else {}
 
 
 def shipped_neutral() -> dict[str, tuple[str, ...]]:
     """The neutral texts that ship with the project."""
     return {"_neutral": tuple(each.text for each in read_shipped("neutral"))}
+
+
+def _neutral_files(files: Iterable[Path]) -> dict[str, tuple[str, ...]]:
+    read = [read_concept(file) for file in files if is_neutral_name(file.name)]
+    return {concept.name: concept.descriptions for concept in read if concept.descriptions}
 
 
 _EXAMPLE_COLUMNS = ("concept", "polarity", "text")

@@ -51,7 +51,7 @@ lint: $(VENV)/.tools
 # What the page runs in the browser: format, lint and unit tests, by Biome and Node.js from PyPI.
 scripts: $(VENV)/.tools
 ifeq ($(shell uname -sm),Linux x86_64)
-	$(VENV)/bin/biome format .
+	$(VENV)/bin/biome check --error-on-warnings .
 else
 	@echo "PyPI has Biome for Linux x86-64 only: scripts and styles are not linted here."
 endif

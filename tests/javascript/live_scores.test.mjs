@@ -5,11 +5,11 @@ import { test } from "node:test";
 import {
   answerPositions,
   colourOf,
-  emptySpeech,
+  emptyStream,
   fitReach,
   isScored,
   meanRow,
-  speechParts,
+  streamParts,
   takeNews,
 } from "../../readout_ui/app/static/live/scores.js";
 
@@ -25,50 +25,50 @@ function news(start, roles, step = 0.5) {
   return { start, pieces: words, tokens: words, roles, step, scores };
 }
 
-function speechOf(roles, n_prompt, base = []) {
-  const speech = { ...emptySpeech(1, base), source: { concepts: CONCEPTS, n_prompt } };
-  takeNews(speech, news(0, roles));
-  return speech;
+function streamOf(roles, n_prompt, base = []) {
+  const stream = { ...emptyStream(1, base), source: { concepts: CONCEPTS, n_prompt } };
+  takeNews(stream, news(0, roles));
+  return stream;
 }
 
 test("scores are whole numbers of 2 bytes times the step", () => {
-  const speech = speechOf("tua", 2);
+  const stream = streamOf("tua", 2);
   assert.deepEqual(
-    speech.rows.map((row) => [...row]),
+    stream.rows.map((row) => [...row]),
     [
       [0, 0],
       [0.5, -0.5],
       [1, -1],
     ],
   );
-  assert.deepEqual(speech.roles, ["template", "user", "assistant"]);
+  assert.deepEqual(stream.roles, ["template", "user", "assistant"]);
 });
 
 test("what comes twice is put once, what would leave a gap is not taken", () => {
-  const speech = speechOf("tu", 2);
-  assert.equal(takeNews(speech, news(1, "ua")), true);
-  assert.deepEqual(speech.tokens, ["w0", "w1", "w2"]);
-  assert.equal(takeNews(speech, news(5, "a")), false);
-  assert.equal(takeNews(speech, null), false);
-  assert.equal(speech.rows.length, 3);
+  const stream = streamOf("tu", 2);
+  assert.equal(takeNews(stream, news(1, "ua")), true);
+  assert.deepEqual(stream.tokens, ["w0", "w1", "w2"]);
+  assert.equal(takeNews(stream, news(5, "a")), false);
+  assert.equal(takeNews(stream, null), false);
+  assert.equal(stream.rows.length, 3);
 });
 
 test("the first token and the template carry no colour", () => {
-  const speech = speechOf("utua", 3);
+  const stream = streamOf("utua", 3);
   assert.deepEqual(
-    speech.roles.map((_role, i) => isScored(speech, i)),
+    stream.roles.map((_role, i) => isScored(stream, i)),
     [false, false, true, true],
   );
 });
 
 test("full colour only moves by a visible step", () => {
-  const speech = speechOf("tuuuu", 5);
-  const reach = fitReach(speech, 0.99);
+  const stream = streamOf("tuuuu", 5);
+  const reach = fitReach(stream, 0.99);
   assert.equal(reach, 2);
-  assert.equal(fitReach({ ...speech, reach: 1.9 }, 0.99), 1.9);
-  assert.equal(fitReach({ ...speech, reach: 1.5 }, 0.99), 2);
-  assert.equal(fitReach({ ...speech, reach: 5 }, 0.99), 2);
-  assert.equal(fitReach({ ...speechOf("t", 1), reach: 3 }, 0.99), 3);
+  assert.equal(fitReach({ ...stream, reach: 1.9 }, 0.99), 1.9);
+  assert.equal(fitReach({ ...stream, reach: 1.5 }, 0.99), 2);
+  assert.equal(fitReach({ ...stream, reach: 5 }, 0.99), 2);
+  assert.equal(fitReach({ ...streamOf("t", 1), reach: 3 }, 0.99), 3);
 });
 
 test("colours take the sign's own hue and stop at full strength", () => {
@@ -77,11 +77,11 @@ test("colours take the sign's own hue and stop at full strength", () => {
 });
 
 test("the mean is over the answer's own tokens", () => {
-  const speech = speechOf("tuataa", 2);
-  assert.deepEqual(answerPositions(speech), [2, 4, 5]);
-  assert.deepEqual(answerPositions(speech, 4), [2, 4]);
+  const stream = streamOf("tuataa", 2);
+  assert.deepEqual(answerPositions(stream), [2, 4, 5]);
+  assert.deepEqual(answerPositions(stream, 4), [2, 4]);
   const expected = new Float32Array([(1 + 2 + 2.5) / 3, -(1 + 2 + 2.5) / 3]);
-  assert.deepEqual(meanRow(speech, [2, 4, 5]), expected);
+  assert.deepEqual(meanRow(stream, [2, 4, 5]), expected);
 });
 
 test("a chat falls into its turns, unless the template joined some", () => {
@@ -90,12 +90,12 @@ test("a chat falls into its turns, unless the template joined some", () => {
     { role: "assistant", text: "w4" },
     { role: "user", text: "w6" },
   ];
-  const speech = speechOf("tuutatutaa", 8, base);
-  const parts = speechParts(speech);
+  const stream = streamOf("tuutatutaa", 8, base);
+  const parts = streamParts(stream);
   assert.deepEqual(
     parts.spoken.map((run) => run.positions),
     [[1, 2], [4], [6]],
   );
   assert.deepEqual(parts.answer, [8, 9]);
-  assert.equal(speechParts({ ...speech, base: base.slice(1) }).spoken, null);
+  assert.equal(streamParts({ ...stream, base: base.slice(1) }).spoken, null);
 });

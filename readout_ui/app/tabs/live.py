@@ -26,7 +26,15 @@ from readout_ui.app.tabs.concepts_calls import Answer, Call, Nothing, Request, a
 from readout_ui.inference.reading import FloatArray
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
-from readout_ui.plots.colours import ABOVE, BELOW, ROBUST_QUANTILE, STRIP_STRENGTH
+from readout_ui.plots.colours import (
+    ABOVE,
+    BELOW,
+    ROBUST_QUANTILE,
+    ROLE_COLOURS,
+    ROLE_LETTERS,
+    ROLE_NAMES,
+    STRIP_STRENGTH,
+)
 from readout_ui.plots.heatmap import UNITS
 
 if TYPE_CHECKING:
@@ -197,6 +205,12 @@ def page_constants() -> str:
             "quantile": ROBUST_QUANTILE,
             "strength": STRIP_STRENGTH,
             "units": {kind: UNITS[kind] for kind in ("z", "cosine")},
+            "roles": {
+                "keys": list(ROLE_NAMES),
+                "names": list(ROLE_NAMES.values()),
+                "letters": [ROLE_LETTERS[role] for role in ROLE_NAMES],
+                "colours": [ROLE_COLOURS[role] for role in ROLE_NAMES],
+            },
             "sampling": asdict(Sampling()),
         }
     )

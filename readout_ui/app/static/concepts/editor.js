@@ -1,8 +1,8 @@
 // The editor of one concept: boxes, undo, keyboard, lint beside the text.
 
 import { button, el, plural } from "../lib/dom.js";
-import { findingLine, fitHeight, GROWS_ITSELF, makeBox } from "./editor_box.js";
-import { makeSaver } from "./editor_saving.js";
+import { DescriptionBox, findingLine, fitHeight, GROWS_ITSELF } from "./editor_box.js";
+import { Saver } from "./editor_saving.js";
 import {
   divided,
   duplicated,
@@ -30,376 +30,366 @@ const KEYS = [
   ["Alt+Enter", "new below"],
   ["Esc", "back to the list"],
 ];
-
+const REVIEW_PAUSE = 350;
 const MODEL_PAUSE = 4000;
+const WRITES = { "data-writes": true };
 
-export function makeEditor(app) {
-  let state = null;
-  let boxes = new Map();
-  let reviewTimer = 0;
-  let reviewNumber = 0;
-  let tokens = 0;
+export class Editor {
+  constructor(app) {
+    this.app = app;
+    this.state = null; // see editor_state.js; null while no concept is open
+    this.boxes = new Map();
+    this.reviewTimer = 0;
+    this.reviewNumber = 0;
+    this.tokens = 0;
+    this.buildParts();
+    this.saver = new Saver(app, this);
+    this.list.addEventListener("focusout", () => this.saver.soon());
+    if (GROWS_ITSELF) return;
+    const fitAll = () => {
+      for (const box of this.boxes.values()) box.fit();
+    };
+    new ResizeObserver(fitAll).observe(this.list);
+  }
 
-  const name = el("h2", { class: "rs-name" });
-  const chip = el("span", { class: "rs-chip" });
-  const facts = el("span", { class: "rs-facts" });
-  const mark = el("span", { class: "rs-mark", role: "status" });
-  const undoButton = button({
-    symbol: "undo",
-    label: "Undo (Ctrl+Z)",
-    iconOnly: true,
-    onclick: () => step(undone),
-    "data-writes": true,
-  });
-  const redoButton = button({
-    symbol: "redo",
-    label: "Redo (Ctrl+Shift+Z)",
-    iconOnly: true,
-    onclick: () => step(redone),
-    "data-writes": true,
-  });
-  const notice = el("div", { class: "rs-notice-place", "aria-live": "polite" });
-  const general = el("ul", { class: "rs-findings rs-general" });
-  const list = el("ol", { class: "rs-boxes" });
-  const add = button({
-    symbol: "add",
-    label: "Add a description",
-    kind: "dashed",
-    onclick: () => addBox(null),
-    "data-writes": true,
-  });
-  const page = el(
-    "div",
-    { class: "rs-editor-page" },
-    el(
-      "header",
-      { class: "rs-editor-head" },
-      el(
-        "div",
-        { class: "rs-title" },
-        button({
-          symbol: "back",
-          label: "All concepts",
-          kind: "back",
-          onclick: () => app.showList(),
-        }),
-        name,
-        chip,
-        facts,
-        mark,
-      ),
-      el(
-        "div",
-        { class: "rs-actions", role: "group", "aria-label": "This concept" },
-        undoButton,
-        redoButton,
-        button({ symbol: "history", label: "History", onclick: () => app.dialogs.history() }),
-        button({
-          symbol: "rename",
-          label: "Rename",
-          onclick: () => app.dialogs.rename(),
-          "data-writes": true,
-        }),
-        button({
-          symbol: "trash",
-          label: "Delete",
-          onclick: () => app.dialogs.remove(state.name),
-          "data-writes": true,
-        }),
-        button({
-          label: "Save and train",
-          kind: "soft rs-main",
-          title: "Ctrl+Enter",
-          onclick: saveAndTrain,
-          "data-writes": true,
-        }),
-      ),
-    ),
-    notice,
-    general,
-    list,
-    add,
-    el(
-      "p",
-      { class: "rs-keys", "data-writes": true },
-      KEYS.map(([keys, what]) => el("span", { class: "rs-key" }, el("kbd", {}, keys), ` ${what}`)),
-    ),
-  );
-  const blank = el("div", { class: "rs-blank" });
-  const root = el(
-    "section",
-    { class: "rs-editor", "aria-label": "Editor", onkeydown: keys },
-    blank,
-    page,
-  );
-  const saver = makeSaver(app, { get: () => state, set: setState, mark: setMark, notice });
+  buildParts() {
+    this.name = el("h2", { class: "rs-name" });
+    this.chip = el("span", { class: "rs-chip" });
+    this.facts = el("span", { class: "rs-facts" });
+    this.mark = el("span", { class: "rs-mark", role: "status" });
+    this.undo = this.stepButton("undo", "Undo (Ctrl+Z)", undone);
+    this.redo = this.stepButton("redo", "Redo (Ctrl+Shift+Z)", redone);
+    this.notice = el("div", { class: "rs-notice-place", "aria-live": "polite" });
+    this.general = el("ul", { class: "rs-findings rs-general" });
+    this.list = el("ol", { class: "rs-boxes" });
+    this.blank = el("div", { class: "rs-blank" });
+    this.page = this.buildPage();
+    this.page.hidden = true;
+    const onkeydown = (event) => this.keys(event);
+    this.root = el(
+      "section",
+      { class: "rs-editor", "aria-label": "Editor", onkeydown },
+      this.blank,
+      this.page,
+    );
+  }
 
-  list.addEventListener("focusout", () => saver.soon(0));
-  if (!GROWS_ITSELF) new ResizeObserver(() => boxes.forEach((box) => box.fit())).observe(list);
+  stepButton(symbol, label, how) {
+    return button({ symbol, label, iconOnly: true, onclick: () => this.step(how), ...WRITES });
+  }
 
-  const actions = {
-    typed(id, event) {
-      const text = event.target.value;
-      const parts = text.split(/\n[^\S\n]*\n\s*/).filter((part) => part.trim());
-      if (parts.length > 1 && !event.isComposing) {
-        const fromEnd = text.length - event.target.selectionEnd;
-        const at = indexOf(state, id);
-        edit(divided(typed(state, id, text, event.timeStamp), id, parts));
-        focusBox(state.boxes[at + parts.length - 1].id, Math.max(0, parts.at(-1).length - fromEnd));
-      } else {
-        edit(typed(state, id, text, event.timeStamp));
-      }
-      fitHeight(event.target);
-    },
-    move(id, by) {
-      edit(moved(state, id, by));
-      focusBox(id);
-    },
-    copy(id) {
-      edit(duplicated(state, id));
-      focusBox(state.boxes[indexOf(state, id) + 1].id);
-    },
-    remove(id) {
-      const at = indexOf(state, id);
-      edit(removed(state, id));
-      focusBox(state.boxes[Math.min(at, state.boxes.length - 1)].id);
-      setMark("undo", "Removed. Ctrl+Z brings it back");
-    },
-    keys: boxKeys,
-  };
+  backButton() {
+    const onclick = () => this.app.showList();
+    return button({ symbol: "back", label: "All concepts", kind: "back", onclick });
+  }
 
-  function setState(next) {
-    state = next;
-    draw();
+  buildPage() {
+    const title = el(
+      "div",
+      { class: "rs-title" },
+      this.backButton(),
+      this.name,
+      this.chip,
+      this.facts,
+      this.mark,
+    );
+    const add = button({
+      symbol: "add",
+      label: "Add a description",
+      kind: "dashed",
+      onclick: () => this.addBox(null),
+      ...WRITES,
+    });
+    const keys = KEYS.map(([key, what]) =>
+      el("span", { class: "rs-key" }, el("kbd", {}, key), ` ${what}`),
+    );
+    return el(
+      "div",
+      { class: "rs-editor-page" },
+      el("header", { class: "rs-editor-head" }, title, this.buildActions()),
+      this.notice,
+      this.general,
+      this.list,
+      add,
+      el("p", { class: "rs-keys", ...WRITES }, keys),
+    );
+  }
+
+  buildActions() {
+    const { app } = this;
+    return el(
+      "div",
+      { class: "rs-actions", role: "group", "aria-label": "This concept" },
+      this.undo,
+      this.redo,
+      button({ symbol: "history", label: "History", onclick: () => app.dialogs.history() }),
+      button({ symbol: "rename", label: "Rename", onclick: () => app.dialogs.rename(), ...WRITES }),
+      button({
+        symbol: "trash",
+        label: "Delete",
+        onclick: () => app.dialogs.remove(this.state.name),
+        ...WRITES,
+      }),
+      button({
+        label: "Save and train",
+        kind: "soft rs-main",
+        title: "Ctrl+Enter",
+        onclick: () => this.saveAndTrain(),
+        ...WRITES,
+      }),
+    );
+  }
+
+  get dirty() {
+    return this.state !== null && isDirty(this.state);
+  }
+
+  setState(next) {
+    this.state = next;
+    this.draw();
   }
 
   // A change by the user: kept in the browser at once, on disk after a pause.
-  function edit(next) {
-    if (next === state || app.readOnly()) return;
-    setState(next);
-    saver.changed();
-    reviewSoon();
+  edit(next) {
+    if (next === this.state || this.app.readOnly()) return;
+    this.setState(next);
+    this.saver.changed();
+    this.reviewSoon();
   }
 
-  function step(how) {
-    const before = state.boxes;
-    edit(how(state));
-    const touched = state.boxes.find((box, i) => box !== before[i]);
-    if (touched) focusBox(touched.id);
+  step(how) {
+    const before = this.state.boxes;
+    this.edit(how(this.state));
+    const touched = this.state.boxes.find((box, i) => box !== before[i]);
+    if (touched) this.focusBox(touched.id);
   }
 
-  function addBox(after) {
-    edit(inserted(state, after, [""]));
-    focusBox(state.boxes[after === null ? state.boxes.length - 1 : indexOf(state, after) + 1].id);
+  // Where a box was typed in: a blank line inside it begins a new description.
+  typed(id, event) {
+    const { value, selectionEnd } = event.target;
+    const parts = value.split(/\n[^\S\n]*\n\s*/).filter((part) => part.trim());
+    const next = typed(this.state, id, value, event.timeStamp);
+    if (parts.length > 1 && !event.isComposing) {
+      const fromEnd = value.length - selectionEnd;
+      const last = indexOf(this.state, id) + parts.length - 1;
+      this.edit(divided(next, id, parts));
+      const caret = Math.max(0, parts.at(-1).length - fromEnd);
+      this.focusBox(this.state.boxes[last].id, caret);
+    } else {
+      this.edit(next);
+    }
+    fitHeight(event.target);
   }
 
-  function focusBox(id, caret = null) {
-    const box = boxes.get(id);
+  move(id, by) {
+    this.edit(moved(this.state, id, by));
+    this.focusBox(id);
+  }
+
+  copy(id) {
+    this.edit(duplicated(this.state, id));
+    this.focusBox(this.state.boxes[indexOf(this.state, id) + 1].id);
+  }
+
+  remove(id) {
+    const at = indexOf(this.state, id);
+    this.edit(removed(this.state, id));
+    this.focusBox(this.state.boxes[Math.min(at, this.state.boxes.length - 1)].id);
+    this.setMark("undo", "Removed. Ctrl+Z brings it back");
+  }
+
+  // A new box behind the box `after`, or at the end.
+  addBox(after) {
+    this.edit(inserted(this.state, after, [""]));
+    const { boxes } = this.state;
+    const at = after === null ? boxes.length - 1 : indexOf(this.state, after) + 1;
+    this.focusBox(boxes[at].id);
+  }
+
+  focusBox(id, caret = null) {
+    const box = this.boxes.get(id);
     if (!box) return;
     box.area.focus();
     if (caret !== null) box.area.setSelectionRange(caret, caret);
     box.root.scrollIntoView({ block: "nearest" });
   }
 
-  function boxKeys(id, event) {
+  boxKeys(id, event) {
     const { key, altKey, shiftKey, ctrlKey, metaKey } = event;
-    const alone = event.target.value === "" && state.boxes.length > 1;
+    const alone = event.target.value === "" && this.state.boxes.length > 1;
     if (altKey && !ctrlKey && !metaKey && (key === "ArrowUp" || key === "ArrowDown")) {
       event.preventDefault();
-      if (shiftKey && key === "ArrowDown") actions.copy(id);
-      else actions.move(id, key === "ArrowUp" ? -1 : 1);
+      if (shiftKey && key === "ArrowDown") this.copy(id);
+      else this.move(id, key === "ArrowUp" ? -1 : 1);
     } else if (altKey && key === "Enter") {
       event.preventDefault();
-      addBox(id);
-    } else if (key === "Backspace" && alone && !app.readOnly()) {
+      this.addBox(id);
+    } else if (key === "Backspace" && alone && !this.app.readOnly()) {
       event.preventDefault();
-      const at = Math.max(0, indexOf(state, id) - 1);
-      edit(removed(state, id));
-      focusBox(state.boxes[at].id, state.boxes[at].text.length);
+      const at = Math.max(0, indexOf(this.state, id) - 1);
+      this.edit(removed(this.state, id));
+      this.focusBox(this.state.boxes[at].id, this.state.boxes[at].text.length);
     }
   }
 
-  function keys(event) {
+  keys(event) {
     const command = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
-    if (event.key === "Escape" && !event.isComposing) app.leaveEditor();
-    else if (!command || !state) return;
-    else if (key === "s") saver.now();
-    else if (key === "enter") saveAndTrain();
-    else if (key === "z") step(event.shiftKey ? redone : undone);
-    else if (key === "y") step(redone);
+    if (event.key === "Escape" && !event.isComposing) this.app.leaveEditor();
+    else if (!command || !this.state) return;
+    else if (key === "s") this.saver.now();
+    else if (key === "enter") this.saveAndTrain();
+    else if (key === "z") this.step(event.shiftKey ? redone : undone);
+    else if (key === "y") this.step(redone);
     else return;
     event.preventDefault();
   }
 
-  async function saveAndTrain() {
-    if (app.readOnly()) return;
-    if (await saver.now()) {
-      setMark("saved", "Saved");
-      app.trigger("train_requested", { concept: state.name });
+  async saveAndTrain() {
+    if (this.app.readOnly()) return;
+    if (await this.saver.now()) {
+      this.setMark("saved", "Saved");
+      this.app.requestTraining(this.state.name);
     }
   }
 
-  function setMark(kind, words) {
-    mark.className = `rs-mark rs-mark-${kind}`;
-    mark.textContent = words;
+  setMark(kind, words) {
+    this.mark.className = `rs-mark rs-mark-${kind}`;
+    this.mark.textContent = words;
   }
 
-  function draw() {
+  draw() {
+    const { state } = this;
     if (!state) return;
-    name.textContent = state.name;
-    drawFacts();
-    undoButton.disabled = !state.undo.length;
-    redoButton.disabled = !state.redo.length;
-    drawChip();
+    this.name.textContent = state.name;
+    this.drawFacts();
+    this.undo.disabled = !state.undo.length;
+    this.redo.disabled = !state.redo.length;
+    this.drawChip();
+    this.drawBoxes();
+  }
+
+  drawBoxes() {
+    const { state, list } = this;
     const seen = new Map();
     state.boxes.forEach((box, i) => {
-      const view = boxes.get(box.id) || makeBox(box, actions, app.readOnly());
+      const view = this.boxes.get(box.id) || new DescriptionBox(box, this, this.app.readOnly());
       seen.set(box.id, view);
       view.setText(box.text);
       view.place(i, state.boxes.length);
       if (list.children[i] !== view.root) list.insertBefore(view.root, list.children[i] || null);
       view.fit();
     });
-    for (const [id, view] of boxes) if (!seen.has(id)) view.root.remove();
-    boxes = seen;
+    for (const [id, view] of this.boxes) if (!seen.has(id)) view.root.remove();
+    this.boxes = seen;
   }
 
-  function drawFacts() {
+  drawFacts() {
+    const { state, tokens } = this;
     const n = savedForm(state.boxes).length;
-    facts.textContent =
-      plural(n, state.neutral ? "neutral text" : "description") +
-      (tokens ? ` · ${plural(tokens, "token")}` : "");
+    const texts = plural(n, state.neutral ? "neutral text" : "description");
+    this.facts.textContent = texts + (tokens ? ` · ${plural(tokens, "token")}` : "");
   }
 
-  function drawChip() {
-    const row = app.row(state.name);
+  drawChip() {
+    const row = this.app.row(this.state.name);
     const kind = row ? row.state : "new";
-    chip.className = `rs-chip rs-state-${kind}`;
-    chip.textContent = STATE_WORDS[kind] || kind;
-    chip.title = STATE_MEANING[kind] || "";
+    this.chip.className = `rs-chip rs-state-${kind}`;
+    this.chip.textContent = STATE_WORDS[kind] || kind;
+    this.chip.title = STATE_MEANING[kind] || "";
   }
 
-  function reviewSoon(pause = 350) {
-    clearTimeout(reviewTimer);
-    reviewTimer = setTimeout(review, pause);
+  reviewSoon(pause = REVIEW_PAUSE) {
+    clearTimeout(this.reviewTimer);
+    this.reviewTimer = setTimeout(() => this.review(), pause);
   }
 
-  async function review() {
-    if (!state) return;
-    reviewNumber += 1;
-    const number = reviewNumber;
-    const ids = state.boxes.map((box) => box.id);
-    const answer = await app.call("review_texts", {
-      name: state.name,
-      boxes: state.boxes.map((box) => box.text),
-    });
-    if (number !== reviewNumber || !answer.ok || !state) return;
-    general.replaceChildren(
-      ...answer.findings
-        .filter(
-          (finding) => finding.index === null && finding.rule !== "empty", // the empty box says so itself
-        )
-        .map(findingLine),
-    );
-    ids.forEach((id, i) =>
-      boxes.get(id)?.setReview(
-        answer.findings.filter((finding) => finding.index === i),
-        answer.tokens ? answer.tokens[i] : null,
-        answer.notes ? answer.notes[i] : null,
-      ),
-    );
+  async review() {
+    if (!this.state) return;
+    this.reviewNumber += 1;
+    const number = this.reviewNumber;
+    const { name, boxes } = this.state;
+    const texts = boxes.map((box) => box.text);
+    const answer = await this.app.call("review_texts", { name, boxes: texts });
+    if (number !== this.reviewNumber || !answer.ok || !this.state) return;
+    this.showReview(answer, boxes);
     // The model is still loading, or what the texts did to the vectors is being worked out.
-    if (!answer.tokens || !answer.notes) reviewSoon(MODEL_PAUSE);
-    tokens = (answer.tokens || []).reduce((sum, n) => sum + (n || 0), 0);
-    drawFacts();
+    if (!answer.tokens || !answer.notes) this.reviewSoon(MODEL_PAUSE);
+    this.tokens = (answer.tokens || []).reduce((sum, n) => sum + (n || 0), 0);
+    this.drawFacts();
   }
 
-  function show(concept) {
-    reviewNumber += 1;
-    boxes.forEach((box) => box.root.remove());
-    boxes = new Map();
-    general.replaceChildren();
-    tokens = 0;
-    saver.reset();
-    page.hidden = false;
-    blank.hidden = true;
-    state = openedState(concept);
-    draw();
-    saver.takeUpDraft();
-    reviewSoon(0);
+  // `boxes`: those that the answer is about, in its order.
+  showReview({ findings, tokens, notes }, boxes) {
+    const general = findings.filter(
+      (finding) => finding.index === null && finding.rule !== "empty", // the empty box says so itself
+    );
+    this.general.replaceChildren(...general.map(findingLine));
+    boxes.forEach(({ id }, i) => {
+      const found = findings.filter((finding) => finding.index === i);
+      this.boxes.get(id)?.setReview(found, tokens ? tokens[i] : null, notes ? notes[i] : null);
+    });
+  }
+
+  show(concept) {
+    this.reviewNumber += 1;
+    for (const box of this.boxes.values()) box.root.remove();
+    this.boxes = new Map();
+    this.general.replaceChildren();
+    this.tokens = 0;
+    this.saver.reset();
+    this.page.hidden = false;
+    this.blank.hidden = true;
+    this.setState(openedState(concept));
+    this.saver.takeUpDraft();
+    this.reviewSoon(0);
   }
 
   // The file changed on disk while nothing was unsaved here: show it; Undo gives the former text.
-  function follow(concept) {
-    setState(savedState(replacedTexts(state, concept.descriptions), concept));
-    setMark("saved", "Updated from disk");
-    reviewSoon(0);
+  follow(concept) {
+    this.setState(savedState(replacedTexts(this.state, concept.descriptions), concept));
+    this.setMark("saved", "Updated from disk");
+    this.reviewSoon(0);
   }
 
-  function showBlank(...content) {
-    saver.reset();
-    state = null;
-    page.hidden = true;
-    blank.hidden = false;
-    blank.replaceChildren(
-      button({
-        symbol: "back",
-        label: "All concepts",
-        kind: "back",
-        onclick: () => app.showList(),
-      }),
-      ...content,
-    );
+  showBlank(...content) {
+    this.saver.reset();
+    this.state = null;
+    this.page.hidden = true;
+    this.blank.hidden = false;
+    this.blank.replaceChildren(this.backButton(), ...content);
   }
 
   // Replace all texts as one step that Undo takes back, and save.
-  async function replace(texts) {
-    edit(replacedTexts(state, texts));
-    return saver.now();
+  replace(texts) {
+    this.edit(replacedTexts(this.state, texts));
+    return this.saver.now();
   }
 
-  function toTop() {
-    const { top } = root.getBoundingClientRect();
-    if (top < app.covered()) root.scrollIntoView({ block: "start" });
+  toTop() {
+    const { top } = this.root.getBoundingClientRect();
+    if (top < this.app.covered()) this.root.scrollIntoView({ block: "start" });
   }
 
-  function focusFirst() {
-    if (state) focusBox(state.boxes[0].id);
+  focusFirst() {
+    if (this.state) this.focusBox(this.state.boxes[0].id);
   }
 
   // From another tab: go to a description, take it out, or begin a new one with a hint beside it.
-  function act({ kind, index, text, hint }) {
-    const found = state.boxes.find((box) => box.text.trim() === (text || "").trim());
-    const box = text ? found : state.boxes[index ?? 0];
-    if (kind === "draft" && !app.readOnly()) {
-      addBox(null);
-      boxes.get(state.boxes.at(-1).id).area.placeholder = hint;
-      setMark("undo", hint);
+  act({ kind, index, text, hint }) {
+    const { boxes } = this.state;
+    const found = boxes.find((box) => box.text.trim() === (text || "").trim());
+    const box = text ? found : boxes[index ?? 0];
+    if (kind === "draft" && !this.app.readOnly()) {
+      this.addBox(null);
+      this.boxes.get(this.state.boxes.at(-1).id).area.placeholder = hint;
+      this.setMark("undo", hint);
     } else if (!box) {
-      setMark("undo", "That description has changed since the training");
-    } else if (kind === "delete" && !app.readOnly()) {
-      actions.remove(box.id);
+      this.setMark("undo", "That description has changed since the training");
+    } else if (kind === "delete" && !this.app.readOnly()) {
+      this.remove(box.id);
     } else {
-      focusBox(box.id);
+      this.focusBox(box.id);
     }
   }
-
-  page.hidden = true;
-  return {
-    root,
-    act,
-    show,
-    showBlank,
-    follow,
-    replace,
-    saver,
-    focusFirst,
-    toTop,
-    drawChip,
-    reviewSoon,
-    setMark,
-    state: () => state,
-    dirty: () => state !== null && isDirty(state),
-  };
 }

@@ -50,87 +50,72 @@ export function findingLine(finding) {
   );
 }
 
-// `actions`: typed, move, copy, remove, keys; each is told the box's id.
-export function makeBox(box, actions, readOnly) {
-  const area = el("textarea", {
-    class: "rs-text",
-    rows: "2",
-    spellcheck: "true",
-    readonly: readOnly,
-    id: `rs-box-${box.id}`,
-    placeholder: "First person, two or three sentences: what it is like from inside.",
-    oninput: (event) => actions.typed(box.id, event),
-    onkeydown: (event) => actions.keys(box.id, event),
-  });
-  area.value = box.text;
-  const number = el("span", { class: "rs-number", "aria-hidden": "true" });
-  const tokens = el("span", { class: "rs-tokens" });
-  const findings = el("ul", { class: "rs-findings" });
-  const note = el("p", { class: "rs-note", hidden: true });
-  const up = button({
-    symbol: "up",
-    label: "Move up (Alt+↑)",
-    iconOnly: true,
-    onclick: () => actions.move(box.id, -1),
-  });
-  const down = button({
-    symbol: "down",
-    label: "Move down (Alt+↓)",
-    iconOnly: true,
-    onclick: () => actions.move(box.id, 1),
-  });
-  const copy = button({
-    symbol: "copy",
-    label: "Duplicate (Alt+Shift+↓)",
-    iconOnly: true,
-    onclick: () => actions.copy(box.id),
-  });
-  const remove = button({
-    symbol: "trash",
-    label: "Remove",
-    iconOnly: true,
-    onclick: () => actions.remove(box.id),
-  });
-  const tools = readOnly ? null : toolbar("This description", [up, down, copy, remove]);
-  const root = el(
-    "li",
-    { class: "rs-box", "data-box": box.id },
-    el("div", { class: "rs-box-top" }, number, tokens, tools),
-    area,
-    note,
-    findings,
-  );
+export class DescriptionBox {
+  // `editor`: is told the box's id when it is typed in, moved, copied or removed.
+  constructor({ id, text }, editor, readOnly) {
+    this.id = id;
+    this.area = el("textarea", {
+      class: "rs-text",
+      rows: "2",
+      spellcheck: "true",
+      readonly: readOnly,
+      id: `rs-box-${id}`,
+      placeholder: "First person, two or three sentences: what it is like from inside.",
+      oninput: (event) => editor.typed(id, event),
+      onkeydown: (event) => editor.boxKeys(id, event),
+    });
+    this.area.value = text;
+    this.number = el("span", { class: "rs-number", "aria-hidden": "true" });
+    this.tokens = el("span", { class: "rs-tokens" });
+    this.findings = el("ul", { class: "rs-findings" });
+    this.note = el("p", { class: "rs-note", hidden: true });
+    this.tools = [
+      ["up", "Move up (Alt+↑)", () => editor.move(id, -1)],
+      ["down", "Move down (Alt+↓)", () => editor.move(id, 1)],
+      ["copy", "Duplicate (Alt+Shift+↓)", () => editor.copy(id)],
+      ["trash", "Remove", () => editor.remove(id)],
+    ].map(([symbol, label, onclick]) => button({ symbol, label, iconOnly: true, onclick }));
+    this.toolbar = readOnly ? null : toolbar("This description", this.tools);
+    this.root = el(
+      "li",
+      { class: "rs-box", "data-box": id },
+      el("div", { class: "rs-box-top" }, this.number, this.tokens, this.toolbar),
+      this.area,
+      this.note,
+      this.findings,
+    );
+  }
 
-  function place(index, count) {
-    number.textContent = String(index + 1);
-    area.setAttribute("aria-label", `Description ${index + 1} of ${count}`);
+  place(index, count) {
+    const [up, down, copy] = this.tools;
+    this.number.textContent = String(index + 1);
+    this.area.setAttribute("aria-label", `Description ${index + 1} of ${count}`);
     if (up.disabled !== (index === 0)) up.disabled = index === 0;
     if (down.disabled !== (index === count - 1)) down.disabled = index === count - 1;
-    if (tools && !tools.querySelector("button[tabindex='0']:not(:disabled)")) {
-      [up, down, copy, remove].forEach((tool) => {
-        tool.tabIndex = -1;
-      });
+    if (this.toolbar && !this.toolbar.querySelector("button[tabindex='0']:not(:disabled)")) {
+      for (const tool of this.tools) tool.tabIndex = -1;
       (up.disabled ? copy : up).tabIndex = 0;
     }
   }
 
-  function setText(text) {
-    if (area.value === text) return;
-    area.value = text;
-    fitHeight(area);
+  fit() {
+    fitHeight(this.area);
+  }
+
+  setText(text) {
+    if (this.area.value === text) return;
+    this.area.value = text;
+    this.fit();
   }
 
   // `line`: what the text did to the vectors; null while that is being worked out.
-  function setReview(found, count, line) {
-    if (line !== null && line !== undefined) note.textContent = line;
-    note.hidden = !note.textContent;
-    tokens.textContent = count === null || count === undefined ? "" : plural(count, "token");
-    findings.replaceChildren(...found.map(findingLine));
-    root.classList.toggle(
-      "rs-has-findings",
-      found.some((finding) => finding.severity !== "hint"),
-    );
+  setReview(found, count, line) {
+    const known = (value) => value !== null && value !== undefined;
+    if (known(line)) this.note.textContent = line;
+    this.note.hidden = !this.note.textContent;
+    this.tokens.textContent = known(count) ? plural(count, "token") : "";
+    this.findings.replaceChildren(...found.map(findingLine));
+    const serious = found.some((finding) => finding.severity !== "hint");
+    this.root.classList.toggle("rs-has-findings", serious);
   }
-
-  return { id: box.id, root, area, place, setText, setReview, fit: () => fitHeight(area) };
 }

@@ -10,6 +10,7 @@ import {
   savedForm,
   savedState,
 } from "./editor_state.js";
+import { sideBySide } from "./side_by_side.js";
 
 const PAUSE = 1000;
 const RETRY = 4000;
@@ -18,137 +19,158 @@ export function draftKey(folder, name) {
   return `readout-ui:draft:${folder}:${name}`;
 }
 
-// `editor`: get and set its state, mark(kind, words), and the place for notices.
-export function makeSaver(app, editor) {
-  let timer = 0;
-  let running = null;
-  let conflict = null;
-  let finished = null;
+// `editor`: has a state, setState, setMark(kind, words) and the place for notices.
+export class Saver {
+  constructor(app, editor) {
+    this.app = app;
+    this.editor = editor;
+    this.timer = 0;
+    this.running = null; // the promise of the save that is on its way
+    this.conflict = null; // what the server told about a file that changed meanwhile
+    this.finished = null; // the concept as it was saved last
+  }
 
-  function keepDraft(state) {
+  get busy() {
+    return this.running !== null;
+  }
+
+  get conflicting() {
+    return this.conflict !== null;
+  }
+
+  keepDraft(state) {
     const draft = { opened: state.opened, texts: state.boxes.map((box) => box.text) };
-    return remember(draftKey(app.overview.folder, state.name), JSON.stringify(draft));
+    remember(draftKey(this.app.overview.folder, state.name), JSON.stringify(draft));
   }
 
-  function dropDraft(name) {
-    remember(draftKey(app.overview.folder, name), null);
-    if (app.list.root.querySelector(".rs-unsaved-dot")) app.list.draw();
+  dropDraft(name) {
+    const { list, overview } = this.app;
+    remember(draftKey(overview.folder, name), null);
+    if (list.root.querySelector(".rs-unsaved-dot")) list.draw();
   }
 
-  function reset() {
-    clearTimeout(timer);
-    timer = 0;
-    conflict = null;
-    editor.notice.replaceChildren();
-    editor.mark("", "");
+  reset() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.conflict = null;
+    this.editor.notice.replaceChildren();
+    this.editor.setMark("", "");
   }
 
-  function changed() {
-    const state = editor.get();
+  changed() {
+    const { state } = this.editor;
     if (!isDirty(state)) {
-      if (!running) dropDraft(state.name);
-      if (!conflict) editor.mark("saved", "Saved");
+      if (!this.running) this.dropDraft(state.name);
+      if (!this.conflict) this.editor.setMark("saved", "Saved");
       return;
     }
-    keepDraft(state);
-    if (!conflict) editor.mark("unsaved", "Not saved yet");
-    soon(PAUSE);
+    this.keepDraft(state);
+    if (!this.conflict) this.editor.setMark("unsaved", "Not saved yet");
+    this.start(PAUSE);
   }
 
-  function soon(pause) {
-    clearTimeout(timer);
-    timer = setTimeout(now, pause);
+  start(pause) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.now(), pause);
+  }
+
+  // The caret left the text: what is unsaved need not wait for its pause.
+  soon() {
+    const { state } = this.editor;
+    if (state && isDirty(state)) this.start(0);
   }
 
   // Save what is in the boxes; true when the file holds it afterwards.
-  async function now() {
-    clearTimeout(timer);
-    let state = editor.get();
-    if (!state || app.readOnly()) return false;
-    while (running) await running;
-    const shown = editor.get();
-    if (shown && shown.name === state.name) {
-      if (conflict) return false;
-      state = shown;
-    } else if (finished && finished.name === state.name) {
-      state = savedState(state, finished); // left while its last save was on the way
-    }
+  async now() {
+    clearTimeout(this.timer);
+    const asked = this.editor.state;
+    if (!asked || this.app.readOnly()) return false;
+    while (this.running) await this.running;
+    const state = this.latest(asked);
+    if (!state) return false;
     if (!isDirty(state)) {
-      dropDraft(state.name);
+      this.dropDraft(state.name);
       return true;
     }
-    const saved = await run(state, state.opened);
-    const present = editor.get();
-    if (saved && present && present.name === state.name && isDirty(present)) return now();
+    const saved = await this.run(state, state.opened);
+    const present = this.editor.state;
+    if (saved && present && present.name === state.name && isDirty(present)) return this.now();
     return saved;
+  }
+
+  // The state to be saved after waiting for another save; null while a choice is open.
+  latest(asked) {
+    const { finished } = this;
+    const shown = this.editor.state;
+    if (shown && shown.name === asked.name) return this.conflict ? null : shown;
+    // Left while its last save was on the way.
+    return finished && finished.name === asked.name ? savedState(asked, finished) : asked;
   }
 
   // One save at a time.
-  async function run(state, opened) {
-    running = save(state, opened);
-    const saved = await running;
-    running = null;
+  async run(state, opened) {
+    this.running = this.save(state, opened);
+    const saved = await this.running;
+    this.running = null;
     return saved;
   }
 
-  async function save(state, opened) {
-    editor.mark("saving", "Saving…");
-    const answer = await app.call("save_texts", {
-      name: state.name,
-      boxes: state.boxes.map((box) => box.text),
-      opened,
-    });
-    const present = editor.get();
-    const here = present && present.name === state.name;
+  async save(state, opened) {
+    const { app, editor } = this;
+    editor.setMark("saving", "Saving…");
+    const boxes = state.boxes.map((box) => box.text);
+    const answer = await app.call("save_texts", { name: state.name, boxes, opened });
+    const here = editor.state && editor.state.name === state.name;
     if (answer.conflict) {
-      if (here) showConflict(answer.conflict);
+      if (here) this.showConflict(answer.conflict);
       else app.list.draw();
       return false;
     }
     if (!answer.ok) {
-      if (here) failed(answer);
+      if (here) this.failed(answer);
       return false;
     }
-    finished = answer.concept;
-    if (here) {
-      editor.set(savedState(present, answer.concept));
-      editor.notice.replaceChildren();
-      if (!isDirty(editor.get())) {
-        dropDraft(state.name);
-        editor.mark("saved", "Saved");
-      }
-    } else {
-      dropDraft(state.name);
-    }
+    this.finished = answer.concept;
+    if (here) this.takeSaved(answer.concept);
+    else this.dropDraft(state.name);
     app.applyOverview(answer.overview);
     return true;
   }
 
-  function failed(answer) {
-    editor.mark("failed", "Not saved");
-    editor.notice.replaceChildren(
+  takeSaved(concept) {
+    const { editor } = this;
+    editor.setState(savedState(editor.state, concept));
+    editor.notice.replaceChildren();
+    if (isDirty(editor.state)) return;
+    this.dropDraft(editor.state.name);
+    editor.setMark("saved", "Saved");
+  }
+
+  failed(answer) {
+    const again = button({ label: "Try again", kind: "soft", onclick: () => this.now() });
+    this.editor.setMark("failed", "Not saved");
+    this.editor.notice.replaceChildren(
       el(
         "div",
         { class: "rs-notice rs-notice-failed", role: "alert" },
         el("p", {}, answer.message),
         el("p", { class: "rs-small" }, "Your text is kept in this browser until it can be saved."),
-        el(
-          "div",
-          { class: "rs-notice-actions" },
-          button({ label: "Try again", kind: "soft", onclick: now }),
-        ),
+        el("div", { class: "rs-notice-actions" }, again),
       ),
     );
-    if (answer.offline) soon(RETRY);
+    if (answer.offline) this.start(RETRY);
   }
 
-  function showConflict(found) {
-    conflict = found;
+  showConflict(found) {
+    this.conflict = found;
     const gone = found.theirs_fingerprint === null;
-    const both = el("div", { class: "rs-both", hidden: true });
     const panel = el(
       "div",
-      { class: "rs-notice rs-notice-conflict", role: "group", "aria-label": "Changed on disk" },
+      {
+        class: "rs-notice rs-notice-conflict",
+        role: "group",
+        "aria-label": "Changed on disk",
+      },
       el(
         "p",
         { class: "rs-strong" },
@@ -161,109 +183,78 @@ export function makeSaver(app, editor) {
         { class: "rs-small" },
         "Nothing was overwritten. Your text is kept in this browser until you choose.",
       ),
-      el(
-        "div",
-        { class: "rs-notice-actions" },
-        button({
-          label: gone ? "Keep mine (bring it back)" : "Keep mine",
-          kind: "soft",
-          onclick: keepMine,
-        }),
-        button({
-          label: gone ? "Leave it deleted" : "Take theirs",
-          kind: "soft",
-          onclick: takeTheirs,
-        }),
-        gone
-          ? null
-          : button({ label: "See both", kind: "soft", "aria-expanded": "false", onclick: see }),
-      ),
-      both,
+      ...this.buildChoices(found, gone),
     );
-    function see(event) {
+    this.editor.setMark("failed", "Not saved: choose below");
+    this.editor.notice.replaceChildren(panel);
+    panel.scrollIntoView({ block: "nearest" });
+  }
+
+  // The buttons of a conflict and, below them, both texts once they are asked for.
+  buildChoices(found, gone) {
+    const both = el("div", { class: "rs-both", hidden: true });
+    const see = (event) => {
       both.hidden = !both.hidden;
       event.currentTarget.setAttribute("aria-expanded", String(!both.hidden));
-      const mine = savedForm(editor.get().boxes);
+      const mine = savedForm(this.editor.state.boxes);
       both.replaceChildren(
         sideBySide("Mine", mine, found.theirs),
         sideBySide("On disk", found.theirs, mine),
       );
-    }
-    editor.mark("failed", "Not saved: choose below");
-    editor.notice.replaceChildren(panel);
-    panel.scrollIntoView({ block: "nearest" });
+    };
+    const mine = gone ? "Keep mine (bring it back)" : "Keep mine";
+    const theirs = gone ? "Leave it deleted" : "Take theirs";
+    const choices = el(
+      "div",
+      { class: "rs-notice-actions" },
+      button({ label: mine, kind: "soft", onclick: () => this.keepMine() }),
+      button({ label: theirs, kind: "soft", onclick: () => this.takeTheirs() }),
+      gone
+        ? null
+        : button({ label: "See both", kind: "soft", "aria-expanded": "false", onclick: see }),
+    );
+    return [choices, both];
   }
 
-  async function keepMine() {
-    const { theirs_fingerprint: theirs } = conflict;
-    conflict = null;
-    editor.notice.replaceChildren();
-    await run(editor.get(), theirs);
+  async keepMine() {
+    const { theirs_fingerprint: theirs } = this.conflict;
+    this.conflict = null;
+    this.editor.notice.replaceChildren();
+    await this.run(this.editor.state, theirs);
   }
 
-  function takeTheirs() {
-    const found = conflict;
-    const state = editor.get();
-    reset();
-    dropDraft(state.name);
-    if (found.theirs_fingerprint === null) {
+  takeTheirs() {
+    const { app, editor, conflict } = this;
+    const { state } = editor;
+    this.reset();
+    this.dropDraft(state.name);
+    if (conflict.theirs_fingerprint === null) {
       app.close(state.name);
       return;
     }
-    const theirs = { fingerprint: found.theirs_fingerprint, descriptions: found.theirs };
-    editor.set(savedState(replacedTexts(state, found.theirs), theirs));
-    editor.mark("saved", "Theirs taken. Ctrl+Z brings yours back");
-    app.reviewSoon();
+    const theirs = {
+      fingerprint: conflict.theirs_fingerprint,
+      descriptions: conflict.theirs,
+    };
+    editor.setState(savedState(replacedTexts(state, conflict.theirs), theirs));
+    editor.setMark("saved", "Theirs taken. Ctrl+Z brings yours back");
+    editor.reviewSoon(0);
   }
 
   // Text that was typed here before and did not reach the disk.
-  function takeUpDraft() {
-    const state = editor.get();
+  takeUpDraft() {
+    const { app, editor } = this;
+    const { state } = editor;
     const kept = app.readOnly() ? null : remembered(draftKey(app.overview.folder, state.name));
     if (!kept) return;
     const draft = JSON.parse(kept);
     const texts = draft.texts.filter((text) => text.trim());
     if (sameTexts(savedForm(texts.map(newBox)), state.onDisk)) {
-      dropDraft(state.name);
+      this.dropDraft(state.name);
       return;
     }
-    editor.set(replacedTexts({ ...state, opened: draft.opened }, texts));
-    editor.mark("unsaved", "Text from your last visit");
-    soon(0);
+    editor.setState(replacedTexts({ ...state, opened: draft.opened }, texts));
+    editor.setMark("unsaved", "Text from your last visit");
+    this.soon();
   }
-
-  return {
-    changed,
-    soon: (pause) => {
-      if (editor.get() && isDirty(editor.get())) soon(pause);
-    },
-    now,
-    reset,
-    takeUpDraft,
-    dropDraft,
-    busy: () => running !== null,
-    conflicting: () => conflict !== null,
-  };
-}
-
-// One side of a comparison; texts that the other side lacks are marked.
-export function sideBySide(title, texts, others, only = "only here") {
-  return el(
-    "div",
-    { class: "rs-side" },
-    el("h4", {}, title),
-    el(
-      "ol",
-      {},
-      texts.map((text) =>
-        el(
-          "li",
-          { class: others.includes(text) ? "" : "rs-differs" },
-          others.includes(text) ? null : el("span", { class: "rs-only" }, only),
-          text,
-        ),
-      ),
-    ),
-    texts.length ? null : el("p", { class: "rs-small" }, "No descriptions."),
-  );
 }

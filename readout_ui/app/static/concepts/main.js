@@ -1,85 +1,119 @@
-// Puts the page together. In scope from Gradio: element, trigger, props, server, watch.
+// The Concepts page: what is open and how list, editor and dialogs act together.
 
 import { button, el, remember, remembered } from "../lib/dom.js";
-import { makeDialogs } from "./dialogs.js";
-import { makeEditor } from "./editor.js";
+import { Dialogs } from "./dialogs.js";
+import { Editor } from "./editor.js";
 import { draftKey } from "./editor_saving.js";
-import { makeExchange } from "./exchange.js";
-import { makeList } from "./list.js";
+import { Exchange } from "./exchange.js";
+import { ConceptList } from "./list.js";
 
+const POLL = 1500;
+const NOTHING = {
+  folder: "",
+  read_only: true,
+  rows: [],
+  problems: [],
+  error: "",
+  revision: "",
+};
+const OFFLINE = {
+  ok: false,
+  offline: true,
+  message: "The app does not answer. It may have been stopped or be restarting.",
+};
+const WRITES = { "data-writes": true };
+
+// What gr.HTML hands over; `server` holds the functions of the app.
 export function start({ element, trigger, server }) {
-  const app = {
-    root: element.querySelector(".rs-concepts"),
-    overview: { folder: "", read_only: true, rows: [], problems: [], error: "", revision: "" },
-    trigger(name, detail) {
-      // Gradio finds the events of a component by their names in its script.
-      if (name === "train_requested") trigger("train_requested", detail);
-    },
-    readOnly: () => app.overview.read_only,
-    row: (name) => app.overview.rows.find((row) => row.name === name) || null,
-    current: () => app.selected,
-    hasDraft: (name) => remembered(draftKey(app.overview.folder, name)) !== null,
-    reviewSoon: () => app.editor.reviewSoon(0),
-    // Pixels at the window's top that the app's header covers.
-    covered: () => {
-      const header = document.getElementById("header");
-      return header && getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
-    },
-    selected: null,
-    asked: 0,
-  };
+  const app = new ConceptsPage(element.querySelector(".rs-concepts"), trigger, server);
+  app.listen();
+  app.load();
+}
+
+class ConceptsPage {
+  constructor(root, trigger, server) {
+    Object.assign(this, { root, trigger, server });
+    this.overview = NOTHING;
+    this.selected = null; // a concept's name, or "file:" and the name of an unusable file
+    this.asked = 0;
+    this.list = new ConceptList(this);
+    this.editor = new Editor(this);
+    this.dialogs = new Dialogs(this);
+    this.exchange = new Exchange(this);
+    this.root.append(this.list.root, this.editor.root);
+  }
 
   // Gradio answers undefined, or throws, when the server did not.
-  app.call = async (name, request) => {
-    const answer = await Promise.resolve(server[name](request)).catch(() => undefined);
-    return (
-      answer || {
-        ok: false,
-        offline: true,
-        message: "The app does not answer. It may have been stopped or be restarting.",
-      }
-    );
-  };
+  async call(name, request) {
+    const answer = await Promise.resolve(this.server[name](request)).catch(() => undefined);
+    return answer || OFFLINE;
+  }
 
-  app.showList = () => {
-    app.root.classList.remove("rs-editing");
-    app.list.focusCurrent();
-  };
+  readOnly() {
+    return this.overview.read_only;
+  }
 
-  app.leaveEditor = () => {
-    app.editor.saver.now();
-    app.showList();
-  };
+  row(name) {
+    return this.overview.rows.find((row) => row.name === name) || null;
+  }
+
+  hasDraft(name) {
+    return remembered(draftKey(this.overview.folder, name)) !== null;
+  }
+
+  get lastKey() {
+    return `readout-ui:last:${this.overview.folder}`;
+  }
+
+  // Pixels at the window's top that the app's header covers.
+  covered() {
+    const header = document.getElementById("header");
+    return header && getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
+  }
+
+  requestTraining(concept) {
+    this.trigger("train_requested", { concept });
+  }
+
+  showList() {
+    this.root.classList.remove("rs-editing");
+    this.list.focusCurrent();
+  }
+
+  leaveEditor() {
+    this.editor.saver.now();
+    this.showList();
+  }
 
   // `open`: show the editor where there is room for one of the two only.
-  app.select = async (key, { open = false, focus = false } = {}) => {
-    app.asked += 1;
-    const number = app.asked;
-    const before = app.editor.state();
-    if (before && before.name !== key && app.editor.dirty()) app.editor.saver.now();
-    app.selected = key;
-    if (open || focus) app.root.classList.add("rs-editing");
-    app.list.draw();
+  async select(key, { open = false, focus = false } = {}) {
+    const { editor } = this;
+    this.asked += 1;
+    const number = this.asked;
+    if (editor.state && editor.state.name !== key && editor.dirty) editor.saver.now();
+    this.selected = key;
+    if (open || focus) this.root.classList.add("rs-editing");
+    this.list.draw();
     if (key.startsWith("file:")) {
-      showBroken(key);
+      this.showBroken(key);
       return;
     }
-    const answer = await app.call("open_concept", { name: key });
-    if (number !== app.asked) return;
+    const answer = await this.call("open_concept", { name: key });
+    if (number !== this.asked) return;
     if (!answer.ok) {
-      app.tell(answer.message);
+      this.tell(answer.message);
       return;
     }
-    remember(`readout-ui:last:${app.overview.folder}`, key);
-    app.editor.show(answer.concept);
-    app.editor.toTop();
-    if (focus) app.editor.focusFirst();
-  };
+    remember(this.lastKey, key);
+    editor.show(answer.concept);
+    editor.toTop();
+    if (focus) editor.focusFirst();
+  }
 
-  app.close = (name) => {
-    app.selected = null;
-    app.list.draw();
-    app.editor.showBlank(
+  close(name) {
+    this.selected = null;
+    this.list.draw();
+    this.editor.showBlank(
       el("p", { class: "rs-strong" }, `“${name}” is deleted.`),
       el(
         "p",
@@ -90,98 +124,90 @@ export function start({ element, trigger, server }) {
         symbol: "trash",
         label: "Open the trash",
         kind: "soft",
-        onclick: () => app.dialogs.trash(),
+        onclick: () => this.dialogs.trash(),
       }),
     );
-  };
+  }
 
-  app.removed = (key, entry) => {
-    app.selected = null;
+  removed(entry) {
+    this.selected = null;
     const undo = button({
       symbol: "undo",
       label: "Undo",
       kind: "primary",
-      onclick: () => app.dialogs.bringBack(entry.entry, null, null),
+      onclick: () => this.dialogs.bringBack(entry.entry),
     });
-    app.editor.showBlank(
+    this.editor.showBlank(
       el("p", { class: "rs-strong", role: "status" }, `“${entry.name}” is in the trash.`),
       el("p", {}, "Its texts and history are kept."),
       undo,
     );
     undo.focus();
-  };
+  }
 
-  app.tell = (message, kind = "failed") => {
-    if (app.editor.state()) app.editor.setMark(kind, message);
-    else app.editor.showBlank(el("p", { class: "rs-strong", role: "alert" }, message));
-  };
+  tell(message, kind = "failed") {
+    if (this.editor.state) this.editor.setMark(kind, message);
+    else this.editor.showBlank(el("p", { class: "rs-strong", role: "alert" }, message));
+  }
 
   // The list changed, here or on disk.
-  app.applyOverview = (overview, { renamed = null } = {}) => {
+  applyOverview(overview, { renamed = false } = {}) {
     if (!overview) return;
-    const first = !app.overview.revision;
-    const different = overview.revision !== app.overview.revision;
-    app.overview = overview;
-    app.root.classList.toggle("rs-read-only", overview.read_only);
+    const first = !this.overview.revision;
+    const different = overview.revision !== this.overview.revision;
+    this.overview = overview;
+    this.root.classList.toggle("rs-read-only", overview.read_only);
     if (!different && !first) return;
-    app.list.draw();
-    if (!renamed) followDisk();
-  };
+    this.list.draw();
+    if (!renamed) this.followDisk();
+  }
 
-  async function followDisk() {
-    const state = app.editor.state();
+  async followDisk() {
+    const { editor } = this;
+    const { state, saver } = editor;
     if (!state) {
-      if (!app.selected) return;
-      if (app.selected.startsWith("file:")) showBroken(app.selected);
+      if (this.selected?.startsWith("file:")) this.showBroken(this.selected);
       return;
     }
-    app.editor.drawChip();
-    const row = app.row(state.name);
-    const { saver } = app.editor;
-    if (saver.busy() || saver.conflicting()) return;
-    if (row && row.fingerprint === state.opened) {
-      app.editor.reviewSoon(0);
-      return;
-    }
-    if (app.editor.dirty()) {
-      saver.now();
-      return;
-    }
-    if (!row) {
-      gone(state.name);
-      return;
-    }
-    const answer = await app.call("open_concept", { name: state.name });
-    const present = app.editor.state();
-    if (!answer.ok || !present || present.name !== state.name || app.editor.dirty()) return;
-    if (answer.concept.fingerprint !== present.opened) app.editor.follow(answer.concept);
+    editor.drawChip();
+    const row = this.row(state.name);
+    if (saver.busy || saver.conflicting) return;
+    if (row && row.fingerprint === state.opened) editor.reviewSoon(0);
+    else if (editor.dirty) saver.now();
+    else if (row) await this.followFile(state.name);
+    else this.showGone(state.name);
   }
 
-  function gone(name) {
-    const broken = app.overview.problems.find(
-      (problem) => problem.file.toLowerCase() === `${name}.txt`.toLowerCase(),
-    );
-    if (broken) app.select(`file:${broken.file}`);
-    else app.close(name);
+  // The open concept's file holds other texts now.
+  async followFile(name) {
+    const { editor } = this;
+    const answer = await this.call("open_concept", { name });
+    const present = editor.state;
+    if (!answer.ok || !present || present.name !== name || editor.dirty) return;
+    if (answer.concept.fingerprint !== present.opened) editor.follow(answer.concept);
   }
 
-  function showBroken(key) {
+  showGone(name) {
+    const file = `${name}.txt`.toLowerCase();
+    const broken = this.overview.problems.find((problem) => problem.file.toLowerCase() === file);
+    if (broken) this.select(`file:${broken.file}`);
+    else this.close(name);
+  }
+
+  showBroken(key) {
     const file = key.slice(5);
     const name = file.replace(/\.txt$/i, "");
-    const problem = app.overview.problems.find((other) => other.file === file);
+    const problem = this.overview.problems.find((other) => other.file === file);
     if (!problem) {
-      if (app.row(name)) app.select(name);
-      else app.close(name);
+      if (this.row(name)) this.select(name);
+      else this.close(name);
       return;
     }
-    app.editor.showBlank(
+    const where = `The file is in ${this.overview.folder}; nothing in it was changed. When it is fixed, it appears here by itself.`;
+    this.editor.showBlank(
       el("p", { class: "rs-strong" }, `${file} cannot be used`),
       el("p", {}, problem.message),
-      el(
-        "p",
-        { class: "rs-small" },
-        `The file is in ${app.overview.folder}; nothing in it was changed. When it is mended, it appears here by itself.`,
-      ),
+      el("p", { class: "rs-small" }, where),
       el(
         "div",
         { class: "rs-notice-actions" },
@@ -189,35 +215,32 @@ export function start({ element, trigger, server }) {
           symbol: "history",
           label: "Earlier versions",
           kind: "soft",
-          onclick: () => app.dialogs.history(name),
+          onclick: () => this.dialogs.history(name),
         }),
         button({
           symbol: "trash",
           label: "Move to the trash",
           kind: "soft",
-          "data-writes": true,
-          onclick: () => app.dialogs.remove(key),
+          onclick: () => this.dialogs.remove(key),
+          ...WRITES,
         }),
       ),
     );
   }
 
-  function welcome() {
-    if (app.overview.error) {
-      app.editor.showBlank(
+  welcome() {
+    if (this.overview.error) {
+      this.editor.showBlank(
         el("p", { class: "rs-strong", role: "alert" }, "The descriptions cannot be read"),
-        el("p", {}, app.overview.error),
+        el("p", {}, this.overview.error),
       );
       return;
     }
-    const writes = { "data-writes": true };
-    app.editor.showBlank(
+    const words =
+      "A concept is something to read out of the model, such as calm. Describe it in the first person, two or three sentences at a time; eight descriptions are a good start. Then train.";
+    this.editor.showBlank(
       el("p", { class: "rs-strong" }, "Write the first concept"),
-      el(
-        "p",
-        {},
-        "A concept is something to read out of the model, such as calm. Describe it in the first person, two or three sentences at a time; eight descriptions are a good start. Then train.",
-      ),
+      el("p", {}, words),
       el(
         "div",
         { class: "rs-notice-actions" },
@@ -225,75 +248,66 @@ export function start({ element, trigger, server }) {
           symbol: "add",
           label: "New concept",
           kind: "primary",
-          onclick: () => app.dialogs.create(),
-          ...writes,
+          onclick: () => this.dialogs.create(),
+          ...WRITES,
         }),
         button({
           symbol: "import",
           label: "Import a set",
           kind: "soft",
-          onclick: () => app.exchange.importSet(),
-          ...writes,
+          onclick: () => this.exchange.importSet(),
+          ...WRITES,
         }),
       ),
     );
   }
 
-  app.list = makeList(app);
-  app.editor = makeEditor(app);
-  app.dialogs = makeDialogs(app);
-  app.exchange = makeExchange(app);
-  app.root.append(app.list.root, app.editor.root);
-  app.root.addEventListener("keydown", (event) => {
-    const command = event.ctrlKey || event.metaKey;
-    if (command && event.key.toLowerCase() === "s") event.preventDefault();
-  });
+  listen() {
+    const { root, editor } = this;
+    root.addEventListener("keydown", (event) => {
+      const command = event.ctrlKey || event.metaKey;
+      if (command && event.key.toLowerCase() === "s") event.preventDefault();
+    });
+    document.addEventListener("rs-open", (event) => this.openAt(event.detail));
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "hidden" && editor.dirty) editor.saver.now();
+    });
+    const header = document.getElementById("header");
+    if (!header) return;
+    const measure = () => root.style.setProperty("--rs-sticky-top", `${this.covered() + 14}px`);
+    new ResizeObserver(measure).observe(header);
+  }
+
   // The Advice tab asks to open a concept at one of its descriptions.
-  document.addEventListener("rs-open", async (event) => {
-    const { concept, ...wish } = event.detail;
-    const shown = app.editor.state();
-    if (shown && shown.name === concept) app.root.classList.add("rs-editing");
-    else await app.select(concept, { open: true });
-    const now = app.editor.state();
-    if (now && now.name === concept) app.editor.act(wish);
-  });
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "hidden" && app.editor.dirty()) app.editor.saver.now();
-  });
-
-  // Ask what changed, here or by another program; a hidden page asks when it is looked at again.
-  const POLL = 1500;
-
-  async function poll() {
-    if (!document.hidden && app.root.offsetParent !== null) {
-      const answer = await app.call("read_overview", { revision: app.overview.revision });
-      app.root.classList.toggle("rs-offline", Boolean(answer.offline));
-      if (answer.ok) app.applyOverview(answer.overview);
-    }
-    if (app.root.isConnected) setTimeout(poll, POLL);
+  async openAt({ concept, ...place }) {
+    const { editor, root } = this;
+    if (!root.isConnected) return; // Gradio has put another page in this one's place
+    if (editor.state && editor.state.name === concept) root.classList.add("rs-editing");
+    else await this.select(concept, { open: true });
+    if (editor.state && editor.state.name === concept) editor.act(place);
   }
 
-  const header = document.getElementById("header");
-  if (header) {
-    new ResizeObserver(() =>
-      app.root.style.setProperty("--rs-sticky-top", `${app.covered() + 14}px`),
-    ).observe(header);
-  }
-
-  async function start() {
-    const answer = await app.call("read_overview", { revision: "" });
+  async load() {
+    const answer = await this.call("read_overview", { revision: "" });
     if (!answer.ok) {
-      app.tell(answer.message);
-      setTimeout(start, POLL);
+      this.tell(answer.message);
+      setTimeout(() => this.load(), POLL);
       return;
     }
-    app.applyOverview(answer.overview);
-    const last = remembered(`readout-ui:last:${app.overview.folder}`);
-    const row = app.row(last) || app.overview.rows[0];
-    if (row) await app.select(row.name);
-    else welcome();
-    setTimeout(poll, POLL);
+    this.applyOverview(answer.overview);
+    const row = this.row(remembered(this.lastKey)) || this.overview.rows[0];
+    if (row) await this.select(row.name);
+    else this.welcome();
+    setTimeout(() => this.poll(), POLL);
   }
 
-  start();
+  // Ask what changed, here or by another program; a hidden page asks when it is looked at again.
+  async poll() {
+    if (!document.hidden && this.root.offsetParent !== null) {
+      const answer = await this.call("read_overview", { revision: this.overview.revision });
+      this.root.classList.toggle("rs-offline", Boolean(answer.offline));
+      if (answer.ok) this.applyOverview(answer.overview);
+    }
+    if (this.root.isConnected) setTimeout(() => this.poll(), POLL);
+  }
 }

@@ -25,7 +25,10 @@ export function unpackMap(packed) {
   const nColumns = map.tokens.length;
   const nRows = map.rows.length + (map.strip ? 1 : 0);
   let at = 4 + length;
-  const take = (n) => bytes.slice(at, (at += n));
+  const take = (n) => {
+    at += n;
+    return bytes.slice(at - n, at);
+  };
   for (const unit of map.units) {
     if (unit.kind === "half") unit.codes = new Uint16Array(take(2 * nRows * nColumns).buffer);
     if (unit.kind === "steps") unit.codes = take(nRows * nColumns);
@@ -42,6 +45,7 @@ export function unpackMap(packed) {
     const code = unit.codes[cell];
     return code ? unit.low[row] + (code - 1) * unit.step[row] : NaN;
   };
+  map.colours = Boolean(map.strip); // a row label then colours the text
   map.share = (score) => Math.max(-1, Math.min(1, (score - map.middle) / map.reach));
   return map;
 }

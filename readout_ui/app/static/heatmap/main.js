@@ -1,6 +1,8 @@
 // A map in the page: shown while there is a packed value, gone without one.
 
-import { buildParts, MapView } from "./view.js";
+import { unpackMap } from "./data.js";
+import { buildParts } from "./parts.js";
+import { MapView } from "./view.js";
 
 export function start({ element, trigger, props, watch }) {
   const host = element.querySelector(".score-map");
@@ -14,7 +16,7 @@ export function start({ element, trigger, props, watch }) {
       return;
     }
     mapView ||= new MapView(buildParts(host, host.dataset.group), trigger);
-    mapView.show(props.value);
+    mapView.show(unpackMap(props.value));
   };
   watch("value", showMap);
   showMap();

@@ -1,19 +1,24 @@
 // Pictures of a score map: one pixel per cell once, then stretched to whatever is in sight.
 
-import { saveBlob } from "../lib/download.js";
-import { cssColour } from "./data.js";
-
-const VEILED = 0.3; // how strong the colours of columns are that do not count
+export const VEILED = 0.3; // how strong the colours of columns are that do not count
 export const BAND = 16;
-const MONO = "ui-monospace, Menlo, Consolas, monospace";
+const BLOCK = 256; // columns by which the picture of a growing map grows
+const LETTER = 7.2; // width of one in MONO at 12 pixels
+export const MONO = "ui-monospace, Menlo, Consolas, monospace";
 
-function pixels(map, nRows, nColumns, shareOf) {
+function blank(rows, columns) {
   const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, nColumns);
-  canvas.height = Math.max(1, nRows);
-  const image = new ImageData(canvas.width, canvas.height);
-  for (let row = 0, at = 0; row < nRows; row += 1) {
-    for (let column = 0; column < nColumns; column += 1, at += 4) {
+  canvas.width = Math.max(1, columns);
+  canvas.height = Math.max(1, rows);
+  return canvas;
+}
+
+// One pixel per cell of the columns `from` to `to`; shares are from -1 to 1.
+function paintPixels(canvas, map, rows, from, to, shareOf) {
+  if (to <= from || !rows) return;
+  const image = new ImageData(to - from, rows);
+  for (let row = 0, at = 0; row < rows; row += 1) {
+    for (let column = from; column < to; column += 1, at += 4) {
       const share = shareOf(row, column);
       const [red, green, blue] = share >= 0 ? map.above : map.below;
       image.data[at] = red;
@@ -22,25 +27,44 @@ function pixels(map, nRows, nColumns, shareOf) {
       image.data[at + 3] = Math.abs(share) * 255; // NaN becomes 0
     }
   }
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas;
+  canvas.getContext("2d").putImageData(image, from, 0);
 }
 
-export const cellPixels = (map) =>
-  pixels(
-    map,
-    map.rows.length,
-    map.tokens.length,
-    (row, column) => map.share(map.score(0, row, column)) * (map.scored[column] ? 1 : VEILED),
-  );
+// All cells of a map; tokens that came since the last time are added at the right.
+export class CellPicture {
+  constructor(map) {
+    this.map = map;
+    this.columns = 0;
+    this.canvas = blank(map.rows.length, map.tokens.length);
+    this.extend();
+  }
 
-export const overviewPixels = (map) =>
-  pixels(
-    map,
-    map.overview[0],
-    map.overview[1],
-    (row, column) => (map.pooled[row * map.overview[1] + column] - 128) / 127,
-  );
+  get rows() {
+    return this.map.rows.length;
+  }
+
+  extend() {
+    const { map, rows } = this;
+    const n = map.tokens.length;
+    if (n > this.canvas.width) {
+      this.canvas = blank(rows, Math.ceil(n / BLOCK) * BLOCK);
+      this.columns = 0;
+    }
+    const shareOf = (row, column) =>
+      map.share(map.score(0, row, column)) * (map.scored[column] ? 1 : VEILED);
+    paintPixels(this.canvas, map, rows, this.columns, n, shareOf);
+    this.columns = n;
+  }
+}
+
+// The whole text, pooled by the server.
+export function overviewPicture(map) {
+  const [rows, columns] = map.overview;
+  const canvas = blank(rows, columns);
+  const shareOf = (row, column) => (map.pooled[row * columns + column] - 128) / 127;
+  paintPixels(canvas, map, rows, 0, columns, shareOf);
+  return { canvas, rows, columns };
+}
 
 // A canvas at the screen's own resolution, cleared, measured in CSS pixels.
 function freshPen(canvas, width, height) {
@@ -62,7 +86,8 @@ export function paintOverview(canvas, picture, view, map, ink) {
   const [width, height] = [view.width + view.left, canvas.clientHeight];
   const pen = freshPen(canvas, width, height);
   pen.imageSmoothingEnabled = false;
-  pen.drawImage(picture, 0, 0, width, height);
+  const { canvas: cells, columns, rows } = picture;
+  pen.drawImage(cells, 0, 0, columns, rows, 0, 0, width, height);
   const [start, , total] = map.window;
   const from = ((start + view.start) / total) * width;
   const wide = Math.max(3, (view.width / view.cell / total) * width);
@@ -79,10 +104,10 @@ export function paintOverview(canvas, picture, view, map, ink) {
 export function paintCells(canvas, picture, view) {
   const pen = freshPen(canvas, view.width, view.height);
   pen.imageSmoothingEnabled = view.cell < 1;
-  const columns = Math.min(picture.width - view.start, view.width / view.cell);
-  const rows = Math.min(picture.height - view.top / view.row, view.height / view.row);
+  const columns = Math.min(picture.columns - view.start, view.width / view.cell);
+  const rows = Math.min(picture.rows - view.top / view.row, view.height / view.row);
   pen.drawImage(
-    picture,
+    picture.canvas,
     view.start,
     view.top / view.row,
     columns,
@@ -92,6 +117,25 @@ export function paintCells(canvas, picture, view) {
     columns * view.cell,
     rows * view.row,
   );
+}
+
+// Where the answer begins and which column is chosen, in maps that tell.
+export function paintMarks(canvas, view, map, ink) {
+  const pen = canvas.getContext("2d");
+  const place = (column) => (column - view.start) * view.cell;
+  pen.strokeStyle = ink;
+  pen.lineWidth = 1;
+  if (map.answer < map.tokens.length) {
+    pen.setLineDash([4, 3]);
+    pen.beginPath();
+    pen.moveTo(place(map.answer), 0);
+    pen.lineTo(place(map.answer), view.height);
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+  if (Number.isInteger(map.selected)) {
+    pen.strokeRect(place(map.selected) + 0.5, 0.5, view.cell - 1, view.height - 1);
+  }
 }
 
 // Tokens upright where they fit, else where in the text each stretch lies; who speaks below.
@@ -129,85 +173,17 @@ function niceStep(least) {
   return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= least);
 }
 
-const short = (label) => (label.length <= 18 ? label : `${label.slice(0, 17)}…`);
-
-// What is in sight, all rows of it, as SVG text; a PNG is drawn from the same.
-function mapAsSvg(map, view) {
-  const text = (words) => words.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-  const first = Math.floor(view.start);
-  const last = Math.min(map.tokens.length, Math.ceil(view.start + view.width / view.cell));
-  const [left, head, cell, row] = [view.left, view.head, view.cell, view.row];
-  const [width, height] = [left + (last - first) * cell + 8, head + map.rows.length * row + 40];
-  const parts = [];
-  for (let column = first; column < last; column += 1) {
-    const x = left + (column - first) * cell;
-    parts.push(
-      `<rect x="${x}" y="${head - BAND}" width="${cell}" height="${BAND - 2}" fill="${
-        map.roleColours[map.roles[column]]
-      }"/>`,
-    );
-    if (cell >= 12) {
-      parts.push(
-        `<text transform="translate(${x + cell / 2 + 4} ${head - BAND - 6}) rotate(-90)">${text(
-          short(map.tokens[column]),
-        )}</text>`,
-      );
-    }
-    for (let line = 0; line < map.rows.length; line += 1) {
-      const share = map.share(map.score(0, line, column)) * (map.scored[column] ? 1 : VEILED);
-      if (Math.abs(share) > 0.004) {
-        parts.push(
-          `<rect x="${x}" y="${head + line * row}" width="${cell}" height="${row}" fill="${cssColour(
-            map,
-            share,
-            1,
-          )}"/>`,
-        );
-      }
-    }
-  }
-  map.labels.forEach((label, line) => {
-    parts.push(
-      `<text x="${left - 8}" y="${head + line * row + row / 2 + 4}" text-anchor="end">${text(
-        label,
-      )}</text>`,
-    );
-  });
-  parts.push(
-    `<text x="${left}" y="${height - 14}">${text(placeWords(map, first, last))} · ${text(
-      map.constant,
-    )} · ${text(map.legend)}, ${(map.middle - map.reach).toPrecision(2)} to ${(
-      map.middle + map.reach
-    ).toPrecision(2)}</text>`,
-  );
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="${MONO}" font-size="12" fill="#1f2328"><rect width="100%" height="100%" fill="#ffffff"/>${parts.join(
-    "",
-  )}</svg>`;
+// Pixels of the longest of these labels, each cut as it is drawn.
+export function textWidth(labels) {
+  const longest = labels.reduce((most, label) => Math.max(most, short(label).length), 1);
+  return Math.round(longest * LETTER);
 }
+
+export const short = (label) => (label.length <= 18 ? label : `${label.slice(0, 17)}…`);
 
 export const counted = (number) => number.toLocaleString("en");
 
 export function placeWords(map, first, last) {
   const [start, , total] = map.window;
   return `tokens ${counted(start + first + 1)}–${counted(start + last)} of ${counted(total)}`;
-}
-
-export function saveMap(map, view, format) {
-  const svg = new Blob([mapAsSvg(map, view)], { type: "image/svg+xml" });
-  const save = (blob) => saveBlob(blob, `readout.${format}`);
-  if (format === "svg") {
-    save(svg);
-    return;
-  }
-  const image = new Image();
-  image.onload = () => {
-    const canvas = document.createElement("canvas");
-    const scale = Math.min(2, 16000 / Math.max(image.width, image.height));
-    canvas.width = image.width * scale;
-    canvas.height = image.height * scale;
-    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob(save, "image/png");
-    URL.revokeObjectURL(image.src);
-  };
-  image.src = URL.createObjectURL(svg);
 }

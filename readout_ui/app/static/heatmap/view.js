@@ -1,105 +1,44 @@
 // One score map on the page: overview, text, cells; drag, wheel, buttons and keys move and zoom it.
 // Nothing here asks the server, but for a stretch of the text that was not sent.
 
-import { cssColour, scoreLines, unpackMap } from "./data.js";
+import { cssColour, scoreLines } from "./data.js";
 import {
   BAND,
-  cellPixels,
+  CellPicture,
   counted,
-  overviewPixels,
+  overviewPicture,
   paintCells,
   paintHead,
+  paintMarks,
   paintOverview,
   placeWords,
-  saveMap,
+  textWidth,
 } from "./paint.js";
+import { make } from "./parts.js";
+import { saveMap } from "./save.js";
+import { fillStrip } from "./strip.js";
 
 const WIDEST = 48;
-const STRIP_TOKENS = 400;
-
-function make(tag, className, parent, attributes = {}) {
-  const node = document.createElement(tag);
-  node.className = className;
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  parent.append(node);
-  return node;
-}
-
-export function buildParts(host, group) {
-  const bar = make("div", "map-bar", host);
-  const place = make("span", "map-place", bar, { "aria-live": "polite" });
-  const buttons = make("span", "map-buttons", bar);
-  for (const [act, sign, title] of [
-    ["back", "‹", "One page back (Page Up)"],
-    ["on", "›", "One page on (Page Down)"],
-    ["out", "−", "Zoom out (−)"],
-    ["in", "+", "Zoom in (+)"],
-    ["all", "Whole text", "Whole text (0)"],
-  ]) {
-    make("button", "", buttons, {
-      type: "button",
-      "data-act": act,
-      title,
-      "aria-label": title,
-    }).textContent = sign;
-  }
-  const overview = make("canvas", "map-overview", host, {
-    role: "slider",
-    tabindex: "0",
-    "aria-label": "Place in the text",
-    "aria-valuemin": "1",
-  });
-  const strip = make("div", "token-strip map-strip", host);
-  const ramp = make("div", "strip-legend", host);
-  const body = make("div", "map-body", host, {
-    role: "group",
-    tabindex: "0",
-    "aria-label": "Heatmap: arrow keys, Page Up and Page Down move, plus and minus zoom",
-  });
-  const head = make("canvas", "map-head", body);
-  const scroll = make("div", "map-scroll", body);
-  const labels = make("div", "row-labels map-labels", scroll);
-  const cells = make("canvas", "map-cells", scroll);
-  const tip = make("div", "map-tip", host, { role: "tooltip" });
-  return {
-    host,
-    group,
-    bar,
-    place,
-    buttons,
-    overview,
-    strip,
-    ramp,
-    body,
-    head,
-    scroll,
-    labels,
-    cells,
-    tip,
-  };
-}
+const STILL = 3; // pixels that a click may slip
 
 export class MapView {
   constructor(parts, trigger) {
     this.parts = parts;
     this.trigger = trigger;
     this.view = { start: 0, cell: 0, left: 0, width: 0, height: 0, head: 0, row: 18, top: 0 };
+    this.begin = null; // where the pointer went down last
     this.listen();
   }
 
-  show(packed) {
-    const before = this.map;
-    this.map = unpackMap(packed);
-    const { map, view, parts } = this;
-    this.picture = cellPixels(map);
-    this.overviewPicture = overviewPixels(map);
-    const longest = (words) => Math.max(1, ...words.map((word) => Math.min(18, word.length)));
+  // `map`: as data.js unpacks one, or one that grows.
+  show(map) {
+    const { view, parts, map: before } = this;
+    this.map = map;
+    this.picture = new CellPicture(map);
+    this.overview = map.pooled ? overviewPicture(map) : null;
     view.row = map.rows.length <= 24 ? 24 : 18;
-    view.head =
-      Math.round(map.tokens.reduce((most, t) => Math.max(most, Math.min(18, t.length)), 1) * 7.2) +
-      14 +
-      BAND;
-    view.labels = Math.round(longest(map.labels) * 7.2) + 18;
+    view.labels = textWidth(map.labels) + 18;
+    view.head = textWidth(map.tokens) + 14 + BAND;
     this.fillLabels();
     this.fillRamp();
     parts.overview.setAttribute("aria-valuemax", map.window[2]);
@@ -115,6 +54,31 @@ export class MapView {
     this.move(view.start, true);
   }
 
+  // Tokens came at the end of a map that grows; a reader who is at the end stays there.
+  grow() {
+    const { map, view, parts } = this;
+    const before = map.tokens.length;
+    const whole = this.shown >= before - 0.01;
+    const atEnd = view.start + this.shown >= before - 1;
+    map.take();
+    if (map.tokens.length === before) return;
+    this.picture.extend();
+    view.head = Math.max(view.head, textWidth(map.tokens.slice(before)) + 14 + BAND);
+    parts.overview.setAttribute("aria-valuemax", map.window[2]);
+    if (whole) view.cell = 0;
+    this.measure();
+    this.move(atEnd ? map.tokens.length : view.start, true);
+  }
+
+  // What is chosen elsewhere on the page: a row, and a column or null.
+  mark(row, column) {
+    this.map.selected = column;
+    for (const label of this.parts.labels.children) {
+      label.classList.toggle("map-chosen", label.dataset.concept === row);
+    }
+    this.paintSoon();
+  }
+
   fillLabels() {
     const { map, parts, view } = this;
     parts.labels.replaceChildren();
@@ -123,7 +87,7 @@ export class MapView {
         ? {
             type: "button",
             "data-concept": map.rows[index],
-            title: `${map.strip ? "Colour the text by" : "Draw the line of"} ${map.rows[index]}`,
+            title: `${map.colours ? "Colour the text by" : "Draw the line of"} ${map.rows[index]}`,
           }
         : { title: map.rows[index] };
       const line = make(map.clickable ? "button" : "span", "", parts.labels, attributes);
@@ -242,44 +206,21 @@ export class MapView {
     view.top = parts.scroll.scrollTop;
     const all = view.start === 0 && this.shown >= map.tokens.length - 0.01;
     parts.host.classList.toggle("fits", all && Boolean(parts.group) && view.cell >= 12);
-    paintOverview(parts.overview, this.overviewPicture, view, map, ink);
+    paintOverview(parts.overview, this.overview || this.picture, view, map, ink);
     paintHead(parts.head, view, map, ink);
     paintCells(parts.cells, this.picture, view);
+    paintMarks(parts.cells, view, map, ink);
     const last = Math.min(map.tokens.length, Math.ceil(view.start + this.shown));
     const words = placeWords(map, Math.floor(view.start), last);
     parts.overview.setAttribute("aria-valuenow", map.window[0] + Math.floor(view.start) + 1);
     parts.overview.setAttribute("aria-valuetext", words);
     if (parts.place.textContent !== words) parts.place.textContent = words;
     clearTimeout(this.stripTimer);
-    if (map.strip) this.stripTimer = setTimeout(() => this.fillStrip(last), 60);
-  }
-
-  fillStrip(last) {
-    const { parts, view, map } = this;
-    const first = Math.floor(view.start);
-    const stop = Math.min(last, first + STRIP_TOKENS);
-    const row = map.rows.length;
-    const strip = document.createDocumentFragment();
-    let turn = null;
-    for (let column = first; column < stop; column += 1) {
-      if (column === first || map.roles[column] !== map.roles[column - 1]) {
-        turn = make("span", `turn turn-${map.roleKeys[map.roles[column]]}`, strip);
-        make("b", "role", turn).textContent = map.roleNames[map.roles[column]];
-      }
-      const token = map.tokens[column];
-      if (token.startsWith("·")) turn.append(document.createElement("wbr"));
-      const span = make("span", "token", turn);
-      span.textContent = token;
-      span.title = [token, ...scoreLines(map, row, column)].join("\n");
-      if (map.scored[column]) {
-        span.style.background = cssColour(map, map.share(map.score(0, row, column)), map.strength);
-      }
-      for (const sign of token) if (sign === "⏎") turn.append(document.createElement("br"));
-    }
-    if (stop < last) {
-      make("span", "more", strip).textContent = ` … ${counted(last - stop)} more tokens in sight`;
-    }
-    parts.strip.replaceChildren(strip);
+    if (map.strip)
+      this.stripTimer = setTimeout(
+        () => fillStrip(parts.strip, map, Math.floor(view.start), last),
+        60,
+      );
   }
 
   cellAt(event) {
@@ -327,13 +268,18 @@ export class MapView {
     parts.cells.addEventListener("pointermove", (event) => this.hover(event));
     parts.cells.addEventListener("pointerleave", () => parts.tip.classList.remove("on"));
     parts.body.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    this.drag(parts.cells, (event, begin) =>
-      this.move(begin.start - (event.clientX - begin.x) / this.view.cell),
-    );
-    this.drag(parts.head, (event, begin) =>
-      this.move(begin.start - (event.clientX - begin.x) / this.view.cell),
-    );
-    this.drag(parts.overview, (event) => this.slide(event), true);
+    const pull = (event, begin) =>
+      this.move(begin.start - (event.clientX - begin.x) / this.view.cell);
+    drag(this, parts.cells, pull);
+    drag(this, parts.head, pull);
+    drag(this, parts.overview, (event) => this.slide(event), true);
+    parts.cells.addEventListener("pointerup", (event) => this.pick(event));
+    this.follow();
+  }
+
+  // What happens elsewhere on the page: its size, its theme, other maps, a request for a picture.
+  follow() {
+    const { parts } = this;
     new ResizeObserver(() => {
       if (this.measure()) this.move(this.view.start, true);
     }).observe(parts.host);
@@ -352,25 +298,17 @@ export class MapView {
     );
   }
 
+  // A click on a cell of a map whose cells can be chosen; a drag is none.
+  pick(event) {
+    const { map, begin } = this;
+    if (!map?.pickable || !begin || Math.abs(event.clientX - begin.x) > STILL) return;
+    const cell = this.cellAt(event);
+    if (cell) this.trigger("select", { concept: map.rows[cell[0]], token: cell[1] });
+  }
+
   slide(event) {
     const box = this.parts.overview.getBoundingClientRect();
     this.goto(((event.clientX - box.left) / box.width) * this.map.window[2]);
-  }
-
-  drag(place, follow, atOnce = false) {
-    let begin = null;
-    place.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || !this.map) return;
-      begin = { x: event.clientX, start: this.view.start };
-      place.setPointerCapture(event.pointerId);
-      if (atOnce) follow(event, begin);
-    });
-    place.addEventListener("pointermove", (event) => begin && follow(event, begin));
-    for (const end of ["pointerup", "pointercancel"]) {
-      place.addEventListener(end, () => {
-        begin = null;
-      });
-    }
   }
 
   key(event) {
@@ -405,5 +343,23 @@ export class MapView {
     if (Math.abs(across) <= Math.abs(event.shiftKey ? 0 : event.deltaY)) return;
     event.preventDefault();
     this.move(this.view.start + across / this.view.cell);
+  }
+}
+
+// Pointer down, moved and up on one element of a map; `atOnce`: pressing alone counts as a move.
+function drag(view, place, follow, atOnce = false) {
+  let begin = null;
+  place.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || !view.map) return;
+    begin = { x: event.clientX, start: view.view.start };
+    view.begin = begin;
+    place.setPointerCapture(event.pointerId);
+    if (atOnce) follow(event, begin);
+  });
+  place.addEventListener("pointermove", (event) => begin && follow(event, begin));
+  for (const end of ["pointerup", "pointercancel"]) {
+    place.addEventListener(end, () => {
+      begin = null;
+    });
   }
 }

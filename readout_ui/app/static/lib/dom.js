@@ -95,7 +95,7 @@ export function openSheet(host, title, body, { wide = false } = {}) {
   );
   sheet.addEventListener("close", () => {
     sheet.remove();
-    if (before && before.isConnected) before.focus();
+    if (before?.isConnected) before.focus();
   });
   sheet.addEventListener("click", (event) => {
     if (event.target === sheet) close();

@@ -1,534 +1,463 @@
-// Puts the Live page together. In scope from Gradio: element, server.
+// The Live page: a chat whose answers are read token by token while the model speaks.
 
 import { el, plural, say } from "../lib/dom.js";
-import { ABOUT_ROWS, buildBars, TOP_ROWS } from "./bars.js";
-import { buildTranscript, growingBox } from "./chat.js";
-import { buildMap } from "./map.js";
-import { answerPositions, colourOf, emptySpeech, fitReach, meanRow, takeNews } from "./scores.js";
+import { growingBox, Transcript } from "./chat.js";
+import { Readings } from "./readings.js";
+import { emptyStream, fitReach, takeNews } from "./scores.js";
 import { buildSettings, setOptions } from "./settings.js";
 import { keepChat, loadChat, rememberTurns } from "./store.js";
 
-export function start({ element, trigger, server }) {
-  const POLL_MS = 120;
-  // A token's own scores jump far more than their mean.
-  const STEADY_NOW = 0.25;
-  const STEADY_MEAN = 0.06;
-  const root = element.querySelector(".rs-live");
-  const look = JSON.parse(root.dataset.look);
-  const chat = loadChat(look.sampling);
-  let speech = null;
-  let selected = null;
-  let ready = false;
-  let fault = "";
-  let painted = { key: "", n: 0 };
+const POLL_MS = 120;
+const READY_MS = 2000;
+const OFFLINE = {
+  ok: false,
+  offline: true,
+  message: "The app does not answer. It may be restarting.",
+};
+const ENDINGS = { end: "ended by itself", length: "cut at the longest answer", stopped: "stopped" };
 
-  // Gradio answers undefined, or throws, when the server did not.
-  const ask = async (name, request) => {
-    const answer = await Promise.resolve(server[name](request)).catch(() => undefined);
-    return (
-      answer || {
-        ok: false,
-        offline: true,
-        message: "The app does not answer. It may be restarting.",
-      }
-    );
-  };
-  const keep = () => keepChat(chat);
-  const busy = () => speech !== null && ["waiting", "running"].includes(speech.state);
-  const column = () => (speech?.source ? speech.source.concepts.indexOf(chat.concept) : -1);
+// What gr.HTML hands over; `server` holds the functions of the app.
+export function start({ element, server }) {
+  const page = new LivePage(element.querySelector(".rs-live"), server);
+  page.draw();
+  page.composer.fit();
+  page.resume();
+  page.checkReady();
+}
 
-  const act = {
-    keep,
-    pick: (name) => {
-      chat.concept = name;
-      keep();
-      paint();
-    },
-    select(index, concept = null) {
-      if (concept) chat.concept = concept;
-      selected = selected === index && !concept ? null : index;
-      keep();
-      paint();
-    },
-    step(by) {
-      const at = (selected ?? speech?.rows.length ?? 0) + by;
-      if (speech && at >= 0 && at < speech.rows.length) {
-        selected = at;
-        paint();
-      }
-    },
-    describe(index) {
-      const score =
-        column() < 0 ? "" : `\n${chat.concept} ${speech.rows[index][column()].toFixed(2)}`;
-      return `${speech.tokens[index]} · token ${index} · ${speech.roles[index]}${score}`;
-    },
-    edit(at) {
-      chat.editing = { at, text: chat.turns[at].text };
-      keep();
-      draw();
-      focusEdit();
-    },
-    leave() {
-      chat.editing = null;
-      keep();
-      draw();
-      composer.focus();
-    },
-    save(at, text) {
-      if (!text.trim()) {
-        say(line, "A turn cannot be empty.");
-        return;
-      }
-      const { role } = chat.turns[at];
-      rememberTurns(chat);
-      chat.editing = null;
-      chat.turns = [...chat.turns.slice(0, at), { role, text }];
-      if (role === "user") answerTurns();
-      else {
-        keep();
-        draw();
-        composer.focus();
-      }
-    },
-    regenerate(at) {
-      if (chat.turns.length > at) rememberTurns(chat);
-      chat.turns = chat.turns.slice(0, at);
-      chat.sampling.seed = (Number(chat.sampling.seed) || 0) + 1;
-      settings.showSeed();
-      answerTurns();
-    },
-  };
+class LivePage {
+  constructor(root, server) {
+    Object.assign(this, { root, server });
+    this.look = JSON.parse(root.dataset.look);
+    this.chat = loadChat(this.look.sampling);
+    this.stream = null; // the newest answer, see scores.js
+    this.selected = null; // position of a token
+    this.ready = false;
+    this.fault = "";
+    this.painted = { key: "", n: 0 };
+    this.buildParts();
+    root.replaceChildren(this.buildMain(), this.readings.side, this.readings.wide);
+    this.listen();
+  }
 
-  const transcript = buildTranscript(chat, look, act);
-  const settings = buildSettings(chat, look, (what) => {
-    keep();
-    if (what === "layer" || what === "kind") reread();
-    else if (what === "concept") paint();
-    else if (what === "template" || what === "system") draw();
-  });
-  const line = el("p", { class: "lv-message", role: "alert", hidden: true });
-  const status = el("p", { class: "lv-status", role: "status" });
-  const composer = growingBox(
-    {
+  buildParts() {
+    const { chat, look } = this;
+    this.transcript = new Transcript(chat, look, this);
+    this.readings = new Readings(look, this, chat.mean);
+    this.settings = buildSettings(chat, look, (what) => this.changed(what));
+    this.line = el("p", { class: "lv-message", role: "alert", hidden: true });
+    this.status = el("p", { class: "lv-status", role: "status" });
+    const attributes = {
       id: "live-composer",
       class: "lv-input",
       "aria-label": "Message",
       placeholder: "Write to the model. Enter sends, Shift+Enter begins a line, Esc stops.",
       typed: (text) => {
         chat.draft = text;
-        keep();
+        this.keep();
       },
-    },
-    () => send(),
-  );
-  composer.value = chat.draft;
-  const tool = (id, label, title, onclick, kind = "") =>
-    el("button", { type: "button", id, class: `lv-button ${kind}`, title, onclick }, label);
-  const sendButton = tool("live-send", "Send", "Enter", () => send(), "lv-primary");
-  const stopButton = tool("live-stop", "Stop", "Esc", () => stop(), "lv-primary");
-  const undoButton = tool("live-undo", "Undo", "Bring back the turns before the last change", () =>
-    undo(),
-  );
-  const newButton = tool("live-new", "New chat", "Begin anew; Undo brings this chat back", () => {
-    rememberTurns(chat);
-    chat.turns = [];
-    chat.asked = null;
-    chat.editing = null;
-    speech = null;
-    selected = null;
-    say(line, "");
-    keep();
-    draw();
-    composer.focus();
-  });
-  const about = buildBars("About to answer", ABOUT_ROWS, look, act.pick);
-  const bars = buildBars("Top concepts", TOP_ROWS, look, act.pick);
-  const barsTitle = el("h3", { class: "lv-title" });
-  const barsDetail = el("p", { class: "lv-detail" });
-  const map = buildMap(look, act);
-  const meanBox = el("input", {
-    type: "checkbox",
-    id: "live-mean",
-    onchange: () => {
-      chat.mean = meanBox.checked;
-      keep();
-      paint();
-    },
-  });
-  meanBox.checked = chat.mean;
-  const readings = el(
-    "aside",
-    { class: "lv-side", hidden: true },
-    el(
-      "section",
-      { class: "lv-card", id: "live-about" },
-      el("h3", { class: "lv-title" }, "About to answer"),
-      el("p", { class: "lv-detail" }, "At the prompt's last token, before the first word"),
-      about.list,
-    ),
-    el(
-      "section",
-      { class: "lv-card", id: "live-bars" },
-      el(
-        "div",
-        { class: "lv-head" },
-        barsTitle,
-        el("label", { class: "lv-check" }, meanBox, el("span", {}, "Running mean")),
-      ),
-      barsDetail,
-      bars.list,
-    ),
-  );
-  const legend = el("div", { class: "lv-legend", hidden: true });
-  const mapTitle = el("p", { class: "lv-map-title" });
+    };
+    this.composer = growingBox(attributes, () => this.send());
+    this.composer.value = chat.draft;
+    const undo = "Bring back the turns before the last change";
+    const begin = "Begin anew; Undo brings this chat back";
+    this.buttons = {
+      send: tool("live-send", "Send", "Enter", () => this.send(), "lv-primary"),
+      stop: tool("live-stop", "Stop", "Esc", () => this.stop(), "lv-primary"),
+      undo: tool("live-undo", "Undo", undo, () => this.undo()),
+      begin: tool("live-new", "New chat", begin, () => this.begin()),
+    };
+  }
 
-  root.replaceChildren(
-    el(
+  buildMain() {
+    const { send, stop, undo, begin } = this.buttons;
+    const space = el("span", { class: "lv-space" });
+    const tools = el("div", { class: "lv-tools" }, begin, undo, space, stop, send);
+    return el(
       "div",
       { class: "lv-main" },
-      settings.bar,
-      legend,
-      transcript.list,
-      line,
-      status,
-      el(
-        "div",
-        { class: "lv-compose" },
-        composer,
-        el(
-          "div",
-          { class: "lv-tools" },
-          newButton,
-          undoButton,
-          el("span", { class: "lv-space" }),
-          stopButton,
-          sendButton,
-        ),
-      ),
-      settings.more,
-    ),
-    readings,
-    el("section", { class: "lv-wide" }, mapTitle, map.box, map.tip),
-  );
-  map.clear();
+      this.settings.bar,
+      this.readings.legend,
+      this.transcript.list,
+      this.line,
+      this.status,
+      el("div", { class: "lv-compose" }, this.composer, tools),
+      this.settings.more,
+    );
+  }
 
-  function focusEdit() {
-    const box = root.querySelector(".lv-edit");
+  listen() {
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.defaultPrevented) return;
+      if (this.root.offsetParent === null) return;
+      if (this.busy) this.stop();
+      else if (this.selected !== null) this.select(this.selected);
+    });
+  }
+
+  // Gradio answers undefined, or throws, when the server did not.
+  async ask(name, request) {
+    const answer = await Promise.resolve(this.server[name](request)).catch(() => undefined);
+    return answer || OFFLINE;
+  }
+
+  keep() {
+    keepChat(this.chat);
+  }
+
+  get busy() {
+    return this.stream !== null && ["waiting", "running"].includes(this.stream.state);
+  }
+
+  // Which score of a row colours the text.
+  get column() {
+    const { stream, chat } = this;
+    return stream?.source ? stream.source.concepts.indexOf(chat.concept) : -1;
+  }
+
+  get layer() {
+    const { source } = this.stream;
+    return source.layers.includes(this.chat.layer) ? this.chat.layer : source.best;
+  }
+
+  changed(what) {
+    this.keep();
+    if (what === "layer" || what === "kind") this.reread();
+    else if (what === "concept") this.paint();
+    else if (what === "template" || what === "system") this.draw();
+  }
+
+  // What bars, heatmap and transcript ask for.
+
+  pick(name) {
+    this.chat.concept = name;
+    this.keep();
+    this.paint();
+  }
+
+  takeMean(mean) {
+    this.chat.mean = mean;
+    this.keep();
+    this.paint();
+  }
+
+  select(index, concept = null) {
+    if (concept) this.chat.concept = concept;
+    this.selected = this.selected === index && !concept ? null : index;
+    this.keep();
+    this.paint();
+  }
+
+  step(by) {
+    const { stream } = this;
+    const at = (this.selected ?? stream?.rows.length ?? 0) + by;
+    if (!stream || at < 0 || at >= stream.rows.length) return;
+    this.selected = at;
+    this.paint();
+  }
+
+  describe(index) {
+    const { stream, column, chat } = this;
+    const score = column < 0 ? "" : `\n${chat.concept} ${stream.rows[index][column].toFixed(2)}`;
+    return `${stream.tokens[index]} · token ${index} · ${stream.roles[index]}${score}`;
+  }
+
+  edit(at) {
+    this.chat.editing = { at, text: this.chat.turns[at].text };
+    this.keep();
+    this.draw();
+    const box = this.root.querySelector(".lv-edit");
     box?.focus();
     box?.setSelectionRange(box.value.length, box.value.length);
   }
 
-  function follow() {
-    const { list } = transcript;
-    if (list.scrollHeight - list.scrollTop - list.clientHeight < 90) {
-      list.scrollTop = list.scrollHeight;
-    }
+  leave() {
+    this.chat.editing = null;
+    this.keep();
+    this.draw();
+    this.composer.focus();
   }
 
-  function draw() {
-    transcript.draw(speech?.source ? speech : null, busy());
-    list_state();
-    paint(true);
-  }
-
-  function list_state() {
-    stopButton.hidden = !busy();
-    sendButton.hidden = busy();
-    sendButton.disabled = !ready;
-    undoButton.hidden = chat.past.length === 0 || busy();
-    newButton.hidden = chat.turns.length === 0 || busy();
-    transcript.list.hidden = chat.turns.length === 0 && !busy() && !chat.system.trim();
-    status.textContent = statusWords();
-  }
-
-  function statusWords() {
-    if (fault) return fault;
-    if (!speech) {
-      return chat.turns.length ? "" : "Nothing said yet. Everything stays on this machine.";
-    }
-    if (speech.state === "waiting") {
-      const { before } = speech;
-      if (!before.length) return "Waiting for the device";
-      return `${plural(before.length, "job")} before this one: ${before.join(", ")}`;
-    }
-    const { made } = speech;
-    if (speech.state === "running") {
-      return made ? `Answering · ${plural(made, "token")}` : "Reading the chat";
-    }
-    if (!speech.ending) return "";
-    const { n_tokens: count, seconds, finish, note } = speech.ending;
-    const ways = {
-      end: "ended by itself",
-      length: "cut at the longest answer",
-      stopped: "stopped",
-    };
-    const pace = `${plural(count, "token")} in ${seconds.toFixed(1)} s`;
-    return [`${pace}, ${ways[finish]}`, note].filter(Boolean).join(". ");
-  }
-
-  // Colours, bars and heatmap from what is here; `afresh` where colours changed for every token.
-  function paint(afresh = false) {
-    const there = speech?.source && speech.rows.length > 0;
-    readings.hidden = !there;
-    legend.hidden = !there;
-    root.classList.toggle("lv-read", Boolean(there));
-    if (!there) {
-      map.clear();
+  save(at, text) {
+    const { chat } = this;
+    if (!text.trim()) {
+      say(this.line, "A turn cannot be empty.");
       return;
     }
-    const { source } = speech;
-    if (!source.concepts.includes(chat.concept)) chat.concept = loudest();
-    if (selected !== null && selected >= speech.rows.length) selected = null;
-    setOptions(
-      settings.concept,
-      source.concepts.map((name) => [name, name]),
-      chat.concept,
-    );
-    setOptions(
-      settings.layer,
-      source.layers.map((layer) => [`${layer}${layer === source.best ? " (best)" : ""}`, layer]),
-      shownLayer(),
-    );
-    const reach = fitReach(speech, look.quantile);
-    const rescaled = reach !== speech.reach;
-    speech.reach = reach;
-    const key = `${chat.concept} ${reach}`;
-    transcript.colour(speech, column(), afresh || key !== painted.key ? 0 : painted.n);
-    painted = { key, n: speech.rows.length };
-    transcript.mark(selected);
-    map.draw(speech, afresh || rescaled, chat.concept, selected);
-    paintBars();
-    paintLegend();
+    const { role } = chat.turns[at];
+    rememberTurns(chat);
+    chat.turns = [...chat.turns.slice(0, at), { role, text }];
+    if (role === "user") this.answerTurns();
+    else this.leave();
   }
 
-  function shownLayer() {
-    return speech.source.layers.includes(chat.layer) ? chat.layer : speech.source.best;
+  regenerate(at) {
+    const { chat } = this;
+    if (chat.turns.length > at) rememberTurns(chat);
+    chat.turns = chat.turns.slice(0, at);
+    chat.sampling.seed = (Number(chat.sampling.seed) || 0) + 1;
+    this.settings.showSeed();
+    this.answerTurns();
   }
 
-  function loudest() {
-    const row = speech.rows[Math.min(speech.source.n_prompt, speech.rows.length) - 1];
-    return speech.source.concepts[row.indexOf(Math.max(...row))];
+  // What the buttons do.
+
+  begin() {
+    const { chat } = this;
+    rememberTurns(chat);
+    Object.assign(chat, { turns: [], asked: null });
+    this.stream = null;
+    this.selected = null;
+    say(this.line, "");
+    this.leave();
   }
 
-  function paintBars() {
-    const { source, rows, reach } = speech;
-    if (rows.length >= source.n_prompt) {
-      about.draw(source.concepts, rows[source.n_prompt - 1], reach, chat.concept, 0);
-    }
-    const last = selected ?? rows.length - 1;
-    const answered = answerPositions(speech, last);
-    const over = chat.mean && answered.length > 0;
-    const steady = busy() && selected === null ? (over ? STEADY_MEAN : STEADY_NOW) : 0;
-    const at = selected ?? answered[answered.length - 1] ?? last;
-    bars.draw(
-      source.concepts,
-      over ? meanRow(speech, answered) : rows[at],
-      reach,
-      chat.concept,
-      steady,
-    );
-    barsTitle.textContent = over
-      ? "Mean of the answer"
-      : selected === null
-        ? "Now"
-        : "Selected token";
-    const place = `“${speech.tokens[at]}” · token ${at} · ${speech.roles[at]}`;
-    barsDetail.textContent = over ? `Over ${plural(answered.length, "token")}` : place;
+  undo() {
+    const turns = this.chat.past.pop();
+    if (!turns) return;
+    Object.assign(this.chat, { turns, editing: null });
+    this.keep();
+    this.draw();
   }
 
-  function paintLegend() {
-    const { reach } = speech;
-    const stops = [-1, -0.5, 0, 0.5, 1]
-      .map((share) => colourOf(share * reach, reach, look))
-      .join(",");
-    legend.replaceChildren(
-      el("b", {}, chat.concept),
-      ` · layer ${shownLayer()} · `,
-      el(
-        "span",
-        { class: "lv-scale" },
-        `−${reach.toFixed(2)} `,
-        el("i", { class: "lv-ramp", style: `background:linear-gradient(90deg,${stops})` }),
-        ` ${reach.toFixed(2)}`,
-      ),
-      ` ${look.units[chat.kind]}`,
-    );
-    mapTitle.textContent = `Every token and concept · layer ${shownLayer()} · ${chat.kind} from −${reach.toFixed(
-      2,
-    )} to ${reach.toFixed(2)}`;
+  stop() {
+    if (this.busy) this.ask("live_stop", { chat: this.chat.chat });
   }
 
-  function send() {
+  send() {
+    const { chat, composer } = this;
     const text = composer.value.trim();
-    if (busy() || !ready) return;
-    const last = chat.turns[chat.turns.length - 1];
-    if (!text && last?.role !== "user") return;
+    if (this.busy || !this.ready) return;
+    if (!text && chat.turns.at(-1)?.role !== "user") return;
     if (text) {
       chat.turns.push({ role: "user", text });
       composer.value = "";
       composer.fit();
       chat.draft = "";
     }
-    answerTurns();
+    this.answerTurns();
   }
 
-  async function answerTurns() {
-    say(line, "");
-    selected = null;
+  // Drawing.
+
+  draw() {
+    const { stream } = this;
+    this.transcript.draw(stream?.source ? stream : null, this.busy);
+    this.drawState();
+    this.paint(true);
+  }
+
+  drawState() {
+    const { chat, busy, buttons } = this;
+    buttons.stop.hidden = !busy;
+    buttons.send.hidden = busy;
+    buttons.send.disabled = !this.ready;
+    buttons.undo.hidden = chat.past.length === 0 || busy;
+    buttons.begin.hidden = chat.turns.length === 0 || busy;
+    this.transcript.list.hidden = chat.turns.length === 0 && !busy && !chat.system.trim();
+    this.status.textContent = this.fault || statusWords(this.stream, chat.turns.length > 0);
+  }
+
+  // Colours, bars and heatmap from what is here; `afresh` where colours changed for every token.
+  paint(afresh = false) {
+    const { stream, chat, look } = this;
+    const there = Boolean(stream?.source && stream.rows.length > 0);
+    this.root.classList.toggle("lv-read", there);
+    if (!there) {
+      this.readings.clear();
+      return;
+    }
+    if (!stream.source.concepts.includes(chat.concept)) chat.concept = loudest(stream);
+    if (this.selected !== null && this.selected >= stream.rows.length) this.selected = null;
+    this.fillChoices(stream.source);
+    const reach = fitReach(stream, look.quantile);
+    const rescaled = reach !== stream.reach;
+    stream.reach = reach;
+    const key = `${chat.concept} ${reach}`;
+    const from = afresh || key !== this.painted.key ? 0 : this.painted.n;
+    this.transcript.colour(stream, this.column, from);
+    this.painted = { key, n: stream.rows.length };
+    this.transcript.mark(this.selected);
+    this.readings.draw(stream, {
+      concept: chat.concept,
+      layer: this.layer,
+      kind: chat.kind,
+      mean: chat.mean,
+      selected: this.selected,
+      busy: this.busy,
+      afresh: afresh || rescaled,
+    });
+  }
+
+  fillChoices({ concepts, layers, best }) {
+    const { concept, layer } = this.settings;
+    const names = concepts.map((name) => [name, name]);
+    setOptions(concept, names, this.chat.concept);
+    const numbers = layers.map((number) => [
+      `${number}${number === best ? " (best)" : ""}`,
+      number,
+    ]);
+    setOptions(layer, numbers, this.layer);
+  }
+
+  // Asking, and following the answer.
+
+  async answerTurns() {
+    const { chat, transcript } = this;
+    say(this.line, "");
+    this.selected = null;
     chat.editing = null;
-    speech = emptySpeech(
+    const mine = emptyStream(
       0,
       chat.turns.map((turn) => ({ ...turn })),
     );
-    const mine = speech;
-    keep();
-    draw();
-    transcript.list.scrollTop = transcript.list.scrollHeight;
+    this.stream = mine;
+    this.keep();
+    this.draw();
+    transcript.scrollToEnd();
     const { chat: id, turns, system, sampling } = chat;
-    const answer = await ask("live_ask", { chat: id, turns, system, sampling });
-    if (speech !== mine) return;
+    const answer = await this.ask("live_ask", { chat: id, turns, system, sampling });
+    if (this.stream !== mine) return;
     if (!answer.ok) {
-      speech = null;
-      say(line, answer.message);
-      draw();
+      this.stream = null;
+      say(this.line, answer.message);
+      this.draw();
       return;
     }
-    speech.number = answer.number;
-    chat.asked = { number: answer.number, base: speech.base, taken: false };
-    keep();
-    poll(mine);
+    mine.number = answer.number;
+    chat.asked = { number: answer.number, base: mine.base, taken: false };
+    this.keep();
+    this.poll(mine);
   }
 
-  async function poll(mine) {
-    while (speech === mine && element.isConnected) {
-      await tick(mine);
-      if (speech !== mine || !busy()) return;
+  async poll(mine) {
+    while (this.stream === mine && this.root.isConnected) {
+      await this.tick(mine);
+      if (this.stream !== mine || !this.busy) return;
       await new Promise((resume) => {
         setTimeout(resume, POLL_MS);
       });
     }
   }
 
-  async function tick(mine, afresh = false) {
-    const shown = `${chat.layer} ${chat.kind}`;
+  async tick(mine, afresh = false) {
+    const { chat, layer, kind } = this.chat;
     const have = afresh ? 0 : mine.rows.length;
-    const answer = await ask("live_poll", {
-      chat: chat.chat,
-      have,
-      layer: chat.layer,
-      kind: chat.kind,
-    });
-    if (speech !== mine || shown !== `${chat.layer} ${chat.kind}`) return;
-    fault = answer.ok ? "" : answer.message;
-    if (!answer.ok) {
-      list_state();
-      return;
-    }
-    if (answer.number !== mine.number) {
-      lost();
-      return;
-    }
+    const answer = await this.ask("live_poll", { chat, have, layer, kind });
+    const same = this.chat.layer === layer && this.chat.kind === kind;
+    if (this.stream !== mine || !same) return;
+    this.fault = answer.ok ? "" : answer.message;
+    if (!answer.ok) this.drawState();
+    else if (answer.number !== mine.number) this.lost();
+    else this.take(mine, answer, afresh);
+  }
+
+  // News of the answer under way.
+  take(mine, answer, afresh) {
     const began = mine.rows.length === 0;
-    Object.assign(mine, {
-      state: answer.state,
-      before: answer.before,
-      made: answer.made,
-      error: answer.error,
-    });
+    const { state, before, made, error } = answer;
+    Object.assign(mine, { state, before, made, error });
     if (answer.source) mine.source = answer.source;
     const came = mine.source !== null && takeNews(mine, answer.news);
     if (answer.ending) mine.ending = answer.ending;
-    if (!busy()) {
-      finished(mine);
+    if (!this.busy) {
+      this.finished(mine);
       return;
     }
-    if (began && came) draw();
+    if (began && came) this.draw();
     else if (came) {
-      transcript.grow(mine);
-      paint(afresh);
+      this.transcript.grow(mine);
+      this.paint(afresh);
     }
-    list_state();
-    follow();
+    this.drawState();
+    this.follow();
+  }
+
+  follow() {
+    if (this.transcript.atEnd) this.transcript.scrollToEnd();
   }
 
   // The app was restarted, or another page of the same chat asked.
-  function lost() {
-    if (!chat.asked?.taken) {
-      say(line, "The app was restarted and lost this answer. Press Regenerate.");
-    }
-    speech = null;
-    chat.asked = null;
-    keep();
-    draw();
+  lost() {
+    const words = "The app was restarted and lost this answer. Press Regenerate.";
+    if (!this.chat.asked?.taken) say(this.line, words);
+    this.stream = null;
+    this.chat.asked = null;
+    this.keep();
+    this.draw();
   }
 
-  function finished(mine) {
-    if (mine.error) say(line, mine.error);
-    if (mine.ending && !chat.asked?.taken) {
-      if (mine.ending.text.trim()) {
-        chat.turns = [...mine.base, { role: "assistant", text: mine.ending.text }];
-      } else {
-        say(line, "The model ended its answer without a word. Press Regenerate for the next seed.");
-      }
-      if (chat.asked) chat.asked.taken = true;
-      keep();
+  finished(mine) {
+    const { asked } = this.chat;
+    if (mine.error) say(this.line, mine.error);
+    if (mine.ending && !asked?.taken) {
+      const { text } = mine.ending;
+      const silent =
+        "The model ended its answer without a word. Press Regenerate for the next seed.";
+      if (text.trim()) this.chat.turns = [...mine.base, { role: "assistant", text }];
+      else say(this.line, silent);
+      if (asked) asked.taken = true;
+      this.keep();
     }
-    draw();
-    follow();
+    this.draw();
+    this.follow();
   }
 
   // Layer or unit changed: the same tokens with other scores.
-  function reread() {
-    if (!speech?.source) return;
-    const mine = speech;
-    speech.reach = 1e-9;
-    if (busy()) {
-      speech = { ...mine, rows: [] };
-      poll(speech);
+  reread() {
+    if (!this.stream?.source) return;
+    const mine = this.stream;
+    mine.reach = 1e-9;
+    if (this.busy) {
+      this.stream = { ...mine, rows: [] };
+      this.poll(this.stream);
       return;
     }
-    tick(mine, true);
+    this.tick(mine, true);
   }
 
-  function stop() {
-    if (busy()) ask("live_stop", { chat: chat.chat });
-  }
-
-  function undo() {
-    const turns = chat.past.pop();
-    if (!turns) return;
-    chat.turns = turns;
-    chat.editing = null;
-    keep();
-    draw();
-  }
-
-  async function checkReady() {
-    const answer = await ask("live_look", {});
-    ready = Boolean(answer.ok && answer.ready);
-    fault = ready ? "" : answer.ok ? answer.missing : answer.message;
-    if (!ready && element.isConnected) setTimeout(checkReady, 2000);
-    list_state();
+  async checkReady() {
+    const answer = await this.ask("live_look", {});
+    this.ready = Boolean(answer.ok && answer.ready);
+    if (this.ready) this.fault = "";
+    else {
+      this.fault = answer.ok ? answer.missing : answer.message;
+      if (this.root.isConnected) setTimeout(() => this.checkReady(), READY_MS);
+    }
+    this.drawState();
   }
 
   // After a reload: the answer goes on, or is still there.
-  function resume() {
-    if (!chat.asked) return;
-    speech = emptySpeech(chat.asked.number, chat.asked.base);
-    poll(speech);
+  resume() {
+    const { asked } = this.chat;
+    if (!asked) return;
+    this.stream = emptyStream(asked.number, asked.base);
+    this.poll(this.stream);
   }
+}
 
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.defaultPrevented || root.offsetParent === null) return;
-    if (busy()) stop();
-    else if (selected !== null) {
-      selected = null;
-      paint();
-    }
-  });
+function tool(id, label, title, onclick, kind = "") {
+  return el("button", { type: "button", id, class: `lv-button ${kind}`, title, onclick }, label);
+}
 
-  draw();
-  composer.fit();
-  resume();
-  checkReady();
+// The concept with the highest score at the prompt's last token.
+function loudest({ source, rows }) {
+  const row = rows[Math.min(source.n_prompt, rows.length) - 1];
+  return source.concepts[row.indexOf(Math.max(...row))];
+}
+
+function statusWords(stream, asked) {
+  if (!stream) return asked ? "" : "Nothing said yet. Everything stays on this machine.";
+  const { state, before, made, ending } = stream;
+  if (state === "waiting") {
+    if (!before.length) return "Waiting for the device";
+    return `${plural(before.length, "job")} before this one: ${before.join(", ")}`;
+  }
+  if (state === "running") {
+    return made ? `Answering · ${plural(made, "token")}` : "Reading the chat";
+  }
+  if (!ending) return "";
+  const { n_tokens: count, seconds, finish, note } = ending;
+  const pace = `${plural(count, "token")} in ${seconds.toFixed(1)} s`;
+  return [`${pace}, ${ENDINGS[finish]}`, note].filter(Boolean).join(". ");
 }

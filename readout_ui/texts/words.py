@@ -71,6 +71,11 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.casefold()))
 
 
+def counted(n: int, noun: str, several: str = "") -> str:
+    """A number and what is counted: `1 pair`, `2 pairs`."""
+    return f"{n} {noun if n == 1 else several or f'{noun}s'}"
+
+
 @functools.lru_cache(maxsize=4096)
 def phrase_forms(name: str) -> frozenset[tuple[str, ...]]:
     """How a concept's name may stand in a text: each form as a tuple of words.

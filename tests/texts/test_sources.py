@@ -139,7 +139,7 @@ def test_a_library_is_made_of_a_folder_or_of_texts(tmp_path: Path) -> None:
     assert made.fingerprints() == read.fingerprints()
     assert made.names() == ("calm", "sad")
     require_trainable(made)
-    assert repr(made) == "Library(2 concepts, 3 descriptions, 1 neutral texts)"
+    assert repr(made) == "Library(2 concepts, 3 descriptions, 1 neutral text)"
     with pytest.raises(UserError, match="cannot contain"):
         Library({"a/b": ["x"]})
     with pytest.raises(UserError, match="does not exist"):

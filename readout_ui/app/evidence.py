@@ -60,10 +60,9 @@ class Evidence:
 
     def read(self, settings: TrainSettings) -> Corpus:
         """The run's texts read as other settings say, e.g. by another read rule."""
-        from readout_ui.evaluation.corpus import corpus_of_run
+        from readout_ui.evaluation.corpus import corpus_of
 
-        by = self.readout
-        return corpus_of_run(by.model, by.run.manifest, by.texts, settings, by.cache, by.report)
+        return corpus_of(self.readout, settings)
 
     @property
     def own_directions(self) -> ConceptVectors | None:

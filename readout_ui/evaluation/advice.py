@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import stats
@@ -23,12 +23,16 @@ from readout_ui.evaluation.cohesion import (
     halves,
     nearest_pairs,
 )
+from readout_ui.evaluation.frames import Rows
 from readout_ui.evaluation.influence import Influence, influences_of
 from readout_ui.evaluation.leave_one_out import DotProducts, Floats, layer_dot_products, leave_out
 from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, find_shortcuts
 from readout_ui.vectors.blas import single_thread
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from readout_ui.evaluation.results import Redundancy
     from readout_ui.vectors.training import Corpus
 
 AdviceKind = Literal["merge", "split", "add", "contrast", "remove", "look"]
@@ -42,18 +46,6 @@ COMMON_PART = 0.5
 """A word or opening is worth a contrast from this part of a concept's descriptions up."""
 _STRONGEST = 12.0
 _shortcuts_of = lru_cache(maxsize=2)(find_shortcuts)  # they are the same at every layer
-
-
-class Redundant(Protocol):
-    """What advice takes from `redundancy.Redundancy`."""
-
-    @property
-    def concept(self) -> str:
-        """Its name."""
-
-    @property
-    def r2(self) -> float:
-        """Part of its direction that the others explain."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +80,27 @@ class Advice:
     action: Action
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judged:
     """Everything about the descriptions at one layer."""
 
     layer: int
-    influences: tuple[Influence, ...]
+    influences: Rows[Influence]
     """One per description of every concept."""
     shortcuts: Shortcuts
-    advice: tuple[Advice, ...]
+    advice: Rows[Advice]
     """At most five, strongest first."""
 
+    def to_frame(self) -> pd.DataFrame:
+        """The advice: `kind`, `title`, `evidence`, `concept`, `index`, `strength` in standard
+        deviations beyond chance."""
+        return self.advice.to_frame()
 
-def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundant] = ()) -> Judged:
+    def __repr__(self) -> str:
+        return f"<{len(self.advice)} pieces of advice at layer {self.layer}>"
+
+
+def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundancy] = ()) -> Judged:
     """Influence, shortcuts and advice from a run's texts and their activations at one layer.
 
     Args:
@@ -125,13 +125,13 @@ def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundant
     return Judged(layer, influences, shortcuts, strongest(found))
 
 
-def strongest(found: Iterable[Advice]) -> tuple[Advice, ...]:
+def strongest(found: Iterable[Advice]) -> Rows[Advice]:
     """The five strongest, no more than two of a kind."""
     kept: list[Advice] = []
     for advice in sorted(found, key=lambda a: (-a.strength, a.concept, a.index or 0)):
         if sum(a.kind == advice.kind for a in kept) < MOST_OF_A_KIND:
             kept.append(advice)
-    return tuple(kept[:MOST])
+    return Rows(kept[:MOST])
 
 
 def _strength(p: float) -> float:

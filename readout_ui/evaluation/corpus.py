@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from readout_ui.activations.extract import read_activations
+from readout_ui.errors import UserError
 from readout_ui.progress import Report, silent
 from readout_ui.texts.names import is_neutral_name
 from readout_ui.vectors.pair_training import prompted, with_prompts
@@ -15,9 +16,37 @@ from readout_ui.vectors.training import Corpus, capture_settings, group_texts, r
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
+    from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import LoadedModel
     from readout_ui.runs.manifest import Manifest
     from readout_ui.vectors.settings import TrainSettings
+    from readout_ui.vectors.vectors import ConceptVectors
+
+
+def corpus_of(readout: Readout, settings: TrainSettings | None = None) -> Corpus:
+    """Activations of the texts that a readout was trained on, at every layer of the model.
+
+    Args:
+        readout: a model with the vectors of a run.
+        settings: how the texts are read; by default as in the training.
+
+    Raises:
+        UserError: the texts are not there.
+    """
+    if not readout.texts:
+        raise UserError(
+            "the texts of the training are not there",
+            fix="judge the readout of a run, or one that was just trained",
+        )
+    by, chosen = readout, settings or readout.settings
+    if by.run is None:
+        return read_corpus(by.model, by.texts, chosen, by.cache, by.report)
+    return corpus_of_run(by.model, by.run.manifest, by.texts, chosen, by.cache, by.report)
+
+
+def own_directions(readout: Readout) -> ConceptVectors | None:
+    """The vectors where they do not follow from the texts by the method alone, else None."""
+    return readout.vectors if readout.run is not None and readout.run.source else None
 
 
 def corpus_of_run(

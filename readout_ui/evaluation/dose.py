@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from readout_ui.errors import UserError
+from readout_ui.evaluation.frames import matrix_frame
 from readout_ui.evaluation.resampling import p_values
 from readout_ui.vectors.auroc import Floats, ranks_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from readout_ui.inference.readout import Readout
 
 SLOT = "{x}"
 EXAMPLE_TEXT = "I just took {x} mg of paracetamol for my headache."
@@ -20,18 +26,7 @@ MAX_VALUES = 200
 N_PERMUTATIONS = 2000
 
 
-class TextScorer(Protocol):
-    """What scores whole texts: a `Scorer`."""
-
-    @property
-    def concepts(self) -> tuple[str, ...]:
-        """Names of the columns."""
-
-    def score_texts(self, texts: Sequence[str], layer: int) -> Floats:
-        """(n_texts, n_concepts)."""
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DoseCurves:
     """Scores of one text for every value in its slot."""
 
@@ -48,6 +43,13 @@ class DoseCurves:
     p: Floats
     """(n_concepts,): from permuted values, two-sided, corrected over concepts by the largest."""
 
+    def to_frame(self) -> pd.DataFrame:
+        """Value x concept: centred cosine."""
+        return matrix_frame(self.scores, self.values, self.concepts, ("value", "concept"))
+
+    def __repr__(self) -> str:
+        return f"<{len(self.concepts)} concepts at {len(self.values)} values of {self.template!r}>"
+
     def steepest(self, n: int) -> tuple[str, ...]:
         """The n concepts whose scores span most among those that follow the dose best."""
         span = np.ptp(self.scores, axis=0)
@@ -55,11 +57,11 @@ class DoseCurves:
         return tuple(self.concepts[i] for i in order[:n])
 
 
-def read_dose(scorer: TextScorer, template: str, values: Sequence[str], layer: int) -> DoseCurves:
+def read_dose(readout: Readout, template: str, values: Sequence[str], layer: int) -> DoseCurves:
     """Score the text once with every value.
 
     Args:
-        scorer: vectors, model and cache.
+        readout: what scores the texts.
         template: a text that holds `{x}` at least once.
         values: three or more different ones, in the order of the dose; numbers are sorted by size.
         layer: one of the vectors' layers.
@@ -71,8 +73,8 @@ def read_dose(scorer: TextScorer, template: str, values: Sequence[str], layer: i
     doses = doses_of(checked)
     order = np.argsort(doses, kind="stable")
     values = tuple(checked[i] for i in order)
-    scores = scorer.score_texts([template.replace(SLOT, value) for value in values], layer)
-    return dose_curves(template, values, doses[order], scorer.concepts, scores)
+    scores = readout.score_texts([template.replace(SLOT, value) for value in values], layer)
+    return dose_curves(template, values, doses[order], readout.concepts, scores)
 
 
 def dose_curves(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from readout_ui.evaluation.frames import Rows
 from readout_ui.evaluation.leave_one_out import (
     DotProducts,
     Floats,
@@ -96,7 +97,7 @@ class Influence:
         return ""
 
 
-def influence(corpus: Corpus, layer: int) -> tuple[Influence, ...]:
+def influence(corpus: Corpus, layer: int) -> Rows[Influence]:
     """Every concept's descriptions in order, judged at one layer; neutral texts are not.
 
     Args:
@@ -108,9 +109,7 @@ def influence(corpus: Corpus, layer: int) -> tuple[Influence, ...]:
         return influences_of(dots, leave_out(dots), corpus.texts)
 
 
-def influences_of(
-    dots: DotProducts, left_out: LeftOut, texts: tuple[str, ...]
-) -> tuple[Influence, ...]:
+def influences_of(dots: DotProducts, left_out: LeftOut, texts: tuple[str, ...]) -> Rows[Influence]:
     """The same from given dot products; `texts` are the corpus's."""
     p, influence_p = _outlier_p(dots, left_out.standard), _heavy_p(dots, left_out.influence)
     siblings = _sibling_means(dots, left_out.standard)  # (n_members, n_concepts)
@@ -133,7 +132,7 @@ def influences_of(
                     influence_p=float(influence_p[place]),
                 )
             )
-    return tuple(judged)
+    return Rows(judged)
 
 
 def _strongest_pull(shifts: Floats) -> int | None:

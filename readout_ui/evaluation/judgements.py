@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from readout_ui.errors import UserError
+from readout_ui.evaluation.frames import frame_of
 from readout_ui.evaluation.resampling import (
     Estimate,
     auroc_estimate,
@@ -25,6 +26,9 @@ from readout_ui.evaluation.resampling import (
     weighted_auroc,
 )
 from readout_ui.vectors.auroc import Bools, Floats, auroc
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_DRAWN = 1_000_000
 """Bound on resamples times texts."""
@@ -137,7 +141,7 @@ class Macro:
     """The vectors under permuted labels: mean and the middle 95 %."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Generalization:
     """Everything found out on one collection of texts at one layer."""
 
@@ -171,6 +175,22 @@ class Generalization:
     def of(self, concept: str) -> ConceptJudgement:
         """The judgement of one concept."""
         return self.per_concept[self.concepts.index(concept)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per concept, AUROC, precision, recall and false positives as parts of 1.
+
+        Columns: `n_texts`, `auroc` against the rest with `auroc_low` and `auroc_high` (95 %),
+        `average_precision` and `base_rate` (what it is by chance), `top1`, `words` (AUROC of a bag
+        of words) and `random` (of random directions) with their intervals, `p` (permuted labels,
+        corrected over concepts), `threshold` (cosine), `recall`, `false_positives`.
+        """
+        return frame_of(self.per_concept)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{len(self.concepts)} concepts on {len(self.texts)} texts at layer {self.layer}: "
+            f"macro AUROC {self.macro.auroc}>"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the single scores, as values that JSON can hold."""

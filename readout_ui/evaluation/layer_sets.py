@@ -1,11 +1,15 @@
 """Which few layers together read a whole library best, and what reading them costs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from readout_ui.evaluation.frames import Rows
 from readout_ui.evaluation.layers import STAGE
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Floats, grouped_auroc
@@ -18,6 +22,9 @@ from readout_ui.vectors.cross_validation import (
     score_held_out,
 )
 from readout_ui.vectors.training import Corpus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDS = 8
 """As many as the training takes to choose its layer, so that both see the same scores."""
@@ -58,8 +65,12 @@ class LayerSets:
 
     recommended: int
     """What `auto` means: within one standard error of the best, nearest to 0.6 of the depth."""
-    sets: tuple[LayerSet, ...]
+    sets: Rows[LayerSet]
     """Of 1, 2, ... layers; empty where no concept has two descriptions."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """By number of layers: AUROCs, gain over one layer, bytes and multiply-adds per token."""
+        return self.sets.to_frame()
 
 
 def best_layer_sets(
@@ -80,7 +91,7 @@ def best_layer_sets(
     held_out = list(_held_out(corpus, assignment, report))
     found = rate_layers(held_out, assignment, corpus.n_layers)
     if found.auroc is None:
-        return LayerSets(found.best, ())
+        return LayerSets(found.best, Rows())
     ranking = np.argsort(-np.array(found.auroc), kind="stable")
     layers = ranking[:SHORTLIST].tolist()
     alone = [some[:, i] for some in held_out for i in range(some.shape[1])]
@@ -105,7 +116,7 @@ def best_layer_sets(
                 multiply_adds=size * len(corpus.groups.concepts) * corpus.pooled.shape[2],
             )
         )
-    return LayerSets(found.best, tuple(sets))
+    return LayerSets(found.best, Rows(sets))
 
 
 def _held_out(corpus: Corpus, assignment: Assignment, report: Report) -> Iterator[Floats]:

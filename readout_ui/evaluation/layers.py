@@ -1,12 +1,16 @@
 """How well held-out descriptions are told apart at every layer, by method and read rule."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from readout_ui.activations.pooling import rule_group
+from readout_ui.evaluation.frames import matrix_frame
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
@@ -21,6 +25,9 @@ from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDS = 4
 """Of the sweep; fewer than the layer choice takes, because PCA and logistic fit anew for each."""
@@ -53,7 +60,7 @@ class SweepColumn:
         return means
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LayerSweep:
     """Held-out AUROC by layer, method, read rule and concept."""
 
@@ -85,6 +92,20 @@ class LayerSweep:
             return np.stack([column.macro for column in self.columns])
         index = self.concepts.index(concept)
         return np.stack([column.auroc[:, index] for column in self.columns])
+
+    def to_frame(self, concept: str | None = None) -> pd.DataFrame:
+        """Layer x (method and read rule): held-out AUROC of a concept, or the mean over concepts.
+
+        NaN where a method was not fitted at a layer.
+        """
+        names = [column.label for column in self.columns]
+        scores = self.scores(concept).T  # (n_layers, n_columns)
+        return matrix_frame(scores, range(self.n_layers), names, ("layer", "method, read"))
+
+    def __repr__(self) -> str:
+        best = self.best()
+        found = f": best is layer {best[1]} with {best[0].label}" if best else ""
+        return f"<AUROC of {len(self.concepts)} concepts at {self.n_layers} layers{found}>"
 
     def best(self, concept: str | None = None) -> tuple[SweepColumn, int] | None:
         """The column and layer of the highest score; None where nothing could be scored."""
@@ -241,19 +262,3 @@ def corpora_by_rule(corpus: Corpus, read: Callable[[TrainSettings], Corpus]) -> 
     settings = corpus.settings
     for rule in rule_group(settings.read):
         yield corpus if rule == settings.read else read(replace(settings, read=rule))
-
-
-def sweep_json(sweep: LayerSweep) -> Mapping[str, object]:
-    """The sweep as values that JSON can hold; a layer that was not computed is null."""
-    return {
-        "folds": sweep.folds,
-        "concepts": list(sweep.concepts),
-        "columns": [
-            {
-                "method": column.method,
-                "read": column.read,
-                "macro_auroc": [None if np.isnan(s) else float(s) for s in column.macro],
-            }
-            for column in sweep.columns
-        ],
-    }

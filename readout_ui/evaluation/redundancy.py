@@ -15,6 +15,7 @@ from readout_ui.evaluation.direction_samples import (
     sample_directions,
     text_gram,
 )
+from readout_ui.evaluation.frames import Rows
 from readout_ui.evaluation.results import (
     CONFIDENCE,
     FALSE_ALARMS,
@@ -38,9 +39,7 @@ _GROUPINGS = 200
 """Random groups that the chance of a first component's share is read from."""
 
 
-def redundancy(
-    corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0
-) -> tuple[Redundancy, ...]:
+def redundancy(corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0) -> Rows[Redundancy]:
     """For each concept its nearest three, ridge R2 from the others, and first component's share.
 
     All of it is about mean differences. R2 is the part of the direction's squared length that a
@@ -60,7 +59,7 @@ def redundancy(
     observed, low, high, chance, differs = _explained(samples, texts)
     lone = texts.sizes[: len(observed)] < 2
     shares, limits = _component_shares(texts, seed)
-    return tuple(
+    return Rows(
         Redundancy(
             concept=name,
             nearest=_nearest(cosines, i),

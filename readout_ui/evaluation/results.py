@@ -1,11 +1,19 @@
 """What the cross-talk judgements find, in numpy, so that views and reports need no torch."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from readout_ui.errors import UserError
+from readout_ui.evaluation.frames import Rows, matrix_frame
 from readout_ui.evaluation.resampling import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
@@ -18,7 +26,7 @@ CONFIDENCE = 0.95
 """Of every interval."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CosineMatrix:
     """How alike the directions of a layer are."""
 
@@ -46,6 +54,19 @@ class CosineMatrix:
     def __post_init__(self) -> None:
         _check_square(self, "cosine", "low", "high", "chance", "differs")
 
+    def to_frame(self, what: str = "cosine") -> pd.DataFrame:
+        """Concept x concept.
+
+        Args:
+            what: "cosine", "low" and "high" (its 95 % interval), "chance" (mean of random groups)
+                or "differs" (True beyond chance).
+        """
+        return _square_frame(self, what, ("cosine", "low", "high", "chance", "differs"))
+
+    def __repr__(self) -> str:
+        where = "all layers" if self.layer is None else f"layer {self.layer}"
+        return f"<cosines of {len(self.concepts)} directions at {where}; .to_frame() shows them>"
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -63,7 +84,7 @@ class Confusion:
     """Its descriptions, taken together, score on the other direction beyond chance."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HeldOutMatrix:
     """Held-out scores of each concept's descriptions on each direction."""
 
@@ -91,6 +112,21 @@ class HeldOutMatrix:
 
     def __post_init__(self) -> None:
         _check_square(self, "mean", "low", "high", "differs")
+
+    def to_frame(self, what: str = "mean") -> pd.DataFrame:
+        """Concept whose texts were held out x concept of the direction.
+
+        Args:
+            what: "mean" (score in standard deviations of the column), "low" and "high" (its 95 %
+                interval) or "differs" (True where it is not 0 beyond chance).
+        """
+        return _square_frame(self, what, ("mean", "low", "high", "differs"))
+
+    def __repr__(self) -> str:
+        return (
+            f"<held-out scores of {len(self.concepts)} concepts at layer {self.layer}: "
+            f"{self.top1.value:.0%} highest on their own>"
+        )
 
 
 @dataclass(frozen=True)
@@ -133,7 +169,7 @@ class Redundancy:
     """What 95 % of random groups of as many descriptions stay below; NaN for one description."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConceptMap:
     """Directions as points in a plane."""
 
@@ -151,6 +187,56 @@ class ConceptMap:
     """Mean cosine above which concepts belong together; 95 % of random groupings stay below."""
     method: str
     """"pca" or "umap"."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """By concept: `x`, `y`, and `cluster` (0 is the largest, -1 alone)."""
+        frame = matrix_frame(self.xy, self.concepts, ("x", "y"), ("concept", "axis"))
+        return frame.assign(cluster=self.cluster)
+
+    def __repr__(self) -> str:
+        return f"<{self.method} map of {len(self.concepts)} concepts at layer {self.layer}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Crosstalk:
+    """Which directions are alike, and which texts score on the direction of another concept."""
+
+    cosines: CosineMatrix
+    held_out: HeldOutMatrix
+    redundancy: Rows[Redundancy]
+    map: ConceptMap
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per ordered pair of concepts.
+
+        Columns: `cosine` of the two directions with `cosine_low` and `cosine_high` (95 %) and
+        `cosine_differs` (beyond chance); `score`, what held-out texts of the first concept score on
+        the direction of the second, in standard deviations, with the same three.
+        """
+        parts = {"cosine": (self.cosines, "cosine"), "score": (self.held_out, "mean")}
+        columns = {}
+        for name, (matrix, main) in parts.items():
+            for what, ending in ((main, ""), ("low", "_low"), ("high", "_high"), ("differs",) * 2):
+                column = f"{name}_{ending}" if ending == "differs" else f"{name}{ending}"
+                columns[column] = matrix.to_frame(what).to_numpy().ravel()
+        import pandas as pd
+
+        index = pd.MultiIndex.from_product([self.cosines.concepts] * 2, names=["concept", "other"])
+        frame = pd.DataFrame(columns, index=index)
+        return frame[frame.index.get_level_values(0) != frame.index.get_level_values(1)]
+
+    def __repr__(self) -> str:
+        return f"<cross-talk of {len(self.cosines.concepts)} concepts; .to_frame() shows it>"
+
+
+def _square_frame(
+    result: CosineMatrix | HeldOutMatrix, what: str, known: tuple[str, ...]
+) -> pd.DataFrame:
+    if what not in known:
+        raise UserError(f"'{what}' is no column of it", options=known)
+    return matrix_frame(
+        getattr(result, what), result.concepts, result.concepts, ("concept", "direction")
+    )
 
 
 def _check_square(result: CosineMatrix | HeldOutMatrix, *names: str) -> None:

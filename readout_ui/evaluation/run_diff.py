@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from readout_ui.evaluation.frames import matrix_frame
 from readout_ui.vectors.auroc import Floats
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from readout_ui.runs.run import RunRecord
     from readout_ui.vectors.vectors import ConceptVectors
 
@@ -50,7 +53,7 @@ class Moves:
         return means
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunDiff:
     """Everything that differs between two kept runs."""
 
@@ -72,6 +75,15 @@ class RunDiff:
     """Whether both belong to one model and module, so that scores can be compared."""
     macro: tuple[tuple[int, float, float], ...]
     """(layer, old, new): macro AUROC as each training found it, on its own texts."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Concept x layer: cosine of the old direction with the new one; empty without any."""
+        found = self.moves or Moves((), (), np.empty((0, 0)))
+        return matrix_frame(found.cosine, found.concepts, found.layers, ("concept", "layer"))
+
+    def __repr__(self) -> str:
+        texts, settings = len(self.texts), len(self.settings)
+        return f"<{self.old} to {self.new}: {texts} texts and {settings} settings changed>"
 
 
 def compare_runs(

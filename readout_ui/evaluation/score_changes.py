@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import norm
 
 from readout_ui.errors import UserError
+from readout_ui.evaluation.frames import Rows
 from readout_ui.evaluation.layers import held_out_scores
 from readout_ui.evaluation.resampling import bootstrap_weights, weighted_auroc
 from readout_ui.vectors.auroc import Floats, auroc
 from readout_ui.vectors.cross_validation import Assignment
 from readout_ui.vectors.training import Corpus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDS = 8
 N_DRAWS = 400
@@ -58,8 +63,12 @@ class ScoreChanges:
     """Texts that both runs have, neutral ones included."""
     macro: ScoreChange
     """The mean over concepts, uncorrected: it is one comparison."""
-    concepts: tuple[ScoreChange, ...]
+    concepts: Rows[ScoreChange]
     """Largest change first."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """By concept: AUROC `before` and `after`, the change's 95 % interval, corrected `p`."""
+        return self.concepts.to_frame()
 
 
 def compare_scores(
@@ -102,7 +111,7 @@ def compare_scores(
         "macro", int(counts.sum()), first.mean(), second.mean(), draws.mean(axis=1), folds
     )
     ranked = sorted(_holm(changes), key=lambda change: -abs(change.change))
-    return ScoreChanges(layer, len(labels), macro, tuple(ranked))
+    return ScoreChanges(layer, len(labels), macro, Rows(ranked))
 
 
 def _shared_folds(old: Corpus, new: Corpus, folds: int, seed: int) -> dict[_Text, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from readout_ui.evaluation.frames import frame_of
 from readout_ui.evaluation.generalization import judge_texts, sort_texts
 from readout_ui.evaluation.judgements import Generalization, JudgeSettings
 from readout_ui.texts.labelled import LabelledText, check_mapping, read_shipped
@@ -17,6 +18,8 @@ from readout_ui.texts.words import phrase_forms
 from readout_ui.vectors.auroc import auroc
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from readout_ui.inference.readout import Readout
 
 MASK = "…"
@@ -38,7 +41,7 @@ class MaskedConcept:
     """Mean change of the cosine on the texts that held the word; 0 where none did."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LexicalControl:
     """How much of the scores hangs on the concepts' own words."""
 
@@ -47,6 +50,15 @@ class LexicalControl:
     other_sense: Generalization | None
     """Sentences that use the word in another sense, judged as if they meant the concept: an AUROC
     of 0.5 says that the word alone moves nothing. None without such sentences."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """By concept: `n_named` texts with its word, AUROC `before` and `after` masking, and by how
+        much the cosine `moved`."""
+        return frame_of(self.masked)
+
+    def __repr__(self) -> str:
+        before, after = self.macro
+        return f"<{self.n_named} texts masked: macro AUROC {before:.3f} to {after:.3f}>"
 
     @property
     def n_named(self) -> int:

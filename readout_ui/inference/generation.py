@@ -47,6 +47,10 @@ class Generated:
     note: str = ""
     """What the user should know, e.g. that the context window cut the answer short."""
 
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 60 else f"{self.text[:59]}…"
+        return f"<Answer of {len(self.token_ids)} tokens ({self.finish}): {text!r}>"
+
     @property
     def about_to_answer(self) -> int:
         """Position of the prompt's last token, whose activations predict the first new one."""

@@ -1,21 +1,39 @@
 """What every concept direction says about every token of one prompt, at every layer."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from readout_ui.errors import UserError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 SCORE_KINDS = ("z", "cosine", "raw")
 TEMPLATE_ROLE = "template"
+UNITS = {
+    "z": "standard deviations from neutral tokens",
+    "cosine": "cosine with the direction, activation centred",
+    "raw": "raw dot product",
+}
+"""What each kind of score is measured in."""
+MORE = (217, 95, 2)
+"""Orange, RGB: more of a concept than usual."""
+LESS = (31, 119, 200)
+"""Blue, RGB: less of a concept than usual."""
+N_STRIPS = 3
+"""Concepts that colour the text in a notebook."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +58,8 @@ class Reading:
     """Cosine between the directions, (n_layers, n_concepts, n_concepts)."""
     scored: BoolArray
     """(n_tokens,), False where the score says little: the first token and template tokens."""
+    best_layer: int | None = None
+    """The layer to look at first; None for the middle one."""
 
     def __post_init__(self) -> None:
         n_tokens, n_layers, n_concepts = len(self.tokens), len(self.layers), len(self.concepts)
@@ -89,7 +109,7 @@ class Reading:
         tokens: Sequence[int] | None = None,
         layers: Sequence[int] | None = None,
         concepts: Sequence[str] | None = None,
-    ) -> "Reading":
+    ) -> Reading:
         """The same scores for some positions, layers and concepts, in the order asked for."""
         rows = list(range(len(self.tokens)) if tokens is None else tokens)
         kept_layers = [
@@ -109,7 +129,84 @@ class Reading:
             z=self.z[cells],
             similarity=self.similarity[np.ix_(kept_layers, kept, kept)],
             scored=self.scored[rows],
+            best_layer=self.best_layer,
         )
+
+    def layer_to_show(self, layer: int | None = None) -> int:
+        """The layer asked for; None for the one nearest to the best one.
+
+        Raises:
+            UserError: these vectors have no such layer.
+        """
+        if layer is not None:
+            return self.layers[self.layer_index(layer)]
+        ascending = sorted(self.layers)
+        best = ascending[len(ascending) // 2] if self.best_layer is None else self.best_layer
+        return self.nearest_layer(best)
+
+    def to_frame(self, layer: int | None = None, kind: str = "z") -> pd.DataFrame:
+        """The scores of one layer as a table, a row for each token, a column for each concept.
+
+        Args:
+            layer: one of `layers`; None for the best one.
+            kind: "z" (standard deviations from neutral tokens), "cosine" (-1..1) or "raw".
+
+        Returns:
+            (n_tokens, n_concepts) float32. The index has the levels position, token, role and
+            scored, so `.query("scored")` leaves out what says little; `.attrs` has layer and unit.
+
+        Raises:
+            UserError: these vectors have no such layer, or there is no such kind of score.
+        """
+        import pandas as pd
+
+        shown = self.layer_to_show(layer)
+        levels = [range(len(self.tokens)), self.tokens, self.roles, self.scored]
+        index = pd.MultiIndex.from_arrays(levels, names=["position", "token", "role", "scored"])
+        scores = self.scores(kind)[:, self.layer_index(shown)]  # (n_tokens, n_concepts)
+        frame = pd.DataFrame(scores, index=index, columns=list(self.concepts))
+        frame.attrs.update(layer=shown, unit=UNITS[kind])
+        return frame
+
+    def __repr__(self) -> str:
+        layers = (
+            f"layer {self.layers[0]}" if len(self.layers) == 1 else f"{len(self.layers)} layers"
+        )
+        return f"<Reading of {len(self.tokens)} tokens: {len(self.concepts)} concepts at {layers}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the text coloured by z of its strongest concepts at the best layer."""
+        layer = self.layer_to_show()
+        z = self.z[:, self.layer_index(layer)]  # (n_tokens, n_concepts)
+        counted = z[self.scored] if self.scored.any() else z
+        reach = float(np.quantile(np.abs(counted), 0.99)) if counted.size else 1.0
+        strongest = (
+            np.argsort(-counted.max(axis=0), kind="stable")[:N_STRIPS] if len(counted) else ()
+        )
+        strips = "".join(self._strip(int(i), z[:, i], reach or 1.0) for i in strongest)
+        return f"<div>{strips}<small>layer {layer}, z: {UNITS['z']}</small></div>"
+
+    def _strip(self, concept: int, scores: FloatArray, reach: float) -> str:
+        """The text coloured by one concept."""
+        tokens = "".join(
+            _coloured(token, float(score), reach if counts else np.inf)
+            for token, score, counts in zip(self.tokens, scores, self.scored, strict=True)
+        )
+        return f"<p><b>{_escape(self.concepts[concept])}</b> {tokens}</p>"
+
+
+def _coloured(token: str, score: float, reach: float) -> str:
+    """A token behind which the colour of its score lies; none where the reach is infinite."""
+    red, green, blue = MORE if score >= 0 else LESS
+    style = f"background:rgba({red},{green},{blue},{0.75 * min(1.0, abs(score) / reach):.3f})"
+    space = "<wbr>" if token.startswith("·") else ""
+    line = "<br>" * token.count("⏎")
+    return f'{space}<span style="{style}" title="{score:+.2f}">{_escape(token)}</span>{line}'
+
+
+def _escape(text: str) -> str:
+    """HTML text that a notebook does not take for a formula."""
+    return escape(text).replace("$", "&#36;").replace("`", "&#96;").replace("\\", "&#92;")
 
 
 def scored_tokens(roles: Sequence[str]) -> BoolArray:

@@ -119,7 +119,9 @@ class Readout:
         """
         whole = content if isinstance(content, str) else turns_of(content)
         chosen = mode or ("assistant" if isinstance(whole, str) else "chat")
-        return read_chat(self.model, self.vectors, frame_content(self.model.frame, whole, chosen))
+        framed = frame_content(self.model.frame, whole, chosen)
+        reading = read_chat(self.model, self.vectors, framed)
+        return replace(reading, best_layer=self.best_layer)
 
     def activations(self, texts: Sequence[str], layer: int) -> Tensor:
         """Activations of whole texts at one layer, (n_texts, d_model), pooled as in training."""
@@ -182,7 +184,7 @@ class Readout:
         def steering(_framed: FramedChat) -> Patch:
             return self.steer(steer, prompt_length=length, **how)
 
-        return generate(
+        made = generate(
             self.model,
             framed,
             sampling or Sampling(),
@@ -191,6 +193,8 @@ class Readout:
             on_text=on_text,
             stop=stop,
         )
+        assert made.readout is not None
+        return replace(made, readout=replace(made.readout, best_layer=self.best_layer))
 
     def steer(
         self,

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from readout_ui.errors import UserError
-from readout_ui.inference.reading import FloatArray, Reading
+from readout_ui.inference.reading import LESS, MORE, FloatArray, Reading
 
-ABOVE = (217, 95, 2)
+ABOVE = MORE
 """Orange, RGB: more of the concept than usual."""
-BELOW = (31, 119, 200)
+BELOW = LESS
 """Blue, RGB: less of the concept than usual."""
 ROBUST_QUANTILE = 0.99
 """Share of the cells that the colour scale spans; the rest are drawn at full strength."""

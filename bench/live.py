@@ -80,7 +80,7 @@ def read_out(model: LoadedModel, prompt: FramedChat, vectors: ConceptVectors) ->
     def show(live: Live) -> None:
         nonlocal shown, have
         if time.perf_counter() - shown > TICK_SECONDS:
-            _text, part = live.text, live.readout(have)
+            _text, part = live.text, live.reading(have)
             have += len(part.tokens) if part else 0
             shown = time.perf_counter()
 

@@ -23,8 +23,7 @@ from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
-from readout_ui.inference.sweep import answer_mean
-from readout_ui.inference.trials import Trial
+from readout_ui.inference.sweep import Trial, answer_mean
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.texts.library import read_library

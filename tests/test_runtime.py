@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
-from readout_ui.inference.model import read_chat
+from readout_ui.inference.forward import read_chat
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.runtime import load, watching

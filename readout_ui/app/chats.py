@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.app.jobs import Job, JobState, JobView, Worker
-from readout_ui.inference.live_layers import live_layers
 from readout_ui.inference.reading import FloatArray, Reading
-from readout_ui.inference.sampling import Sampling
+from readout_ui.inference.sampling import Sampling, live_layers
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.tokens import TokenPieces
 from readout_ui.progress import Cancelled, Progress
@@ -84,13 +83,13 @@ class Ending:
     """New tokens."""
 
 
-class Speech:
+class TokenStream:
     """Tokens and scores of prompt and answer so far. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._asked = self._heard = time.monotonic()
+        self._asked = self._taken_at = time.monotonic()
         self._pieces: list[str] = []
         self._parts: list[Reading] = []
         self._n_read = 0
@@ -162,19 +161,19 @@ class Speech:
             n_prompt=len(prompt.token_ids),
         )
 
-    def hear(self, live: Live) -> None:
+    def on_token(self, live: Live) -> None:
         """Take what is new, now and then."""
         now = time.monotonic()
-        if self._n_read and now - self._heard < TICK_SECONDS:
+        if self._n_read and now - self._taken_at < TICK_SECONDS:
             return
-        self._heard = now
-        self._take(live.readout(self._n_read), live.token_ids)
+        self._taken_at = now
+        self._take(live.reading(self._n_read), live.token_ids)
 
     def end(self, made: Generated) -> None:
         """Take the rest; nothing comes after it."""
-        if made.readout is not None:
-            rest = range(self._n_read, len(made.readout.tokens))
-            self._take(made.readout.select(tokens=rest), made.token_ids)
+        if made.reading is not None:
+            rest = range(self._n_read, len(made.reading.tokens))
+            self._take(made.reading.select(tokens=rest), made.token_ids)
         self._ending = Ending(made.finish, made.text, made.note, made.seconds, len(made.token_ids))
 
     def _take(self, part: Reading | None, new_ids: tuple[int, ...]) -> None:
@@ -217,14 +216,14 @@ class Asked:
 
     number: int
     """Counts up within a chat, so that a page knows whose news it gets."""
-    speech: Speech
+    stream: TokenStream
     """What was said so far."""
     job: Job[None]
     """Where it stands."""
 
     def stop(self) -> None:
         """End it: at the next token, or before it began."""
-        self.speech.stop()
+        self.stream.stop()
         if self.job.view().state is JobState.WAITING:
             self.job.cancel()
 
@@ -242,11 +241,11 @@ class LiveChats:
         earlier = self.newest(chat)
         if earlier is not None:
             earlier.stop()
-        speech = Speech()
+        stream = TokenStream()
         job = self._studio.on_device(
-            "live", "Answering in a chat", lambda used: answer(used, wish, speech)
+            "live", "Answering in a chat", lambda used: answer(used, wish, stream)
         )
-        asked = Asked(earlier.number + 1 if earlier else 1, speech, job)
+        asked = Asked(earlier.number + 1 if earlier else 1, stream, job)
         with self._lock:
             self._asked[chat] = asked
             self._asked.move_to_end(chat)
@@ -266,30 +265,30 @@ class LiveChats:
             asked.stop()
 
 
-def answer(used: Readout, wish: Wish, speech: Speech) -> None:
+def answer(used: Readout, wish: Wish, stream: TokenStream) -> None:
     """Let the model answer, on the device's thread."""
     from readout_ui.inference.generation import frame_for_answer, generate
 
-    if speech.stopping():
+    if stream.stopping():
         raise Cancelled
     prompt = frame_for_answer(used.model, wish.turns, wish.system)
     layers = live_layers(used.vectors.layers, used.run.best_layer)
-    speech.begin(used, prompt, layers)
+    stream.begin(used, prompt, layers)
     most = wish.sampling.max_new_tokens
 
-    def hear(live: Live) -> None:
+    def on_token(live: Live) -> None:
         used.report(Progress("Answering in a chat", live.n_tokens, most, "tokens"))
-        speech.hear(live)
+        stream.on_token(live)
 
     used.report(Progress("Reading the chat", 0, 0, "tokens"))
-    speech.end(
+    stream.end(
         generate(
             used.model,
             prompt,
             wish.sampling,
             vectors=used.vectors.select(layers=layers),
-            on_text=hear,
-            stop=speech.stopping,
+            on_text=on_token,
+            stop=stream.stopping,
         )
     )
 

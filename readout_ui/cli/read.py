@@ -189,7 +189,7 @@ def read_text(opened: OpenedVectors, spec: ModelSpec, text: str, view: View) -> 
     """
     kept = opened.vectors.select(layers=view.layers)
     with work_with(spec) as work:
-        from readout_ui.inference.model import frame_content, read_chat
+        from readout_ui.inference.forward import frame_content, read_chat
 
         model = work.model
         opened.refuse_unfit(model)

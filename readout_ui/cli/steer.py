@@ -28,7 +28,7 @@ from readout_ui.vectors.settings import split_layers
 
 if TYPE_CHECKING:
     from readout_ui.cli.steer_output import Answered, Ask
-    from readout_ui.inference.trials import Trial
+    from readout_ui.inference.sweep import Trial
     from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.sources import VectorSource
 
@@ -181,8 +181,7 @@ def answer(ask: Ask, spec: ModelSpec) -> Answered:
     """
     with work_with(spec) as work:
         from readout_ui.cli.steer_output import Answered
-        from readout_ui.inference.sweep import sweep
-        from readout_ui.inference.trials import compare
+        from readout_ui.inference.sweep import compare, sweep
 
         model, report = work.model, work.report
         setup = ask.setup
@@ -203,7 +202,7 @@ def answer(ask: Ask, spec: ModelSpec) -> Answered:
 def _trial(ask: Ask, work: Work) -> Trial:
     from readout_ui.inference.generation import frame_for_answer
     from readout_ui.inference.readout import Readout
-    from readout_ui.inference.trials import Trial
+    from readout_ui.inference.sweep import Trial
     from readout_ui.models.chat_template import Turn
 
     source, model = ask.source, work.model

@@ -12,16 +12,16 @@ from readout_ui.cli.output import as_json, table
 from readout_ui.inference.steering_setup import SteeringSetup
 from readout_ui.inference.sweep import (
     USABLE_RULE,
+    Pair,
     Sweep,
     answer_mean,
 )
-from readout_ui.inference.trials import Pair
 
 if TYPE_CHECKING:
     from readout_ui.inference.generation import Generated
     from readout_ui.inference.reading import FloatArray
     from readout_ui.inference.sampling import Sampling
-    from readout_ui.inference.trials import Trial
+    from readout_ui.inference.sweep import Trial
     from readout_ui.runs.sources import VectorSource
 
 ENDS = {"end": "ended by itself", "length": "cut at the limit", "stopped": "stopped"}
@@ -195,7 +195,7 @@ def _answer_values(made: Generated) -> dict[str, Any]:
 def _pair_means(ask: Ask, pair: Pair) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(n_concepts,) each: mean z plain, steered and of the steered words alone."""
     start = len(pair.baseline.prompt.token_ids)
-    readouts = (pair.baseline.readout, pair.steered.readout, pair.alone)
+    readouts = (pair.baseline.reading, pair.steered.reading, pair.alone)
     plain, during, alone = (
         answer_mean(one, start)[one.layer_index(ask.read_layer)]
         for one in readouts
@@ -205,8 +205,8 @@ def _pair_means(ask: Ask, pair: Pair) -> tuple[FloatArray, FloatArray, FloatArra
 
 
 def _concepts_of(made: Generated) -> tuple[str, ...]:
-    assert made.readout is not None
-    return made.readout.concepts
+    assert made.reading is not None
+    return made.reading.concepts
 
 
 def _order(names: Sequence[str], setup: SteeringSetup, change: FloatArray) -> list[int]:

@@ -1,4 +1,4 @@
-"""Two readouts side by side: the same concepts, tokens aligned, one unit, and the difference.
+"""Two readings side by side: the same concepts, tokens aligned, one unit, and the difference.
 
 Which tokens of two prompts belong together: by position, by characters, or where they agree.
 """
@@ -52,7 +52,7 @@ class Alignment:
 
 
 def align(first: Reading, second: Reading, *, same_tokenizer: bool) -> Alignment:
-    """Pair the tokens of two readouts.
+    """Pair the tokens of two readings.
 
     Args:
         first: one prompt.
@@ -119,12 +119,12 @@ def _moved(groups: Groups, places: Sequence[int]) -> Groups:
     return tuple(tuple(places[i] for i in group) for group in groups)
 
 
-def _content(readout: Reading) -> list[int]:
-    return [i for i, role in enumerate(readout.roles) if role != _TEMPLATE]
+def _content(reading: Reading) -> list[int]:
+    return [i for i, role in enumerate(reading.roles) if role != _TEMPLATE]
 
 
-def _scored(tokens: Sequence[int], readout: Reading) -> bool:
-    return all(bool(readout.scored[i]) for i in tokens)
+def _scored(tokens: Sequence[int], reading: Reading) -> bool:
+    return all(bool(reading.scored[i]) for i in tokens)
 
 
 def _align_equal(first: Reading, second: Reading) -> Alignment:
@@ -207,10 +207,10 @@ def compare(
     same_tokenizer: bool,
     alignment: Alignment | None = None,
 ) -> Comparison:
-    """Put two readouts side by side.
+    """Put two readings side by side.
 
     Args:
-        first: one readout.
+        first: one reading.
         second: the other; the difference is this one less the first.
         kind: the unit, one of KINDS.
         layers: the layer of each; the nearest one there is.
@@ -229,8 +229,8 @@ def compare(
         )
     found = alignment or align(first, second, same_tokenizer=same_tokenizer)
     a, b = (
-        _side(readout, groups, kind, layer, concepts)
-        for readout, groups, layer in zip(
+        _side(reading, groups, kind, layer, concepts)
+        for reading, groups, layer in zip(
             (first, second), (found.first, found.second), layers, strict=True
         )
     )
@@ -247,9 +247,9 @@ def compare(
     )
 
 
-def _side(readout: Reading, groups: Groups, kind: str, layer: int, concepts: Sequence[str]) -> Side:
-    nearest = readout.nearest_layer(layer)
-    part = readout.select(layers=[nearest], concepts=concepts)
+def _side(reading: Reading, groups: Groups, kind: str, layer: int, concepts: Sequence[str]) -> Side:
+    nearest = reading.nearest_layer(layer)
+    part = reading.select(layers=[nearest], concepts=concepts)
     scores = part.scores(kind)[:, 0, :]  # (n_tokens, n_concepts)
     return Side(
         tokens=tuple("".join(part.tokens[i] for i in group) for group in groups),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Finish = Literal["end", "length", "stopped"]
 
 
-class Growth(StoppingCriteria):
+class TokenTracker(StoppingCriteria):
     """Watches every new token, as transformers' `generate` asks after each whether to go on.
 
     A row ends at an end token, at the limit or when `stop` says so. Its last token is then still
@@ -89,7 +89,7 @@ class Growth(StoppingCriteria):
 
 
 _NO_TOKEN = 2**31 - 1
-"""An end token that no vocabulary has: `Growth` ends rows, one pass later than transformers."""
+"""An end token that no vocabulary has: rows are ended by `TokenTracker`, one pass later."""
 
 
 def room_for_answer(model: LoadedModel, n_prompt: int, wanted: int) -> tuple[int, str]:
@@ -180,24 +180,24 @@ class Live:
     @property
     def n_tokens(self) -> int:
         """How many new tokens there are."""
-        return len(self._answers.growth.rows[self._row])
+        return len(self._answers.tracker.rows[self._row])
 
     @property
     def token_ids(self) -> tuple[int, ...]:
         """The new tokens."""
-        return tuple(self._answers.growth.rows[self._row])
+        return tuple(self._answers.tracker.rows[self._row])
 
     @property
     def text(self) -> str:
         """The new tokens as text, without special tokens and without half a character."""
         return self._answers.text(self._row).rstrip("\ufffd")
 
-    def readout(self, start: int = 0) -> Reading | None:
+    def reading(self, start: int = 0) -> Reading | None:
         """Scores from position `start` on, the prompt's first token being 0.
 
         The newest token has none yet: its activations come with the pass that it is fed to.
         """
-        return self._answers.readout(self._row, start)
+        return self._answers.reading(self._row, start)
 
 
 class Answers:
@@ -221,7 +221,7 @@ class Answers:
             self._scorer = Scorer(vectors)
         self._special = special_tokens(model)
         live = [Live(self, row) for row in range(len(prompts))]
-        self.growth = Growth(
+        self.tracker = TokenTracker(
             len(prompts),
             self.limit,
             end_tokens(model),
@@ -241,26 +241,26 @@ class Answers:
             input_ids=ids,
             attention_mask=mask,
             generation_config=decoding_config(self.model, sampling, self.limit + 1),
-            stopping_criteria=[self.growth],
+            stopping_criteria=[self.tracker],
             **({"use_model_defaults": False} if own else {}),
         )
 
     def text(self, row: int) -> str:
         """The new tokens of a row as text."""
-        ids = self.growth.rows[row]
+        ids = self.tracker.rows[row]
         return str(self.model.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def readout(self, row: int, start: int = 0) -> Reading | None:
+    def reading(self, row: int, start: int = 0) -> Reading | None:
         """Scores of a row's tokens from `start` on, as far as they were fed."""
         if self.projector is None:
             return None
-        prompt, new = self.prompts[row], self.growth.rows[row]
+        prompt, new = self.prompts[row], self.tracker.rows[row]
         padding = self.longest - len(prompt.token_ids)
         stop = self.longest + len(new)
         read = self.projector.projections(row, padding + start, stop)
         ids = (*prompt.token_ids, *new)[start : start + read.n_tokens]
         roles = (*prompt.roles, *self.roles(row))[start : start + read.n_tokens]
-        return self._scorer.readout(
+        return self._scorer.reading(
             read,
             tokens=visible_tokens(self.model.tokenizer, ids),
             roles=[str(role) for role in roles],
@@ -272,7 +272,7 @@ class Answers:
         special = self._special
         return tuple(
             TokenRole.TEMPLATE if token in special else TokenRole.ASSISTANT
-            for token in self.growth.rows[row]
+            for token in self.tracker.rows[row]
         )
 
     def _padded(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Answers, Finish, Live, seeded
-from readout_ui.inference.model import read_blocks, require_fit, require_room
+from readout_ui.inference.forward import read_blocks, require_fit, require_room
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.prompt import FramedChat
@@ -40,7 +40,7 @@ class Generated:
     """The new tokens as text, without special tokens."""
     finish: Finish
     """Why it ended: "end" (the model's own end token), "length" or "stopped"."""
-    readout: Reading | None
+    reading: Reading | None
     """Scores of prompt and new tokens; None where no vectors were given."""
     seconds: float
     """Wall-clock time, of the whole batch where there was one."""
@@ -65,7 +65,7 @@ class Generated:
 
 
 def never() -> bool:
-    """The `stop` of a generation that nobody stops."""
+    """The `stop` of a generation that is never stopped."""
     return False
 
 
@@ -93,7 +93,7 @@ def generate(
 ) -> Generated:
     """Continue one prompt.
 
-    Every token is projected in the pass that feeds it, so the readout costs no pass of its own but
+    Every token is projected in the pass that feeds it, so reading costs no pass of its own but
     the one for the last token, and equals an offline read of the finished text.
 
     Args:
@@ -101,7 +101,7 @@ def generate(
         prompt: what it continues, e.g. from `frame_for_answer`.
         sampling: how tokens are chosen.
         vectors: what is read out; None reads nothing.
-        steering: opened around all passes, before the readout's hooks, which see what it did.
+        steering: opened around all passes, before the reading's hooks, which see what it did.
         on_text: called after every new token; it may raise, e.g. Cancelled.
         stop: asked after every token; True ends the answer there.
 
@@ -154,14 +154,14 @@ def generate_batch(
 
 
 def _generated(answers: Answers, row: int, seconds: float) -> Generated:
-    finish = answers.growth.finish[row] or "stopped"
+    finish = answers.tracker.finish[row] or "stopped"
     return Generated(
         prompt=answers.prompts[row],
-        token_ids=tuple(answers.growth.rows[row]),
+        token_ids=tuple(answers.tracker.rows[row]),
         roles=answers.roles(row),
         text=answers.text(row),
         finish=finish,
-        readout=answers.readout(row),
+        reading=answers.reading(row),
         seconds=seconds,
         note=answers.note if finish == "length" else "",
     )

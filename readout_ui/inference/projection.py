@@ -133,7 +133,7 @@ class Scorer:
         self._similarity = _numpy(by_layer @ by_layer.transpose(1, 2))
         self._neutral = _numpy(vectors.neutral_mean), _numpy(vectors.neutral_std)
 
-    def readout(
+    def reading(
         self,
         projections: Projections,
         *,

@@ -244,23 +244,23 @@ def centred_cosines(raw: FloatArray, norms: FloatArray, center_raw: FloatArray) 
     return np.clip((raw - center_raw) / length, -1, 1).astype(np.float32)
 
 
-def scores_csv(readout: Reading, kinds: Sequence[str] = SCORE_KINDS) -> str:
+def scores_csv(reading: Reading, kinds: Sequence[str] = SCORE_KINDS) -> str:
     """One line per token, layer and concept, with all three scores or those of `kinds`."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["position", "token", "role", "scored", "layer", "concept", *kinds])
-    writer.writerows(_csv_rows(readout, kinds))
+    writer.writerows(_csv_rows(reading, kinds))
     return file.getvalue()
 
 
-def _csv_rows(readout: Reading, kinds: Sequence[str]) -> list[list[Any]]:
-    numbers = np.stack([readout.scores(kind) for kind in kinds], axis=-1).tolist()
-    scored = readout.scored.tolist()
+def _csv_rows(reading: Reading, kinds: Sequence[str]) -> list[list[Any]]:
+    numbers = np.stack([reading.scores(kind) for kind in kinds], axis=-1).tolist()
+    scored = reading.scored.tolist()
     return [
         [position, token, role, int(scored[position]), layer, concept, *map(_short, cell)]
-        for position, (token, role) in enumerate(zip(readout.tokens, readout.roles, strict=True))
-        for layer, by_concept in zip(readout.layers, numbers[position], strict=True)
-        for concept, cell in zip(readout.concepts, by_concept, strict=True)
+        for position, (token, role) in enumerate(zip(reading.tokens, reading.roles, strict=True))
+        for layer, by_concept in zip(reading.layers, numbers[position], strict=True)
+        for concept, cell in zip(reading.concepts, by_concept, strict=True)
     ]
 
 

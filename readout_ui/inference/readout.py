@@ -14,8 +14,8 @@ from torch import Tensor
 from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
+from readout_ui.inference.forward import frame_content, read_chat
 from readout_ui.inference.generation import Generated, frame_for_answer, generate, never
-from readout_ui.inference.model import frame_content, read_chat
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering import (
     Patch,
@@ -193,8 +193,8 @@ class Readout:
             on_text=on_text,
             stop=stop,
         )
-        assert made.readout is not None
-        return replace(made, readout=replace(made.readout, best_layer=self.best_layer))
+        assert made.reading is not None
+        return replace(made, reading=replace(made.reading, best_layer=self.best_layer))
 
     def steer(
         self,

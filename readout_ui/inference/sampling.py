@@ -1,15 +1,11 @@
-"""How the next token is chosen, as the user sets it."""
+"""How the next token is chosen, as the user sets it, and which layers are read meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError
-
-if TYPE_CHECKING:
-    pass
-
 
 _RANGES = {
     "temperature": (0.0, 10.0),
@@ -19,8 +15,6 @@ _RANGES = {
     "max_new_tokens": (1, 1_000_000),
     "seed": (0, 2**63 - 1),
 }
-
-
 _WHOLE = ("top_k", "max_new_tokens", "seed")
 
 
@@ -57,3 +51,25 @@ class Sampling:
     def greedy(self) -> bool:
         """True when nothing is left to chance."""
         return self.temperature == 0
+
+
+N_LIVE_LAYERS = 4
+"""So few layers that reading them is not noticed while the model answers."""
+
+
+def live_layers(layers: Sequence[int], best: int, count: int = N_LIVE_LAYERS) -> tuple[int, ...]:
+    """At most `count` of `layers`, spread over them, the one nearest to `best` among them.
+
+    Args:
+        layers: layers that the vectors have, at least one.
+        best: the layer that told the concepts apart best.
+        count: how many at most, at least 1.
+    """
+    known = sorted(layers)
+    if len(known) <= count:
+        return tuple(known)
+    nearest = min(known, key=lambda layer: (abs(layer - best), layer))
+    step = (len(known) - 1) / max(1, count - 1)
+    spread = [known[round(place * step)] for place in range(count)]
+    replaced = min(spread, key=lambda layer: abs(layer - nearest))
+    return tuple(sorted({nearest, *spread} - ({replaced} - {nearest})))

@@ -24,12 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
+from readout_ui.inference.forward import require_room
 from readout_ui.inference.generation import (
     Generated,
     frame_for_answer,
     generate,
 )
-from readout_ui.inference.model import require_room
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
 
@@ -159,7 +159,7 @@ class Service:
 
     def _scores(self, live: Live, prompt: FramedChat) -> dict[str, Any] | None:
         position = len(prompt.token_ids) + live.n_tokens - 2
-        read = live.readout(position)
+        read = live.reading(position)
         if read is None:
             return None
         return {"position": position, "scores": read.raw[0].tolist(), "z": read.z[0].tolist()}

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError, library_error
-from readout_ui.inference.model import read_blocks, require_fit
+from readout_ui.inference.forward import read_blocks, require_fit
 from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, Where, as_where
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.kv_cache import arguments_by_name, past_length

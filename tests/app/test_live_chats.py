@@ -16,8 +16,7 @@ from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.live import live_calls, pack, pack_scores
-from readout_ui.inference.live_layers import live_layers
-from readout_ui.inference.sampling import Sampling
+from readout_ui.inference.sampling import Sampling, live_layers
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.tokens import TokenPieces
 from tests.conftest import SMALL_LIBRARY
@@ -62,7 +61,7 @@ def test_an_answer_has_every_token_with_its_role_and_its_piece_of_the_text(train
     chats = LiveChats(trained)
     asked = chats.ask(ONE, says("How are you?", system="Be kind."))
     asked.job.result()
-    source, ending, news = asked.speech.source, asked.speech.ending, asked.speech.news(0, None, "z")
+    source, ending, news = asked.stream.source, asked.stream.ending, asked.stream.news(0, None, "z")
     assert source is not None
     assert ending is not None
     assert news is not None
@@ -78,10 +77,10 @@ def test_an_answer_has_every_token_with_its_role_and_its_piece_of_the_text(train
 def test_a_page_gets_only_what_it_lacks_and_the_parts_make_the_whole(trained: Studio) -> None:
     asked = LiveChats(trained).ask(ONE, says("How are you?"))
     asked.job.result()
-    whole = asked.speech.news(0, None, "cosine")
+    whole = asked.stream.news(0, None, "cosine")
     assert whole is not None
     for have in (0, 3, len(whole.tokens) - 1, len(whole.tokens)):
-        part = asked.speech.news(have, None, "cosine")
+        part = asked.stream.news(have, None, "cosine")
         assert part is not None
         assert (part.start, part.tokens) == (have, whole.tokens[have:])
         assert (part.pieces, part.roles) == (whole.pieces[have:], whole.roles[have:])
@@ -94,7 +93,7 @@ def test_chats_never_mix(trained: Studio) -> None:
     first.job.result(), second.job.result()
     assert chats.newest(ONE) is first
     assert chats.newest(TWO) is second
-    said = [asked.speech.news(0, None, "z") for asked in (first, second)]
+    said = [asked.stream.news(0, None, "z") for asked in (first, second)]
     assert ["calm" in "".join(news.pieces) for news in said if news] == [True, False]
 
 
@@ -115,7 +114,7 @@ def test_a_stop_before_its_turn_comes_asks_the_model_nothing(
     chats.stop(ONE)
     blocked.set()
     assert asked.job.view().state is JobState.CANCELLED
-    assert asked.speech.source is None
+    assert asked.stream.source is None
 
 
 def test_asking_again_stops_the_answer_before(trained: Studio, blocked: threading.Event) -> None:

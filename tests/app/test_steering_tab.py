@@ -26,8 +26,7 @@ from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
-from readout_ui.inference.sweep import Sweep, sweep
-from readout_ui.inference.trials import Pair, Trial, compare
+from readout_ui.inference.sweep import Pair, Sweep, Trial, compare, sweep
 from readout_ui.models.chat_template import Turn
 from readout_ui.plots.colours import fit_scale
 from readout_ui.plots.heatmap import concept_grid
@@ -174,9 +173,9 @@ def test_without_a_result_nothing_is_drawn() -> None:
 
 
 def test_shared_colours_span_the_cells_of_both(pair: Pair) -> None:
-    assert pair.baseline.readout is not None
-    assert pair.steered.readout is not None
-    grids = [concept_grid(r, 0, "z") for r in (pair.baseline.readout, pair.steered.readout)]
+    assert pair.baseline.reading is not None
+    assert pair.steered.reading is not None
+    grids = [concept_grid(r, 0, "z") for r in (pair.baseline.reading, pair.steered.reading)]
     first, second = share_scale(grids)
     cells = np.concatenate([grid.scores["z"][:, grid.scored].ravel() for grid in grids])
     assert first.scale == second.scale == fit_scale(cells, "z")

@@ -8,13 +8,13 @@ import torch
 
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
+from readout_ui.inference.forward import read_chat
 from readout_ui.inference.generation import (
     Generated,
     frame_for_answer,
     generate,
     generate_batch,
 )
-from readout_ui.inference.model import read_chat
 from readout_ui.inference.reading import Reading
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
@@ -49,7 +49,7 @@ def assert_same_scores(live: Reading | None, offline: Reading, relative: float =
 def assert_equals_offline(
     model: LoadedModel, vectors: ConceptVectors, made: Generated, relative: float = 1e-3
 ) -> None:
-    assert_same_scores(made.readout, read_chat(model, vectors, made.whole), relative)
+    assert_same_scores(made.reading, read_chat(model, vectors, made.whole), relative)
 
 
 @pytest.mark.parametrize("name", available())
@@ -70,8 +70,8 @@ def test_rows_of_a_left_padded_batch_read_as_each_alone(name: str) -> None:
     for prompt, row in zip(prompts, batch, strict=True):
         alone = generate(model, prompt, GREEDY, vectors=vectors)
         assert row.token_ids == alone.token_ids
-        assert alone.readout is not None
-        assert_same_scores(row.readout, alone.readout)
+        assert alone.reading is not None
+        assert_same_scores(row.reading, alone.reading)
 
 
 def test_the_bundled_model_says_the_same_with_and_without_a_readout(
@@ -83,7 +83,7 @@ def test_the_bundled_model_says_the_same_with_and_without_a_readout(
     plain = generate(bundled_model, prompt, sampling)
     read = generate(bundled_model, prompt, sampling, vectors=vectors)
     assert read.token_ids == plain.token_ids
-    assert plain.readout is None
+    assert plain.reading is None
     assert_equals_offline(bundled_model, vectors, read)
     assert "<|im_end|>" not in read.text
 
@@ -175,17 +175,17 @@ def test_while_it_grows_only_new_scores_are_asked_for_and_they_are_the_final_one
 
     def take(live: Live) -> None:
         texts.append(live.text)
-        read = live.readout(start=sum(len(piece.tokens) for piece in pieces))
+        read = live.reading(start=sum(len(piece.tokens) for piece in pieces))
         assert read is not None
         pieces.append(read)
 
     prompt = asked(LLAMA)
     made = generate(LLAMA, prompt, GREEDY, vectors=VECTORS, on_text=take)
-    assert made.readout is not None
+    assert made.reading is not None
     assert [len(piece.tokens) for piece in pieces] == [len(prompt.token_ids), *[1] * 7]
-    np.testing.assert_array_equal(np.concatenate([p.z for p in pieces]), made.readout.z[:-1])
+    np.testing.assert_array_equal(np.concatenate([p.z for p in pieces]), made.reading.z[:-1])
     scored = np.concatenate([piece.scored for piece in pieces])
-    np.testing.assert_array_equal(scored, made.readout.scored[:-1])
+    np.testing.assert_array_equal(scored, made.reading.scored[:-1])
     assert made.text.startswith(texts[-2])
 
 
@@ -204,12 +204,12 @@ def test_half_a_character_is_not_shown_before_its_other_half() -> None:
 def test_about_to_answer_is_the_prompts_last_token_and_the_prompt_keeps_its_roles() -> None:
     prompt = asked(LLAMA, system="Be brief.")
     made = generate(LLAMA, prompt, GREEDY, vectors=VECTORS)
-    assert made.readout is not None
+    assert made.reading is not None
     assert made.about_to_answer == len(prompt.token_ids) - 1
-    assert made.readout.roles[: len(prompt.roles)] == tuple(map(str, prompt.roles))
-    assert {"system", "user", "template", "assistant"} == set(made.readout.roles)
+    assert made.reading.roles[: len(prompt.roles)] == tuple(map(str, prompt.roles))
+    assert {"system", "user", "template", "assistant"} == set(made.reading.roles)
     offline = read_chat(LLAMA, VECTORS, prompt)
-    np.testing.assert_allclose(made.readout.z[made.about_to_answer], offline.z[-1], rtol=1e-3)
+    np.testing.assert_allclose(made.reading.z[made.about_to_answer], offline.z[-1], rtol=1e-3)
 
 
 def test_a_prompt_beyond_the_context_window_is_refused_with_both_lengths() -> None:
@@ -272,8 +272,8 @@ def test_steering_is_open_around_every_pass_and_the_readout_sees_it() -> None:
     prompt = asked(LLAMA)
     made = generate(LLAMA, prompt, GREEDY, vectors=VECTORS, steering=zeroed)
     assert opened == [prompt]
-    assert made.readout is not None
-    assert not made.readout.raw[:, 0].any()
+    assert made.reading is not None
+    assert not made.reading.raw[:, 0].any()
     assert not block._forward_hooks
 
 

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from readout_ui.errors import UserError
-from readout_ui.inference.model import frame_content, read_chat
+from readout_ui.inference.forward import frame_content, read_chat
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec
 from readout_ui.models.prompt import frame_for

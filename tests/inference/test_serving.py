@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 
 from readout_ui.app.session import Studio
+from readout_ui.inference.forward import read_chat
 from readout_ui.inference.generation import Generated
-from readout_ui.inference.model import read_chat
 from readout_ui.inference.server import Service, build_server
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.runs.formats.readout import LoadedReadout, load_readout

@@ -12,7 +12,7 @@ from transformers import __version__ as version
 from readout_ui.activations.cache import ActivationCache
 from readout_ui.activations.hooks import recording
 from readout_ui.errors import UserError
-from readout_ui.inference.perplexity import perplexity
+from readout_ui.inference.forward import perplexity
 from readout_ui.inference.steering import residual_norms, steered
 from readout_ui.inference.steering_setup import OPERATORS, Steer, SteeringSetup, Where
 from readout_ui.models.blocks import bare_model

@@ -10,11 +10,13 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import (
     DEFAULT_FACTORS,
+    PLAIN,
+    Trial,
     answer_mean,
+    compare,
     sweep,
     usable_range,
 )
-from readout_ui.inference.trials import PLAIN, Trial, compare
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel
@@ -52,24 +54,24 @@ def test_the_steered_readout_holds_what_was_added_and_the_words_alone_do_not(
     trial: Trial,
 ) -> None:
     pair = compare(trial, SteeringSetup((Steer("calm", (2,), 40),), Where("generated")))
-    assert pair.steered.readout is not None
+    assert pair.steered.reading is not None
     n_prompt = len(trial.prompt.token_ids)
-    gap = answer_mean(pair.steered.readout, n_prompt) - answer_mean(pair.alone, n_prompt)
+    gap = answer_mean(pair.steered.reading, n_prompt) - answer_mean(pair.alone, n_prompt)
     length = 40 * trial.readout.norms()[2]
     std = float(trial.readout.vectors.neutral_std[0, 1])
     assert gap[1, 0] == pytest.approx(length / std, rel=1e-3)
-    before = pair.steered.readout.z[:n_prompt] - pair.alone.z[:n_prompt]
+    before = pair.steered.reading.z[:n_prompt] - pair.alone.z[:n_prompt]
     assert np.abs(before).max() < 1e-3
 
 
 def test_the_steered_readout_of_a_whole_setup_is_that_of_an_offline_read(trial: Trial) -> None:
-    from readout_ui.inference.model import read_chat
+    from readout_ui.inference.forward import read_chat
 
     answer = trial.answer(SETUP)
     with trial.steering(SETUP):
         offline = read_chat(trial.readout.model, trial.readout.vectors, answer.whole)
-    assert answer.readout is not None
-    np.testing.assert_allclose(answer.readout.raw, offline.raw, rtol=1e-3, atol=1e-4)
+    assert answer.reading is not None
+    np.testing.assert_allclose(answer.reading.raw, offline.raw, rtol=1e-3, atol=1e-4)
 
 
 def test_a_sweep_has_every_factor_and_its_zero_is_the_baseline(trial: Trial) -> None:
@@ -125,11 +127,11 @@ def test_an_answer_without_a_scored_token_has_no_mean(trial: Trial) -> None:
 
 def test_means_are_z_scores_of_the_answers_tokens(trial: Trial) -> None:
     answer = trial.answer()
-    assert answer.readout is not None
+    assert answer.reading is not None
     vectors = trial.readout.vectors
-    z = z_scores(answer.readout.raw, vectors.neutral_mean.numpy(), vectors.neutral_std.numpy())
+    z = z_scores(answer.reading.raw, vectors.neutral_mean.numpy(), vectors.neutral_std.numpy())
     rows = [i for i, role in enumerate(answer.whole.roles) if role == "assistant"]
     expected = z[rows].mean(axis=0)
     np.testing.assert_allclose(
-        answer_mean(answer.readout, len(trial.prompt.token_ids)), expected, rtol=1e-5
+        answer_mean(answer.reading, len(trial.prompt.token_ids)), expected, rtol=1e-5
     )

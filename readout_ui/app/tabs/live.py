@@ -115,8 +115,8 @@ def poll(studio: Studio, chats: LiveChats, request: Poll) -> Answer:
         return {"number": 0}
     # State before tokens: once it says the end, every token is there.
     state = _state(studio, asked)
-    news = asked.speech.news(request.have, request.layer, request.kind)
-    source = asked.speech.source
+    news = asked.stream.news(request.have, request.layer, request.kind)
+    source = asked.stream.source
     return {
         **state,
         "source": asdict(source) if source and request.have == 0 else None,
@@ -156,7 +156,7 @@ def stopping(chats: LiveChats) -> Callable[[Chat], Answer]:
 
 def _state(studio: Studio, asked: Asked) -> dict[str, Any]:
     view = asked.job.view()
-    ending = asked.speech.ending
+    ending = asked.stream.ending
     return {
         "number": asked.number,
         "state": str(view.state),

@@ -20,8 +20,7 @@ from readout_ui.plots.trajectories import SharedGrid, share_scale
 
 if TYPE_CHECKING:
     from readout_ui.inference.generation import Generated
-    from readout_ui.inference.sweep import Sweep
-    from readout_ui.inference.trials import Pair
+    from readout_ui.inference.sweep import Pair, Sweep
 
 ENDS = {"end": "ended by itself", "length": "cut at the limit", "stopped": "stopped"}
 MOST_ROWS = 12
@@ -89,8 +88,8 @@ def draw_pair(found: Found | None, *look: Any) -> tuple[Any, ...]:
     if found is None or found.pair is None:
         return ("", "") + ("", "", "", "", None) * 2
     pair, wish = found.pair, PairLook(*look)
-    plain = pair.baseline.readout
-    during = pair.steered.readout
+    plain = pair.baseline.reading
+    during = pair.steered.reading
     assert plain is not None
     assert during is not None
     steered = during if wish.read == "during" else pair.alone

@@ -17,7 +17,7 @@ from readout_ui.runs.run import RunRecord
 if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
     from readout_ui.inference.readout import Readout
-    from readout_ui.inference.trials import Trial
+    from readout_ui.inference.sweep import Trial
     from readout_ui.models.prompt import FramedChat
 
 NO_RUN = UserError("there are no vectors to steer with yet", fix="press Train first")
@@ -57,7 +57,7 @@ def run_in_use(studio: Studio) -> RunRecord:
 
 def compare_answers(wish: Wish, on_text: Callable[[str, Live], None], used: Readout) -> Found:
     """Answer with and without steering, on the device's thread."""
-    from readout_ui.inference.trials import compare
+    from readout_ui.inference.sweep import compare
 
     return Found(pair=compare(_trial(wish, used), wish.setup, used.report, on_text))
 
@@ -70,7 +70,7 @@ def sweep_answers(wish: Wish, factors: tuple[float, ...], used: Readout) -> Foun
 
 
 def _trial(wish: Wish, used: Readout) -> Trial:
-    from readout_ui.inference.trials import Trial
+    from readout_ui.inference.sweep import Trial
 
     return Trial(
         readout=used.select(layers=layers_to_read(used.run, wish.setup.layers)),

@@ -18,7 +18,6 @@ from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import draw_notice, layer_list
 from readout_ui.errors import UserError
-from readout_ui.inference.search import Search
 from readout_ui.inference.top_tokens import (
     WIDTHS,
     Snippets,
@@ -38,6 +37,7 @@ from readout_ui.texts.streams import (
 
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
+    from readout_ui.inference.search import Search
 
 NO_RUN = UserError("there are no vectors to search with yet", fix="press Train first")
 NO_FILE = UserError("there is no file yet", fix="drop a .txt or .jsonl")
@@ -154,6 +154,8 @@ def wish(studio: Studio, *values: Any) -> Search:
     Raises:
         UserError: no vectors, no file, or one that cannot be read.
     """
+    from readout_ui.inference.search import Search
+
     path, field, layer, kind, width, amount, n_kept = values
     if studio.runs.current() is None:
         raise NO_RUN

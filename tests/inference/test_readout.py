@@ -1,140 +1,202 @@
-import csv
-import io
+"""A readout reads, answers, steers and scores; steering ends with its block or by hand."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from steering_vectors import SteeringVector
+from torch import Tensor
 
 from readout_ui.errors import UserError
-from readout_ui.inference.reading import (
-    Reading,
-    centred_cosines,
-    scored_tokens,
-    scores_csv,
-    z_scores,
-)
+from readout_ui.inference.decoding import Live
+from readout_ui.inference.forward import frame_content, read_chat
+from readout_ui.inference.readout import Readout
+from readout_ui.inference.sampling import Sampling
+from readout_ui.inference.steering_setup import Steer, SteeringSetup, setup_json
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.fingerprint import weights_fingerprint
+from tests.support.loaded_tiny import load_tiny, random_vectors
+
+TEXT = "I did not expect to see you here!"
+GREEDY = Sampling(temperature=0, max_new_tokens=5)
 
 
-def small_readout() -> Reading:
-    """4 tokens, layers 2 and 7, concepts calm, afraid and sad."""
-    cells = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
-    roles = ("template", "user", "template", "assistant")
-    return Reading(
-        tokens=("<s>", "·the", "⏎", "·the"),
-        roles=roles,
-        concepts=("calm", "afraid", "sad"),
-        layers=(2, 7),
-        raw=cells,
-        cosine=cells / np.float32(100),
-        z=cells - 10,
-        similarity=np.stack([np.eye(3, dtype=np.float32)] * 2),
-        scored=scored_tokens(roles),
-    )
+@pytest.fixture(scope="module")
+def readout() -> Readout:
+    model = load_tiny()
+    return Readout(model, random_vectors(model))
 
 
-def test_z_is_the_distance_from_the_neutral_mean_in_neutral_standard_deviations() -> None:
-    raw = np.array([[[3.0, -1.0]]], dtype=np.float32)  # 1 token, 1 layer, 2 concepts
-    mean = np.array([[1.0], [1.0]], dtype=np.float32)
-    std = np.array([[0.5], [2.0]], dtype=np.float32)
-    np.testing.assert_allclose(z_scores(raw, mean, std), [[[4.0, -1.0]]])
+@pytest.fixture(autouse=True)
+def model_unchanged(readout: Readout) -> Iterator[None]:
+    yield
+    model = readout.model
+    assert weights_fingerprint(model.model) == model.fingerprint
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
 
 
-def test_cosine_is_that_of_the_centred_activation() -> None:
-    rng = np.random.default_rng(0)
-    activations = rng.normal(size=(5, 2, 8)).astype(np.float32)
-    center = rng.normal(size=(2, 8)).astype(np.float32)
-    directions = rng.normal(size=(3, 2, 8)).astype(np.float32)
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    centred = activations - center
-    expected = np.einsum("tld,cld->tlc", centred, directions)
-    expected /= np.linalg.norm(centred, axis=-1)[:, :, None]
-    found = centred_cosines(
-        np.einsum("tld,cld->tlc", activations, directions),
-        np.linalg.norm(centred, axis=-1),
-        np.einsum("ld,cld->lc", center, directions),
-    )
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+def scores_of(readout: Readout, layer: int) -> Tensor:
+    """Raw scores of one text at one layer, (n_tokens, n_concepts), by a plain call of the model."""
+    reading = readout.read(TEXT, "raw")
+    return torch.from_numpy(reading.raw[:, reading.layer_index(layer)])
 
 
-def test_an_activation_at_the_center_has_cosine_zero_and_no_warning() -> None:
-    zero, one = np.zeros((1, 1), np.float32), np.ones((1, 1, 1), np.float32)
-    with np.errstate(all="raise"):
-        assert centred_cosines(one, zero, zero).item() == 0
-
-
-def test_the_first_token_and_template_tokens_do_not_count() -> None:
-    assert scored_tokens(["user", "user", "template", "assistant"]).tolist() == [
-        False,
-        True,
-        False,
-        True,
+def test_a_text_stands_where_a_training_text_stands_and_turns_are_a_chat(readout: Readout) -> None:
+    model, vectors = readout.model, readout.vectors
+    plain = read_chat(model, vectors, frame_content(model.frame, TEXT, "assistant"))
+    np.testing.assert_array_equal(readout.read(TEXT).z, plain.z)
+    chat = [Turn("user", "Hello"), Turn("assistant", TEXT)]
+    as_transformers_writes = [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": TEXT},
     ]
+    expected = read_chat(model, vectors, frame_content(model.frame, chat, "chat"))
+    for turns in (chat, as_transformers_writes):
+        np.testing.assert_array_equal(readout.read(turns).z, expected.z)
 
 
-def test_selecting_keeps_scores_beside_their_labels_in_the_order_asked_for() -> None:
-    part = small_readout().select(tokens=[3, 1], layers=[7], concepts=["sad", "calm"])
-    assert (part.tokens, part.layers, part.concepts) == (("·the", "·the"), (7,), ("sad", "calm"))
-    np.testing.assert_array_equal(part.raw[:, 0], [[23, 21], [11, 9]])
-    assert part.scored.tolist() == [True, True]
+@pytest.mark.parametrize("message", [{"role": "robot", "content": "x"}, {"role": "user"}])
+def test_a_message_without_role_or_content_is_refused(
+    readout: Readout, message: dict[str, str]
+) -> None:
+    with pytest.raises(UserError, match="no role or no content"):
+        readout.read([message])
 
 
-def test_unknown_concepts_layers_and_units_are_refused_with_what_there_is() -> None:
-    readout = small_readout()
-    with pytest.raises(UserError, match=r"no concept 'joy'.*calm, afraid, sad"):
-        readout.select(concepts=["joy"])
-    with pytest.raises(UserError, match=r"no layer 3.*2, 7"):
-        readout.select(layers=[3])
-    with pytest.raises(UserError, match=r"z, cosine, raw"):
-        readout.scores("percent")
+def test_an_answer_is_read_and_a_steered_one_differs(readout: Readout) -> None:
+    seen: list[int] = []
+
+    def count(live: Live) -> None:
+        seen.append(live.n_tokens)
+
+    plain = readout.generate("How was your day?", sampling=GREEDY, on_text=count)
+    assert seen == [1, 2, 3, 4, 5]
+    assert plain.reading is not None
+    assert plain.reading.concepts == readout.concepts
+    assert plain.text and repr(plain).startswith("<Answer of 5 tokens (length): ")
+    steered = readout.generate("How was your day?", {"calm": 30}, sampling=GREEDY)
+    assert steered.token_ids != plain.token_ids
+    again = readout.generate("How was your day?", sampling=GREEDY)
+    assert again.token_ids == plain.token_ids
 
 
-def test_the_nearest_layer_is_found_where_vectors_lack_one() -> None:
-    assert [small_readout().nearest_layer(i) for i in (0, 4, 5, 40)] == [2, 2, 7, 7]
+def test_only_the_answer_is_steered_where_that_is_asked(readout: Readout) -> None:
+    plain = readout.generate("Hello", sampling=GREEDY).reading
+    late = readout.generate("Hello", {"calm": 30}, where="generated", sampling=GREEDY).reading
+    assert plain is not None and late is not None
+    n_prompt = len(plain.tokens) - 5
+    np.testing.assert_allclose(late.raw[:n_prompt], plain.raw[:n_prompt], atol=1e-5)
+    assert np.abs(late.raw[n_prompt:] - plain.raw[n_prompt:]).max() > 1
 
 
-def test_labels_that_do_not_fit_the_scores_are_refused() -> None:
-    readout = small_readout()
-    with pytest.raises(ValueError, match=r"raw is \(4, 2, 3\), expected \(3, 2, 3\)"):
-        Reading(
-            readout.tokens[:3],
-            readout.roles[:3],
-            readout.concepts,
-            readout.layers,
-            readout.raw,
-            readout.cosine,
-            readout.z,
-            readout.similarity,
-            readout.scored,
-        )
+def test_a_plain_call_of_the_model_is_steered_inside_the_block_only(readout: Readout) -> None:
+    before = scores_of(readout, 2)
+    with readout.steer(calm=0.5, layers=[2]):
+        inside = scores_of(readout, 2)
+    moved = 0.5 * readout.norms()[2]
+    torch.testing.assert_close(inside[:, 0], before[:, 0] + moved, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(scores_of(readout, 2), before)
 
 
-def test_csv_has_one_line_per_token_layer_and_concept_with_all_scores() -> None:
-    rows = list(csv.DictReader(io.StringIO(scores_csv(small_readout()))))
-    assert len(rows) == 24
-    assert rows[-1] == {
-        "position": "3",
-        "token": "·the",
-        "role": "assistant",
-        "scored": "1",
-        "layer": "7",
-        "concept": "sad",
-        "z": "13",
-        "cosine": "0.23",
-        "raw": "23",
-    }
+def test_steering_is_taken_off_by_hand_and_after_an_error(readout: Readout) -> None:
+    before = scores_of(readout, 2)
+    patch = readout.steer({"calm": 3.0}, layers=[2], unit="raw")
+    assert not torch.allclose(scores_of(readout, 2), before)
+    patch.remove()
+    patch.remove()
+    torch.testing.assert_close(scores_of(readout, 2), before)
+    with pytest.raises(RuntimeError, match="in the middle"), readout.steer(calm=1):
+        raise RuntimeError("in the middle")
+    torch.testing.assert_close(scores_of(readout, 2), before)
 
 
-def test_csv_survives_quotes_commas_and_line_ends_in_tokens() -> None:
-    readout = small_readout()
-    odd = Reading(
-        ('"', ",", "a\r\nb", ""),
-        readout.roles,
-        readout.concepts,
-        readout.layers,
-        readout.raw,
-        readout.cosine,
-        readout.z,
-        readout.similarity,
-        readout.scored,
+def test_the_best_layer_is_steered_where_none_is_named(readout: Readout) -> None:
+    assert readout.best_layer == 2
+    before = scores_of(readout, 0)
+    with readout.steer(calm=5):
+        torch.testing.assert_close(scores_of(readout, 0), before)
+        assert not torch.allclose(scores_of(readout, 2)[:, 0], before[:, 0])
+
+
+def test_an_own_operator_gets_activation_and_multiplied_vector(readout: Readout) -> None:
+    def add_twice(activation: Tensor, vector: Tensor) -> Tensor:
+        assert activation.shape[-1] == vector.shape[-1]
+        return 2 * vector
+
+    before = scores_of(readout, 2)
+    with readout.steer(calm=3, layers=[2], unit="raw", operator=add_twice):
+        torch.testing.assert_close(scores_of(readout, 2)[:, 0], before[:, 0] + 6)
+    setup = SteeringSetup((Steer("calm", (2,), 3, operator=add_twice),))
+    assert "add_twice calm" in setup.describe()
+    with pytest.raises(UserError, match="a function cannot be kept in a file"):
+        setup_json(setup, "tiny", "f")
+
+
+def test_a_vector_of_steering_vectors_steers_as_its_own_library_does(readout: Readout) -> None:
+    random = torch.Generator().manual_seed(7)
+    length = readout.model.d_model
+    vector = SteeringVector({0: torch.randn(length, generator=random), 2: torch.ones(length)})
+    model: Any = readout.model.model
+    config: Any = {"decoder_block": readout.model.blocks().template}
+    with vector.apply(model, config, multiplier=0.7):
+        theirs = scores_of(readout, 2)
+    with readout.steer(vector, multiplier=0.7):
+        ours = scores_of(readout, 2)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    answer = readout.generate("Hello", vector, multiplier=20, sampling=GREEDY)
+    assert answer.token_ids != readout.generate("Hello", sampling=GREEDY).token_ids
+
+
+def test_a_vector_without_layers_is_refused(readout: Readout) -> None:
+    with pytest.raises(UserError, match="one tensor"):
+        readout.steer(SteeringVector({}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({}, "no concept is named"),
+        ({"where": "generated", "calm": 1}, "prompt_length"),
+        ({"rage": 1}, "rage was not trained"),
+        ({"calm": 1, "layers": [1]}, "layer 1 was not trained"),
+        ({"calm": 1, "operator": "push"}, "'push' is not known"),
+    ],
+)
+def test_what_cannot_steer_is_refused_in_one_sentence(
+    readout: Readout, asked: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        readout.steer(**asked)
+
+
+def test_whole_texts_are_scored_with_the_vectors_of_one_layer(readout: Readout) -> None:
+    texts = ["I rest.", "I shout at them!"]
+    scores = readout.score_texts(texts, 2)
+    activations = readout.activations(texts, 2)
+    kept = readout.vectors.select(layers=[2])
+    centred = activations - kept.center[0]
+    expected = centred @ kept.directions[:, 0].T / centred.norm(dim=1, keepdim=True)
+    np.testing.assert_allclose(scores, expected.numpy(), atol=1e-5)
+    with pytest.raises(UserError, match="layer 1 was not trained"):
+        readout.score_texts(texts, 1)
+
+
+def test_vectors_say_where_they_were_read(readout: Readout) -> None:
+    mlp = replace(readout, vectors=replace(readout.vectors, layer_type="mlp"))
+    assert not np.allclose(mlp.read(TEXT).raw, readout.read(TEXT).raw)
+    assert mlp.select(layers=[0]).vectors.layer_type == "mlp"
+
+
+def test_names_are_short(readout: Readout) -> None:
+    things: Sequence[object] = (
+        readout,
+        readout.read(TEXT),
+        Steer("calm", (2,)),
+        SteeringSetup((Steer("calm", (2,)),)),
     )
-    rows = list(csv.DictReader(io.StringIO(scores_csv(odd), newline="")))
-    assert [row["token"] for row in rows[::6]] == ['"', ",", "a\r\nb", ""]
+    assert all(len(repr(thing)) < 100 for thing in things)
+    assert repr(readout) == "<Readout of 3 concepts at layers 0, 2 of tiny>"
+    assert "add calm +1 x norm at layer 2" in repr(things[2])

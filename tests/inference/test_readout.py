@@ -76,7 +76,8 @@ def test_an_answer_is_read_and_a_steered_one_differs(readout: Readout) -> None:
     assert seen == [1, 2, 3, 4, 5]
     assert plain.reading is not None
     assert plain.reading.concepts == readout.concepts
-    assert plain.text and repr(plain).startswith("<Answer of 5 tokens (length): ")
+    assert plain.text
+    assert repr(plain).startswith("<Answer of 5 tokens (length): ")
     steered = readout.generate("How was your day?", {"calm": 30}, sampling=GREEDY)
     assert steered.token_ids != plain.token_ids
     again = readout.generate("How was your day?", sampling=GREEDY)
@@ -86,7 +87,8 @@ def test_an_answer_is_read_and_a_steered_one_differs(readout: Readout) -> None:
 def test_only_the_answer_is_steered_where_that_is_asked(readout: Readout) -> None:
     plain = readout.generate("Hello", sampling=GREEDY).reading
     late = readout.generate("Hello", {"calm": 30}, where="generated", sampling=GREEDY).reading
-    assert plain is not None and late is not None
+    assert plain is not None
+    assert late is not None
     n_prompt = len(plain.tokens) - 5
     np.testing.assert_allclose(late.raw[:n_prompt], plain.raw[:n_prompt], atol=1e-5)
     assert np.abs(late.raw[n_prompt:] - plain.raw[n_prompt:]).max() > 1

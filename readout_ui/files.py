@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from platformdirs import user_cache_path
 
@@ -26,11 +26,31 @@ WRITING = threading.RLock()
 
 MAX_FILE_BYTES = 5_000_000
 _CHUNK = 1 << 20
+_SPACE = "check the folder's permissions and free space"
 
 
 def shown(path: Path) -> str:
     """The file's name for a message, whatever bytes it is made of."""
     return os.fsencode(path.name).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def os_errors(
+    what: str, where: str, fix: str = "", kind: type[UserError] = UserError
+) -> Iterator[None]:
+    """What the system refuses inside the block, as one error for a person.
+
+    Args:
+        what: what cannot be done; the system's reason follows it in brackets.
+        where: file or folder.
+        fix: what to do about it.
+        kind: class of the error.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise kind(f"{what} ({reason})", where=where, fix=fix) from error
 
 
 def require_regular(path: Path) -> os.stat_result:
@@ -43,7 +63,8 @@ def require_regular(path: Path) -> os.stat_result:
         status = path.stat()
     except OSError as error:
         broken_link = path.is_symlink()
-        what = "the link points to nothing" if broken_link else _reason("cannot be read", error)
+        reason = error.strerror or type(error).__name__
+        what = "the link points to nothing" if broken_link else f"cannot be read ({reason})"
         raise UnreadableFile(what, where=shown(path), fix="remove or repair it") from None
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableFile(
@@ -52,6 +73,13 @@ def require_regular(path: Path) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableFile("this is not a regular file", where=shown(path), fix="remove it")
     return status
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    refused = os_errors("cannot be read", shown(path), "check its permissions", UnreadableFile)
+    with refused, path.open("rb") as file:
+        yield file
 
 
 def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
@@ -63,13 +91,8 @@ def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     size = require_regular(path).st_size
     if size > limit:
         raise too_large(shown(path), size, limit)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(limit + 1)
-    except OSError as error:
-        raise UnreadableFile(
-            _reason("cannot be read", error), where=shown(path), fix="check its permissions"
-        ) from None
+    with _opened(path) as file:
+        raw = file.read(limit + 1)
     if len(raw) > limit:
         raise too_large(shown(path), len(raw), limit)
     return raw
@@ -86,14 +109,9 @@ def fingerprint_of(path: Path) -> str | None:
         return None
     require_regular(path)
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_CHUNK):
-                digest.update(piece)
-    except OSError as error:
-        raise UnreadableFile(
-            _reason("cannot be read", error), where=shown(path), fix="check its permissions"
-        ) from None
+    with _opened(path) as file:
+        while piece := file.read(_CHUNK):
+            digest.update(piece)
     return digest.hexdigest()
 
 
@@ -106,15 +124,9 @@ def write_file(path: Path, data: bytes) -> None:
         UserError: the system refuses; the file is then as it was.
     """
     target = Path(os.path.realpath(path))
-    try:
+    with os_errors("could not be written", shown(path), f"{_SPACE}; the old text is untouched"):
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, data)
-    except OSError as error:
-        raise UserError(
-            _reason("could not be written", error),
-            where=shown(path),
-            fix="check the folder's permissions and free space; the old text is untouched",
-        ) from None
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -163,10 +175,6 @@ def _partial(target: Path) -> Path:
     return target.parent / f".saving-{secrets.token_hex(8)}"
 
 
-def _reason(what: str, error: OSError) -> str:
-    return f"{what} ({error.strerror or type(error).__name__})"
-
-
 MAX_BYTES = 16 << 30
 """More than the largest export there can be; a file beyond it is not read into memory."""
 MAX_ZIP_ENTRIES = 10_000
@@ -194,11 +202,10 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Collecti
     require_replaceable(target, replaceable)
     partial = target.parent / f".{target.name}-{secrets.token_hex(6)}"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fill_folder(partial, files)
-        swap_folders(partial, target)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
+        with os_errors("cannot be written", str(folder), _SPACE):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fill_folder(partial, files)
+            swap_folders(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -351,14 +358,6 @@ def _zip_names(path: Path) -> list[str] | None:
             return sorted(archive.namelist())
     except (UserError, OSError):
         return None
-
-
-def _cannot_write(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot be written ({error.strerror or type(error).__name__})",
-        where=str(path),
-        fix="check the folder's permissions and free space",
-    )
 
 
 def cache_folder() -> Path:

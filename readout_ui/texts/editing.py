@@ -8,6 +8,7 @@ from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import (
     WRITING,
     fingerprint_of,
+    os_errors,
     read_bytes,
     sha256_of,
     shown,
@@ -187,17 +188,12 @@ def _require_file(folder: Path, name: str) -> Path:
 
 
 def _move(folder: Path, path: Path, target: Path) -> None:
-    try:
+    fix = "check the folder's permissions; nothing was changed"
+    with os_errors("could not be renamed", shown(path), fix):
         if target.exists() and not target.samefile(path):
             raise UserError("a file of that name exists", where=shown(target), fix="choose another")
         os.rename(path, target)
         sync_folder(folder)
-    except OSError as error:
-        raise UserError(
-            f"could not be renamed ({error.strerror})",
-            where=shown(path),
-            fix="check the folder's permissions; nothing was changed",
-        ) from None
 
 
 def _same_descriptions(path: Path, mine: tuple[str, ...]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from readout_ui.errors import UserError
-from readout_ui.files import shown
+from readout_ui.files import os_errors, shown
 from readout_ui.texts.memory import TEXT_FIELDS, USUAL, Fields, StoredNode, key_of, node_of
 
 LIST_FIELDS = ("nodes", "items", "results", "memories", "entries", "result", "data", "keys")
@@ -242,17 +242,12 @@ class NodeStore:
 
     def _write(self, lines: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-        try:
-            with self._path.open("ab") as file:
-                file.write(text.encode("utf-8"))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise UserError(
-                f"nodes cannot be written ({error.strerror})",
-                where=str(self._path),
-                fix="check the folder's permissions and free space",
-            ) from None
+        fix = "check the folder's permissions and free space"
+        refused = os_errors("nodes cannot be written", str(self._path), fix)
+        with refused, self._path.open("ab") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
 
     def _take(self, value: Any, source: Mapping[str, str], number: int) -> None:
         match value:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from readout_ui.errors import UserError, printable
+from readout_ui.files import os_errors
 from readout_ui.texts.tables import TEXT_TITLES
 
 MAX_BYTES = 100 * 2**20
@@ -91,12 +92,10 @@ def open_texts(path: Path, field: str = "", name: str = "") -> TextFile:
         raise UserError(
             "this kind of file is not read", where=name, options=TEXT_SUFFIXES + JSON_SUFFIXES
         )
-    try:
+    with os_errors("cannot be read", name):
         n_bytes = os.stat(path).st_size
         with path.open("rb") as file:
             start = file.read(_PIECE)
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=name) from None
     _refuse_odd(start, n_bytes, name)
     if suffix in TEXT_SUFFIXES:
         return TextFile(path, name, n_bytes, "", by_line=not _has_blank_line(start))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from readout_ui.errors import UnreadableFile, UserError
+from readout_ui.errors import UnreadableFile
 from readout_ui.files import (
     copy_file,
     fingerprint_of,
+    os_errors,
     read_bytes,
     require_regular,
     sha256_of,
@@ -25,6 +26,8 @@ from readout_ui.texts.reading import parse_descriptions
 HISTORY = ".history"
 TRASH = ".trash"
 
+_NOT_KEPT = "the present version could not be put into the history"
+_UNCHANGED = "check the folder's permissions and free space; nothing was changed"
 _MOMENT = "%Y%m%dT%H%M%S.%fZ"
 _MOMENT_LENGTH = 23
 
@@ -68,21 +71,17 @@ def keep_version(folder: Path, name: str, source: Path, *, again: bool = True) -
     """
     require_regular(source)
     fingerprint = fingerprint_of(source)
-    try:
+    with os_errors(_NOT_KEPT, shown(source), _UNCHANGED):
         target = _shelve(folder / HISTORY / name, f"{fingerprint}{SUFFIX}", again=again)
         if target is not None:
             copy_file(source, target)
-    except OSError as error:
-        raise _not_kept(source, error) from None
 
 
 def keep_bytes(folder: Path, name: str, data: bytes) -> None:
     """Store bytes that are about to be written as a version of `name`; see `keep_version`."""
     shelf = folder / HISTORY / name
-    try:
+    with os_errors(_NOT_KEPT, shown(shelf), _UNCHANGED):
         target = _shelve(shelf, f"{sha256_of(data)}{SUFFIX}", again=True)
-    except OSError as error:
-        raise _not_kept(shelf, error) from None
     if target is not None:
         write_file(target, data)
 
@@ -114,16 +113,11 @@ def move_versions(folder: Path, old: str, new: str) -> None:
 def move_to_trash(folder: Path, name: str, path: Path) -> TrashEntry:
     """Move a concept's file into the trash."""
     target = folder / TRASH / f"{_now()}-{name}{SUFFIX}"
-    try:
+    fix = "check the folder's permissions; nothing was deleted"
+    with os_errors("could not be moved to the trash", shown(path), fix):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, target)
         sync_folder(folder)
-    except OSError as error:
-        raise UserError(
-            f"could not be moved to the trash ({error.strerror})",
-            where=shown(path),
-            fix="check the folder's permissions; nothing was deleted",
-        ) from None
     entry = _trash_entry(target)
     assert entry is not None
     return entry
@@ -181,11 +175,3 @@ def _count(path: Path, fingerprint: str | None) -> int:
         return len(parse_descriptions(raw, shown(path))) if intact else 0
     except UnreadableFile:
         return 0
-
-
-def _not_kept(source: Path, error: OSError) -> UserError:
-    return UserError(
-        f"the present version could not be put into the history ({error.strerror})",
-        where=shown(source),
-        fix="check the folder's permissions and free space; nothing was changed",
-    )

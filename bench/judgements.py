@@ -31,12 +31,14 @@ from readout_ui.evaluation.words import control_words
 from readout_ui.files import cache_folder
 from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.runs.run import Run
+from readout_ui.runs.training import train
 from readout_ui.texts.labelled import LabelledText, read_shipped
 from readout_ui.texts.library import read_library
 from readout_ui.vectors.auroc import Bools, Floats, auroc
 from readout_ui.vectors.metrics import random_directions
-from readout_ui.vectors.settings import Trained, TrainSettings
-from readout_ui.vectors.training import Corpus, capture_settings, read_corpus, train
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import Corpus, capture_settings, read_corpus
 
 NULL_LIBRARIES = 200
 DOSED = "tired"
@@ -51,7 +53,7 @@ DOSES = {
 class Shipped:
     """The shipped library as trained on the bundled model."""
 
-    trained: Trained
+    trained: Run
     corpus: Corpus
     scorer: Readout
     """Vectors of every layer."""

@@ -21,10 +21,10 @@ from readout_ui.activations.cache import ActivationCache
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.runs.store import RunStore
+from readout_ui.runs.training import train
 from readout_ui.texts.editing import save_concept
 from readout_ui.texts.library import Library, read_library
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import train
 
 TEXTS = Path(__file__).parent / "descriptions"
 SEED_LAYERS = [10, 14, 18, 22]

@@ -26,10 +26,10 @@ from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import Trial, answer_mean
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.runs.training import train
 from readout_ui.texts.library import read_library
 from readout_ui.vectors.metrics import bag_of_words_scores, one_vs_rest, random_directions
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import train
 
 DESCRIPTIONS = Path(__file__).resolve().parents[1] / "descriptions"
 PROMPT = "How do you feel right now, and what is it like?"

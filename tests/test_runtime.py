@@ -17,6 +17,7 @@ from readout_ui.errors import UserError
 from readout_ui.inference.forward import read_chat
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
+from readout_ui.runs.run import Run
 from readout_ui.runtime import load, watching
 
 PROMPT = [Turn("user", "Something is going to hurt me."), Turn("assistant", "I need nothing.")]
@@ -49,9 +50,8 @@ def test_a_forward_pass_gives_what_the_app_reads(
     readout = load(export)
     with watching(model.model, readout) as watch:
         model.model(torch.tensor([framed.token_ids]))
-    from readout_ui.runs.formats.readout import load_readout
 
-    expected = read_chat(model, load_readout(export).vectors, framed)
+    expected = read_chat(model, Run.open(export).vectors, framed)
     scores = watch.scores()[0]  # (n_tokens, n_layers, n_concepts)
     assert readout.layers == expected.layers == (2, 1)
     assert np.allclose(scores.numpy(), expected.raw, rtol=1e-4, atol=1e-4)

@@ -32,7 +32,7 @@ from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.inference.reading import Reading
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.texts.labelled import (
     LabelledText,
     check_mapping,
@@ -122,7 +122,7 @@ class Programs:
             tokens of the text, concepts by descending mean, means, scores[token][concept].
         """
 
-        def work(used: "Readout") -> tuple[RunRecord, Reading]:
+        def work(used: "Readout") -> tuple[Run, Reading]:
             return used.run, used.read(text, mode)
 
         run, readout = self._studio.on_device("read", "Reading a prompt", work).result()
@@ -182,12 +182,12 @@ class Programs:
         Returns:
             macro, per concept, top-k with chance, the worst misses, and notes on what was left out.
         """
-        run, _ = self._studio.vectors()
+        run = self._studio.run()
         labelled = read_shipped() if texts is None else labelled_rows(texts)
         targets = settle_mapping(labelled, mapping or {}, run)
         at = run.best_layer if layer is None else layer
 
-        def work(evidence: Evidence) -> tuple[RunRecord, Generalization]:
+        def work(evidence: Evidence) -> tuple[Run, Generalization]:
             from readout_ui.evaluation.generalization import judge_texts
 
             return evidence.readout.run, judge_texts(evidence.readout, labelled, targets, at)
@@ -248,7 +248,7 @@ def labelled_rows(rows: Sequence[LabelledRow]) -> tuple[LabelledText, ...]:
 
 
 def settle_mapping(
-    labelled: Sequence[LabelledText], wished: dict[str, str], run: RunRecord
+    labelled: Sequence[LabelledText], wished: dict[str, str], run: Run
 ) -> dict[str, str]:
     """The concept of every label: as wished, else as its name suggests.
 

@@ -24,7 +24,7 @@ from readout_ui.app.status import Status
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.inference.reading import Reading
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 # No `from __future__ import annotations`: gradio turns the annotations into JSON schemas.
 
@@ -103,7 +103,7 @@ class Evaluation(TypedDict):
     notes: list[str]
 
 
-def describe_run(run: RunRecord) -> RunSummary:
+def describe_run(run: Run) -> RunSummary:
     """What a program wants to know about a run."""
     scores = list(run.layer_scores or ())
     return RunSummary(
@@ -130,7 +130,7 @@ def describe_status(status: Status) -> tuple[str, int, RunSummary | None]:
 
 def describe_reading(
     readout: Reading,
-    run: RunRecord,
+    run: Run,
     *,
     speaker: str,
     layer: int | None,
@@ -163,9 +163,7 @@ def describe_reading(
     )
 
 
-def describe_evaluation(
-    found: Generalization, run: RunRecord, mapping: dict[str, str]
-) -> Evaluation:
+def describe_evaluation(found: Generalization, run: Run, mapping: dict[str, str]) -> Evaluation:
     """Every statistic; what too few texts leave open becomes null on its way."""
     evaluation: Evaluation = {"run": run.id, "mapping": mapping, **found.as_json()}  # type: ignore[typeddict-item]
     return evaluation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from readout_ui.app.jobs import Worker
 from readout_ui.errors import UserError
 from readout_ui.progress import Report
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.advice import Judged
@@ -34,9 +34,9 @@ class Question:
     needs_descriptions: bool = True
     """Whether the texts of the training are judged: descriptions, stories, examples or pairs."""
 
-    def refuse(self, run: RunRecord) -> None:
+    def refuse(self, run: Run) -> None:
         """Raise a UserError where the run has not what the question needs."""
-        if self.needs_descriptions and not run.descriptions:
+        if self.needs_descriptions and not run.texts:
             raise UserError(
                 f"{self.title.partition(':')[0]} judges the texts of a training, and the run in "
                 "use has none",
@@ -89,7 +89,7 @@ class Judge:
     def answer(
         self,
         question: Question,
-        run: RunRecord,
+        run: Run,
         device: Callable[[Report], Readout],
         work: Callable[[Evidence], Judgement],
     ) -> Judgement:

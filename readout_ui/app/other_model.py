@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.progress import Progress, Report
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
     from readout_ui.inference.reading import Reading
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import ModelSpec
-    from readout_ui.vectors.vectors import ConceptVectors
 
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _GIB = 2**30
 
 
-def model_of(run: RunRecord, location: str, options: StudioOptions) -> ModelSpec:
+def model_of(run: Run, location: str, options: StudioOptions) -> ModelSpec:
     """How to load the model a run was trained on, in the number format of its training.
 
     Args:
@@ -52,8 +51,7 @@ def model_of(run: RunRecord, location: str, options: StudioOptions) -> ModelSpec
 
 def read_with_other_model(
     spec: ModelSpec,
-    run: RunRecord,
-    vectors: ConceptVectors,
+    run: Run,
     content: str | Sequence[Turn],
     mode: str,
     report: Report,
@@ -77,8 +75,8 @@ def read_with_other_model(
     model = None
     try:
         model = load_model(spec, told)
-        run.refuse_other_model(model.name, model.fingerprint)
-        return Readout(model, vectors, run.settings, run=run).read(content, mode)
+        run.refuse_other_model(model)
+        return Readout(model, run.vectors, run.settings, run=run).read(content, mode)
     finally:
         del model
         release_memory()

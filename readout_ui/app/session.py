@@ -17,11 +17,11 @@ from readout_ui.app.status import Status, StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder
 from readout_ui.progress import Progress, Report
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 from readout_ui.texts.editing import record_library
 from readout_ui.texts.library import Library, count_changes, read_library, state_of
-from readout_ui.vectors.settings import Trained, TrainSettings
+from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import LoadedModel, ModelSpec
-    from readout_ui.vectors.source_requests import SourceTraining
-    from readout_ui.vectors.vectors import ConceptVectors
+    from readout_ui.vectors.sources import TextSource
 
 Result = TypeVar("Result")
 
@@ -47,7 +46,7 @@ class Studio:
         self._model: LoadedModel | None = None
         self._described: tuple[str, tuple[str, ...]] = ("", ())
         self._cache: ActivationCache | None = None
-        self._vectors: tuple[str, ConceptVectors] | None = None
+        self._in_use: Run | None = None
         self._readout: Readout | None = None
         self._judge = Judge(self.worker)
         self._influences: Later[Judged] = Later()
@@ -55,7 +54,7 @@ class Studio:
         current = self.runs.current()
         described = current if current and not current.source else None
         self.settings = described.settings if described else TrainSettings()
-        self._described_run: tuple[str, RunRecord | None] = ("", None)
+        self._described_run: tuple[str, Run | None] = ("", None)
 
     @property
     def folder(self) -> Path:
@@ -82,7 +81,7 @@ class Studio:
         While a run from another source is in use, against the newest one from descriptions.
         """
         run = self._run_of_descriptions()
-        trained = run.descriptions if run else {}
+        trained = run.texts if run else {}
         library = self.library()
         return {
             concept.name: state_of(concept.descriptions, trained.get(concept.name))
@@ -93,12 +92,12 @@ class Studio:
         """How many descriptions were added, edited or removed since the run in use."""
         return self._changed_since(self.runs.current())
 
-    def _changed_since(self, run: RunRecord | None) -> int:
+    def _changed_since(self, run: Run | None) -> int:
         if run is not None and run.source:
             return 0
-        return count_changes(self.library().texts(), run.descriptions if run else {})
+        return count_changes(self.library().texts(), run.texts if run else {})
 
-    def _run_of_descriptions(self) -> RunRecord | None:
+    def _run_of_descriptions(self) -> Run | None:
         current = self.runs.current()
         if current is None or not current.source:
             return current
@@ -138,17 +137,20 @@ class Studio:
         """Load the model in the background; a second call while it loads joins the first."""
         return self.worker.submit("load", "Loading the model", self._load, exclusive=True)
 
-    def start_training(self, settings: TrainSettings | None = None) -> Job[RunRecord]:
+    def start_training(self, settings: TrainSettings | None = None) -> Job[Run]:
         """Train in the background; a second click joins the training that runs."""
         self.refuse_if_read_only("train")
         if settings is not None:
             self.settings = settings
         chosen = self.settings
         return self.worker.submit(
-            "train", "Training", lambda report: self._train(chosen, report), exclusive=True
+            "train",
+            "Training",
+            lambda report: self._train(self.library(), chosen, report),
+            exclusive=True,
         )
 
-    def start_training_from(self, wish: SourceTraining) -> Job[RunRecord]:
+    def start_training_from(self, source: TextSource, settings: TrainSettings) -> Job[Run]:
         """Train on something else than the descriptions, in the background.
 
         Raises:
@@ -159,10 +161,12 @@ class Studio:
         if running is not None and not running.view().state.finished:
             raise UserError("a training is under way", fix="wait for it or press Cancel")
 
-        def work(report: Report) -> RunRecord:
-            return self._keep(wish.fit(self._loaded(), self._cache, report), report)
-
-        return self.worker.submit("train", wish.title, work, exclusive=True)
+        return self.worker.submit(
+            "train",
+            source.title,
+            lambda report: self._train(source, settings, report),
+            exclusive=True,
+        )
 
     def read(self, content: str | Sequence[Turn], mode: str) -> Reading:
         """Read a text or a chat with the run in use; waits for the device.
@@ -194,10 +198,11 @@ class Studio:
             UserError: there is no such run. The job fails with one when no model is loaded or the
                 vectors belong to another.
         """
-        run, vectors = self.vectors() if run_id is None else self.runs.load(run_id)
+        run = self.run() if run_id is None else self.runs.open(run_id)
+        _ = run.vectors  # a damaged file is told before it waits for the device
 
         def start(report: Report) -> Result:
-            return work(self._readout_of(run, vectors, report))
+            return work(self._readout_of(run, report))
 
         return self.worker.submit(kind, title, start)
 
@@ -227,8 +232,8 @@ class Studio:
 
     # Runs
 
-    def vectors(self) -> tuple[RunRecord, ConceptVectors]:
-        """The run in use and its vectors.
+    def run(self) -> Run:
+        """The run in use.
 
         Raises:
             UserError: nothing was trained yet.
@@ -236,14 +241,15 @@ class Studio:
         run = self.runs.current()
         if run is None:
             raise UserError("there are no vectors yet", fix="press Train first")
-        if self._vectors is None or self._vectors[0] != run.id:
-            self._vectors = (run.id, self.runs.load(run.id)[1])
-        return run, self._vectors[1]
+        kept = self._in_use  # its vectors may have been read already
+        if kept is None or (kept.id, kept.created) != (run.id, run.created):
+            kept = self._in_use = run
+        return kept
 
-    def use_run(self, run_id: str) -> RunRecord:
+    def use_run(self, run_id: str) -> Run:
         """Go back (or forward) to another run: its vectors and settings are used from now on."""
+        run = self.runs.open(run_id)
         self.runs.set_current(run_id)
-        run = self.runs.load(run_id)[0]
         if not run.source:
             self.settings = run.settings
         return run
@@ -258,10 +264,8 @@ class Studio:
         Raises:
             UserError: nothing was trained yet, or the run has not what the question needs.
         """
-        run, vectors = self.vectors()
-        return self._judge.answer(
-            question, run, lambda report: self._readout_of(run, vectors, report), work
-        )
+        run = self.run()
+        return self._judge.answer(question, run, lambda report: self._readout_of(run, report), work)
 
     def export_zip(
         self,
@@ -296,21 +300,10 @@ class Studio:
         form: str,
         allow_changed: bool,
     ) -> Path:
-        from readout_ui.runs.export import write_export
-
-        return write_export(
-            self._trained(),
-            target,
-            tuple(concepts) or None,
-            tuple(layers) or None,
-            form=form,
-            library=None if self.vectors()[0].source else self.library(),
-            allow_changed=allow_changed,
-        )
-
-    def _trained(self) -> Trained:
-        run, vectors = self.vectors()
-        return run.trained(vectors)
+        run = self.run()
+        if not (run.source or allow_changed):
+            run.refuse_changed(self.library())
+        return run.export(target, form, tuple(concepts) or None, tuple(layers) or None)
 
     def refuse_if_read_only(self, wish: str) -> None:
         """Raise a UserError when the app was started with --read-only."""
@@ -344,30 +337,29 @@ class Studio:
         )
         return replace(spec, model=options.model) if options.model else spec
 
-    def _train(self, settings: TrainSettings, report: Report) -> RunRecord:
-        from readout_ui.vectors.training import train
+    def _train(self, source: Library | TextSource, settings: TrainSettings, report: Report) -> Run:
+        from readout_ui.runs.training import train
 
         model = self._loaded()
-        return self._keep(train(self.library(), model, settings, self._cache, report), report)
+        return self._keep(train(source, model, settings, self._cache, report), report)
 
-    def _keep(self, trained: Trained, report: Report) -> RunRecord:
+    def _keep(self, trained: Run, report: Report) -> Run:
         report(Progress("Saving the run", 0, 1, "runs"))
-        record = self.runs.save(trained)
-        self._vectors = (record.id, trained.vectors)
-        self.runs.set_current(record.id)
-        return record
+        run = self.runs.save(trained)
+        self.runs.set_current(run.id)
+        return run
 
-    def _readout_of(self, run: RunRecord, vectors: ConceptVectors, report: Report) -> Readout:
+    def _readout_of(self, run: Run, report: Report) -> Readout:
         """A run with its model; that of the run in use keeps what was measured with it."""
         from readout_ui.inference.readout import Readout
 
         model = self._loaded()
-        run.refuse_other_model(model.name, model.fingerprint)
+        run.refuse_other_model(model)
         known = self._readout
-        if known is not None and known.vectors is vectors and known.model is model:
+        if known is not None and known.run is run and known.model is model:
             return known.reporting_to(report)
-        readout = Readout(model, vectors, run.settings, run.descriptions, self._cache, report, run)
-        if self._vectors is not None and self._vectors[1] is vectors:
+        readout = Readout(model, run.vectors, run.settings, run.texts, self._cache, report, run)
+        if run is self._in_use:
             self._readout = readout
         return readout
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from readout_ui.app.jobs import JobView
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Status:
     """The loaded model in one line, empty while there is none."""
     model_notes: tuple[str, ...]
     """How texts are framed and what else is special about this model, one sentence each."""
-    run: RunRecord | None
+    run: Run | None
     """The run whose vectors are in use."""
     training: JobView | None
     """The newest training, finished or not."""

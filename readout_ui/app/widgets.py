@@ -20,7 +20,8 @@ from gradio.components.plot import PlotData
 from readout_ui.app.assets import on_load
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
-from readout_ui.runs.run import BrokenRun, RunRecord
+from readout_ui.runs.run import Run
+from readout_ui.runs.store import BrokenRun
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -81,7 +82,7 @@ def draw_notice(error: UserError | None) -> str:
     return f"<p class='empty'>{escape(sentence[:1].upper() + sentence[1:])}</p>"
 
 
-def layer_slider(run: RunRecord | None) -> dict[str, Any]:
+def layer_slider(run: Run | None) -> dict[str, Any]:
     """Range and value of a slider: every layer of the run's model, the best one chosen."""
     if run is None:
         return {"minimum": 0, "maximum": 1, "value": 0, "interactive": False, "info": ""}
@@ -95,7 +96,7 @@ def layer_slider(run: RunRecord | None) -> dict[str, Any]:
     }
 
 
-def layer_list(run: RunRecord | None) -> dict[str, Any]:
+def layer_list(run: Run | None) -> dict[str, Any]:
     """Choices and value of a list: the layers the run has vectors of, the best one chosen."""
     if run is None:
         return {"choices": [], "value": None}
@@ -125,7 +126,7 @@ def draw_runs(studio: Studio) -> str:
     return f"<div class='scroll'><table><tr>{head}</tr>{rows}</table></div>"
 
 
-def _run_row(run: RunRecord, used: bool) -> str:
+def _run_row(run: Run, used: bool) -> str:
     when = local_time(run)
     cells = (
         when,
@@ -152,11 +153,11 @@ def _broken_row(run: BrokenRun) -> str:
     )
 
 
-def _best_score(run: RunRecord) -> str:
+def _best_score(run: Run) -> str:
     score = run.layer_scores[run.best_layer] if run.layer_scores else None
     return "–" if score is None else f"{score:.3f}"
 
 
-def local_time(run: RunRecord) -> str:
+def local_time(run: Run) -> str:
     """When the run was made, on this machine's clock."""
     return f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"

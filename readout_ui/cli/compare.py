@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from readout_ui.evaluation.run_diff import Moves, RunDiff
     from readout_ui.evaluation.score_changes import ScoreChanges
     from readout_ui.models.loading import ModelSpec
-    from readout_ui.runs.run import RunRecord
+    from readout_ui.runs.run import Run
 
 LEAST_TURN = 0.999
 """Mean cosine from which a direction counts as unmoved in the table."""
@@ -51,8 +51,8 @@ def compare(
     from readout_ui.runs.store import RunStore
 
     store = RunStore(runs)
-    first, second = (store.record(run_id) for run_id in (old, new))
-    diff = compare_runs(*store.load(first.id), *store.load(second.id))
+    first, second = (store.open(run_id) for run_id in (old, new))
+    diff = compare_runs(first, second)
     found = Comparison(diff, None, "Scores were left out." if diff.same_space else "")
     if scores and diff.same_space:
         try:
@@ -63,20 +63,18 @@ def compare(
     print(as_line(found) if json else as_text(found))
 
 
-def _scores(old: RunRecord, new: RunRecord, spec: ModelSpec, layer: int | None) -> ScoreChanges:
+def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChanges:
     with work_with(spec) as work:
         from readout_ui.evaluation.corpus import corpus_of_run
         from readout_ui.evaluation.score_changes import compare_scores
         from readout_ui.vectors.vectors import resolve_layers
 
         model, chosen = work.model, new.best_layer
-        new.refuse_other_model(model.name, model.fingerprint)
+        new.refuse_other_model(model)
         if layer is not None:
             (chosen,) = resolve_layers(str(layer), model.n_layers)
         first, second = (
-            corpus_of_run(
-                model, run.manifest, run.descriptions, run.settings, work.cache, work.report
-            )
+            corpus_of_run(model, run.manifest, run.texts, run.settings, work.cache, work.report)
             for run in (old, new)
         )
         return compare_scores(first, second, chosen)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from readout_ui.evaluation.resampling import Estimate
     from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import ModelSpec
-    from readout_ui.runs.sources import VectorSource
+    from readout_ui.runs.run import Run
     from readout_ui.texts.labelled import LabelledText
 
 SHIPPED = "the shipped test set"
@@ -66,10 +66,10 @@ def evaluate(
     json: AsJson = False,
 ) -> None:
     """Judge vectors on labelled texts they never saw, beside baselines."""
+    from readout_ui.cli.read import open_run
     from readout_ui.files import write_file
-    from readout_ui.runs.sources import find_source
 
-    source = find_source(vectors, descriptions)
+    source = open_run(vectors, texts=descriptions)
     labelled = labelled_texts(texts, text_column, label_column or [], mapping, source)
     chosen = source.layer(layer)
     with open_scorer(source, weights.spec_of(source.manifest, model)) as scorer:
@@ -100,7 +100,7 @@ def labelled_texts(
     text_column: str,
     label_columns: Sequence[str],
     mapping: str,
-    source: VectorSource,
+    source: Run,
 ) -> Labelled:
     """The texts and their mapping, read before the model is loaded.
 
@@ -118,14 +118,14 @@ def labelled_texts(
 
 
 @contextmanager
-def open_scorer(source: VectorSource, spec: ModelSpec) -> Iterator[Readout]:
+def open_scorer(source: Run, spec: ModelSpec) -> Iterator[Readout]:
     """What scores texts: the vectors, their model and the cache, closed afterwards."""
     with work_with(spec) as work:
         from readout_ui.inference.readout import Readout
 
-        vectors = source.load(work.model)
+        source.refuse_other_model(work.model)
         yield Readout(
-            work.model, vectors, source.settings, source.descriptions, work.cache, work.report
+            work.model, source.vectors, source.settings, source.texts, work.cache, work.report
         )
 
 

@@ -17,7 +17,7 @@ from readout_ui.errors import UserError
 from readout_ui.vectors.settings import split_layers, split_names
 
 if TYPE_CHECKING:
-    from readout_ui.runs.run import RunRecord
+    from readout_ui.runs.run import Run
 
 
 def export(
@@ -84,7 +84,7 @@ def export(
         record = find_run(runs, run_id)
         what = f"run {record.id}"
         only = split_layers(layers, record.layers)
-        files = files_of_run(runs, record, chosen, only, descriptions, allow_changed, form)
+        files = files_of_run(record, chosen, only, descriptions, allow_changed, form)
     if output is not None:
         from readout_ui.runs.export import write_files
 
@@ -101,10 +101,10 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Read an export's probe texts on its model again; exit status 1 when the scores differ."""
-    from readout_ui.runs.importing import read_manifest, read_readout
+    from readout_ui.cli.read import open_run
 
-    spec = weights.spec_of(read_manifest(vectors), model)
-    loaded = read_readout(vectors)
+    loaded = open_run(vectors)
+    spec = weights.spec_of(loaded.manifest, model)
     with work_with(spec) as work:
         from readout_ui.runs.verify import verify as verify_readout
 
@@ -126,7 +126,7 @@ def _require_places(
         raise UserError("--public is for --push-to-hub only")
 
 
-def find_run(runs: Path, run_id: str) -> RunRecord:
+def find_run(runs: Path, run_id: str) -> Run:
     """The run that is named, or the one in use.
 
     Raises:
@@ -136,7 +136,7 @@ def find_run(runs: Path, run_id: str) -> RunRecord:
 
     store = RunStore(runs)
     if run_id:
-        return store.record(run_id)
+        return store.open(run_id)
     current = store.current()
     if current is None:
         raise UserError(
@@ -149,8 +149,7 @@ def find_run(runs: Path, run_id: str) -> RunRecord:
 
 
 def files_of_run(
-    runs: Path,
-    record: RunRecord,
+    run: Run,
     concepts: list[str] | None,
     layers: list[int] | None,
     descriptions: Path | None,
@@ -158,33 +157,22 @@ def files_of_run(
     form: str,
 ) -> Mapping[str, bytes]:
     """An export's files; texts that changed since are refused where `descriptions` is given."""
-    from readout_ui.runs.export import export_files
-    from readout_ui.runs.store import RunStore
     from readout_ui.texts.library import read_library
 
     library = read_library(descriptions) if descriptions is not None else None
-    _record, vectors = RunStore(runs).load(record.id)
-    return export_files(
-        record.trained(vectors),
-        concepts,
-        layers,
-        form=form,
-        library=None if record.source else library,
-        allow_changed=allow_changed,
-    )
+    if library is not None and not (run.source or allow_changed):
+        run.refuse_changed(library)
+    return run.files(form, concepts, layers)
 
 
 def convert(
     source: Path, concepts: list[str] | None, layers: str, form: str
 ) -> Mapping[str, bytes]:
     """The files of another format, from vectors in a file."""
-    from readout_ui.runs.conversion import converted
-    from readout_ui.runs.formats.readout import LoadedReadout
-    from readout_ui.runs.importing import read_vectors
+    from readout_ui.runs.run import Run
 
-    loaded = read_vectors(source)
-    known = loaded.vectors.layers if isinstance(loaded, LoadedReadout) else loaded.layers
-    return converted(loaded, form, concepts, split_layers(layers, known))
+    run = Run.open(source)
+    return run.files(form, concepts, split_layers(layers, run.layers))
 
 
 def push_files(files: Mapping[str, bytes], repository: str, public: bool) -> str:

@@ -80,26 +80,24 @@ def serve(
     weights: KnownWeights,
 ) -> None:
     """Answer OpenAI-style chat requests; every streamed chunk carries the concept scores."""
-    from readout_ui.runs.importing import read_manifest, read_readout
+    from readout_ui.cli.read import open_run
 
-    manifest = read_manifest(vectors) if vectors is not None else None
-    spec = weights.spec_of(manifest, model) if manifest is not None else weights.spec(model)
+    run = open_run(vectors) if vectors is not None else None
+    spec = weights.spec_of(run.manifest, model) if run is not None else weights.spec(model)
     with progress_report() as report:
         import uvicorn
 
         from readout_ui.inference.server import Service, build_server
         from readout_ui.models.loading import load_model
-        from readout_ui.runs.formats.readout import refuse_unfit_model
 
         loaded = load_model(spec, report)
-        readout = read_readout(vectors) if vectors else None
-        if readout is not None:
-            refuse_unfit_model(readout.manifest, loaded, str(vectors))
+        if run is not None:
+            run.refuse_other_model(loaded)
     if host not in LOCAL_HOSTS:
         print(f"Warning: everybody who reaches {host} can use the model.", file=sys.stderr)
-    what = f"{len(readout.manifest.concepts)} concepts" if readout else "no vectors"
+    what = f"{len(run.concepts)} concepts" if run else "no vectors"
     print(f"Serving {loaded.name} with {what} on http://{host}:{port}/v1", file=sys.stderr)
-    uvicorn.run(build_server(Service(loaded, readout)), host=host, port=port, log_level="warning")
+    uvicorn.run(build_server(Service(loaded, run)), host=host, port=port, log_level="warning")
 
 
 def cache_text(summary: CacheSummary) -> str:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readout_ui.cli.options import AsJson, KnownWeights, Model, named_model
+from readout_ui.cli.options import AsJson, KnownWeights, Model, Weights, named_model
 from readout_ui.cli.output import as_json, table, work_with
 from readout_ui.errors import UserError
 from readout_ui.vectors.settings import split_layers
 
 if TYPE_CHECKING:
     from readout_ui.inference.reading import Reading
-    from readout_ui.models.loading import LoadedModel, ModelSpec
-    from readout_ui.runs.manifest import Manifest
-    from readout_ui.vectors.vectors import ConceptVectors
+    from readout_ui.models.loading import ModelSpec
+    from readout_ui.runs.run import Run
 
 MODES = ("assistant", "user", "raw")
 
@@ -51,11 +49,11 @@ def read(
     if json and csv:
         raise UserError("choose one of --json and --csv")
     content = text_of(text)
-    loaded = open_vectors(vectors, score)
-    spec = weights.spec(loaded.require_named(model), "" if model else loaded.revision, loaded.dtype)
-    chosen = split_layers(layers, loaded.vectors.layers)
+    run = open_run(vectors, score)
+    spec = spec_of(run, weights, model)
+    chosen = split_layers(layers, run.layers)
     view = View(score, chosen, top, "json" if json else "csv" if csv else "table", mode)
-    print(read_text(loaded, spec, content, view), end="")
+    print(read_text(run, spec, content, view), end="")
 
 
 @dataclass(frozen=True)
@@ -90,126 +88,73 @@ def text_of(argument: str) -> str:
     return text
 
 
-@dataclass(frozen=True, eq=False)
-class OpenedVectors:
-    """Vectors of a file, before a model is loaded."""
+def open_run(source: Path, score: str = "z", texts: Path | None = None) -> Run:
+    """A run's folder, or vectors of any format that can be read back.
 
-    source: Path
-    vectors: ConceptVectors
-    """Where the file holds directions alone, its z would be the raw score and is never shown."""
-    manifest: Manifest | None
-    """None where the file holds directions alone."""
-    model: Mapping[str, str]
-    """`id`, `revision`, `fingerprint` and `dtype`, as far as the file says."""
-
-    @property
-    def revision(self) -> str:
-        """Of the model they belong to."""
-        return self.model.get("revision", "")
-
-    @property
-    def dtype(self) -> str:
-        """Number type of that model's weights."""
-        return self.model.get("dtype", "")
-
-    @property
-    def best_layer(self) -> int:
-        """The layer to show: the best one, else the middle of those there are."""
-        if self.manifest is not None:
-            return self.manifest.metrics.best_layer
-        return sorted(self.vectors.layers)[len(self.vectors.layers) // 2]
-
-    def require_named(self, model: str) -> str:
-        """The model to load: the one that is named, else the one the file names.
-
-        Raises:
-            UserError: it names none that can be found.
-        """
-        known = self.model.get("id", "")
-        if not (model or known):
-            raise UserError(
-                "the file does not say which model its directions belong to",
-                where=str(self.source),
-                fix="name it with --model",
-            )
-        # A control vector names a model without its revision; then the name has to do.
-        revision = self.revision if self.manifest or self.revision else known.partition("/")[2]
-        return named_model(known, revision, model)
-
-    def refuse_unfit(self, model: LoadedModel) -> None:
-        """Raise a UserError unless the vectors belong to this model, as far as can be told."""
-        from readout_ui.runs.formats.readout import refuse_unfit_model
-        from readout_ui.vectors.settings import refuse_other_model
-
-        where = str(self.source)
-        if self.manifest is not None:
-            refuse_unfit_model(self.manifest, model, where)
-            return
-        if self.vectors.d_model != model.d_model or max(self.vectors.layers) >= model.n_layers:
-            raise UserError(
-                f"the directions have {self.vectors.d_model} numbers and go to layer "
-                f"{max(self.vectors.layers)}; {model.name} has {model.d_model} and "
-                f"{model.n_layers} layers",
-                where=where,
-                fix="name the model they were made for",
-            )
-        if self.model.get("fingerprint"):
-            trained = (self.model.get("id", ""), self.model["fingerprint"])
-            refuse_other_model(where, trained, (model.name, model.fingerprint), self.dtype)
-
-
-def open_vectors(source: Path, score: str) -> OpenedVectors:
-    """Vectors of any format that can be read back.
+    Args:
+        source: what to open.
+        score: how it will be read; directions alone have raw scores only.
+        texts: folder of the texts that an export was trained on.
 
     Raises:
         UserError: what is there cannot be used, or holds directions alone and the score is not raw.
     """
-    from readout_ui.runs.formats.readout import LoadedReadout
-    from readout_ui.runs.importing import read_vectors
+    from readout_ui.runs.run import Run
 
-    loaded = read_vectors(source)
-    if isinstance(loaded, LoadedReadout):
-        manifest = loaded.manifest
-        model = {key: str(value) for key, value in manifest.model.model_dump().items()}
-        return OpenedVectors(source, loaded.vectors, manifest, model)
+    run = Run.open(source, texts)
     if score != "raw":
+        run.require_calibrated()
+    return run
+
+
+def spec_of(run: Run, weights: Weights, model: str) -> ModelSpec:
+    """The model to load: the one that is named, else the one the vectors were trained on.
+
+    Raises:
+        UserError: the file names none, or a local folder, of which it knows only the name.
+    """
+    known, revision = run.model_name, run.manifest.model.revision
+    if run.manifest.calibrated or revision or model:
+        return weights.spec_of(run.manifest, model)
+    if not known:
         raise UserError(
-            f"it holds directions alone, so there is no {score} score",
-            where=str(source),
-            fix="read with --score raw, or use an export in the format readout or npz",
+            "the file does not say which model its directions belong to",
+            where=run.where,
+            fix="name it with --model",
         )
-    return OpenedVectors(source, loaded.uncalibrated(), None, loaded.model)
+    # A control vector names a model without its revision; then the name has to do.
+    return weights.spec(named_model(known, known.partition("/")[2], ""))
 
 
-def read_text(opened: OpenedVectors, spec: ModelSpec, text: str, view: View) -> str:
+def read_text(run: Run, spec: ModelSpec, text: str, view: View) -> str:
     """The scores of every token, ready to be printed.
 
     Raises:
         UserError: the vectors belong to another model, or the text is too long.
     """
-    kept = opened.vectors.select(layers=view.layers)
+    kept = run.vectors.unit().select(layers=view.layers)
     with work_with(spec) as work:
         from readout_ui.inference.forward import frame_content, read_chat
 
         model = work.model
-        opened.refuse_unfit(model)
+        run.refuse_other_model(model)
         readout = read_chat(
             model,
             kept,
             frame_content(model.frame, text, view.mode),
         )
-    return show(readout, opened, view)
+    return show(readout, run, view)
 
 
-def show(readout: Reading, opened: OpenedVectors, view: View) -> str:
+def show(readout: Reading, run: Run, view: View) -> str:
     """The readout in the form that was asked for, ending in a newline."""
     from readout_ui.inference.reading import SCORE_KINDS, scores_csv
 
     if view.form == "csv":
-        return scores_csv(readout, SCORE_KINDS if opened.manifest else ("raw",))
+        return scores_csv(readout, SCORE_KINDS if run.manifest.calibrated else ("raw",))
     if view.form == "json":
-        return readout_json(readout, opened, view.score) + "\n"
-    best = readout.nearest_layer(opened.best_layer)
+        return readout_json(readout, run, view.score) + "\n"
+    best = readout.nearest_layer(run.best_layer)
     layers = readout.layers if view.layers is not None else (best,)
     return "\n".join(readout_table(readout, layer, view) for layer in layers)
 
@@ -235,12 +180,12 @@ def readout_table(readout: Reading, layer: int, view: View) -> str:
     return f"{title}\n{table(['token', *(readout.concepts[c] for c in columns)], cells)}\n"
 
 
-def readout_json(readout: Reading, opened: OpenedVectors, score: str) -> str:
+def readout_json(readout: Reading, run: Run, score: str) -> str:
     """All tokens, layers and concepts; scores are [token][layer][concept]."""
     values: dict[str, Any] = {
-        "model": opened.model.get("id", ""),
+        "model": run.model_name,
         "score": score,
-        "best_layer": opened.best_layer,
+        "best_layer": run.best_layer,
         "layers": list(readout.layers),
         "concepts": list(readout.concepts),
         "tokens": list(readout.tokens),

@@ -15,7 +15,7 @@ from readout_ui.progress import Progress
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import ModelSpec
-    from readout_ui.runs.sources import VectorSource
+    from readout_ui.runs.run import Run
     from readout_ui.vectors.training import Corpus
 
 STAGE = "Writing the report"
@@ -33,22 +33,22 @@ def report(
     weights: JudgedWeights,
 ) -> None:
     """Write every figure about the vectors as one HTML page that works offline."""
-    from readout_ui.runs.sources import find_source
+    from readout_ui.cli.read import open_run
 
-    source = find_source(vectors, descriptions)
+    source = open_run(vectors, texts=descriptions)
     print(f"Wrote {write_report(source, weights.spec_of(source.manifest, model), layer, output)}")
 
 
-def write_report(source: VectorSource, spec: ModelSpec, layer: int | None, output: Path) -> Path:
+def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) -> Path:
     """Judge the vectors in every way and write the page; returns its path.
 
     Raises:
         UserError: the texts of an export are missing, or it belongs to another model.
     """
-    if not source.descriptions:
+    if not source.texts:
         raise UserError(
             "a report needs the texts of the training",
-            where=str(source.path),
+            where=source.where,
             fix="name their folder with --descriptions, or the folder of a kept run",
         )
     if output.is_dir():
@@ -68,7 +68,7 @@ def write_report(source: VectorSource, spec: ModelSpec, layer: int | None, outpu
     return output
 
 
-def _about(source: VectorSource, corpus: Corpus, layer: int) -> tuple[str, ...]:
+def _about(source: Run, corpus: Corpus, layer: int) -> tuple[str, ...]:
     manifest = source.manifest
     n_own = sum(len(rows) for rows in corpus.groups.rows)
     return (

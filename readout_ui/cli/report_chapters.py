@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from readout_ui.evaluation.influence import Influence
     from readout_ui.evaluation.layer_sets import LayerSets
     from readout_ui.inference.readout import Readout
-    from readout_ui.runs.sources import VectorSource
+    from readout_ui.runs.run import Run
     from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
     from readout_ui.vectors.vectors import ConceptVectors
@@ -31,7 +31,7 @@ MOST_CONFUSIONS = 20
 class Subject:
     """What the chapters are about."""
 
-    source: VectorSource
+    source: Run
     scorer: Readout
     layer: int
 
@@ -45,9 +45,7 @@ class Subject:
         from readout_ui.evaluation.corpus import corpus_of_run
 
         by, source = self.scorer, self.source
-        return corpus_of_run(
-            by.model, source.manifest, source.descriptions, settings, by.cache, by.report
-        )
+        return corpus_of_run(by.model, source.manifest, source.texts, settings, by.cache, by.report)
 
     @property
     def own_directions(self) -> ConceptVectors | None:

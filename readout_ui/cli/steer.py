@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from readout_ui.cli.steer_output import Answered, Ask
     from readout_ui.inference.sweep import Trial
     from readout_ui.models.loading import ModelSpec
-    from readout_ui.runs.sources import VectorSource
+    from readout_ui.runs.run import Run
 
 DEFAULT_MULTIPLIER = 0.25
 
@@ -90,10 +90,10 @@ def steer(
     """Answer a prompt with and without steering, from the same seed, and score both answers."""
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     factors = parse_factors(sweep) if sweep else ()
+    from readout_ui.cli.read import open_run
     from readout_ui.cli.steer_output import Ask, as_line, as_text
-    from readout_ui.runs.sources import find_source
 
-    source = find_source(vectors)
+    source = open_run(vectors)
     parts = {"unit": unit, "operator": operator, "value": value, "layers": layers, "where": where}
     asked = _setup(source, concept or [], multiplier or [], parts, setup)
     ask = Ask(
@@ -112,7 +112,7 @@ def steer(
 
 
 def _setup(
-    source: VectorSource,
+    source: Run,
     concepts: Sequence[str],
     multipliers: Sequence[float],
     parts: dict[str, Any],
@@ -129,7 +129,7 @@ def _setup(
 
 
 def setup_from(
-    source: VectorSource,
+    source: Run,
     concepts: Sequence[str],
     multipliers: Sequence[float],
     *,
@@ -206,10 +206,10 @@ def _trial(ask: Ask, work: Work) -> Trial:
     from readout_ui.models.chat_template import Turn
 
     source, model = ask.source, work.model
-    vectors = source.load(model)
+    source.refuse_other_model(model)
     return Trial(
         readout=Readout(
-            model, vectors, source.settings, source.descriptions, work.cache, work.report
+            model, source.vectors, source.settings, source.texts, work.cache, work.report
         ),
         prompt=frame_for_answer(model, [Turn("user", ask.prompt)], ask.system),
         sampling=ask.sampling,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from readout_ui.inference.reading import FloatArray
     from readout_ui.inference.sampling import Sampling
     from readout_ui.inference.sweep import Trial
-    from readout_ui.runs.sources import VectorSource
+    from readout_ui.runs.run import Run
 
 ENDS = {"end": "ended by itself", "length": "cut at the limit", "stopped": "stopped"}
 SHOWN_TEXT = 60
@@ -33,7 +33,7 @@ SHOWN_TEXT = 60
 class Ask:
     """What the command line asks for."""
 
-    source: VectorSource
+    source: Run
     prompt: str
     system: str
     sampling: Sampling

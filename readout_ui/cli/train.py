@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from readout_ui.cli.options import Descriptions, Output, Training
-from readout_ui.cli.output import Work, as_json, table, work_with
+from readout_ui.cli.output import as_json, table, work_with
 
 if TYPE_CHECKING:
-    from readout_ui.vectors.settings import Trained
+    from readout_ui.runs.run import Run
+    from readout_ui.texts.library import Library
+    from readout_ui.texts.sources import Source
+    from readout_ui.vectors.settings import TrainSettings
 
 LONG_TEXTS = 1024
 """Tokens read of a story or an example; descriptions are short."""
@@ -33,13 +35,7 @@ def train(descriptions: Descriptions, output: Output, training: Training) -> Non
     settings = training.settings()
     library = read_library(descriptions)
     require_trainable(library)
-
-    def fit(work: Work) -> Trained:
-        from readout_ui.vectors.training import train as train_library
-
-        return train_library(library, work.model, settings, work.cache, work.report)
-
-    _train_and_write(fit, training, output)
+    _train_and_write(library, settings, training, output)
 
 
 def train_stories(
@@ -54,17 +50,11 @@ def train_stories(
     training: LongTraining,
 ) -> None:
     """Fit directions from stories; what stories of one scene have in common cancels."""
-    from readout_ui.texts.stories import read_stories
+    from readout_ui.texts import sources
 
     settings = training.settings()
-    library = read_stories(stories, pair_by_name)
-
-    def fit(work: Work) -> Trained:
-        from readout_ui.vectors.sources import story_source, train_source
-
-        return train_source(story_source(library), work.model, settings, work.cache, work.report)
-
-    _train_and_write(fit, training, output)
+    found = sources.stories(stories, pair_by_name=pair_by_name)
+    _train_and_write(found, settings, training, output)
 
 
 def train_examples(
@@ -75,94 +65,88 @@ def train_examples(
     training: LongTraining,
 ) -> None:
     """Fit directions from examples for and against each concept, as `extract` writes them."""
-    from readout_ui.texts.examples import read_examples
-    from readout_ui.texts.lint_sources import lint_examples
+    from readout_ui.texts.sources import examples
 
     settings = training.settings()
-    examples = read_examples(folder)
-
-    def fit(work: Work) -> Trained:
-        from readout_ui.vectors.sources import example_source, train_source
-
-        source = example_source(examples, tuple(lint_examples(examples)))
-        return train_source(source, work.model, settings, work.cache, work.report)
-
-    _train_and_write(fit, training, output)
+    _train_and_write(examples(folder), settings, training, output)
 
 
-def _train_and_write(fit: Callable[[Work], Trained], training: Training, output: Path) -> None:
+def _train_and_write(
+    texts: Library | Source, settings: TrainSettings, training: Training, output: Path
+) -> None:
     """Train, keep the run where a folder for runs is named, write the export and say so.
 
     What needs no model is checked first: a typo must not cost a training.
     """
-    from readout_ui.files import require_replaceable
-    from readout_ui.runs.export import READOUT_FILES, is_zip, write_export
+    from readout_ui.runs.export import require_target
 
-    if not is_zip(output):
-        require_replaceable(output, READOUT_FILES)
+    require_target(output)
     with work_with(training.spec()) as work:
-        trained = fit(work)
-    keep(trained, training.runs)
-    write_export(trained, output)
-    print(summary_json(trained, output) if training.json else summary(trained, output))
+        from readout_ui.runs.training import train as train_on
+
+        run = train_on(texts, work.model, settings, work.cache, work.report)
+    keep(run, training.runs)
+    run.export(output)
+    print(summary_json(run, output) if training.json else summary(run, output))
 
 
-def keep(trained: Trained, runs: Path | None) -> None:
+def keep(run: Run, runs: Path | None) -> None:
     """Keep the run in that folder and use it from now on, as the app does."""
     from readout_ui.runs.store import RunStore
 
     if runs is not None:
         store = RunStore(runs)
-        store.set_current(store.save(trained).id)
+        store.set_current(store.save(run).id)
 
 
-def summary(trained: Trained, output: Path) -> str:
+def summary(run: Run, output: Path) -> str:
     """What was trained, as text."""
-    vectors = trained.vectors
+    model = run.manifest.model
     counts = table(
         ("concept", "texts"),
-        [(name, str(len(trained.descriptions[name]))) for name in vectors.concepts],
+        [(name, str(len(run.texts[name]))) for name in run.concepts],
     )
     facts = [
-        ("model", f"{trained.model_name}, {trained.model_dtype}, {trained.module_path}"),
-        ("settings", f"{trained.settings.method}, {trained.settings.read}"),
-        ("concepts", str(len(vectors.concepts))),
-        ("texts", f"{trained.n_texts} different"),
-        ("layers", ", ".join(map(str, vectors.layers))),
-        ("best layer", best_layer(trained)),
-        ("seconds", ", ".join(f"{k} {v:.1f}" for k, v in trained.timings.items())),
+        ("model", f"{model.id}, {model.dtype}, {run.manifest.read.module_path}"),
+        ("settings", f"{run.settings.method}, {run.settings.read}"),
+        ("concepts", str(len(run.concepts))),
+        ("texts", f"{run.n_texts} different"),
+        ("layers", ", ".join(map(str, run.layers))),
+        ("best layer", best_layer(run)),
+        ("seconds", ", ".join(f"{k} {v:.1f}" for k, v in run.timings.items())),
         ("written to", str(output)),
     ]
-    warnings = "".join(f"\nWarning: {warning}" for warning in trained.warnings)
+    warnings = "".join(f"\nWarning: {warning}" for warning in run.warnings)
     return f"{counts}\n{table(('', ''), facts, left=2)}{warnings}"
 
 
-def best_layer(trained: Trained) -> str:
+def best_layer(run: Run) -> str:
     """The best layer and how good it is."""
-    if trained.layer_scores is None:
-        return f"{trained.best_layer} (too few texts to compare layers)"
-    return f"{trained.best_layer} (held-out AUROC {trained.layer_scores[trained.best_layer]:.3f})"
+    score = run.layer_scores[run.best_layer] if run.layer_scores else None
+    if score is None:
+        return f"{run.best_layer} (too few texts to compare layers)"
+    return f"{run.best_layer} (held-out AUROC {score:.3f})"
 
 
-def summary_json(trained: Trained, output: Path) -> str:
+def summary_json(run: Run, output: Path) -> str:
     """What was trained, as one JSON object."""
-    vectors = trained.vectors
+    model = run.manifest.model
     values: dict[str, Any] = {
         "output": str(output),
         "model": {
-            "id": trained.model_name,
-            "revision": trained.model_revision,
-            "fingerprint": trained.model_fingerprint,
-            "dtype": trained.model_dtype,
-            "module_path": trained.module_path,
+            "id": model.id,
+            "revision": model.revision,
+            "fingerprint": model.fingerprint,
+            "dtype": model.dtype,
+            "module_path": run.manifest.read.module_path,
         },
-        "settings": trained.settings.as_json(),
-        "concepts": {name: len(trained.descriptions[name]) for name in vectors.concepts},
-        "n_texts": trained.n_texts,
-        "layers": list(vectors.layers),
-        "best_layer": trained.best_layer,
-        "layer_scores": None if trained.layer_scores is None else list(trained.layer_scores),
-        "seconds": trained.timings,
-        "warnings": list(trained.warnings),
+        "settings": run.settings.as_json(),
+        "concepts": {name: len(run.texts[name]) for name in run.concepts},
+        "n_texts": run.n_texts,
+        "layers": list(run.layers),
+        "best_layer": run.best_layer,
+        "layer_scores": None if run.layer_scores is None else list(run.layer_scores),
+        "seconds": run.timings,
+        "warnings": list(run.warnings),
     }
     return as_json(values)

@@ -26,8 +26,7 @@ from readout_ui.texts.pairs import (
 from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from readout_ui.vectors.pair_scores import PairScores
-    from readout_ui.vectors.settings import Trained
+    from readout_ui.runs.run import Run
 
 NEUTRAL_FOLDER = Path("descriptions")
 _SUFFIXES_OF_MODELS = ("-it", "-hf")
@@ -84,7 +83,7 @@ def train_pairs(
     training: PairTraining,
 ) -> None:
     """Fit one direction from contrast pairs, judge it on held-out pairs and write an export."""
-    from readout_ui.runs.export import format_named, write_export
+    from readout_ui.runs.export import format_named
 
     settings = training.settings()
     warning = format_named(form).warning
@@ -94,15 +93,17 @@ def train_pairs(
     for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
         print(line, file=sys.stderr)
     with work_with(training.spec(), no_progress) as work:
-        from readout_ui.vectors.pair_training import train_pairs as fit
+        from readout_ui.runs.training import train
+        from readout_ui.texts.sources import Source
 
-        trained, scores = fit(found, work.model, settings, texts, work.cache, work.report)
-    written = output_dir / output_name(found.name, trained.model_name, settings.layers)
-    keep(trained, training.runs)
-    write_export(trained, written, form=form)
+        source = Source(found, texts)
+        run = train(source, work.model, settings, work.cache, work.report)
+    written = output_dir / output_name(found.name, run.model_name, settings.layers)
+    keep(run, training.runs)
+    run.export(written, form)
     if warning:
         print(f"Warning: {warning}", file=sys.stderr)
-    values = (found, trained, scores, written)
+    values = (found, run, written)
     print(as_json(_values(*values)) if training.json else _summary(*values))
 
 
@@ -182,51 +183,55 @@ def _lint_lines(found: PairSet) -> list[str]:
     return [f"{f.severity.capitalize()}: {places[f]}{f.message} {f.suggestion}" for f in findings]
 
 
-def _values(
-    found: PairSet, trained: Trained, scores: PairScores | None, written: Path
-) -> dict[str, Any]:
+def _values(found: PairSet, run: Run, written: Path) -> dict[str, Any]:
     return {
         "output": str(written),
         "contrast_type": found.name,
         "polarity": found.columns.polarity,
         "pairs": len(found.pairs),
         "source": found.source,
-        "model": trained.model_name,
-        "method": trained.settings.method,
-        "read": trained.settings.read,
-        "layers": list(trained.vectors.layers),
-        "best_layer": trained.best_layer,
-        "held_out": scores.as_json() if scores else None,
-        "warnings": list(trained.warnings),
+        "model": run.model_name,
+        "method": run.settings.method,
+        "read": run.settings.read,
+        "layers": list(run.layers),
+        "best_layer": run.best_layer,
+        "held_out": _held_out(run),
+        "warnings": list(run.warnings),
     }
 
 
-def _summary(found: PairSet, trained: Trained, scores: PairScores | None, written: Path) -> str:
-    layers = ", ".join(map(str, trained.vectors.layers))
+def _summary(found: PairSet, run: Run, written: Path) -> str:
+    layers = ", ".join(map(str, run.layers))
     facts = [
         ("contrast", f"{found.name}: {found.columns.polarity}"),
         ("pairs", f"{len(found.pairs)} of {found.source}"),
-        ("model", trained.model_name),
-        ("settings", f"{trained.settings.method}, {trained.settings.read}"),
+        ("model", run.model_name),
+        ("settings", f"{run.settings.method}, {run.settings.read}"),
         ("layers", layers),
-        ("best layer", str(trained.best_layer)),
+        ("best layer", str(run.best_layer)),
         ("written to", str(written)),
     ]
-    warnings = "".join(f"\nWarning: {warning}" for warning in trained.warnings)
-    return f"{_scores_table(trained, scores)}\n{table(('', ''), facts, left=2)}{warnings}"
+    warnings = "".join(f"\nWarning: {warning}" for warning in run.warnings)
+    return f"{_scores_table(run)}\n{table(('', ''), facts, left=2)}{warnings}"
 
 
-def _scores_table(trained: Trained, scores: PairScores | None) -> str:
+def _held_out(run: Run) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = (run.manifest.contrast or {}).get("held_out")
+    return found
+
+
+def _scores_table(run: Run) -> str:
+    scores = _held_out(run)
     if scores is None:
         return "Too few pairs to hold some out."
-    layers = dict.fromkeys([*trained.vectors.layers, scores.best])
+    layers = dict.fromkeys([*run.layers, scores["best"]])
     rows = [
-        (f"layer {layer}", f"{scores.accuracy[layer]:.2f}", f"{scores.auroc[layer]:.2f}")
+        (f"layer {layer}", f"{scores['accuracy'][layer]:.2f}", f"{scores['auroc'][layer]:.2f}")
         for layer in sorted(layers)
     ]
     rows += [
-        ("bag of words", f"{scores.words_accuracy:.2f}", f"{scores.words_auroc:.2f}"),
-        ("random direction (95 % below)", f"{scores.random.most:.2f}", ""),
-        ("permuted polarity (95 % below)", f"{scores.permuted.most:.2f}", ""),
+        ("bag of words", f"{scores['words_accuracy']:.2f}", f"{scores['words_auroc']:.2f}"),
+        ("random direction (95 % below)", f"{scores['random']['most']:.2f}", ""),
+        ("permuted polarity (95 % below)", f"{scores['permuted']['most']:.2f}", ""),
     ]
     return table(("held-out pairs", "accuracy", "AUROC"), rows)

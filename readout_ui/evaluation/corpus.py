@@ -11,7 +11,7 @@ from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError
 from readout_ui.progress import Report, silent
 from readout_ui.texts.names import is_neutral_name
-from readout_ui.vectors.pair_training import prompted, with_prompts
+from readout_ui.vectors.pairs import prompted, with_prompts
 from readout_ui.vectors.training import Corpus, capture_settings, group_texts, read_corpus
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from readout_ui.vectors.auroc import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-    from readout_ui.runs.run import RunRecord
+    from readout_ui.runs.run import Run
     from readout_ui.vectors.vectors import ConceptVectors
 
 ADDED, REMOVED, EDITED = "added", "removed", "edited"
@@ -86,12 +86,7 @@ class RunDiff:
         return f"<{self.old} to {self.new}: {texts} texts and {settings} settings changed>"
 
 
-def compare_runs(
-    old: RunRecord,
-    old_vectors: ConceptVectors,
-    new: RunRecord,
-    new_vectors: ConceptVectors,
-) -> RunDiff:
+def compare_runs(old: Run, new: Run) -> RunDiff:
     """Compare what two runs hold.
 
     Directions are compared at the layers and concepts that both have; those of another model, or
@@ -99,13 +94,13 @@ def compare_runs(
     """
     why = _why_no_moves(old, new)
     same_space = not why
-    moves = None if why else compare_directions(old_vectors, new_vectors)
+    moves = None if why else compare_directions(old.vectors, new.vectors)
     if moves is not None and moves.cosine.size == 0:
         moves, why = None, "The runs have no concept and layer in common."
     return RunDiff(
         old=old.id,
         new=new.id,
-        texts=text_changes(old.descriptions, new.descriptions),
+        texts=text_changes(old.texts, new.texts),
         settings=_setting_changes(old, new),
         concepts_added=tuple(name for name in new.concepts if name not in old.concepts),
         concepts_removed=tuple(name for name in old.concepts if name not in new.concepts),
@@ -160,7 +155,7 @@ def _changes_of(concept: str, old: Sequence[str], new: Sequence[str]) -> list[Te
     return changes + [TextChange(concept, ADDED, "", after) for after in added]
 
 
-def _why_no_moves(old: RunRecord, new: RunRecord) -> str:
+def _why_no_moves(old: Run, new: Run) -> str:
     if old.model_fingerprint != new.model_fingerprint:
         return "The runs belong to different models, so their directions cannot be compared."
     if old.manifest.read.module_path != new.manifest.read.module_path:
@@ -168,7 +163,7 @@ def _why_no_moves(old: RunRecord, new: RunRecord) -> str:
     return ""
 
 
-def _setting_changes(old: RunRecord, new: RunRecord) -> tuple[str, ...]:
+def _setting_changes(old: Run, new: Run) -> tuple[str, ...]:
     before, after = old.settings.as_json(), new.settings.as_json()
     before["model"], after["model"] = old.model_name, new.model_name
     return tuple(
@@ -182,7 +177,7 @@ def _word(value: Any) -> str:
     return "automatic" if value is None else str(value)
 
 
-def _macro(old: RunRecord, new: RunRecord) -> tuple[tuple[int, float, float], ...]:
+def _macro(old: Run, new: Run) -> tuple[tuple[int, float, float], ...]:
     before, after = old.layer_scores or (), new.layer_scores or ()
     return tuple(
         (layer, a, b)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from readout_ui.inference.reading import Reading
     from readout_ui.models.loading import LoadedModel
     from readout_ui.models.prompt import FramedChat
-    from readout_ui.runs.run import RunRecord
+    from readout_ui.runs.run import Run
     from readout_ui.vectors.vectors import ConceptVectors
 
 Scores = npt.NDArray[np.float32]
@@ -66,7 +66,7 @@ class Readout:
     """Activations read earlier."""
     report: Report = silent
     """Told after every step of what takes long; it may raise Cancelled."""
-    run: RunRecord = field(default=None)  # type: ignore[assignment]
+    run: Run = field(default=None)  # type: ignore[assignment]
     _measured: _Measured = field(default_factory=_Measured)
 
     def __repr__(self) -> str:

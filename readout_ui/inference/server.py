@@ -36,7 +36,7 @@ from readout_ui.models.chat_template import Turn
 if TYPE_CHECKING:
     from readout_ui.models.loading import LoadedModel
     from readout_ui.models.prompt import FramedChat
-    from readout_ui.runs.formats.readout import LoadedReadout
+    from readout_ui.runs.run import Run
 
 DEFAULT_NEW_TOKENS = 1024
 _UNSERVED = ("tools", "functions", "stop", "logprobs", "response_format", "logit_bias", "audio")
@@ -111,7 +111,7 @@ _Piece = tuple[str, dict[str, Any] | None]
 class Service:
     """One model on one device, with or without vectors; answers one request after the other."""
 
-    def __init__(self, model: LoadedModel, readout: LoadedReadout | None) -> None:
+    def __init__(self, model: LoadedModel, readout: Run | None) -> None:
         self.model, self.readout = model, readout
         self.started = int(time.time())
         self._device = threading.Lock()

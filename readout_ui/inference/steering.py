@@ -172,7 +172,8 @@ def residual_norms(
     """
     keep = dict.fromkeys(NEUTRAL_TEXTS, CALIBRATION_TOKENS // len(NEUTRAL_TEXTS))
     if descriptions:
-        keep = dict(tokens_to_keep(*group_texts(descriptions)))
+        texts, groups = group_texts(descriptions)
+        keep = dict(tokens_to_keep(texts, groups.neutral or groups.all_rows()))
     activations = read_activations(
         model, tuple(keep), capture_settings(settings), cache, keep, report
     )

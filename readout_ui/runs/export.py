@@ -1,21 +1,19 @@
-"""The forms in which vectors leave: one function per format, each giving files by name."""
+"""The formats in which vectors are written: each gives files by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError
-from readout_ui.files import write_folder, write_zip
-from readout_ui.runs.manifest import EXPORT_FILES, MANIFEST_FILE, describe, parse_manifest
+from readout_ui.files import require_replaceable, write_file, write_folder, write_zip
+from readout_ui.runs.manifest import EXPORT_FILES, MANIFEST_FILE, parse_manifest
 from readout_ui.runs.model_card import CARD_FILE, model_card
 
 if TYPE_CHECKING:
     from readout_ui.runs.manifest import Manifest
-    from readout_ui.texts.library import Library
-    from readout_ui.vectors.settings import Trained
     from readout_ui.vectors.vectors import ConceptVectors
 
 Build = Callable[["ConceptVectors", "Manifest"], Mapping[str, bytes]]
@@ -23,6 +21,10 @@ Build = Callable[["ConceptVectors", "Manifest"], Mapping[str, bytes]]
 
 READOUT_FILES = (*EXPORT_FILES, CARD_FILE)
 """What the "readout" format writes."""
+
+
+BARE_FORMATS = ("steering", "gguf", "steering-pkl")
+"""Formats that need no calibration."""
 
 
 @dataclass(frozen=True)
@@ -35,69 +37,85 @@ class Format:
     warning: str = ""
     """What a person must know before choosing it."""
 
-    def build(
-        self, trained: Trained, concepts: Sequence[str] | None, layers: Sequence[int] | None
-    ) -> Mapping[str, bytes]:
-        """Files by name, of some concepts and layers; None for all."""
-        vectors = trained.vectors.select(concepts, layers)
-        return self.files(vectors, describe(trained, vectors, "float32", {}))
-
-
-def write_export(
-    trained: Trained,
-    target: Path,
-    concepts: Sequence[str] | None = None,
-    layers: Sequence[int] | None = None,
-    *,
-    form: str = "readout",
-    library: Library | None = None,
-    allow_changed: bool = False,
-) -> Path:
-    """Write vectors as a folder, or as a zip where the name ends in .zip; returns it.
-
-    Args:
-        trained: what was trained.
-        target: where to; an earlier export of the same files is replaced, anything else refused.
-        concepts: which concepts, in this order; None for all.
-        layers: which layers; None for all that were trained.
-        form: one of `FORMATS`.
-        library: the descriptions as they are now, to refuse vectors of texts that changed.
-        allow_changed: export them all the same.
-
-    Raises:
-        UserError: texts changed, the target holds something else, or the disk refuses.
-    """
-    files = export_files(
-        trained, concepts, layers, form=form, library=library, allow_changed=allow_changed
-    )
-    return write_files(target, files)
-
 
 def export_files(
-    trained: Trained,
-    concepts: Sequence[str] | None = None,
-    layers: Sequence[int] | None = None,
-    *,
-    form: str = "readout",
-    library: Library | None = None,
-    allow_changed: bool = False,
-) -> Mapping[str, bytes]:
-    """What `write_export` writes, by file name."""
-    from readout_ui.runs.formats.readout import refuse_changed
+    name: str, vectors: ConceptVectors, manifest: Manifest, stem: str = ""
+) -> dict[str, bytes]:
+    """The files of a format by name.
 
-    if library is not None and not allow_changed:
-        refuse_changed(trained, library)
-    return format_named(form).build(trained, concepts, layers)
+    Args:
+        name: one of `FORMATS`.
+        vectors: in float32; what was lost to float16 before stays lost.
+        manifest: of the training; it may name more concepts and layers.
+        stem: what a single file that a person named is called, without its ending.
+
+    Raises:
+        UserError: an unknown format, or one that needs a calibration that is not there.
+    """
+    chosen = format_named(name)
+    if vectors.calibrated:
+        whole = manifest.holding(vectors)
+        if stem:
+            return _named_file(name, vectors, whole, stem)
+        files = dict(chosen.files(vectors, whole))
+        card = parse_manifest(files[MANIFEST_FILE], MANIFEST_FILE) if name == "readout" else whole
+        return {**files, CARD_FILE: model_card(card).encode()}
+    if name not in BARE_FORMATS:
+        raise UserError(
+            f"directions alone cannot become the format {name}, which holds calibration too",
+            fix="start from an export in the format readout or npz",
+            options=BARE_FORMATS,
+        )
+    return dict(chosen.files(vectors, manifest))
+
+
+def _named_file(
+    name: str, vectors: ConceptVectors, manifest: Manifest, stem: str
+) -> dict[str, bytes]:
+    from readout_ui.runs.formats.readout import readout_files
+
+    if name != "readout":
+        raise UserError(f"the format {name} is not one .safetensors file", fix="name a folder")
+    return readout_files(vectors, manifest, stem)
+
+
+def is_file(target: Path) -> bool:
+    """True when the name asks for one file of tensors, with its manifest beside it."""
+    return target.suffix.lower() == ".safetensors"
+
+
+def require_target(target: Path) -> None:
+    """Raise a UserError when writing a readout there would lose something; before a training."""
+    if is_zip(target):
+        return
+    if not is_file(target):
+        require_replaceable(target, READOUT_FILES)
+    elif target.is_dir() or (target.exists() and not target.with_suffix(".json").exists()):
+        raise UserError(
+            "there is something of that name, which is no earlier export",
+            where=str(target),
+            fix="name another file",
+        )
 
 
 def write_files(target: Path, files: Mapping[str, bytes]) -> Path:
-    """Write an export's files as a folder, or as a zip where the name ends in .zip; returns it.
+    """Write an export's files; returns where.
+
+    Args:
+        target: a folder; a zip where the name ends in .zip; where it ends in .safetensors, that
+            file, and the others beside it.
+        files: by name.
 
     Raises:
         UserError: something else than an earlier export of these files is there.
     """
     if is_zip(target):
         write_zip(target, files)
+    elif is_file(target):
+        require_target(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for name, raw in files.items():
+            write_file(target.parent / name, raw)
     else:
         write_folder(target, files, replaceable=files)
     return target
@@ -111,37 +129,33 @@ def is_zip(target: Path) -> bool:
 def _readout(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.runs.formats.readout import readout_files
 
-    files = readout_files(vectors, manifest)
-    return {**files, **_card(parse_manifest(files[MANIFEST_FILE], MANIFEST_FILE))}
+    return readout_files(vectors, manifest)
 
 
 def _arrays(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.runs.formats.npz import array_files
 
-    return {**array_files(vectors, manifest), **_card(manifest)}
+    return array_files(vectors, manifest)
 
 
 def _control_vectors(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.runs.formats.gguf import control_vector_files
 
-    return {**control_vector_files(vectors, manifest.model.id), **_card(manifest)}
+    return control_vector_files(vectors, manifest.model.id)
 
 
 def _steering(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.runs.formats.steering_vectors import steering_files
 
     model = manifest.model.model_dump(mode="json")
-    return {**steering_files(vectors, manifest.read.layer_type, model), **_card(manifest)}
+    known = model if vectors.calibrated else {key: value for key, value in model.items() if value}
+    return steering_files(vectors, manifest.read.layer_type, known)
 
 
 def _pickles(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     from readout_ui.runs.formats.steering_vectors import pickle_files
 
-    return {**pickle_files(vectors, manifest.read.layer_type), **_card(manifest)}
-
-
-def _card(manifest: Manifest) -> dict[str, bytes]:
-    return {CARD_FILE: model_card(manifest).encode()}
+    return pickle_files(vectors, manifest.read.layer_type)
 
 
 FORMATS: dict[str, Format] = {
@@ -153,7 +167,7 @@ FORMATS: dict[str, Format] = {
         "steering-vectors (pickle)",
         _pickles,
         "A pickle can run any program when it is opened: send it only to people who trust you, "
-        "and never open one from somebody else. This program opens none.",
+        "and never open one from someone else. This program opens none.",
     ),
 }
 

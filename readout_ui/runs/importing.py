@@ -1,4 +1,4 @@
-"""Vectors that somebody hands us, in any format that can be read back without running code.
+"""Vectors in any format that can be read back without running code.
 
 | what | found by | holds |
 |---|---|---|
@@ -8,65 +8,70 @@
 | control vectors | `*.gguf`, alone or in a folder or zip | directions alone, one concept a file |
 
 Pickles (`.pkl`, `.pt`, ...) are never opened.
-
-An exported training taken back as a run, where all of its texts are on this machine.
-
-An export names its texts by hash and does not hold them. A run without its texts would be judged
-as if it had none, so it is made only when every text is found again: in the description folder, or
-in a run that was kept.
 """
 
 from __future__ import annotations
 
-import math
+import json
+import re
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_files
+from readout_ui.runs.formats.gguf import ARCHITECTURE, read_control_vector
 from readout_ui.runs.formats.gguf import SUFFIX as GGUF
-from readout_ui.runs.formats.gguf import read_control_vector
 from readout_ui.runs.formats.npz import read_arrays
-from readout_ui.runs.formats.readout import LoadedReadout, load_readout
-from readout_ui.runs.formats.steering_vectors import INDEX_FILE, TENSORS_FILE, read_indexed
-from readout_ui.runs.manifest import MANIFEST_FILE, VECTORS_FILE, Manifest, parse_manifest
-from readout_ui.runs.run import RunRecord
-from readout_ui.texts.names import is_neutral_name
-from readout_ui.vectors.settings import Trained, TrainSettings
-from readout_ui.vectors.training import group_texts
-from readout_ui.vectors.vectors import BareDirections
-
-if TYPE_CHECKING:
-    from readout_ui.texts.library import Library
+from readout_ui.runs.formats.readout import load_readout
+from readout_ui.runs.formats.steering_vectors import (
+    FORMAT,
+    INDEX_FILE,
+    TENSORS_FILE,
+    bare_vectors,
+    check_directions,
+    read_indexed,
+)
+from readout_ui.runs.manifest import (
+    MANIFEST_FILE,
+    VECTORS_FILE,
+    Manifest,
+    describe_bare,
+    parse_manifest,
+)
+from readout_ui.runs.tensors import read_tensors
+from readout_ui.vectors.vectors import BLOCK, ConceptVectors
 
 NPZ = ".npz"
+TENSORS = ".safetensors"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib")
 KINDS = ("readout.json", "*.npz", INDEX_FILE, "*.gguf")
 MAX_FILES = 2000
+_LAYER = re.compile(r"layer_(0|[1-9][0-9]{0,4})")
 _PAIRED = (MANIFEST_FILE, VECTORS_FILE, INDEX_FILE, TENSORS_FILE)
 _DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, ValueError)
 
 
-def read_vectors(source: Path) -> LoadedReadout | BareDirections:
-    """Vectors in a folder, a zip or one of their files.
+Opened = tuple[Manifest, ConceptVectors]
+
+
+def read_vectors(source: Path) -> Opened:
+    """Manifest and vectors of a folder, a zip or one of their files.
 
     Raises:
         UserError: a pickle, no vectors at all, several kinds, or files that are damaged.
     """
-    path = source.parent if source.name in _PAIRED and source.is_file() else source
+    path = _folder_of(source)
     refuse_pickle(path.name, str(source))
-    if path.suffix.lower() == NPZ and path.is_file():
-        return read_arrays(path)
-    if path.suffix.lower() == GGUF and path.is_file():
-        return _control_vectors({path.stem: path}, str(source))
+    of_files = {NPZ: read_arrays, GGUF: _control_vector, TENSORS: _single_file}
+    if path.is_file() and (read := of_files.get(path.suffix.lower())):
+        return read(path)
     names = _names(path)
     if MANIFEST_FILE in names:
         return load_readout(path)
@@ -84,35 +89,14 @@ def read_vectors(source: Path) -> LoadedReadout | BareDirections:
     raise UserError("there are no vectors in it", where=str(source), options=KINDS)
 
 
-def read_readout(source: Path) -> LoadedReadout:
-    """Vectors with calibration and manifest, as the formats readout and npz hold them.
-
-    Raises:
-        UserError: as `read_vectors`, or the format holds directions alone.
-    """
-    loaded = read_vectors(source)
-    if isinstance(loaded, BareDirections):
-        raise UserError(
-            "it holds directions alone, without what z-scores and checks need",
-            where=str(source),
-            fix="use an export in the format readout or npz; "
-            "`readout-ui read --score raw` reads with directions alone",
-        )
-    return loaded
-
-
-def read_manifest(source: Path) -> Manifest:
-    """The manifest alone, where it stands alone; else everything is read.
-
-    Raises:
-        UserError: as `read_readout`.
-    """
-    if source.is_dir() or source.suffix.lower() == ".zip":
-        names = _names(source)
-        if MANIFEST_FILE in names:
-            raw = read_files(source, (MANIFEST_FILE,))[MANIFEST_FILE]
-            return parse_manifest(raw, str(source / MANIFEST_FILE))
-    return read_readout(source).manifest
+def read_manifest(source: Path) -> Manifest | None:
+    """The manifest where it stands alone, so that the vectors can wait; None where it does not."""
+    path = _folder_of(source)
+    packed = path.is_dir() or path.suffix.lower() == ".zip"
+    if not packed or MANIFEST_FILE not in _names(path):
+        return None
+    raw = read_files(path, (MANIFEST_FILE,))[MANIFEST_FILE]
+    return parse_manifest(raw, str(path / MANIFEST_FILE))
 
 
 def refuse_pickle(name: str, where: str) -> None:
@@ -123,6 +107,10 @@ def refuse_pickle(name: str, where: str) -> None:
             where=where,
             fix="ask for the vectors as safetensors, npz or gguf",
         )
+
+
+def _folder_of(source: Path) -> Path:
+    return source.parent if source.name in _PAIRED and source.is_file() else source
 
 
 def _names(path: Path) -> list[str]:
@@ -166,7 +154,45 @@ def _on_disk(path: Path, names: Sequence[str]) -> Iterator[Mapping[str, Path]]:
         yield files
 
 
-def _control_vectors(files: Mapping[str, Path], where: str) -> BareDirections:
+def _stated(about: Path) -> dict[str, Any]:
+    """What a JSON file beside tensors says; nothing where there is none or it is damaged."""
+    try:
+        found = json.loads(about.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _single_file(path: Path) -> Opened:
+    """A readout in a file that a person named, or the tensors `layer_<i>` of one direction."""
+    about = path.with_suffix(".json")
+    stated = _stated(about)
+    if "schema_version" in stated:
+        return load_readout(path.parent, path.stem)
+    tensors = read_tensors(read_files(path.parent, (path.name,))[path.name], str(path))
+    by_layer = {int(key.removeprefix("layer_")): key for key in tensors if _LAYER.fullmatch(key)}
+    if len(by_layer) != len(tensors) or not tensors:
+        odd = min(tensors.keys() - set(by_layer.values()), default="nothing")
+        raise UserError(
+            f"it holds {printable(odd)} and no manifest lies beside it",
+            where=str(path),
+            options=("layer_<i> for each layer", f"{about.name} with a manifest"),
+        )
+    check_directions(tensors, str(path))
+    layers = sorted(by_layer)
+    directions = torch.stack([tensors[by_layer[layer]].float() for layer in layers])[None]
+    concept, model = (str(stated.get(key) or "") for key in ("contrast_type", "model"))
+    vectors = ConceptVectors.bare(
+        (concept or path.stem,), layers, directions, str(stated.get("layer_type") or BLOCK)
+    )
+    return describe_bare(vectors, FORMAT, {"id": model}, vectors.layer_type), vectors
+
+
+def _control_vector(path: Path) -> Opened:
+    return _control_vectors({path.stem: path}, str(path))
+
+
+def _control_vectors(files: Mapping[str, Path], where: str) -> Opened:
     """One concept a file; all files have the same layers and the same width."""
     read = {concept: read_control_vector(file) for concept, file in files.items()}
     first_name, first = next(iter(read.items()))
@@ -192,113 +218,15 @@ def _control_vectors(files: Mapping[str, Path], where: str) -> BareDirections:
             for vector in read.values()
         ]
     )  # (n_concepts, n_layers, d_model)
-    return BareDirections(tuple(read), layers, directions, model={"id": first.model_hint})
+    vectors = ConceptVectors.bare(tuple(read), layers, directions)
+    return describe_bare(vectors, ARCHITECTURE, {"id": first.model_hint}), vectors
 
 
 def _shape(directions: Mapping[int, Sized]) -> int:
     return len(next(iter(directions.values())))
 
 
-def _steering(path: Path) -> BareDirections:
-    vectors, index = read_indexed(path)
-    directions = torch.stack(
-        [
-            torch.stack([vector.layer_activations[layer].float() for layer in index.layers])
-            for vector in vectors.values()
-        ]
-    )  # (n_concepts, n_layers, d_model)
-    return BareDirections(
-        index.concepts, index.layers, directions, index.layer_type, dict(index.model)
-    )
-
-
-ROUNDED = "Brought from an export, whose directions are rounded to float16."
-BROUGHT = "Brought from an export."
-_SHOWN = 5
-Texts = tuple[str, ...]
-
-
-def adopted(
-    loaded: LoadedReadout, where: str, library: Library, runs: Sequence[RunRecord]
-) -> Trained:
-    """The training that an export was made of, ready to be kept as a run.
-
-    Args:
-        loaded: the export, after every check of its files.
-        where: its name, for messages.
-        library: the description folder as it is now.
-        runs: what was kept, whose texts count as well.
-
-    Raises:
-        UserError: it holds only some of the concepts, was trained on something else than
-            descriptions, or some of its texts are not on this machine.
-    """
-    manifest = loaded.manifest
-    _require_whole(manifest, where)
-    texts = _texts(manifest, where, library, runs)
-    _, groups = group_texts(texts)
-    vectors = loaded.vectors.select(groups.concepts)
-    metrics = manifest.metrics.model_copy(update={"best_layer": _best(manifest)})
-    record = RunRecord(
-        id="",
-        folder=Path(),
-        created=datetime.now(UTC),
-        n_bytes=0,
-        manifest=manifest.model_copy(update={"concepts": vectors.concepts, "metrics": metrics}),
-        settings=TrainSettings.from_json(manifest.settings),
-        descriptions=texts,
-        timings={},
-        warnings=(ROUNDED if manifest.dtype == "float16" else BROUGHT,),
-        log=(),
-    )
-    return record.trained(vectors)
-
-
-def _require_whole(manifest: Manifest, where: str) -> None:
-    if source := manifest.source:
-        raise UserError(
-            f"these vectors were trained on {source}, which an export does not hold",
-            where=where,
-            fix="train them again, or use the file with `readout-ui read --vectors`",
-        )
-    trained = {name for name in manifest.descriptions if not is_neutral_name(name)}
-    if missing := sorted(trained - set(manifest.concepts)):
-        raise UserError(
-            f"it holds {len(manifest.concepts)} of the {len(trained)} concepts of its training "
-            f"(not {', '.join(missing[:_SHOWN])}), so it cannot be judged as a run",
-            where=where,
-            fix="export all concepts, or use the file with `readout-ui read --vectors`",
-        )
-
-
-def _texts(
-    manifest: Manifest, where: str, library: Library, runs: Sequence[RunRecord]
-) -> dict[str, Texts]:
-    known = {(each.name, each.fingerprint): each.descriptions for each in library.files}
-    for run in runs:
-        for name, mark in run.fingerprints.items():
-            known[name, mark] = run.descriptions[name]
-    wanted = manifest.descriptions.items()
-    found = {name: known[name, mark] for name, mark in wanted if (name, mark) in known}
-    if missing := sorted(manifest.descriptions.keys() - found.keys()):
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise UserError(
-            f"the texts it was trained on are not here: {', '.join(missing[:_SHOWN])}{more}",
-            where=where,
-            fix="import the descriptions it was trained on (Concepts, Import), or use the file "
-            "with `readout-ui read --vectors`",
-        )
-    return {name: found[name] for name in sorted(found)}
-
-
-def _best(manifest: Manifest) -> int:
-    """The best of the layers that were exported."""
-    best, scores = manifest.metrics.best_layer, manifest.metrics.layer_scores
-    if best in manifest.layers:
-        return best
-
-    def score(layer: int) -> float:
-        found = scores[layer] if scores and layer < len(scores) else None
-        return -math.inf if found is None else found
-
-    return max(manifest.layers, key=score)
+def _steering(path: Path) -> Opened:
+    found, index = read_indexed(path)
+    vectors = bare_vectors(found)
+    return describe_bare(vectors, FORMAT, index.model, index.layer_type), vectors

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,7 +22,7 @@ from readout_ui import __version__
 from readout_ui.errors import UserError
 
 if TYPE_CHECKING:
-    from readout_ui.vectors.settings import Trained
+    from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.vectors import ConceptVectors
 
 SCHEMA_VERSION = 1
@@ -161,6 +161,34 @@ class Manifest(_Part):
         """Pairs of layer type and module path that the training was told."""
         return tuple((str(kind), str(path)) for kind, path in self.settings.get("layer_config", ()))
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is more than directions: what z-scores and cosines need."""
+        return bool(self.calibration.on)
+
+    def holding(
+        self,
+        vectors: ConceptVectors,
+        dtype: str = "float32",
+        files: Mapping[str, str] | None = None,
+    ) -> Manifest:
+        """The manifest of tensor files that hold `vectors`, all or some of the training's.
+
+        Args:
+            vectors: what the files hold.
+            dtype: number type of the directions in the files.
+            files: sha256 of each tensor file by name.
+        """
+        return self.model_copy(
+            update={
+                "concepts": vectors.concepts,
+                "layers": vectors.layers,
+                "dtype": dtype,
+                "zero_directions": zero_directions(vectors),
+                "files": dict(files or {}),
+            }
+        )
+
     def to_bytes(self) -> bytes:
         """The manifest as JSON: sorted keys, UTF-8, the same bytes for the same content."""
         return json_bytes(self.model_dump(mode="json"))
@@ -173,73 +201,102 @@ def json_bytes(value: Any) -> bytes:
 
 
 def describe(
-    trained: Trained, vectors: ConceptVectors, dtype: str, files: Mapping[str, str]
+    vectors: ConceptVectors,
+    settings: TrainSettings,
+    *,
+    model: ModelPart,
+    frame: FramePart,
+    module_path: str,
+    metrics: MetricsPart,
+    calibrated_on: str,
+    fingerprints: Mapping[str, str],
+    source: str = "",
+    contrast: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """The manifest of tensor files that hold `vectors`, all or some of the training's.
+    """The manifest of a training.
 
     Args:
-        trained: the training they come from.
-        vectors: what the files hold.
-        dtype: number type of the directions in the files.
-        files: sha256 of each tensor file by name.
+        vectors: what it made.
+        settings: what it was asked for.
+        model: whose activations they are.
+        frame: the chat template around its texts.
+        module_path: the modules that were read, with `{num}` for the layer number.
+        metrics: scores on held-out texts.
+        calibrated_on: which tokens z-scores compare with, in one line.
+        fingerprints: sha256 of every file of texts.
+        source: what the texts are, e.g. "stories"; empty for the library's descriptions.
+        contrast: polarity, prompts and held-out scores of contrast pairs.
     """
-    settings = trained.settings
-    values = {
-        "schema_version": SCHEMA_VERSION,
-        "format": PAIRS_FORMAT if trained.contrast else FORMAT,
-        "concepts": vectors.concepts,
-        "layers": vectors.layers,
-        "hidden_size": int(vectors.directions.shape[-1]),
-        "dtype": dtype,
-        "aggregator": settings.method,
-        "method": settings.method,
-        "seed": settings.seed,
-        "settings": settings.as_json(),
-        "model": {
-            "id": trained.model_name,
-            "revision": trained.model_revision,
-            "fingerprint": trained.model_fingerprint,
-            "dtype": trained.model_dtype,
-        },
-        "frame": {
-            "fingerprint": trained.frame_fingerprint,
-            "description": trained.frame_description,
-        },
-        "read": {
-            "rule": settings.read,
-            "layer_type": settings.layer_type,
-            "module_path": trained.module_path,
-        },
-        "metrics": {
-            "best_layer": trained.best_layer,
-            "layer_scores": _finite_or_none(trained.layer_scores),
-            "n_texts": trained.n_texts,
-        },
-        "calibration": {"on": trained.calibrated_on},
-        "zero_directions": zero_directions(vectors),
-        "probes": {"texts": vectors.probes.texts} if vectors.probes else None,
-        "descriptions": trained.fingerprints,
-        "files": dict(files),
-        "packages": package_versions(),
-    }
-    if trained.contrast:
-        values["contrast"] = trained.contrast
-    if trained.source:
-        values["source"] = trained.source
-    return Manifest.model_validate(values)
+    extra = {"source": source, "contrast": contrast}
+    return Manifest(
+        schema_version=1,
+        format=PAIRS_FORMAT if contrast else FORMAT,
+        concepts=vectors.concepts,
+        layers=vectors.layers,
+        hidden_size=vectors.d_model,
+        dtype="float32",
+        aggregator=settings.method,
+        method=settings.method,
+        seed=settings.seed,
+        settings=settings.as_json(),
+        model=model,
+        frame=frame,
+        read=ReadPart(rule=settings.read, layer_type=settings.layer_type, module_path=module_path),
+        metrics=metrics,
+        calibration=CalibrationPart(on=calibrated_on),
+        zero_directions=zero_directions(vectors),
+        probes=ProbesPart(texts=vectors.probes.texts) if vectors.probes else None,
+        descriptions=dict(fingerprints),
+        files={},
+        packages=package_versions(),
+        **{key: value for key, value in extra.items() if value},
+    )
 
 
-def zero_directions(vectors: ConceptVectors) -> list[dict[str, Any]]:
+def describe_bare(
+    vectors: ConceptVectors, form: str, model: Mapping[str, str], layer_type: str = "decoder_block"
+) -> Manifest:
+    """The manifest of directions from a file that says little of itself; empty means unknown.
+
+    Args:
+        vectors: the directions, without calibration.
+        form: the file's format.
+        model: `id`, `revision`, `fingerprint` and `dtype`, as far as the file says.
+        layer_type: the module whose output they belong to.
+    """
+    return Manifest(
+        schema_version=1,
+        format=form,
+        concepts=vectors.concepts,
+        layers=vectors.layers,
+        hidden_size=vectors.d_model,
+        dtype="float32",
+        aggregator="",
+        method="",
+        seed=0,
+        settings={"layer_type": layer_type},
+        model=ModelPart(**{"id": "", "revision": "", "fingerprint": "", **model}),
+        frame=FramePart(fingerprint="", description=""),
+        read=ReadPart(rule="", layer_type=layer_type, module_path=""),
+        metrics=MetricsPart(best_layer=sorted(vectors.layers)[len(vectors.layers) // 2], n_texts=0),
+        calibration=CalibrationPart(on=""),
+        descriptions={},
+        files={},
+        packages={},
+    )
+
+
+def zero_directions(vectors: ConceptVectors) -> tuple[ZeroDirection, ...]:
     """Concept and layer of every direction of length zero, which always reads 0."""
     empty = (vectors.directions == 0).all(dim=2)  # (n_concepts, n_layers)
-    return [
-        {"concept": vectors.concepts[row], "layer": vectors.layers[column]}
+    return tuple(
+        ZeroDirection(concept=vectors.concepts[row], layer=vectors.layers[column])
         for row, column in empty.nonzero().tolist()
-    ]
+    )
 
 
 def parse_manifest(raw: bytes, where: str) -> Manifest:
-    """Read a manifest that somebody may have edited or cut short.
+    """Read a manifest that may have been edited or cut short.
 
     Raises:
         UserError: no JSON, an unknown schema version, or the first key that is missing or wrong.
@@ -296,7 +353,8 @@ def _first_problem(error: ValidationError) -> str:
     return f"{path}: {first['msg']}" if path else str(first["msg"])
 
 
-def _finite_or_none(scores: tuple[float, ...] | None) -> tuple[float | None, ...] | None:
+def finite_or_none(scores: Sequence[float] | None) -> tuple[float | None, ...] | None:
+    """Scores as JSON can hold them: None for NaN."""
     if scores is None:
         return None
     return tuple(float(score) if math.isfinite(score) else None for score in scores)

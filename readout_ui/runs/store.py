@@ -1,43 +1,37 @@
-"""Kept runs: one folder per training, with its vectors, texts, settings and timings.
+"""The kept runs in a folder: listed, opened, used and deleted; exports taken back as runs.
 
-A run folder holds `vectors.safetensors` (float32), `manifest.json` and `descriptions.json`, whose
-bytes depend only on texts, model, settings and seed, and `run.json`, which holds what differs from
-one training to the next. Nothing deletes a run but `RunStore.delete`.
+Nothing deletes a run but `RunStore.delete`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError
-from readout_ui.files import fill_folder, read_files, sha256_of, write_file
-from readout_ui.runs.manifest import describe, json_bytes
-from readout_ui.runs.run import (
-    DESCRIPTIONS_FILE,
-    MANIFEST_FILE,
-    RUN_FILE,
-    VECTORS_FILE,
-    BrokenRun,
-    RunFile,
-    RunRecord,
-    read_record,
-    record_or_reason,
-    size_of,
-)
-
-if TYPE_CHECKING:
-    from readout_ui.vectors.settings import Trained
-    from readout_ui.vectors.vectors import ConceptVectors
+from readout_ui.files import write_file
+from readout_ui.runs.manifest import Manifest
+from readout_ui.runs.run import Run, read_run
+from readout_ui.texts.library import Library
+from readout_ui.texts.names import is_neutral_name
 
 POINTER = "current"
-_STALE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A run folder that cannot be used."""
+
+    id: str
+    folder: Path
+    reason: str
+    """Why, in one sentence."""
 
 
 class RunStore:
@@ -47,69 +41,42 @@ class RunStore:
         self.folder = folder
         self._now = now or (lambda: datetime.now(UTC))
 
-    def save(self, trained: Trained, log: Sequence[str] = ()) -> RunRecord:
+    def save(self, run: Run, log: Sequence[str] = ()) -> Run:
         """Keep a training; its folder appears at once and whole.
 
         Raises:
             UserError: the disk refuses.
         """
-        created = self._now()
-        files = _run_files(trained, created, log)
-        partial = self.folder / f".saving-{secrets.token_hex(6)}"
-        try:
-            self._remove_leftovers()
-            fill_folder(partial, files)
-            folder = self._settle(partial, created, files[MANIFEST_FILE])
-        except OSError as error:
-            raise UserError(
-                f"the run could not be saved ({error.strerror or type(error).__name__})",
-                where=str(self.folder),
-                fix="check the folder's permissions and free space",
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return read_record(folder)
+        return run.save(self.folder, log, self._now())
 
-    def list(self) -> tuple[RunRecord, ...]:
+    def list(self) -> tuple[Run, ...]:
         """All runs that can be used, newest first."""
-        records = [entry for entry in self._entries() if isinstance(entry, RunRecord)]
-        return tuple(sorted(records, key=lambda run: (run.created, run.id), reverse=True))
+        runs = [entry for entry in self._entries() if isinstance(entry, Run)]
+        return tuple(sorted(runs, key=lambda run: (run.created, run.id), reverse=True))
 
     def broken(self) -> tuple[BrokenRun, ...]:
         """The folders among the runs that cannot be used, with the reason."""
         return tuple(entry for entry in self._entries() if isinstance(entry, BrokenRun))
 
-    def record(self, run_id: str) -> RunRecord:
-        """What is known about a run.
-
-        Raises:
-            UserError: there is no such run, or it is broken.
-        """
-        return read_record(self._folder_of(run_id))
-
-    def load(self, run_id: str) -> tuple[RunRecord, ConceptVectors]:
-        """A run with its vectors, after every check of its files.
+    def open(self, run_id: str) -> Run:
+        """A run, whose vectors are read and checked when they are first needed.
 
         Raises:
             UserError: there is no such run, or it is broken; the message says how.
         """
-        from readout_ui.runs.run_vectors import parse_vectors
+        return read_run(self._folder_of(run_id))
 
-        record = self.record(run_id)
-        raw = read_files(record.folder, (VECTORS_FILE,))[VECTORS_FILE]
-        return record, parse_vectors(raw, record.manifest, record.folder / VECTORS_FILE)
-
-    def current(self) -> RunRecord | None:
+    def current(self) -> Run | None:
         """The run in use; None when there is none, or when it is broken (see `broken`)."""
         try:
             run_id = (self.folder / POINTER).read_text("utf-8").strip()
-            return self.record(run_id)
+            return self.open(run_id)
         except (OSError, UnicodeDecodeError, UserError):
             return None
 
     def set_current(self, run_id: str) -> None:
         """Use this run from now on; UserError if there is none or it is broken."""
-        self.record(run_id)
+        self.open(run_id)
         write_file(self.folder / POINTER, f"{run_id}\n".encode())
 
     def delete(self, run_id: str) -> None:
@@ -125,15 +92,11 @@ class RunStore:
         except OSError as error:
             raise UserError(f"cannot be deleted ({error.strerror})", where=str(folder)) from error
 
-    def total_bytes(self) -> int:
-        """Size of everything that is kept."""
-        return sum(size_of(entry.folder) for entry in self._entries())
-
-    def _entries(self) -> Sequence[RunRecord | BrokenRun]:
+    def _entries(self) -> Sequence[Run | BrokenRun]:
         if not self.folder.is_dir():
             return ()
         folders = [f for f in self.folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
-        return [record_or_reason(folder) for folder in sorted(folders)]
+        return [_run_or_reason(folder) for folder in sorted(folders)]
 
     def _folder_of(self, run_id: str) -> Path:
         # The name may come from a browser: it must stay inside the store.
@@ -144,42 +107,94 @@ class RunStore:
             raise UserError(f"there is no run {run_id!r}", where=str(self.folder), options=known)
         return folder
 
-    def _settle(self, partial: Path, created: datetime, manifest: bytes) -> Path:
-        stem = f"{created.astimezone(UTC):%Y%m%d-%H%M%S}-{sha256_of(manifest)[:6]}"
-        number = 1
-        while True:
-            folder = self.folder / (stem if number == 1 else f"{stem}-{number}")
-            if not os.path.lexists(folder):
-                os.rename(partial, folder)
-                return folder
-            number += 1
 
-    def _remove_leftovers(self) -> None:
-        if not self.folder.is_dir():
-            return
-        for pattern in (".saving-*", ".deleted-*"):
-            for folder in self.folder.glob(pattern):
-                if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
+def _run_or_reason(folder: Path) -> Run | BrokenRun:
+    try:
+        return read_run(folder)
+    except UserError as error:
+        return BrokenRun(folder.name, folder, str(error))
 
 
-def _run_files(trained: Trained, created: datetime, log: Sequence[str]) -> dict[str, bytes]:
-    from readout_ui.runs.run_vectors import vectors_bytes
+ROUNDED = "Brought from an export, whose directions are rounded to float16."
+BROUGHT = "Brought from an export."
+_SHOWN = 5
 
-    files = {
-        VECTORS_FILE: vectors_bytes(trained.vectors),
-        DESCRIPTIONS_FILE: json_bytes({k: list(v) for k, v in trained.descriptions.items()}),
-    }
-    hashes = {name: sha256_of(raw) for name, raw in files.items()}
-    run = RunFile(
-        created=created,
-        timings=trained.timings,
-        warnings=trained.warnings,
-        log=tuple(log),
-        vectors_bytes=len(files[VECTORS_FILE]),
+
+def adopted(export: Run, where: str, library: Library, runs: Sequence[Run]) -> Run:
+    """The run that an export was made of, ready to be kept.
+
+    An export names its texts by hash and does not hold them. A run without its texts would be
+    judged as if it had none, so every text has to be found again: in the description folder, or in
+    a run that was kept.
+
+    Args:
+        export: as `Run.open` gives it; its vectors are checked here.
+        where: its name, for messages.
+        library: the description folder as it is now.
+        runs: what was kept, whose texts count as well.
+
+    Raises:
+        UserError: it holds only some of the concepts, was trained on something else than
+            descriptions, or some of its texts are not on this machine.
+    """
+    manifest = export.manifest
+    _require_whole(manifest, where)
+    texts = _texts(manifest, where, library, runs)
+    vectors = export.vectors.select(sorted(manifest.concepts))
+    metrics = manifest.metrics.model_copy(update={"best_layer": _best(manifest)})
+    return Run(
+        manifest.holding(vectors).model_copy(update={"metrics": metrics}),
+        lambda: vectors,
+        texts,
+        warnings=(ROUNDED if manifest.dtype == "float16" else BROUGHT,),
     )
-    return {
-        **files,
-        MANIFEST_FILE: describe(trained, trained.vectors, "float32", hashes).to_bytes(),
-        RUN_FILE: json_bytes(run.model_dump(mode="json")),
-    }
+
+
+def _require_whole(manifest: Manifest, where: str) -> None:
+    if source := manifest.source:
+        raise UserError(
+            f"these vectors were trained on {source}, which an export does not hold",
+            where=where,
+            fix="train them again, or use the file with `readout-ui read --vectors`",
+        )
+    trained = {name for name in manifest.descriptions if not is_neutral_name(name)}
+    if missing := sorted(trained - set(manifest.concepts)):
+        raise UserError(
+            f"it holds {len(manifest.concepts)} of the {len(trained)} concepts of its training "
+            f"(not {', '.join(missing[:_SHOWN])}), so it cannot be judged as a run",
+            where=where,
+            fix="export all concepts, or use the file with `readout-ui read --vectors`",
+        )
+
+
+def _texts(
+    manifest: Manifest, where: str, library: Library, runs: Sequence[Run]
+) -> dict[str, tuple[str, ...]]:
+    known = {(each.name, each.fingerprint): each.descriptions for each in library.files}
+    for run in runs:
+        for name, mark in run.fingerprints.items():
+            known[name, mark] = run.texts[name]
+    wanted = manifest.descriptions.items()
+    found = {name: known[name, mark] for name, mark in wanted if (name, mark) in known}
+    if missing := sorted(manifest.descriptions.keys() - found.keys()):
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise UserError(
+            f"the texts it was trained on are not here: {', '.join(missing[:_SHOWN])}{more}",
+            where=where,
+            fix="import the descriptions it was trained on (Concepts, Import), or use the file "
+            "with `readout-ui read --vectors`",
+        )
+    return {name: found[name] for name in sorted(found)}
+
+
+def _best(manifest: Manifest) -> int:
+    """The best of the layers that were exported."""
+    best, scores = manifest.metrics.best_layer, manifest.metrics.layer_scores
+    if best in manifest.layers:
+        return best
+
+    def score(layer: int) -> float:
+        found = scores[layer] if scores and layer < len(scores) else None
+        return -math.inf if found is None else found
+
+    return max(manifest.layers, key=score)

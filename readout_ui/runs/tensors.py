@@ -1,4 +1,7 @@
-"""Tensor files that are trusted only after every hash, name, shape and number was checked."""
+"""Tensor files that are trusted only after every hash, name, shape and number was checked.
+
+Also the vectors file of a kept run: float32, lossless, all concepts and layers in four tensors.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from readout_ui.errors import UserError
 from readout_ui.files import sha256_of
 from readout_ui.runs.manifest import Manifest, zero_directions
 from readout_ui.vectors.vectors import ConceptVectors, Probes
+
+PARTS = ("directions", "center", "neutral_mean", "neutral_std")
+PROBES = "probe_scores"
 
 
 def check_hashes(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> None:
@@ -76,17 +83,56 @@ def assemble_vectors(
             concepts=manifest.concepts,
             layers=manifest.layers,
             probes=probes,
+            calibrated=manifest.calibrated,
             layer_type=manifest.read.layer_type,
             layer_config=manifest.layer_config,
             **parts,
         )
     except ValueError as error:
         raise UserError(f"the vectors are damaged: {error}", where=str(source)) from error
-    found = zero_directions(vectors)
-    if found != [
-        zero.model_dump(include={"concept", "layer"}) for zero in manifest.zero_directions
-    ]:
+    found, named = zero_directions(vectors), manifest.zero_directions
+    if [(z.concept, z.layer) for z in found] != [(z.concept, z.layer) for z in named]:
         raise UserError(
             "the directions of length zero are not those the manifest names", where=str(source)
         )
     return vectors
+
+
+def vectors_bytes(vectors: ConceptVectors) -> bytes:
+    """The file's bytes; the same vectors give the same bytes."""
+    tensors = {part: getattr(vectors, part) for part in PARTS}
+    if vectors.probes:
+        tensors[PROBES] = vectors.probes.scores
+    return save_tensors(
+        {name: tensor.float().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    )
+
+
+def parse_vectors(raw: bytes, manifest: Manifest, path: Path) -> ConceptVectors:
+    """The vectors of a run.
+
+    Raises:
+        UserError: the file is not the one the manifest was written for, or does not fit it.
+    """
+    where = str(path)
+    if manifest.files.get(path.name) != sha256_of(raw):
+        raise UserError("the file was changed since it was saved (its sha256 differs)", where=where)
+    n_concepts, n_layers, d_model = (
+        len(manifest.concepts),
+        len(manifest.layers),
+        manifest.hidden_size,
+    )
+    shapes = {
+        "directions": (n_concepts, n_layers, d_model),
+        "center": (n_layers, d_model),
+        "neutral_mean": (n_concepts, n_layers),
+        "neutral_std": (n_concepts, n_layers),
+    }
+    tensors = read_tensors(raw, where)
+    parts = {p: take_tensor(tensors, p, shapes[p], torch.float32, where) for p in PARTS}
+    scores = None
+    if manifest.probes is not None:
+        shape = (len(manifest.probes.texts), n_concepts, n_layers)
+        scores = take_tensor(tensors, PROBES, shape, torch.float32, where)
+    refuse_leftovers(tensors, where)
+    return assemble_vectors(manifest, parts, scores, path)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError
 from readout_ui.progress import Report, silent
-from readout_ui.runs.formats.readout import LoadedReadout, refuse_unfit_model
-from readout_ui.vectors.settings import TrainSettings
+from readout_ui.runs.run import Run
 from readout_ui.vectors.training import capture_settings
 from readout_ui.vectors.vectors import pooled_scores
 
@@ -52,24 +51,24 @@ class Certificate:
         )
 
 
-def verify(loaded: LoadedReadout, model: LoadedModel, report: Report = silent) -> Certificate:
+def verify(run: Run, model: LoadedModel, report: Report = silent) -> Certificate:
     """Read the probe texts of an export on a model and compare.
 
     Args:
-        loaded: the export.
+        run: the export, or a run.
         model: the model it is to be used with.
         report: told how many texts are read.
 
     Raises:
         UserError: the export has no probe texts, or was made for another model.
     """
-    vectors, manifest = loaded.vectors, loaded.manifest
+    vectors, manifest = run.vectors, run.manifest
     if vectors.probes is None:
         raise UserError(
             "the export holds no probe texts, an older version wrote it", fix="export again"
         )
-    refuse_unfit_model(manifest, model, "the export")
-    settings = capture_settings(TrainSettings.from_json(manifest.settings))
+    run.refuse_other_model(model)
+    settings = capture_settings(run.settings)
     texts = vectors.probes.texts
     pooled = read_activations(model, texts, settings, None, report=report).pooled
     found = pooled_scores(vectors, pooled[:, list(vectors.layers)])

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from readout_ui.vectors.groups import PairSettings, TextGroups
-from readout_ui.vectors.methods import METHODS
+from readout_ui.vectors.methods import Method, mean_difference
 
 Rows = tuple[int, ...]
 
 
 def contrast(
-    method: str, concept: str, positive: Tensor, negative: Tensor, pairs: PairSettings
+    method: Method, concept: str, positive: Tensor, negative: Tensor, pairs: PairSettings
 ) -> Tensor:
     """A concept's direction from texts for it and texts against it alone.
 
     Args:
-        method: one of `METHODS`.
+        method: fits it, e.g. one of `METHODS`.
         concept: its name, which with the seed chooses the pairs.
         positive: activations of the texts for it, (n_positive, n_layers, d_model).
         negative: of those against it, (n_negative, n_layers, d_model).
@@ -33,7 +33,7 @@ def contrast(
     n_positive, n_all = len(positive), len(positive) + len(negative)
     groups = TextGroups((concept,), (tuple(range(n_positive)),), tuple(range(n_positive, n_all)))
     both = torch.cat([positive, negative])  # (n_positive + n_negative, n_layers, d_model)
-    return METHODS[method](both, groups, pairs)[0]
+    return method(both, groups, pairs)[0]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def paired_directions(
     pooled: Tensor,
     groups: TextGroups,
     scenes: Sequence[str],
-    method: str,
+    method: Method,
     pairs: PairSettings,
 ) -> Tensor:
     """Directions in which the settings of the stories cancel.
@@ -88,13 +88,13 @@ def paired_directions(
         pooled: (n_texts, n_layers, d_model).
         groups: which rows belong to which concept.
         scenes: of every row, empty where it has none.
-        method: one of `METHODS`.
+        method: fits them, e.g. one of `METHODS`.
         pairs: how the methods that pair texts do it.
 
     Returns:
         (n_concepts, n_layers, d_model), float32, unit length or zero.
     """
-    sides = _mean_sides if method == "mean" else _centred_sides
+    sides = _mean_sides if method is mean_difference else _centred_sides
     directions = [
         contrast(method, concept, *sides(pooled, contrasts), pairs)
         for concept, contrasts in scene_contrasts(groups, scenes).items()

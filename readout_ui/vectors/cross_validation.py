@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -153,8 +154,13 @@ def _lengths(vectors: Floats) -> Floats:
     return lengths
 
 
-_USUAL_DEPTH = 0.6
+USUAL_DEPTH = 0.6
 """Where concepts are read best as a rule, as a part of the model's depth."""
+
+
+def usual_layer(n_layers: int) -> int:
+    """The layer to use where nothing can be compared."""
+    return round(USUAL_DEPTH * (n_layers - 1))
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,13 @@ class LayerScores:
     """Part of a concept's held-out descriptions that score highest on it, mean over concepts."""
     best: int
     """The recommended layer."""
+    held_out: dict[str, Any] | None = None
+    """Of contrast pairs, all that was found on held-out ones, as JSON holds it."""
+
+    @property
+    def ratings(self) -> tuple[float, ...] | None:
+        """By which layers are ordered: AUROC, or how many held-out pairs are told apart."""
+        return self.top1 if self.held_out else self.auroc
 
 
 def cross_validated_layers(
@@ -209,9 +222,9 @@ def rate_layers(scores: Iterable[Floats], assignment: Assignment, n_layers: int)
         assignment: which text is held out where.
         n_layers: layers of the model.
     """
-    usual = _USUAL_DEPTH * (n_layers - 1)
+    usual = USUAL_DEPTH * (n_layers - 1)
     if not can_be_scored(assignment).any():
-        return LayerScores(None, None, round(usual))
+        return LayerScores(None, None, usual_layer(n_layers))
     rated = [_rate(some, assignment) for some in scores]
     aurocs, hits = (np.concatenate(column) for column in zip(*rated, strict=True))
     return LayerScores(

@@ -8,6 +8,7 @@ Layers are taken one by one, so beside the result a method holds one layer in fl
 How much of each pair's difference is in a direction, from the differences' Gram matrix alone.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from readout_ui.errors import UserError
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import PairSettings, TextGroups, sample_pairs
+from readout_ui.vectors.settings import OWN_METHOD
 
 _Array = npt.NDArray[np.float64]
 Solver = Callable[[_Array], _Array]
@@ -152,7 +154,76 @@ METHODS: dict[str, Method] = {
 }
 
 
-def fit_given_pairs(activations: Tensor, pairs: Sequence[tuple[int, int]], method: str) -> Tensor:
+@dataclass(frozen=True)
+class OwnMethod:
+    """A method that is a function, called like the built-in ones."""
+
+    function: Callable[..., Tensor]
+    """Activations, groups and pairing -> directions, as `Method`; or an aggregator as those of
+    steering-vectors: positive and negative activations (n_pairs, d_model) -> (d_model,)."""
+
+    @property
+    def name(self) -> str:
+        """What the settings of a run call it."""
+        return OWN_METHOD + str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether it takes the two sides of pairs, of one layer at a time."""
+        needed = inspect.signature(self.function).parameters.values()
+        return sum(each.default is each.empty for each in needed) == 2
+
+    def __call__(self, activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Tensor:
+        """Directions (n_concepts, n_layers, d_model), unit length or zero.
+
+        Raises:
+            UserError: the function gave another shape, or numbers that are not finite.
+        """
+        if self.aggregates:
+            found = [self.fit(activations, sample_pairs(groups, c, pairs)) for c in groups.concepts]
+            return torch.stack(found)
+        shape = (len(groups.concepts), *activations.shape[1:])
+        return self._unit(self.function(activations, groups, pairs), shape)
+
+    def fit(self, activations: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+        """One direction per layer from given pairs of rows, (n_layers, d_model)."""
+        positive, negative = ([pair[side] for pair in pairs] for side in (0, 1))
+        if not self.aggregates:
+            groups = TextGroups(("pairs",), (tuple(positive),), tuple(negative))
+            return self(activations, groups, PairSettings())[0]
+        layers = [
+            self._unit(self.function(layer[positive], layer[negative]), layer.shape[1:])
+            for layer in activations.unbind(dim=1)
+        ]
+        return torch.stack(layers)
+
+    def _unit(self, found: Tensor, shape: Sequence[int]) -> Tensor:
+        if tuple(found.shape) != tuple(shape) or not torch.isfinite(found).all():
+            raise UserError(
+                f"gave {tuple(found.shape)}, or NaN, where {tuple(shape)} is needed",
+                where=self.name,
+            )
+        return torch.nn.functional.normalize(found.double(), dim=-1).float()
+
+
+def method_named(name: str) -> Method:
+    """The built-in method of that name.
+
+    Raises:
+        UserError: it was a function, of which a run keeps only the name.
+    """
+    if name not in METHODS:
+        raise UserError(
+            f"the directions were fitted by {name}, a function that is not stored",
+            fix="train with a built-in method",
+            options=METHODS,
+        )
+    return METHODS[name]
+
+
+def fit_given_pairs(
+    activations: Tensor, pairs: Sequence[tuple[int, int]], method: str | OwnMethod
+) -> Tensor:
     """One direction per layer from pairs as they are given, none drawn.
 
     Args:
@@ -163,6 +234,8 @@ def fit_given_pairs(activations: Tensor, pairs: Sequence[tuple[int, int]], metho
     Returns:
         (n_layers, d_model), float32, unit length or zero.
     """
+    if isinstance(method, OwnMethod):
+        return method.fit(activations, pairs)
     rows = [np.array(pairs, dtype=np.intp).reshape(-1, 2)]  # (n_pairs, 2)
     directions = torch.zeros(activations.shape[1:])  # (n_layers, d_model)
     with single_thread():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 
 from readout_ui.vectors.auroc import Floats, Indices, auroc
 from readout_ui.vectors.blas import single_thread
-from readout_ui.vectors.methods import PAIR_SOLVERS
+from readout_ui.vectors.cross_validation import USUAL_DEPTH
+from readout_ui.vectors.methods import PAIR_SOLVERS, OwnMethod
 from readout_ui.vectors.metrics import bag_of_words_scores, random_directions
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 FOLDS = 8
 N_DRAWS = 20
 """Random directions, and permutations of the polarity, at the best layer."""
-_USUAL_DEPTH = 0.6
 _NOISE = 1e-6
 
 
@@ -64,7 +65,7 @@ class PairScores:
 
 
 def score_pairs(
-    pooled: Tensor, pairs: Sequence[ContrastPair], method: str, seed: int = 0
+    pooled: Tensor, pairs: Sequence[ContrastPair], method: str | OwnMethod, seed: int = 0
 ) -> PairScores | None:
     """Cross-validate the directions of pairs at every layer; None for fewer than two groups.
 
@@ -83,15 +84,20 @@ def score_pairs(
     if n_folds < 2:
         return None
     ones = np.ones(len(pairs))
-    layers = range(pooled.shape[1])
+
+    def scored(layer: int) -> Callable[[Floats], Floats]:
+        if isinstance(method, OwnMethod):
+            return partial(_held_out_by, pooled[:, layer], folds, method)
+        return partial(_held_out, _gram(pooled[:, layer]), folds, method)
+
     with single_thread():
-        held_out = [_held_out(_gram(pooled[:, layer]), folds, method, ones) for layer in layers]
+        held_out = [scored(layer)(ones) for layer in range(pooled.shape[1])]
         hits = np.stack([_hits(scores) for scores in held_out])  # (n_layers, n_pairs)
         best = _recommended(hits)
         draws = np.random.default_rng(seed)
-        gram = _gram(pooled[:, best])
         signs = draws.choice([-1.0, 1.0], size=(N_DRAWS, len(pairs)))
-        permuted = [_permuted_accuracy(gram, folds, method, sign) for sign in signs]
+        at_best = scored(best)
+        permuted = [_permuted_accuracy(at_best(sign), sign) for sign in signs]
     words = _by_words(pairs, folds)
     return PairScores(
         n_pairs=len(pairs),
@@ -155,8 +161,22 @@ def _held_out(gram: Floats, folds: Indices, method: str, signs: Floats) -> Float
     return scores
 
 
-def _permuted_accuracy(gram: Floats, folds: Indices, method: str, signs: Floats) -> float:
-    scores = _held_out(gram, folds, method, signs)
+def _held_out_by(texts: Tensor, folds: Indices, method: OwnMethod, signs: Floats) -> Floats:
+    """As `_held_out`, by a method that is a function, from activations (2 * n_pairs, d_model)."""
+    centred = texts.double() - texts.double().mean(dim=0)
+    rows = np.arange(len(texts)).reshape(-1, 2)  # (n_pairs, 2)
+    turned = np.where(signs[:, None] > 0, rows, rows[:, ::-1])
+    scores = np.zeros((len(folds), 2))
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
+        pairs = [(int(a), int(b)) for a, b in turned[train]]
+        direction = method.fit(texts[:, None], pairs)[0].double()  # (d_model,)
+        projected = (centred @ direction).numpy()[rows]  # (n_pairs, 2)
+        scores[test] = projected[test] - projected[train].mean()
+    return scores
+
+
+def _permuted_accuracy(scores: Floats, signs: Floats) -> float:
     turned = np.where(signs[:, None] > 0, scores, scores[:, ::-1])  # (n_pairs, 2)
     return float(_hits(turned).mean())
 
@@ -175,7 +195,7 @@ def _recommended(hits: Floats) -> int:
     behind = hits[hits.mean(axis=1).argmax()] - hits  # (n_layers, n_pairs)
     error = behind.std(axis=1, ddof=1) / np.sqrt(hits.shape[1])
     as_good = np.flatnonzero(behind.mean(axis=1) <= error)
-    return int(as_good[np.abs(as_good - _USUAL_DEPTH * (len(hits) - 1)).argmin()])
+    return int(as_good[np.abs(as_good - USUAL_DEPTH * (len(hits) - 1)).argmin()])
 
 
 def _random_accuracies(activations: Tensor, seed: int) -> Floats:

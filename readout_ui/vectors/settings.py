@@ -1,4 +1,4 @@
-"""What a training was asked for and what it made: settings, vectors and where they came from.
+"""What a training is asked for.
 
 Importing this module loads neither torch nor transformers, so that every front end may use it.
 """
@@ -6,14 +6,11 @@ Importing this module loads neither torch nor transformers, so that every front 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from readout_ui.errors import UserError
-
-if TYPE_CHECKING:
-    from readout_ui.vectors.vectors import ConceptVectors
 
 METHOD_NAMES = ("mean", "pca", "logistic")
 READ_RULE_NAMES = ("content_mean", "content_last", "content_tail", "template_last")
@@ -24,7 +21,9 @@ LAYER_TYPE_NAMES = (
     "input_layernorm",
     "post_attention_layernorm",
 )
-_LAYERS = re.compile(r"all|auto|\s*-?\d+\s*(,\s*-?\d+\s*)*")
+OWN_METHOD = "own:"
+"""Before the name of a method that is no built-in one but a function, which is not stored."""
+_LAYERS = re.compile(r"all|auto|middle|\s*-?\d+\s*(,\s*-?\d+\s*)*")
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,12 @@ class TrainSettings:
     """Everything a person chooses about a training, except texts and model."""
 
     method: str = "mean"
-    """How a direction is fitted: "mean", "pca" or "logistic"."""
+    """How a direction is fitted: "mean", "pca" or "logistic"; "own:name" for a function."""
     read: str = "content_mean"
     """Which token positions are pooled into a text's activation."""
     layers: str = "all"
-    """"all", "auto" (the best cross-validated layer) or layer numbers such as "14,22" or "-1"."""
+    """"all", "auto" (the best cross-validated layer), "middle" (three to five layers at 40 to 60 %
+    of the depth) or layer numbers such as "14,22" or "-1"."""
     layer_type: str = "decoder_block"
     """Which module of a block is read."""
     layer_config: tuple[tuple[str, str], ...] = ()
@@ -51,12 +51,14 @@ class TrainSettings:
     """Seed of the pair sampling."""
 
     def __post_init__(self) -> None:
-        _one_of("method", self.method, METHOD_NAMES)
+        if not self.method.startswith(OWN_METHOD):
+            _one_of("method", self.method, METHOD_NAMES)
         _one_of("read rule", self.read, READ_RULE_NAMES)
         _one_of("layer type", self.layer_type, {*LAYER_TYPE_NAMES, *dict(self.layer_config)})
         if not _LAYERS.fullmatch(self.layers):
             raise UserError(
-                f"cannot read layers {self.layers!r}", options=("all", "auto", "14,22", "-1")
+                f"cannot read layers {self.layers!r}",
+                options=("all", "auto", "middle", "14,22", "-1"),
             )
         for layer_type, template in self.layer_config:
             if "{num}" not in template:
@@ -91,6 +93,36 @@ class TrainSettings:
             raise UserError(f"a training setting has the wrong type: {error}") from error
 
 
+def layer_paths(
+    paths: Mapping[str, str | Callable[[int], str]],
+) -> tuple[tuple[str, str], ...]:
+    """The setting `layer_config` from module paths, also given as functions of the layer number.
+
+    >>> layer_paths({"mlp": lambda layer: f"model.layers.{layer}.mlp"})
+    (('mlp', 'model.layers.{num}.mlp'),)
+
+    Raises:
+        UserError: a function whose paths differ in more than one number.
+    """
+    return tuple(
+        (kind, path if isinstance(path, str) else _template_of(kind, path))
+        for kind, path in paths.items()
+    )
+
+
+def _template_of(kind: str, path: Callable[[int], str]) -> str:
+    first = path(0)
+    for zero in re.finditer("0", first):
+        template = f"{first[: zero.start()]}{{num}}{first[zero.end() :]}"
+        if all(path(layer) == template.replace("{num}", str(layer)) for layer in range(3)):
+            return template
+    raise UserError(
+        f"the module paths of {kind} do not differ by the layer number alone",
+        where=first,
+        fix="give one path with {num}, as in model.layers.{num}",
+    )
+
+
 def _one_of(noun: str, value: str, options: Collection[str]) -> None:
     if value not in options:
         raise UserError(f"unknown {noun} {value!r}", options=options)
@@ -99,83 +131,6 @@ def _one_of(noun: str, value: str, options: Collection[str]) -> None:
 def _at_least(noun: str, value: int, lowest: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
         raise UserError(f"{noun} must be a whole number from {lowest} up, not {value!r}")
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """The result of one training, with all that a run or an export says about its origin."""
-
-    vectors: ConceptVectors
-    """Directions and calibration of the layers that were asked for."""
-    settings: TrainSettings
-    model_name: str
-    """Hub id or folder of the model."""
-    model_revision: str
-    model_fingerprint: str
-    """Identity of the weights as they were loaded, dtype included."""
-    frame_fingerprint: str
-    """Hash of the chat template round a text."""
-    frame_description: str
-    """The frame in one line."""
-    module_path: str
-    """Module path of the read layers, with `{num}` for the layer number."""
-    fingerprints: dict[str, str]
-    """sha256 of every description file, neutral ones included."""
-    n_texts: int
-    """Unique texts that were read."""
-    layer_scores: tuple[float, ...] | None
-    """Cross-validated AUROC of every layer of the model, None where too few texts allow it."""
-    best_layer: int
-    """The layer with the best score."""
-    warnings: tuple[str, ...]
-    timings: dict[str, float]
-    """Seconds of each part."""
-    calibrated_on: str
-    """Which tokens the z scores compare with, in one line."""
-    descriptions: dict[str, tuple[str, ...]]
-    """The texts of every description file, neutral ones included."""
-    model_dtype: str = ""
-    """Number type of the weights, empty where the trainer did not say."""
-    contrast: dict[str, Any] | None = None
-    """Of a training on contrast pairs: its polarity, prompts and held-out scores as JSON holds
-    them; None for a training on descriptions."""
-    source: str = ""
-    """What its texts are, e.g. "stories"; empty: the library's descriptions."""
-
-    def __post_init__(self) -> None:
-        if self.fingerprints.keys() != self.descriptions.keys():
-            odd = sorted(self.fingerprints.keys() ^ self.descriptions.keys())
-            raise ValueError(f"fingerprints and descriptions name different files: {odd}")
-        if missing := sorted(set(self.vectors.concepts) - self.descriptions.keys()):
-            raise ValueError(f"vectors of concepts without descriptions: {missing}")
-
-
-def refuse_other_model(
-    what: str, trained: tuple[str, str], loaded: tuple[str, str], dtype: str = ""
-) -> None:
-    """Raise a UserError unless the loaded model has the weights the vectors were trained on.
-
-    Args:
-        what: what holds the vectors, for the message.
-        trained: (name, fingerprint) of the model they were trained on.
-        loaded: (name, fingerprint) of the model at hand.
-        dtype: number type of the weights in training, where it is known.
-    """
-    (trained_name, trained_print), (name, fingerprint) = trained, loaded
-    if trained_print == fingerprint:
-        return
-    if trained_name != name:
-        raise UserError(
-            f"the vectors were trained on {trained_name}, the loaded model is {name}",
-            where=what,
-            fix=f"load {trained_name} or train again",
-        )
-    detail = f" (trained in {dtype})" if dtype else ""
-    raise UserError(
-        f"the weights of {name} differ from those the vectors were trained on{detail}",
-        where=what,
-        fix="load the same revision, dtype and quantization or train again",
-    )
 
 
 def split_names(text: str) -> list[str] | None:

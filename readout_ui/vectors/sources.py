@@ -1,33 +1,25 @@
-"""Training from other texts than descriptions: examples with their own negatives, and stories."""
+"""Where the texts of a training come from, and how directions follow from each kind of them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError
-from readout_ui.progress import Progress, Report, silent
+from readout_ui.progress import Report, silent
+from readout_ui.texts.library import Library, require_trainable
 from readout_ui.texts.stories import scene_of_rows
 from readout_ui.vectors.contrasts import contrast, paired_directions, without_scenes
-from readout_ui.vectors.cross_validation import cross_validated_layers
-from readout_ui.vectors.groups import PairSettings, TextGroups
-from readout_ui.vectors.methods import neutral_center
-from readout_ui.vectors.settings import Trained, TrainSettings
-from readout_ui.vectors.training import (
-    best_of,
-    capture_settings,
-    chosen_layers,
-    group_texts,
-    tokens_to_keep,
-    warnings_of,
-)
-from readout_ui.vectors.vectors import ConceptVectors, add_probes, calibrate
+from readout_ui.vectors.cross_validation import LayerScores, cross_validated_layers
+from readout_ui.vectors.groups import TextGroups
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import Corpus, Extracted, extract, fit
+from readout_ui.vectors.vectors import ConceptVectors
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
@@ -37,118 +29,146 @@ if TYPE_CHECKING:
 
 NEGATIVES = "_negatives"
 """The neutral file of a run from examples: texts that are positive for none of its concepts."""
+Texts = Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class SourceActivations:
-    """The texts of a training, read."""
-
-    texts: tuple[str, ...]
-    groups: TextGroups
-    pooled: Tensor
-    """(n_texts, n_layers, d_model), float32."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TextSource:
-    """Where a training's texts come from and how directions follow from them."""
+    """Texts by concept, each concept against all other texts; other kinds say what differs."""
 
-    kind: str
-    """What the texts are, e.g. "stories"."""
-    texts: Mapping[str, tuple[str, ...]]
+    texts: Texts
     """By concept; names with a leading underscore are neutral."""
     fingerprints: Mapping[str, str]
-    """sha256 by concept."""
-    fit: Callable[[SourceActivations, TrainSettings], Tensor]
-    """Directions at all layers, (n_concepts, n_layers, d_model)."""
-    for_layers: Callable[[SourceActivations], tuple[Tensor, TextGroups]]
-    """Activations and groups by which the best layer is chosen."""
-    warnings: tuple[str, ...]
+    """sha256 by name."""
+    kind: str = ""
+    """What the texts are, e.g. "stories"; empty for descriptions."""
+    title: str = "Training"
+    """The training in words, while it waits for the device."""
+    warnings: tuple[str, ...] = ()
+    zero: tuple[str, ...] | None = None
+    """The neutral files that scores are calibrated on; None for all of them."""
+
+    def extract(
+        self,
+        model: LoadedModel,
+        settings: TrainSettings,
+        cache: ActivationCache | None = None,
+        report: Report = silent,
+    ) -> Extracted:
+        """Read the texts, each unique one once."""
+        return extract(self.texts, model, settings, cache, report, self.zero)
+
+    def directions(self, corpus: Corpus) -> Tensor:
+        """Directions at all layers, (n_concepts, n_layers, d_model)."""
+        return fit(corpus)
+
+    def probes(self, corpus: Corpus) -> Sequence[int] | None:
+        """Rows of the texts to check a server by; None for some of every concept."""
+        del corpus
+        return None
+
+    def layer_scores(self, corpus: Corpus) -> LayerScores:
+        """How well each layer tells held-out texts apart."""
+        return cross_validated_layers(corpus.pooled, corpus.groups, seed=corpus.settings.seed)
+
+    def distances(self, corpus: Corpus, vectors: ConceptVectors) -> dict[int, float]:
+        """Of pairs, by layer: how far the sides are apart along the direction."""
+        del corpus, vectors
+        return {}
+
+    def frame_description(self, model: LoadedModel) -> str:
+        """The chat template around the texts, in one line."""
+        return model.frame.describe()
+
+    def calibrated_on(self, corpus: Corpus) -> str:
+        """Which tokens z-scores compare with, in one line."""
+        texts = "concepts' texts" if self.kind else "descriptions"
+        return "neutral tokens" if corpus.groups.neutral else f"tokens of the {texts}"
+
+    def contrast(self, scores: LayerScores) -> dict[str, Any] | None:
+        """What a manifest says of contrast pairs; None for other texts."""
+        del scores
+        return None
 
 
-def train_source(
-    source: TextSource,
-    model: LoadedModel,
-    settings: TrainSettings,
-    cache: ActivationCache | None = None,
-    report: Report = silent,
-) -> Trained:
-    """Fit one direction per concept and layer; every text goes through the model at most once.
-
-    Args:
-        source: texts, and what they are contrasted with.
-        model: the loaded model.
-        settings: method, read rule, layers and seed.
-        cache: activations read earlier; None reads everything anew.
-        report: told after every batch; may raise Cancelled.
+def description_source(library: Library) -> TextSource:
+    """The descriptions of a library.
 
     Raises:
-        UserError: a concept without text, or a layer that does not exist.
+        UserError: an empty concept or an unreadable file.
     """
-    blocks = model.blocks(settings.layer_type, dict(settings.layer_config))
-    texts, groups = group_texts(source.texts)
-    activations = read_activations(
-        model, texts, capture_settings(settings), cache, tokens_to_keep(texts, groups), report
-    )
-    report(Progress("Fitting", 0, len(groups.concepts), "concepts"))
-    reading = SourceActivations(texts, groups, activations.pooled)
-    directions = source.fit(reading, settings)  # (n_concepts, n_layers, d_model)
-    calibration = calibrate(directions, activations.kept)
-    center = neutral_center(activations.pooled, groups)
-    fitted = ConceptVectors(
-        concepts=groups.concepts,
-        layers=tuple(range(directions.shape[1])),
-        directions=directions,
-        center=center,
-        neutral_mean=calibration.mean,
-        neutral_std=calibration.std,
-        layer_type=settings.layer_type,
-        layer_config=settings.layer_config,
-    )
-    vectors = add_probes(fitted, texts, groups, activations.pooled)
-    scores = cross_validated_layers(*source.for_layers(reading), seed=settings.seed)
-    layers = chosen_layers(settings.layers, scores, model.n_layers)
-    report(Progress("Fitting", len(groups.concepts), len(groups.concepts), "concepts"))
-    return Trained(
-        vectors=vectors.select(layers=layers),
-        settings=settings,
-        model_name=model.name,
-        model_revision=model.revision,
-        model_fingerprint=model.fingerprint,
-        model_dtype=str(model.dtype).removeprefix("torch."),
-        frame_fingerprint=model.frame.fingerprint,
-        frame_description=model.frame.describe(),
-        module_path=blocks.template,
-        fingerprints=dict(source.fingerprints),
-        n_texts=len(set(texts)),
-        layer_scores=scores.auroc,
-        best_layer=best_of(layers, scores),
-        warnings=(*source.warnings, *warnings_of(activations, groups)),
-        timings=dict(activations.seconds),
-        calibrated_on="neutral tokens" if groups.neutral else "tokens of the concepts' texts",
-        descriptions=dict(source.texts),
-        source=source.kind,
-    )
+    require_trainable(library)
+    return TextSource(texts=library.texts(), fingerprints=library.fingerprints())
 
 
-def story_source(library: StoryLibrary) -> TextSource:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StorySource(TextSource):
     """Stories, whose settings cancel where scenes are shared (`contrasts.paired_directions`)."""
-    concepts, by_concept = library.concepts(), library.scenes()
-    scenes = scene_of_rows(concepts, by_concept)
 
-    def fit(reading: SourceActivations, settings: TrainSettings) -> Tensor:
-        pairs = PairSettings(settings.seed, settings.max_negatives_per_positive)
-        return paired_directions(reading.pooled, reading.groups, scenes, settings.method, pairs)
+    scenes: tuple[str, ...]
+    """Of every row, empty where it has none."""
 
-    def for_layers(reading: SourceActivations) -> tuple[Tensor, TextGroups]:
-        return without_scenes(reading.pooled, reading.groups, scenes), reading.groups
+    def directions(self, corpus: Corpus) -> Tensor:
+        """Directions at all layers, (n_concepts, n_layers, d_model)."""
+        return paired_directions(
+            corpus.pooled, corpus.groups, self.scenes, corpus.method, corpus.pairing
+        )
 
-    prints, warnings = library.fingerprints(), library.warnings()
-    return TextSource("stories", library.texts(), prints, fit, for_layers, warnings)
+    def layer_scores(self, corpus: Corpus) -> LayerScores:
+        """How well each layer tells held-out stories apart, their scenes taken off."""
+        pooled = without_scenes(corpus.pooled, corpus.groups, self.scenes)
+        return cross_validated_layers(pooled, corpus.groups, seed=corpus.settings.seed)
 
 
-def example_source(examples: Sequence[ConceptExamples], warnings: Sequence[str] = ()) -> TextSource:
-    """Examples, each concept against its own negatives (contrastive activation addition).
+def story_source(library: StoryLibrary, neutral: Texts | None = None) -> StorySource:
+    """Stories, with further neutral texts by file name for the zero of scores."""
+    texts = library.texts()
+    scenes = library.scenes()
+    extra = _apart(neutral or {}, texts)
+    blank = {name: ("",) * len(some) for name, some in extra.items()}
+    return StorySource(
+        texts={**texts, **extra},
+        fingerprints={**library.fingerprints(), **_fingerprints(extra)},
+        kind="stories",
+        title=f"Training on {len(library.stories)} stories",
+        warnings=library.warnings(),
+        scenes=scene_of_rows(library.concepts(), {**scenes, **blank}),
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExampleSource(TextSource):
+    """Examples, each concept against its own negatives (contrastive activation addition)."""
+
+    sides: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+    """Texts for and against each concept."""
+
+    def directions(self, corpus: Corpus) -> Tensor:
+        """Directions at all layers, (n_concepts, n_layers, d_model)."""
+        row = {text: place for place, text in enumerate(corpus.texts)}
+        found = []
+        for concept in corpus.groups.concepts:
+            positive, negative = (
+                corpus.pooled[[row[text] for text in side]] for side in self.sides[concept]
+            )
+            found.append(contrast(corpus.method, concept, positive, negative, corpus.pairing))
+        return torch.stack(found)
+
+    def layer_scores(self, corpus: Corpus) -> LayerScores:
+        """How well each layer tells held-out examples apart."""
+        groups = _each_once(corpus)
+        return cross_validated_layers(corpus.pooled, groups, seed=corpus.settings.seed)
+
+
+def example_source(
+    examples: Sequence[ConceptExamples], warnings: Sequence[str] = (), neutral: Texts | None = None
+) -> ExampleSource:
+    """Examples for and against each concept.
+
+    Args:
+        examples: by concept.
+        warnings: what a person should know about them.
+        neutral: texts by file name for the zero of scores; without them the negatives are it.
 
     Raises:
         UserError: a concept without examples on a side.
@@ -158,8 +178,9 @@ def example_source(examples: Sequence[ConceptExamples], warnings: Sequence[str] 
             if not some:
                 raise UserError(f"there is no {side} example", where=each.concept)
     sides = {
-        each.concept: tuple(
-            _distinct(e.text for e in some) for some in (each.positive, each.negative)
+        each.concept: (
+            _distinct(e.text for e in each.positive),
+            _distinct(e.text for e in each.negative),
         )
         for each in examples
     }
@@ -168,55 +189,59 @@ def example_source(examples: Sequence[ConceptExamples], warnings: Sequence[str] 
     others = _distinct(t for _, negative in sides.values() for t in negative if t not in shown)
     if others:
         texts[NEGATIVES] = others
-
-    def fit(reading: SourceActivations, settings: TrainSettings) -> Tensor:
-        pairs = PairSettings(settings.seed, settings.max_negatives_per_positive)
-        row = {text: place for place, text in enumerate(reading.texts)}
-        return torch.stack(
-            [
-                contrast(
-                    settings.method,
-                    concept,
-                    reading.pooled[[row[text] for text in sides[concept][0]]],
-                    reading.pooled[[row[text] for text in sides[concept][1]]],
-                    pairs,
-                )
-                for concept in reading.groups.concepts
-            ]
-        )  # (n_concepts, n_layers, d_model)
-
-    def for_layers(reading: SourceActivations) -> tuple[Tensor, TextGroups]:
-        return reading.pooled, _each_once(reading)
-
     prints = {
-        name: _fingerprint((*some, *sides.get(name, ((), ()))[1])) for name, some in texts.items()
+        name: _fingerprint((*own, *sides.get(name, ((), ()))[1])) for name, own in texts.items()
     }
-    return TextSource("examples", texts, prints, fit, for_layers, tuple(warnings))
+    extra = _apart(neutral or {}, texts)
+    noun = "concept" if len(examples) == 1 else "concepts"
+    return ExampleSource(
+        texts={**texts, **extra},
+        fingerprints={**prints, **_fingerprints(extra)},
+        kind="examples",
+        title=f"Training on examples of {len(examples)} {noun}",
+        warnings=tuple(warnings),
+        zero=tuple(extra) or None,
+        sides=sides,
+    )
 
 
-def _each_once(reading: SourceActivations) -> TextGroups:
+def neutral_texts_of(library: Library) -> dict[str, tuple[str, ...]]:
+    """The library's neutral texts by file; those of the shipped test set where it has none."""
+    from readout_ui.texts.labelled import read_shipped
+
+    texts = {each.name: each.descriptions for each in library.neutral if each.descriptions}
+    return texts or {"_neutral": tuple(each.text for each in read_shipped("neutral"))}
+
+
+def _each_once(corpus: Corpus) -> TextGroups:
     """The groups with a text that shows several concepts counted for the rarest one only.
 
     Otherwise a text that is held out for one concept would be trained on for another.
     """
-    groups, taken = reading.groups, set[str]()
+    groups, taken = corpus.groups, set[str]()
     rows: dict[str, tuple[int, ...]] = {}
-    for concept, some in sorted(zip(groups.concepts, groups.rows, strict=True), key=_size):
-        own = tuple(row for row in some if reading.texts[row] not in taken)
+    members = zip(groups.concepts, groups.rows, strict=True)
+    for concept, some in sorted(members, key=lambda member: len(member[1])):
+        own = tuple(row for row in some if corpus.texts[row] not in taken)
         rows[concept] = own
-        taken |= {reading.texts[row] for row in own}
+        taken |= {corpus.texts[row] for row in own}
     kept = tuple(concept for concept in groups.concepts if rows[concept])
     if len(kept) == 1 and not groups.neutral:
         return groups
     return TextGroups(kept, tuple(rows[concept] for concept in kept), groups.neutral)
 
 
-def _size(concept: tuple[str, tuple[int, ...]]) -> int:
-    return len(concept[1])
+def _apart(neutral: Texts, texts: Texts) -> dict[str, tuple[str, ...]]:
+    """Neutral texts under names that the other texts do not have."""
+    return {f"{name}_added" if name in texts else name: some for name, some in neutral.items()}
 
 
-def _distinct(texts: Iterator[str]) -> tuple[str, ...]:
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
+
+
+def _fingerprints(texts: Texts) -> dict[str, str]:
+    return {name: _fingerprint(some) for name, some in texts.items()}
 
 
 def _fingerprint(texts: Sequence[str]) -> str:

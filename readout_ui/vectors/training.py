@@ -1,27 +1,37 @@
-"""One training: the library's texts through the model once, directions, calibration, best layer.
+"""The steps of a training, each of which can be called alone: extract, fit, calibrate, choose.
 
-A run's descriptions with their activations: what every judgement of its vectors starts from.
+    extracted = extract(texts, model, TrainSettings())      # texts by concept -> activations
+    directions = fit(extracted.corpus)                      # (n_concepts, n_layers, d_model)
+    vectors = assemble(directions, extracted)               # with center, calibration and probes
+    scores = cross_validated_layers(extracted.corpus.pooled, extracted.corpus.groups)
+    vectors.select(layers=chosen_layers("auto", scores, model.n_layers))
+
+`runs.training.train` does all of them and says in a manifest what was done.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from readout_ui.activations.extract import Activations, CaptureSettings, read_activations
-from readout_ui.progress import Progress, Report, silent
-from readout_ui.texts.library import Library, require_trainable
+from readout_ui.progress import Report, silent
 from readout_ui.texts.names import is_neutral_name
-from readout_ui.vectors.cross_validation import LayerScores, cross_validated_layers
+from readout_ui.vectors.cross_validation import LayerScores
 from readout_ui.vectors.groups import PairSettings, TextGroups
-from readout_ui.vectors.methods import METHODS, neutral_center
-from readout_ui.vectors.settings import Trained, TrainSettings
-from readout_ui.vectors.vectors import ConceptVectors, add_probes, calibrate, resolve_layers
+from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_center
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.vectors import (
+    ConceptVectors,
+    Probes,
+    calibrate,
+    pooled_scores,
+    probe_rows,
+    resolve_layers,
+)
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
@@ -36,77 +46,177 @@ NO_NEUTRAL = (
 )
 
 
-def train(
-    library: Library,
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Texts, which concept each belongs to, and their activations at every layer."""
+
+    texts: tuple[str, ...]
+    """Every text, neutral ones included; a text may occur twice."""
+    groups: TextGroups
+    """Which rows belong to which concept."""
+    pooled: Tensor
+    """(n_texts, n_layers, d_model), float32, by the run's read rule."""
+    settings: TrainSettings
+    """How the texts were read and the vectors fitted."""
+    own_method: OwnMethod | None = None
+    """Fits in place of the method that the settings name."""
+
+    def __post_init__(self) -> None:
+        if self.pooled.ndim != 3 or self.pooled.shape[0] != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts but activations {tuple(self.pooled.shape)}")
+
+    @property
+    def n_layers(self) -> int:
+        """All layers of the model, whichever the run kept."""
+        return self.pooled.shape[1]
+
+    @property
+    def method(self) -> Method:
+        """What fits the directions; UserError where it was a function and is gone."""
+        return self.own_method or method_named(self.settings.method)
+
+    @property
+    def pairing(self) -> PairSettings:
+        """How the methods that pair texts do it."""
+        return PairSettings(self.settings.seed, self.settings.max_negatives_per_positive)
+
+    def place(self, row: int) -> tuple[str, int] | None:
+        """Concept and index within it of a row, None for a neutral text."""
+        for concept, rows in zip(self.groups.concepts, self.groups.rows, strict=True):
+            if row in rows:
+                return concept, rows.index(row)
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Extracted:
+    """What the model gave for the texts of a training."""
+
+    corpus: Corpus
+    tokens: Tensor
+    """(n_tokens, n_layers, d_model): single tokens to calibrate on, of neutral texts if any."""
+    neutral: tuple[int, ...]
+    """Rows of the texts that are the zero of scores; empty where there are none."""
+    n_texts: int
+    """Unique texts."""
+    seconds: dict[str, float]
+    """Time per step."""
+    warnings: tuple[str, ...]
+    note: str
+    """How much was read and how much was known."""
+
+
+def extract(
+    texts: Mapping[str, Sequence[str]],
     model: LoadedModel,
     settings: TrainSettings,
     cache: ActivationCache | None = None,
     report: Report = silent,
-) -> Trained:
-    """Fit one direction per concept and layer from the library's descriptions.
+    zero: Collection[str] | None = None,
+) -> Extracted:
+    """Read every text once, at every layer, pooled by the read rule.
 
     Args:
-        library: what is on disk; every text goes through the model at most once.
+        texts: by concept; names with a leading underscore are neutral.
         model: the loaded model.
-        settings: method, read rule, layers and seed.
+        settings: read rule, layer type and limits.
         cache: activations read earlier; None reads everything anew.
         report: told after every batch; may raise Cancelled.
+        zero: the neutral files that scores are calibrated on; None for all of them.
 
     Raises:
-        UserError: an empty concept, an unreadable file, a layer that does not exist.
+        UserError: a concept without texts, an empty text, or a text that does not fit into memory.
     """
-    require_trainable(library)
-    blocks = model.blocks(settings.layer_type, dict(settings.layer_config))
-    descriptions = library.texts()
-    texts, groups = group_texts(descriptions)
-    activations = read_activations(
-        model, texts, capture_settings(settings), cache, tokens_to_keep(texts, groups), report
+    rows, groups = group_texts(texts)
+    shown = {text for name in texts.keys() & set(zero or ()) for text in texts[name]}
+    neutral = tuple(i for i in groups.neutral if zero is None or rows[i] in shown)
+    kept = tokens_to_keep(rows, neutral or groups.all_rows())
+    found = read_activations(model, rows, capture_settings(settings), cache, kept, report)
+    return Extracted(
+        corpus=Corpus(rows, groups, found.pooled, settings),
+        tokens=found.kept,
+        neutral=neutral,
+        n_texts=len(set(rows)),
+        seconds=dict(found.seconds),
+        warnings=(*warnings_of([found]), *(() if neutral else (NO_NEUTRAL,))),
+        note=f"{found.n_computed} texts read, {found.n_cached} from the cache",
     )
-    seconds = dict(activations.seconds)
-    report(Progress("Fitting", 0, len(groups.concepts), "concepts", note=_counts(activations)))
-    with _timed(seconds, "fit"):
-        fitted = fit(activations, groups, settings)
-        vectors = add_probes(fitted, texts, groups, activations.pooled)
-    with _timed(seconds, "choose layer"):
-        scores = cross_validated_layers(activations.pooled, groups, seed=settings.seed)
-    layers = chosen_layers(settings.layers, scores, model.n_layers)
-    report(Progress("Fitting", len(groups.concepts), len(groups.concepts), "concepts"))
-    return Trained(
-        vectors=vectors.select(layers=layers),
-        settings=settings,
-        model_name=model.name,
-        model_revision=model.revision,
-        model_fingerprint=model.fingerprint,
-        model_dtype=str(model.dtype).removeprefix("torch."),
-        frame_fingerprint=model.frame.fingerprint,
-        frame_description=model.frame.describe(),
-        module_path=blocks.template,
-        fingerprints=library.fingerprints(),
-        n_texts=len(set(texts)),
-        layer_scores=scores.auroc,
-        best_layer=best_of(layers, scores),
-        warnings=warnings_of(activations, groups),
-        timings=seconds,
-        calibrated_on="neutral tokens" if groups.neutral else "tokens of the descriptions",
-        descriptions=descriptions,
+
+
+def read_corpus(
+    model: LoadedModel,
+    texts: Mapping[str, Sequence[str]],
+    settings: TrainSettings,
+    cache: ActivationCache | None = None,
+    report: Report = silent,
+) -> Corpus:
+    """Activations of a run's texts; nothing goes through the model that the cache still has."""
+    return extract(texts, model, settings, cache, report).corpus
+
+
+def fit(corpus: Corpus) -> Tensor:
+    """Directions of all concepts at all layers, each against all other texts.
+
+    Returns:
+        (n_concepts, n_layers, d_model), float32, unit length, or zero where nothing differs.
+    """
+    return corpus.method(corpus.pooled, corpus.groups, corpus.pairing)
+
+
+def assemble(
+    directions: Tensor, extracted: Extracted, probes: Sequence[int] | None = None
+) -> ConceptVectors:
+    """Directions with center, calibration and probe texts.
+
+    Args:
+        directions: (n_concepts, n_layers, d_model).
+        extracted: what they were fitted on.
+        probes: rows of the texts kept to check a server by; None for some of every concept.
+    """
+    corpus, calibration = extracted.corpus, calibrate(directions, extracted.tokens)
+    vectors = ConceptVectors(
+        concepts=corpus.groups.concepts,
+        layers=tuple(range(directions.shape[1])),
+        directions=directions,
+        center=neutral_center(corpus.pooled, replace(corpus.groups, neutral=extracted.neutral)),
+        neutral_mean=calibration.mean,
+        neutral_std=calibration.std,
+        layer_type=corpus.settings.layer_type,
+        layer_config=corpus.settings.layer_config,
     )
+    rows = list(probe_rows(corpus.groups) if probes is None else probes)
+    texts = tuple(corpus.texts[row] for row in rows)
+    return replace(vectors, probes=Probes(texts, pooled_scores(vectors, corpus.pooled[rows])))
+
+
+def chosen_layers(spec: str, scores: LayerScores, n_layers: int) -> tuple[int, ...]:
+    """The layers that are kept; "auto" is the best one by cross-validation."""
+    return resolve_layers(spec, n_layers, auto=(scores.best,))
+
+
+def best_of(layers: Sequence[int], scores: LayerScores) -> int:
+    """The best layer among those kept: the cross-validated one where it was kept."""
+    ratings = scores.ratings
+    if scores.best in layers or ratings is None:
+        return scores.best if scores.best in layers else layers[-1]
+    return max(layers, key=lambda layer: ratings[layer])
 
 
 def group_texts(
-    descriptions: Mapping[str, Sequence[str]],
+    texts: Mapping[str, Sequence[str]],
 ) -> tuple[tuple[str, ...], TextGroups]:
     """All texts in one row, concepts by name and neutral files last, and which is whose."""
-    texts: list[str] = []
+    row: list[str] = []
 
     def place(added: Sequence[str]) -> tuple[int, ...]:
-        texts.extend(added)
-        return tuple(range(len(texts) - len(added), len(texts)))
+        row.extend(added)
+        return tuple(range(len(row) - len(added), len(row)))
 
-    concepts = sorted(name for name in descriptions if not is_neutral_name(name))
-    rows = tuple(place(descriptions[name]) for name in concepts)
-    neutral = [place(descriptions[name]) for name in sorted(descriptions.keys() - set(concepts))]
-    flat = tuple(row for some in neutral for row in some)
-    return tuple(texts), TextGroups(tuple(concepts), rows, flat)
+    concepts = sorted(name for name in texts if not is_neutral_name(name))
+    rows = tuple(place(texts[name]) for name in concepts)
+    neutral = [place(texts[name]) for name in sorted(texts.keys() - set(concepts))]
+    flat = tuple(index for some in neutral for index in some)
+    return tuple(row), TextGroups(tuple(concepts), rows, flat)
 
 
 def capture_settings(settings: TrainSettings) -> CaptureSettings:
@@ -120,115 +230,21 @@ def capture_settings(settings: TrainSettings) -> CaptureSettings:
     )
 
 
-def tokens_to_keep(texts: Sequence[str], groups: TextGroups) -> Mapping[str, int]:
-    """How many tokens of which text are kept to calibrate on; neutral texts where there are any."""
-    rows = groups.neutral or groups.all_rows()
+def tokens_to_keep(texts: Sequence[str], rows: Sequence[int]) -> Mapping[str, int]:
+    """How many tokens of which text are kept to calibrate on."""
     each = max(1, CALIBRATION_TOKENS // len(rows))
     return {texts[row]: each for row in rows}
 
 
-def fit(activations: Activations, groups: TextGroups, settings: TrainSettings) -> ConceptVectors:
-    """Directions of all concepts at all layers, with center and calibration."""
-    pairs = PairSettings(settings.seed, settings.max_negatives_per_positive)
-    directions = METHODS[settings.method](activations.pooled, groups, pairs)
-    calibration = calibrate(directions, activations.kept)
-    return ConceptVectors(
-        concepts=groups.concepts,
-        layers=tuple(range(directions.shape[1])),
-        directions=directions,
-        center=neutral_center(activations.pooled, groups),
-        neutral_mean=calibration.mean,
-        neutral_std=calibration.std,
-        layer_type=settings.layer_type,
-        layer_config=settings.layer_config,
-    )
-
-
-def chosen_layers(spec: str, scores: LayerScores, n_layers: int) -> tuple[int, ...]:
-    """The layers that are kept; "auto" is the best one by cross-validation."""
-    return resolve_layers(spec, n_layers, auto=(scores.best,))
-
-
-def best_of(layers: Sequence[int], scores: LayerScores) -> int:
-    """The best layer among those kept: the cross-validated one where it was kept."""
-    if scores.best in layers or scores.auroc is None:
-        return scores.best if scores.best in layers else layers[-1]
-    auroc = scores.auroc
-    return max(layers, key=lambda layer: auroc[layer])
-
-
-def warnings_of(activations: Activations, groups: TextGroups) -> tuple[str, ...]:
-    """What the person should know about this training, one sentence each."""
-    cut = tuple(
+def warnings_of(parts: Sequence[Activations]) -> tuple[str, ...]:
+    """What a person should know about how texts were read, one sentence each."""
+    cut = (
         f"Longer than the limit, only its beginning was read: “{_shortened(text)}”"
-        for text in activations.truncated
+        for part in parts
+        for text in part.truncated
     )
-    return (*cut, *activations.notes, *(() if groups.neutral else (NO_NEUTRAL,)))
-
-
-def _counts(activations: Activations) -> str:
-    return f"{activations.n_computed} texts read, {activations.n_cached} from the cache"
+    return (*cut, *(note for part in parts for note in part.notes))
 
 
 def _shortened(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[part] = time.perf_counter() - started
-
-
-@dataclass(frozen=True, eq=False)
-class Corpus:
-    """Texts, which concept each belongs to, and their activations at every layer."""
-
-    texts: tuple[str, ...]
-    """Every description, neutral ones included; a text may occur twice."""
-    groups: TextGroups
-    """Which rows belong to which concept."""
-    pooled: Tensor
-    """(n_texts, n_layers, d_model), float32, by the run's read rule."""
-    settings: TrainSettings
-    """How the texts were read and the vectors fitted."""
-
-    def __post_init__(self) -> None:
-        if self.pooled.ndim != 3 or self.pooled.shape[0] != len(self.texts):
-            raise ValueError(f"{len(self.texts)} texts but activations {tuple(self.pooled.shape)}")
-
-    @property
-    def n_layers(self) -> int:
-        """All layers of the model, whichever the run kept."""
-        return self.pooled.shape[1]
-
-    def place(self, row: int) -> tuple[str, int] | None:
-        """Concept and index within it of a row, None for a neutral text."""
-        for concept, rows in zip(self.groups.concepts, self.groups.rows, strict=True):
-            if row in rows:
-                return concept, rows.index(row)
-        return None
-
-
-def read_corpus(
-    model: LoadedModel,
-    descriptions: Mapping[str, Sequence[str]],
-    settings: TrainSettings,
-    cache: ActivationCache | None = None,
-    report: Report = silent,
-) -> Corpus:
-    """Activations of a run's texts; nothing goes through the model that the cache still has.
-
-    Args:
-        model: the model the run was trained on.
-        descriptions: texts per file name; names with a leading underscore are neutral.
-        settings: the run's.
-        cache: activations read earlier.
-        report: told after every batch.
-    """
-    texts, groups = group_texts(descriptions)
-    activations = read_activations(
-        model, texts, capture_settings(settings), cache, tokens_to_keep(texts, groups), report
-    )
-    return Corpus(texts, groups, activations.pooled, settings)

@@ -1,17 +1,14 @@
-"""Concept vectors: one unit direction per concept and layer, with what is needed to read them.
+"""Concept vectors: one direction per concept and layer, with what is needed to read them.
 
-What a direction's raw dot product is on neutral tokens: the zero and the unit of z-scores.
-
-Texts kept with the vectors, with the scores they had: what `readout-ui verify` reads again.
-
-Directions without calibration, as control vectors and steering vectors hold them.
+With them go their calibration (the zero and the unit of z-scores, from neutral tokens) and probes:
+texts with the scores they had, which `readout-ui verify` reads again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -114,25 +111,16 @@ def pooled_scores(vectors: ConceptVectors, pooled: Tensor) -> Tensor:
     return ((raw - vectors.neutral_mean.double()) / vectors.neutral_std.double()).float()
 
 
-def add_probes(
-    vectors: ConceptVectors, texts: Sequence[str], groups: TextGroups, pooled: Tensor
-) -> ConceptVectors:
-    """The vectors with a few texts to check them by, spread over concepts and neutral texts.
-
-    Args:
-        vectors: what was fitted, at all layers.
-        texts: all texts of the training.
-        groups: whose they are.
-        pooled: their activations, (n_texts, n_layers, d_model).
-    """
+def probe_rows(groups: TextGroups) -> list[int]:
+    """Rows of a few texts to check vectors by, spread over concepts and neutral texts."""
     first = [rows[0] for rows in (*groups.rows, groups.neutral) if rows]
     step = max(1, -(-len(first) // N_PROBES))
-    chosen = sorted({*first[::step][: N_PROBES - 1], first[-1]})
-    scores = pooled_scores(vectors, pooled[chosen])
-    return replace(vectors, probes=Probes(tuple(texts[row] for row in chosen), scores))
+    return sorted({*first[::step][: N_PROBES - 1], first[-1]})
 
 
 _LENGTH_TOLERANCE = 1e-3
+BLOCK = "decoder_block"
+"""The module that is read unless another is asked for: a whole block of the decoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,20 +142,52 @@ class ConceptVectors:
     """(n_concepts, n_layers): its standard deviation, above zero."""
     probes: Probes | None = None
     """Texts with their scores, by which a server can be checked; None in older files."""
-    layer_type: str = "decoder_block"
+    layer_type: str = BLOCK
     """Which module of every block the activations come from."""
     layer_config: tuple[tuple[str, str], ...] = ()
     """Pairs of layer type and module path, for models whose blocks are not found."""
+    calibrated: bool = True
+    """False for directions alone, as control vectors and steering vectors are: of any length, and
+    only their raw score means anything."""
 
     def __post_init__(self) -> None:
         self._check_names()
         self._check_shapes()
         self._check_values()
 
+    @classmethod
+    def bare(
+        cls,
+        concepts: Sequence[str],
+        layers: Sequence[int],
+        directions: Tensor,
+        layer_type: str = BLOCK,
+    ) -> ConceptVectors:
+        """Directions (n_concepts, n_layers, d_model) of any length, without calibration."""
+        shape = directions.shape[:2]
+        return cls(
+            concepts=tuple(concepts),
+            layers=tuple(layers),
+            directions=directions,
+            center=torch.zeros(directions.shape[1:]),
+            neutral_mean=torch.zeros(shape),
+            neutral_std=torch.ones(shape),
+            layer_type=layer_type,
+            calibrated=False,
+        )
+
     @property
     def d_model(self) -> int:
         """Width of the residual stream."""
         return self.directions.shape[2]
+
+    def unit(self) -> ConceptVectors:
+        """The same with directions of length 1, or 0 where they were 0; calibrated ones are so."""
+        if self.calibrated:
+            return self
+        lengths = self.directions.double().norm(dim=2, keepdim=True)  # (n_concepts, n_layers, 1)
+        unit = torch.where(lengths > 0, self.directions.double() / lengths.clamp_min(1e-300), 0.0)
+        return replace(self, directions=unit.float())
 
     def select(
         self, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
@@ -220,7 +240,8 @@ class ConceptVectors:
             if not torch.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds values that are not finite")
         lengths = self.directions.float().norm(dim=2)  # (n_concepts, n_layers)
-        if ((lengths != 0) & ((lengths - 1).abs() > _LENGTH_TOLERANCE)).any():
+        odd = (lengths != 0) & ((lengths - 1).abs() > _LENGTH_TOLERANCE)
+        if self.calibrated and odd.any():
             raise ValueError(f"directions have lengths from {lengths.min()} to {lengths.max()}")
         if (self.neutral_std <= 0).any():
             raise ValueError("neutral_std must be above zero")
@@ -230,8 +251,8 @@ def resolve_layers(spec: str, n_layers: int, auto: Sequence[int] = ()) -> tuple[
     """Layer indices that `spec` names, ascending, each once.
 
     Args:
-        spec: "all", "auto" (the layers in `auto`) or numbers such as "14,22" or "-1", where
-            negative ones count from the last layer.
+        spec: "all", "auto" (the layers in `auto`), "middle" (`middle_layers`) or numbers such as
+            "14,22" or "-1", where negative ones count from the last layer.
         n_layers: how many layers the model has.
         auto: what "auto" stands for.
 
@@ -243,7 +264,23 @@ def resolve_layers(spec: str, n_layers: int, auto: Sequence[int] = ()) -> tuple[
         return tuple(range(n_layers))
     if word == "auto":
         return tuple(sorted(set(auto)))
+    if word == "middle":
+        return middle_layers(n_layers)
     return tuple(sorted({_resolve_layer(part, n_layers) for part in word.split(",")}))
+
+
+def middle_layers(n_layers: int) -> tuple[int, ...]:
+    """Three to five layers, evenly spread over 40 to 60 % of the depth; all of a tiny model.
+
+    >>> middle_layers(30)
+    (12, 13, 14, 15, 17)
+    """
+    last = n_layers - 1
+    first, stop = sorted((math.ceil(0.4 * last), math.floor(0.6 * last)))
+    while stop - first < min(2, last):
+        first, stop = first - (stop == first), stop + 1
+    n = min(5, stop - first + 1)
+    return tuple(first + (stop - first) * i // (n - 1) for i in range(n)) if n > 1 else (first,)
 
 
 def _resolve_layer(part: str, n_layers: int) -> int:
@@ -262,7 +299,7 @@ def _no_such_layer(what: str, n_layers: int) -> UserError:
     return UserError(
         what,
         fix=f"this model has layers 0 to {n_layers - 1}, or -{n_layers} to -1 from the end",
-        options=("auto", "all", "numbers such as 14,22"),
+        options=("auto", "all", "middle", "numbers such as 14,22"),
     )
 
 
@@ -272,84 +309,4 @@ def _positions(wanted: Sequence[object], known: Sequence[object], noun: str) -> 
         raise UserError(
             f"{noun} {unknown[0]} was not trained", options=[str(item) for item in known]
         )
-    return [known.index(item) for item in wanted]
-
-
-class Directions(Protocol):
-    """What every format can hold of vectors."""
-
-    @property
-    def concepts(self) -> tuple[str, ...]:
-        """Names, in the order of the tensor's first axis."""
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """Layers, in the order of its second."""
-
-    @property
-    def directions(self) -> Tensor:
-        """(n_concepts, n_layers, d_model)."""
-
-
-@dataclass(frozen=True, eq=False)
-class BareDirections:
-    """Directions without the calibration that turns projections into scores."""
-
-    concepts: tuple[str, ...]
-    layers: tuple[int, ...]
-    directions: Tensor
-    """(n_concepts, n_layers, d_model), float32, of any length."""
-    layer_type: str = "decoder_block"
-    model: Mapping[str, str] = field(default_factory=dict)
-    """What the file says of its model: `id`, `revision`, `fingerprint`, as far as it does."""
-
-    def __post_init__(self) -> None:
-        shape = (len(self.concepts), len(self.layers))
-        if not all(shape) or tuple(self.directions.shape[:2]) != shape:
-            raise ValueError(f"{shape} concepts and layers, tensor {tuple(self.directions.shape)}")
-
-    @property
-    def d_model(self) -> int:
-        """Width of the residual stream."""
-        return self.directions.shape[2]
-
-    def select(
-        self, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
-    ) -> BareDirections:
-        """Only these concepts and layers, in this order; None keeps all.
-
-        Raises:
-            UserError: one of them is not in the file; those that are are listed.
-        """
-        rows = _places(concepts, self.concepts, "concept")
-        columns = _places(layers, self.layers, "layer")
-        return replace(
-            self,
-            concepts=tuple(self.concepts[row] for row in rows),
-            layers=tuple(self.layers[column] for column in columns),
-            directions=self.directions[rows][:, columns],
-        )
-
-    def uncalibrated(self) -> ConceptVectors:
-        """As vectors of unit length whose only score that means anything is the raw one."""
-
-        lengths = self.directions.double().norm(dim=2, keepdim=True)  # (n_concepts, n_layers, 1)
-        unit = torch.where(lengths > 0, self.directions.double() / lengths.clamp_min(1e-300), 0.0)
-        shape = (len(self.concepts), len(self.layers))
-        return ConceptVectors(
-            concepts=self.concepts,
-            layers=self.layers,
-            directions=unit.float(),
-            center=torch.zeros(len(self.layers), self.d_model),
-            neutral_mean=torch.zeros(shape),
-            neutral_std=torch.ones(shape),
-            layer_type=self.layer_type,
-        )
-
-
-def _places(wanted: Sequence[object] | None, known: Sequence[object], noun: str) -> list[int]:
-    if wanted is None:
-        return list(range(len(known)))
-    if unknown := [item for item in wanted if item not in known]:
-        raise UserError(f"there is no {noun} {unknown[0]}", options=[str(item) for item in known])
     return [known.index(item) for item in wanted]

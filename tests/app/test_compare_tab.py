@@ -140,7 +140,7 @@ def test_another_model_is_loaded_for_its_side_and_the_one_in_use_stays(
     other = train_other_model(studio.folder, tmp_path / "runs", spelling)
     choices = run_choices(studio, MODELS, (None, None))
     assert (choices.values, choices.notice) == ((run, other), "")
-    spec = model_of(studio.runs.record(other), str(spelling), studio.options)
+    spec = model_of(studio.runs.open(other), str(spelling), studio.options)
     assert "GiB that are free" in room_words(spec)
     asked = Asked(MODELS, (TEXT, ""), "assistant", (run, other), str(spelling))
     news = list(watch_reading(studio, asked))

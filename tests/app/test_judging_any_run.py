@@ -18,17 +18,16 @@ from readout_ui.app.tabs.layers import MACRO, draw_layers
 from readout_ui.cli.report import write_report
 from readout_ui.errors import UserError
 from readout_ui.models.loading import ModelSpec
-from readout_ui.runs.sources import find_source
 from readout_ui.texts.examples import ConceptExamples, Example
 from readout_ui.texts.pairs import shipped_pairs
 from readout_ui.texts.stories import Story, StoryLibrary
+from readout_ui.vectors.pairs import pair_source
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.source_requests import (
-    SourceTraining,
-    example_training,
+from readout_ui.vectors.sources import (
+    TextSource,
+    example_source,
     neutral_texts_of,
-    pair_training,
-    story_training,
+    story_source,
 )
 
 SETTINGS = TrainSettings()
@@ -40,42 +39,42 @@ DEEDS = {
 }
 
 
-def stories(_: Studio) -> SourceTraining:
+def stories(_: Studio) -> TextSource:
     told = [
         Story(concept, deed.format(scene), scene)
         for concept, deed in DEEDS.items()
         for scene in SCENES
     ]
-    return story_training(StoryLibrary("stories", tuple(told)), SETTINGS)
+    return story_source(StoryLibrary("stories", tuple(told)))
 
 
-def examples(_: Studio) -> SourceTraining:
+def examples(_: Studio) -> TextSource:
     shown = {name: [Example(deed.format(s)) for s in SCENES] for name, deed in DEEDS.items()}
     others = [Example(f"The timetable of the {scene} hangs on the wall.") for scene in SCENES]
     sides = [ConceptExamples(name, tuple(some), tuple(others)) for name, some in shown.items()]
-    return example_training(sides, SETTINGS)
+    return example_source(sides)
 
 
-def pairs(studio: Studio) -> SourceTraining:
-    return pair_training(shipped_pairs("irony"), SETTINGS, neutral_texts_of(studio.library()))
+def pairs(studio: Studio) -> TextSource:
+    return pair_source(shipped_pairs("irony"), neutral_texts_of(studio.library()))
 
 
-def prompted_pairs(studio: Studio) -> SourceTraining:
-    return pair_training(shipped_pairs("tom"), SETTINGS, neutral_texts_of(studio.library()))
+def prompted_pairs(studio: Studio) -> TextSource:
+    return pair_source(shipped_pairs("tom"), neutral_texts_of(studio.library()))
 
 
 @pytest.mark.parametrize("source", [stories, examples, pairs, prompted_pairs])
 def test_every_judgement_takes_a_run_from_this_source(
-    studio: Studio, source: Callable[[Studio], SourceTraining]
+    studio: Studio, source: Callable[[Studio], TextSource]
 ) -> None:
     studio.load_model()
-    run = studio.start_training_from(source(studio)).result()
+    run = studio.start_training_from(source(studio), SETTINGS).result()
     notice, results, note, *_ = show_findings(studio, 1, False)
     assert (notice, results.visible) == ("", True)
     assert "contrasts of its own" in note if len(run.concepts) > 1 else "one concept" in note
     assert "Highest: <b>layer" in str(draw_layers(studio, MACRO, 1)[0])
     notice, results, about, _cards, influences, _ = show_advice(studio, 1)
-    n_texts = sum(len(run.descriptions[concept]) for concept in run.concepts)
+    n_texts = sum(len(run.texts[concept]) for concept in run.concepts)
     assert (notice, results.visible) == ("", True)
     assert f"{n_texts} descriptions at layer 1" in about
     assert "data-open" not in influences
@@ -92,29 +91,29 @@ def evaluated(studio: Studio, concept: str) -> list[str]:
 
 def test_sides_of_pairs_are_read_after_their_prompts(studio: Studio) -> None:
     studio.load_model()
-    run = studio.start_training_from(prompted_pairs(studio)).result()
+    run = studio.start_training_from(prompted_pairs(studio), SETTINGS).result()
 
     def read(evidence: Evidence) -> torch.Tensor:
         groups, pooled = evidence.corpus.groups, evidence.corpus.pooled
-        sides = [name for name in sorted(run.descriptions) if name.startswith("_")]
-        before = sum(len(run.descriptions[n]) for n in sides[: sides.index("_tom_negative")])
+        sides = [name for name in sorted(run.texts) if name.startswith("_")]
+        before = sum(len(run.texts[n]) for n in sides[: sides.index("_tom_negative")])
         negative = list(groups.neutral[before : before + len(groups.rows[0])])
         return pooled[list(groups.rows[0])].mean(dim=0) - pooled[negative].mean(dim=0)
 
     difference = studio.judge(Question("Reading", 0), read)  # (n_layers, d_model)
-    own = studio.vectors()[1].directions[0]
+    own = studio.run().vectors.directions[0]
     cosine = torch.nn.functional.cosine_similarity(difference, own, dim=1)
     assert cosine.min() > 0.9999
 
 
 @pytest.mark.parametrize("source", [stories, prompted_pairs])
 def test_a_report_is_written_of_such_a_run(
-    studio: Studio, source: Callable[[Studio], SourceTraining], tmp_path: Path
+    studio: Studio, source: Callable[[Studio], TextSource], tmp_path: Path
 ) -> None:
     studio.load_model()
-    run = studio.start_training_from(source(studio)).result()
+    run = studio.start_training_from(source(studio), SETTINGS).result()
     spec = ModelSpec(str(studio.options.model), device="cpu")
-    page = write_report(find_source(run.folder), spec, None, tmp_path / "report.html")
+    page = write_report(run, spec, None, tmp_path / "report.html")
     html = page.read_text(encoding="utf-8")
     for chapter in ("Layers", "Cosines", "Responses", "Redundancy", "Advice"):
         assert f"{chapter}" in html
@@ -123,7 +122,7 @@ def test_a_report_is_written_of_such_a_run(
 def test_a_run_without_texts_is_refused_only_where_they_are_judged(studio: Studio) -> None:
     studio.load_model()
     run = studio.start_training().result()
-    bare = replace(run, descriptions={})
+    bare = replace(run, texts={})
     with pytest.raises(UserError, match="Cross-talk judges the texts of a training"):
         Question("Cross-talk: cosines", 1).refuse(bare)
     Question("Evaluation", 1, needs_descriptions=False).refuse(bare)
@@ -134,7 +133,7 @@ def test_the_text_of_a_source_is_shown_but_no_editor_offered(
     studio: Studio, tmp_path: Path
 ) -> None:
     studio.load_model()
-    studio.start_training_from(stories(studio)).result()
+    studio.start_training_from(stories(studio), SETTINGS).result()
     influences = show_advice(studio, 1)[4]
     assert "did not hurry in the kitchen" in influences
     assert not (tmp_path / "descriptions" / "stories.txt").exists()

@@ -69,7 +69,7 @@ def test_an_answer_has_every_token_with_its_role_and_its_piece_of_the_text(train
     assert len(news.tokens) == source.n_prompt + 6
     assert "".join(news.pieces[source.n_prompt :]) == ending.text
     assert set(news.roles) == {"template", "system", "user", "assistant"}
-    run = trained.vectors()[0]
+    run = trained.run()
     assert source.layers == live_layers(run.layers, run.best_layer)
     assert source.run_id == run.id
 

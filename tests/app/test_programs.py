@@ -197,9 +197,9 @@ def test_an_export_arrives_as_a_zip_of_what_was_asked_for(served: Served) -> Non
 
 
 def test_train_returns_when_the_new_run_is_in_use(served: Served) -> None:
-    before = served.studio.vectors()[0]
+    before = served.studio.run()
     found = served.client.predict(method="pca", api_name="/train")
-    run = served.studio.vectors()[0]
+    run = served.studio.run()
     assert (found["run"], run.settings.method) == (run.id, "pca")
     assert replace(run.settings, method=before.settings.method) == before.settings
     assert found["layer_scores"] == list(run.layer_scores or ())

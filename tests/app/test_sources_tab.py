@@ -33,12 +33,12 @@ from readout_ui.app.tabs.sources_pairs import (
     show_pair_file,
 )
 from readout_ui.errors import UserError
-from readout_ui.runs.formats.readout import load_readout
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.texts.examples import read_examples
 from readout_ui.texts.pairs import shipped_pairs
+from readout_ui.vectors.pairs import pair_source
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.source_requests import neutral_texts_of, pair_training
+from readout_ui.vectors.sources import neutral_texts_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NOTHING: tuple[str | None, str | None] = (None, None)
@@ -121,19 +121,18 @@ def test_a_bad_file_gives_one_sentence(tmp_path: Path, name: str, text: str, exp
 
 
 def test_what_cannot_be_trained_on_is_refused(studio: Studio, tmp_path: Path) -> None:
-    settings = TrainSettings()
     with pytest.raises(UserError, match="no pairs yet"):
-        pair_wish(studio, settings, BroughtPairs(), *NOTHING, "(none)", "", False)
+        pair_wish(studio, BroughtPairs(), *NOTHING, "(none)", "", False)
     brought = brought_from(pair_file(tmp_path))
     with pytest.raises(UserError, match="which column is positive"):
-        pair_wish(studio, settings, brought, "warm", None, "(none)", "warm", False)
+        pair_wish(studio, brought, "warm", None, "(none)", "warm", False)
     with pytest.raises(UserError, match="different columns"):
-        pair_wish(studio, settings, brought, "warm", "warm", "(none)", "warm", False)
+        pair_wish(studio, brought, "warm", "warm", "(none)", "warm", False)
     with pytest.raises(UserError, match=r"tea\.csv pair 4: Both sides are the same"):
-        pair_wish(studio, settings, brought, "warm", "cold", "(none)", "warm", False)
+        pair_wish(studio, brought, "warm", "cold", "(none)", "warm", False)
     with pytest.raises(UserError, match="the name is empty"):
-        pair_wish(studio, settings, brought, "warm", "cold", "(none)", " ", True)
-    wish = pair_wish(studio, settings, brought, "warm", "cold", "(none)", "warm", True)
+        pair_wish(studio, brought, "warm", "cold", "(none)", " ", True)
+    wish = pair_wish(studio, brought, "warm", "cold", "(none)", "warm", True)
     assert wish.title == "Training warm on 11 pairs"
 
 
@@ -147,12 +146,12 @@ def test_a_read_only_app_trains_on_nothing(studio: Studio) -> None:
     assert "read-only" in first[0]
 
 
-def trained_on_irony(studio: Studio) -> RunRecord:
+def trained_on_irony(studio: Studio) -> Run:
     studio.load_model()
     studio.start_training().result()
     neutral = neutral_texts_of(studio.library())
-    wish = pair_training(shipped_pairs("irony"), TrainSettings(), neutral)
-    return studio.start_training_from(wish).result()
+    source = pair_source(shipped_pairs("irony"), neutral)
+    return studio.start_training_from(source, TrainSettings()).result()
 
 
 def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
@@ -168,7 +167,7 @@ def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
     assert set(studio.concept_states().values()) == {"trained"}
     assert studio.influence("calm") == ()
     assert len(studio.read("Oh, how lovely.", "raw").concepts) == 1
-    assert load_readout(studio.export_zip([], [])).manifest.concepts == ("irony",)
+    assert Run.open(studio.export_zip([], [])).manifest.concepts == ("irony",)
 
 
 def test_descriptions_that_change_do_not_concern_a_run_of_pairs(studio: Studio) -> None:
@@ -183,9 +182,9 @@ def test_a_training_that_runs_is_not_joined_by_another(studio: Studio) -> None:
     go_on = threading.Event()
     studio.worker.submit("hold", "Holding", lambda report: go_on.wait(20))
     studio.start_training()
-    wish = pair_training(shipped_pairs("irony"), TrainSettings(), {"_a": ("A text.",)})
+    source = pair_source(shipped_pairs("irony"), {"_a": ("A text.",)})
     with pytest.raises(UserError, match="under way"):
-        studio.start_training_from(wish)
+        studio.start_training_from(source, TrainSettings())
     go_on.set()
 
 
@@ -237,7 +236,7 @@ def test_stories_in_a_zip_are_shown_with_their_scenes(tmp_path: Path) -> None:
 def test_stories_are_trained_on_and_say_what_they_reached(studio: Studio, tmp_path: Path) -> None:
     studio.load_model()
     path = str(story_zip(tmp_path, STORIES))
-    run = studio.start_training_from(story_wish(TrainSettings(), path, True)).result()
+    run = studio.start_training_from(story_wish(path, True), TrainSettings()).result()
     shown = draw_trained(run)
     assert (run.source, run.concepts) == ("stories", ("angry", "calm", "happy"))
     assert "AUROC, mean over concepts" in shown
@@ -351,7 +350,7 @@ def test_every_source_is_trained_with_its_own_inputs(studio: Studio, tmp_path: P
     found = {}
     for source in ("pairs", "stories", "memories"):
         wish = wish_of(studio, (source, *fitted, *pairs, *stories, *memories))
-        found[source] = studio.start_training_from(wish).result()
+        found[source] = studio.start_training_from(*wish).result()
     assert [run.source for run in found.values()] == ["contrast pairs", "stories", "examples"]
     assert found["memories"].concepts == ("warmth",)
     assert [run.settings.max_length for run in found.values()] == [256, 1024, 1024]

@@ -32,10 +32,10 @@ from readout_ui.plots.colours import fit_scale
 from readout_ui.plots.heatmap import concept_grid
 from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
 from readout_ui.plots.trajectories import share_scale
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 from tests.support.loaded_tiny import load_tiny, random_vectors
-from tests.support.trained_example import make_trained
+from tests.support.trained_example import make_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,16 +45,16 @@ SETUP = SteeringSetup((Steer("calm", (0,), 2.0), Steer("sad", (2,), operator="ab
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunRecord:
+def run(tmp_path: Path) -> Run:
     """A kept run of afraid, calm and sad at layers 1 and 3, 3 being the best."""
-    return RunStore(tmp_path).save(make_trained())
+    return RunStore(tmp_path).save(make_run())
 
 
 def fields(*rows: tuple[Any, ...]) -> list[Any]:
     return [each for row in (*rows, *[UNUSED] * (MOST_STEERS - len(rows))) for each in row]
 
 
-def test_rows_become_steers_and_an_empty_layer_box_is_the_best_layer(run: RunRecord) -> None:
+def test_rows_become_steers_and_an_empty_layer_box_is_the_best_layer(run: Run) -> None:
     rows = fields(
         ("calm", "add", 0.5, "raw", 1.0, ""), ("sad", "clamp", 1, "norm", -2, "1, -1"), UNUSED
     )
@@ -82,9 +82,7 @@ def test_rows_become_steers_and_an_empty_layer_box_is_the_best_layer(run: RunRec
         ([("calm", *UNUSED[1:])], "from", "cannot steer 'from:'"),
     ],
 )
-def test_what_makes_no_sense_is_said(
-    run: RunRecord, rows: list[Any], place: str, message: str
-) -> None:
+def test_what_makes_no_sense_is_said(run: Run, rows: list[Any], place: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         setup_from(run, place, "", *fields(*rows))
 
@@ -155,7 +153,7 @@ def test_both_sides_have_one_colour_scale_and_the_steered_concepts_come_first(pa
 
 
 def test_a_run_of_many_scores_is_read_at_some_layers_the_best_and_the_steered_among_them(
-    run: RunRecord,
+    run: Run,
 ) -> None:
     assert layers_to_read(run, (1,)) == (1, 3)
     manifest = run.manifest.model_copy(

@@ -37,7 +37,7 @@ def test_before_the_first_training_everything_is_new(studio: Studio) -> None:
     assert set(studio.concept_states().values()) == {"new"}
     assert studio.changed_descriptions() == 16
     with pytest.raises(UserError, match="press Train"):
-        studio.vectors()
+        studio.run()
 
 
 def test_a_training_asked_for_while_the_model_loads_waits_for_it(studio: Studio) -> None:
@@ -85,7 +85,7 @@ def test_an_earlier_run_can_be_used_again_with_its_settings(studio: Studio) -> N
     second = studio.start_training(TrainSettings(method="pca")).result().id
     assert studio.runs.list()[0].id == second
     studio.use_run(first)
-    assert studio.vectors()[0].id == first
+    assert studio.run().id == first
     assert studio.settings.method == "mean"
     assert studio.changed_descriptions() == 1
 
@@ -98,7 +98,7 @@ def test_a_failed_training_leaves_the_vectors_in_use(studio: Studio) -> None:
         job.result()
     assert job.view().state is JobState.FAILED
     assert "proud" in job.view().error
-    assert studio.vectors()[0].id == first
+    assert studio.run().id == first
 
 
 def test_a_prompt_is_read_with_the_run_in_use(studio: Studio) -> None:

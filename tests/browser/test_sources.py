@@ -15,7 +15,7 @@ import pytest
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.runs.formats.readout import load_readout
+from readout_ui.runs.run import Run
 from tests.conftest import SMALL_LIBRARY
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_a_pair_file_is_imported_swapped_trained_judged_and_exported(
         page.locator("#export-file a").first.click(timeout=WAIT)
     target = tmp_path / "readout.zip"
     download.value.save_as(target)
-    loaded = load_readout(target)
+    loaded = Run.open(target)
     assert loaded.manifest.concepts == ("warm",)
     contrast = loaded.manifest.contrast
     assert contrast is not None

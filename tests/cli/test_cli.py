@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from readout_ui import __version__
 from readout_ui.cli.program import app, run
-from readout_ui.runs.export import READOUT_FILES, write_export
-from readout_ui.runs.formats.readout import load_readout
+from readout_ui.runs.export import READOUT_FILES
+from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 from tests.support.architectures import build, tiny_tokenizer
-from tests.support.trained_example import make_trained
+from tests.support.trained_example import make_run
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
@@ -200,7 +200,7 @@ def test_a_reader_that_leaves_early_is_no_error(descriptions: Path) -> None:
 
 
 def test_training_writes_an_export_that_loads(tiny: Path, trained: Path) -> None:
-    loaded = load_readout(trained)
+    loaded = Run.open(trained)
     assert loaded.vectors.concepts == ("afraid", "angry", "calm", "happy")
     assert loaded.manifest.model.id == tiny.name
     assert loaded.manifest.layers == (loaded.manifest.metrics.best_layer,)
@@ -235,7 +235,7 @@ def test_the_seed_trainers_spelling_gives_the_same_files(
     assert run([*seed, *more]) == 0
     for name in READOUT_FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert load_readout(tmp_path / "two").manifest.layers == (0, 2)
+    assert Run.open(tmp_path / "two").manifest.layers == (0, 2)
 
 
 def test_two_processes_without_a_common_cache_write_the_same_bytes(
@@ -270,14 +270,15 @@ def test_two_processes_without_a_common_cache_write_the_same_bytes(
     assert len(first) == len(methods)
     for old, new in zip(first, second, strict=True):
         for file in ("vectors.safetensors", "manifest.json", "descriptions.json"):
-            assert (old.folder / file).read_bytes() == (new.folder / file).read_bytes()
+            one, two = (tmp_path / name / "runs" for name in ("one", "two"))
+            assert (one / old.id / file).read_bytes() == (two / new.id / file).read_bytes()
 
 
 def test_a_zip_is_written_where_the_name_asks_for_one(
     tiny: Path, descriptions: Path, tmp_path: Path
 ) -> None:
     assert run(train_arguments(tiny, descriptions, tmp_path / "out.zip")) == 0
-    assert load_readout(tmp_path / "out.zip").manifest.model.id == tiny.name
+    assert Run.open(tmp_path / "out.zip").manifest.model.id == tiny.name
 
 
 def test_a_layer_the_model_lacks_is_refused_with_the_range(
@@ -305,11 +306,11 @@ def test_a_run_that_was_kept_can_be_exported_again(
 
 def test_an_export_takes_some_concepts_and_layers(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
-    run_id = store.save(make_trained()).id
+    run_id = store.save(make_run()).id
     arguments = ["export", "--runs", str(store.folder), "--run", run_id]
     chosen = ["--concepts", "sad, calm", "--layers", "-1", "--output", str(tmp_path / "out.zip")]
     assert run([*arguments, *chosen]) == 0
-    manifest = load_readout(tmp_path / "out.zip").manifest
+    manifest = Run.open(tmp_path / "out.zip").manifest
     assert manifest.concepts == ("sad", "calm")
     assert manifest.layers == (3,)
 
@@ -318,7 +319,7 @@ def test_an_export_of_changed_texts_is_refused_by_name_unless_allowed(
     descriptions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = RunStore(tmp_path / "runs")
-    run_id = store.save(make_trained()).id
+    run_id = store.save(make_run()).id
     arguments = [
         *("export", "--runs", str(store.folder), "--run", run_id),
         *("--descriptions", str(descriptions), "--output", str(tmp_path / "out")),
@@ -379,7 +380,7 @@ def test_stdin_and_csv_work_in_a_pipe(tiny: Path, trained: Path) -> None:
 def test_another_model_is_refused(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_export(make_trained(), tmp_path / "foreign")
+    make_run().export(tmp_path / "foreign")
     assert run(read_arguments(tiny, tmp_path / "foreign", "I feel calm")) == 2
     assert "the vectors have 64 numbers, tiny-llama has 32" in capsys.readouterr().err
 

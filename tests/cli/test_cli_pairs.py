@@ -10,7 +10,7 @@ import typer
 from readout_ui.cli.program import app
 from readout_ui.cli.train_pairs import output_name
 from readout_ui.errors import UserError
-from readout_ui.runs.formats.readout import load_readout
+from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 
 TODAY = f"{date.today():%Y%m%d}"
@@ -36,7 +36,7 @@ def test_a_contrast_type_gives_an_export_with_the_guides_name(
     train(tiny_folder, "--contrast-type", "irony", "--output-dir", "my_vectors", *more)
     shown = capsys.readouterr()
     name = f"irony_{tiny_folder.name.lower()}_layers--1--2_{TODAY}"
-    loaded = load_readout(place / "my_vectors" / name)
+    loaded = Run.open(place / "my_vectors" / name)
     assert loaded.manifest.concepts == ("irony",)
     assert len(loaded.manifest.layers) == 2
     assert "Polarity: positive = ironic, negative = literal" in shown.err
@@ -44,7 +44,7 @@ def test_a_contrast_type_gives_an_export_with_the_guides_name(
     assert "bag of words" in shown.out
     record = RunStore(Path("runs")).current()
     assert record is not None
-    assert len(record.descriptions["irony"]) == 6
+    assert len(record.texts["irony"]) == 6
 
 
 def test_a_file_of_pairs_is_read_with_the_columns_that_are_named(
@@ -60,7 +60,7 @@ def test_a_file_of_pairs_is_read_with_the_columns_that_are_named(
     assert found["held_out"]["n_pairs"] == 4
     assert len(found["held_out"]["accuracy"]) == len(found["layers"])
     assert Path(found["output"]).parent == Path("trained_vectors")
-    assert load_readout(place / found["output"]).manifest.method == "logistic"
+    assert Run.open(place / found["output"]).manifest.method == "logistic"
 
 
 def test_a_folder_of_pair_files_takes_the_place_of_the_shipped_ones(

@@ -11,10 +11,10 @@ from readout_ui.evaluation.judgements import JudgeSettings
 from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.progress import Progress
+from readout_ui.runs.training import train
 from readout_ui.texts.labelled import IGNORE, NEUTRAL, OTHER, LabelledText
 from readout_ui.texts.library import read_library
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import train
 from tests.support.planted_scorer import CONCEPTS, planted_scorer
 from tests.support.tiny_model import save_tiny_model
 
@@ -118,7 +118,7 @@ def test_texts_go_through_a_model_once(tmp_path: Path, descriptions: Path) -> No
         model,
         trained.vectors,
         trained.settings,
-        trained.descriptions,
+        trained.texts,
         ActivationCache(tmp_path / "cache"),
         reports.append,
     )

@@ -14,19 +14,21 @@ from readout_ui.evaluation.run_diff import (
     diff_json,
     text_changes,
 )
+from readout_ui.runs.manifest import ModelPart
+from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
-from readout_ui.vectors.settings import Trained, TrainSettings
-from tests.support.trained_example import make_trained, make_vectors
+from readout_ui.vectors.settings import TrainSettings
+from tests.support.trained_example import make_run, make_vectors
 
 
-def diff_of(tmp_path: Path, old: Trained, new: Trained) -> RunDiff:
+def diff_of(tmp_path: Path, old: Run, new: Run) -> RunDiff:
     store = RunStore(tmp_path / "runs")
     first, second = store.save(old), store.save(new)
-    return compare_runs(*store.load(first.id), *store.load(second.id))
+    return compare_runs(first, second)
 
 
 def test_a_run_compared_with_its_twin_differs_in_nothing(tmp_path: Path) -> None:
-    diff = diff_of(tmp_path, make_trained(), make_trained())
+    diff = diff_of(tmp_path, make_run(), make_run())
     assert not diff.texts
     assert {*diff.settings, *diff.concepts_added, *diff.concepts_removed} == set()
     assert diff.moves is not None
@@ -38,7 +40,7 @@ def test_the_direction_that_turned_is_the_one_that_moved(tmp_path: Path) -> None
     directions = vectors.directions.clone()
     directions[1, 0] = -directions[1, 0]
     turned = replace(vectors, directions=directions)
-    moves = diff_of(tmp_path, make_trained(), make_trained(vectors=turned)).moves
+    moves = diff_of(tmp_path, make_run(), make_run(vectors=turned)).moves
     assert moves is not None
     assert moves.cosine[1, 0] == pytest.approx(-1)
     assert moves.mean() == pytest.approx([1, 0, 1])
@@ -46,7 +48,7 @@ def test_the_direction_that_turned_is_the_one_that_moved(tmp_path: Path) -> None
 
 def test_only_common_concepts_and_layers_are_compared(tmp_path: Path) -> None:
     fewer = make_vectors().select(concepts=["sad", "calm"], layers=[3])
-    diff = diff_of(tmp_path, make_trained(), make_trained(vectors=fewer))
+    diff = diff_of(tmp_path, make_run(), make_run(vectors=fewer))
     assert diff.moves is not None
     assert (diff.moves.concepts, diff.moves.layers) == (("sad", "calm"), (3,))
     assert diff.concepts_removed == ("afraid",)
@@ -58,7 +60,7 @@ def test_a_zero_direction_has_no_cosine_and_json_says_null(tmp_path: Path) -> No
     directions = vectors.directions.clone()
     directions[0, 0] = 0
     empty = replace(vectors, directions=directions)
-    diff = diff_of(tmp_path, make_trained(), make_trained(vectors=empty))
+    diff = diff_of(tmp_path, make_run(), make_run(vectors=empty))
     assert diff.moves is not None
     assert np.isnan(diff.moves.cosine[0, 0])
     values = json.loads(json.dumps(diff_json(diff), allow_nan=False))
@@ -66,16 +68,16 @@ def test_a_zero_direction_has_no_cosine_and_json_says_null(tmp_path: Path) -> No
 
 
 def test_runs_of_different_models_are_compared_in_texts_only(tmp_path: Path) -> None:
-    other = replace(make_trained(), model_fingerprint="e" * 16, model_name="other/model")
-    diff = diff_of(tmp_path, make_trained(), other)
+    other = make_run(model=ModelPart(id="other/model", revision="", fingerprint="e" * 16))
+    diff = diff_of(tmp_path, make_run(), other)
     assert diff.moves is None
     assert "different models" in diff.why_no_moves
     assert diff.settings == ("model: tiny/model → other/model",)
 
 
 def test_settings_that_differ_are_named(tmp_path: Path) -> None:
-    pca = replace(make_trained(), settings=TrainSettings(method="pca"))
-    assert diff_of(tmp_path, make_trained(), pca).settings == ("method: mean → pca",)
+    pca = make_run(settings=TrainSettings(method="pca"))
+    assert diff_of(tmp_path, make_run(), pca).settings == ("method: mean → pca",)
 
 
 def test_texts_are_added_removed_and_edited() -> None:

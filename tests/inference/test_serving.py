@@ -17,7 +17,7 @@ from readout_ui.inference.forward import read_chat
 from readout_ui.inference.generation import Generated
 from readout_ui.inference.server import Service, build_server
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
-from readout_ui.runs.formats.readout import LoadedReadout, load_readout
+from readout_ui.runs.run import Run
 from tests.support.running_app import free_port
 
 ASK: list[Any] = [{"role": "user", "content": "I feel calm. What do you feel?"}]
@@ -29,10 +29,10 @@ def model(tiny_folder: Path) -> LoadedModel:
 
 
 @pytest.fixture
-def readout(studio: Studio, tmp_path: Path) -> LoadedReadout:
+def readout(studio: Studio, tmp_path: Path) -> Run:
     studio.load_model()
     studio.start_training().result()
-    return load_readout(studio.export_folder([], [1, 2], tmp_path / "out"))
+    return Run.open(studio.export_folder([], [1, 2], tmp_path / "out"))
 
 
 def started(service: Service) -> tuple[uvicorn.Server, str]:
@@ -48,7 +48,7 @@ def started(service: Service) -> tuple[uvicorn.Server, str]:
 
 
 @pytest.fixture
-def service(model: LoadedModel, readout: LoadedReadout) -> Service:
+def service(model: LoadedModel, readout: Run) -> Service:
     return Service(model, readout)
 
 

@@ -10,13 +10,13 @@ import torch
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.export import bring
 from readout_ui.errors import UserError
-from readout_ui.runs.export import FORMATS, write_files
-from readout_ui.runs.formats.readout import LoadedReadout
-from readout_ui.runs.importing import BROUGHT, ROUNDED, adopted, read_readout
-from readout_ui.runs.store import RunStore
+from readout_ui.runs.export import write_files
+from readout_ui.runs.manifest import ModelPart
+from readout_ui.runs.run import Run
+from readout_ui.runs.store import BROUGHT, ROUNDED, RunStore, adopted
 from readout_ui.texts.library import read_library
-from readout_ui.vectors.settings import Trained, TrainSettings
-from tests.support.trained_example import make_trained, make_vectors
+from readout_ui.vectors.settings import TrainSettings
+from tests.support.trained_example import make_run, make_vectors
 
 
 @pytest.fixture
@@ -36,18 +36,20 @@ def empty_runs(studio: Studio) -> None:
 def test_an_export_is_a_run_again_where_its_texts_are(
     trained: Studio, form: str, layers: list[int]
 ) -> None:
-    before, vectors = trained.vectors()
+    before = trained.run()
+    vectors = before.vectors
     path = trained.export_zip(["happy", "calm", "afraid", "angry"], layers, form=form)
     empty_runs(trained)
     said = bring(trained, [path])
     assert "Certified" in said
-    run, brought = trained.vectors()
+    run = trained.run()
+    brought = run.vectors
     assert brought.concepts == vectors.concepts == ("afraid", "angry", "calm", "happy")
     assert run.layers == (tuple(layers) or before.layers)
     expected = vectors.select(layers=layers or None).directions
     assert torch.allclose(brought.directions, expected, atol=0 if form == "npz" else 1e-3)
     assert run.best_layer in run.layers
-    assert run.descriptions == before.descriptions
+    assert run.texts == before.texts
     assert run.settings == before.settings
     assert run.warnings == (BROUGHT if form == "npz" else ROUNDED,)
     assert trained.changed_descriptions() == 0
@@ -78,22 +80,28 @@ def test_texts_of_a_kept_run_count_although_the_folder_changed(trained: Studio) 
 
 
 def test_scores_that_differ_and_another_model_keep_nothing(trained: Studio, tmp_path: Path) -> None:
-    run, vectors = trained.vectors()
+    run = trained.run()
+    vectors = run.vectors
     assert vectors.probes
     off = replace(vectors, probes=replace(vectors.probes, scores=vectors.probes.scores + 1))
+    other = ModelPart(id="me/other", revision="", fingerprint="f")
     for name, wrong, said in (
-        ("scores", run.trained(off), "Refused: .* differ by at most 1 standard deviations"),
+        (
+            "scores",
+            replace(run, load=lambda: off),
+            "Refused: .* differ by at most 1 standard deviations",
+        ),
         (
             "name",
-            replace(run.trained(vectors), model_name="me/other", model_fingerprint="f"),
+            replace(run, manifest=run.manifest.model_copy(update={"model": other})),
             "trained on me/other, the loaded model is",
         ),
     ):
-        path = write_files(tmp_path / f"{name}.zip", FORMATS["npz"].build(wrong, None, None))
+        path = write_files(tmp_path / f"{name}.zip", wrong.files("npz"))
         with pytest.raises(UserError, match=f"^{name}.zip: .*{said}"):
             bring(trained, [path])
         assert [each.id for each in trained.runs.list()] == [run.id]
-        assert trained.vectors()[0].id == run.id
+        assert trained.run().id == run.id
 
 
 def test_directions_alone_are_told_about_and_keep_nothing(trained: Studio) -> None:
@@ -124,19 +132,19 @@ def test_hostile_files_are_refused_by_their_own_name(studio: Studio, tmp_path: P
         bring(studio, [])
 
 
-def whole(trained: Trained, form: str, folder: Path) -> LoadedReadout:
-    return read_readout(write_files(folder / "out.zip", FORMATS[form].build(trained, None, None)))
+def whole(trained: Run, form: str, folder: Path) -> Run:
+    return Run.open(write_files(folder / "out.zip", trained.files(form)))
 
 
 def test_some_of_the_concepts_or_another_source_are_no_run(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
-    store.save(make_trained())
+    store.save(make_run())
     library = read_library(tmp_path)
-    some = replace(make_trained(), vectors=make_vectors().select(["calm"]))
+    some = make_run(vectors=make_vectors().select(["calm"]))
     with pytest.raises(UserError, match=r"1 of the 3 concepts .* \(not afraid, sad\)"):
         adopted(whole(some, "npz", tmp_path / "a"), "x.npz", library, store.list())
-    pairs = replace(make_trained(), contrast={"polarity": "positive = x, negative = y"})
+    pairs = make_run(contrast={"polarity": "positive = x, negative = y"})
     with pytest.raises(UserError, match=r"^x\.npz: these vectors were trained on contrast pairs"):
         adopted(whole(pairs, "npz", tmp_path / "b"), "x.npz", library, store.list())
-    whole_run = adopted(whole(make_trained(), "npz", tmp_path / "c"), "x", library, store.list())
-    assert whole_run.descriptions == make_trained().descriptions
+    whole_run = adopted(whole(make_run(), "npz", tmp_path / "c"), "x", library, store.list())
+    assert whole_run.texts == make_run().texts

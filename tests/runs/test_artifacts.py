@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 
 from readout_ui.errors import UserError
 from readout_ui.files import sha256_of
-from readout_ui.runs.export import READOUT_FILES, write_export
-from readout_ui.runs.formats.readout import build_export, load_readout
+from readout_ui.runs.export import READOUT_FILES
+from readout_ui.runs.formats.readout import load_readout
 from readout_ui.runs.manifest import EXPORT_FILES
+from readout_ui.runs.run import Run
 from readout_ui.texts.library import Concept, Library
 from readout_ui.vectors.vectors import ConceptVectors
-from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_trained, make_vectors
+from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_run, make_vectors
 
 ROOT = Path(__file__).parents[2]
 LOADER = ROOT / "docs" / "loader.py"
@@ -34,7 +35,7 @@ def library_of(descriptions: dict[str, tuple[str, ...]]) -> Library:
     """A library on no disk."""
     concepts = [Concept(n, texts, "0" * 64, Path(f"{n}.txt")) for n, texts in descriptions.items()]
     return Library(
-        folder=Path("."),
+        Path("."),
         concepts=tuple(c for c in concepts if not c.is_neutral),
         neutral=tuple(c for c in concepts if c.is_neutral),
         problems=(),
@@ -79,7 +80,7 @@ def cosines(vectors: ConceptVectors, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_vectors_file_holds_just_what_the_server_takes(tmp_path: Path) -> None:
-    write_export(make_trained(), tmp_path / "out")
+    make_run().export(tmp_path / "out")
     tensors = load_file(tmp_path / "out" / "readout.safetensors")
     assert set(tensors) == {"layer_1.vectors", "layer_3.vectors"}
     for tensor in tensors.values():
@@ -88,8 +89,8 @@ def test_the_vectors_file_holds_just_what_the_server_takes(tmp_path: Path) -> No
 
 
 def test_rows_are_in_the_order_of_the_manifests_concepts(tmp_path: Path) -> None:
-    trained = make_trained()
-    write_export(trained, tmp_path / "out", concepts=["sad", "afraid"], layers=[3])
+    trained = make_run()
+    trained.export(tmp_path / "out", concepts=["sad", "afraid"], layers=[3])
     manifest = json.loads((tmp_path / "out" / "readout.json").read_text())
     tensors = load_file(tmp_path / "out" / "readout.safetensors")
     assert manifest["concepts"] == ["sad", "afraid"]
@@ -100,15 +101,15 @@ def test_rows_are_in_the_order_of_the_manifests_concepts(tmp_path: Path) -> None
 
 def test_an_unknown_concept_or_layer_is_refused_with_the_trained_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="afraid, calm, sad"):
-        write_export(make_trained(), tmp_path / "out", concepts=["glad"])
+        make_run().export(tmp_path / "out", concepts=["glad"])
     with pytest.raises(UserError, match="1, 3"):
-        write_export(make_trained(), tmp_path / "out", layers=[2])
+        make_run().export(tmp_path / "out", layers=[2])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_loaded_export_gives_the_scores_of_the_run_within_the_rounding(tmp_path: Path) -> None:
-    trained = make_trained()
-    loaded = load_readout(write_export(trained, tmp_path / "out"))
+    trained = make_run()
+    loaded = Run.open(trained.export(tmp_path / "out"))
     hidden = activations()
     off = (z_scores(loaded.vectors, hidden) - z_scores(trained.vectors, hidden)).abs()
     spread = (hidden - trained.vectors.center).norm(dim=2)[:, :, None]
@@ -121,8 +122,8 @@ def test_a_loaded_export_gives_the_scores_of_the_run_within_the_rounding(tmp_pat
 def test_without_the_calibrations_correction_a_massive_activation_would_shift_scores(
     tmp_path: Path,
 ) -> None:
-    trained = make_trained()
-    loaded = load_readout(write_export(trained, tmp_path / "out"))
+    trained = make_run()
+    loaded = Run.open(trained.export(tmp_path / "out"))
     naive = replace(loaded.vectors, neutral_mean=trained.vectors.neutral_mean)
     hidden, exact = activations(), z_scores(trained.vectors, activations())
     off = (z_scores(loaded.vectors, hidden) - exact).abs().max()
@@ -132,7 +133,7 @@ def test_without_the_calibrations_correction_a_massive_activation_would_shift_sc
 def test_directions_that_float16_can_hold_come_back_unchanged(tmp_path: Path) -> None:
     vectors = make_vectors()
     exact = replace(vectors, directions=vectors.directions.half().float())
-    loaded = load_readout(write_export(make_trained(vectors=exact), tmp_path / "out"))
+    loaded = Run.open(make_run(vectors=exact).export(tmp_path / "out"))
     for part in ("directions", "center", "neutral_mean", "neutral_std"):
         assert torch.equal(getattr(loaded.vectors, part), getattr(exact, part))
 
@@ -144,12 +145,12 @@ def test_the_loader_in_the_documentation_gives_the_same_z_scores(tmp_path: Path)
         line.split()[1] for line in text.splitlines() if line.startswith(("import", "from"))
     }
     assert imported <= {"json", "pathlib", "safetensors.torch", "torch"}
-    folder = write_export(make_trained(), tmp_path / "out")
+    folder = make_run().export(tmp_path / "out")
     names: dict[str, Any] = {}
     exec(compile(text, str(LOADER), "exec"), names)
     manifest, tensors = names["load"](folder)
     hidden = activations()
-    loaded = load_readout(folder).vectors
+    loaded = Run.open(folder).vectors
     for column, layer in enumerate(manifest["layers"]):
         found = names["z_scores"](hidden[:, column], layer, tensors)
         assert torch.allclose(found, z_scores(loaded, hidden)[:, column], rtol=1e-5, atol=1e-3)
@@ -158,36 +159,35 @@ def test_the_loader_in_the_documentation_gives_the_same_z_scores(tmp_path: Path)
 def test_a_direction_of_length_zero_is_exported_and_named(tmp_path: Path) -> None:
     vectors = make_vectors()
     vectors.directions[1, 0] = 0
-    loaded = load_readout(write_export(make_trained(vectors=vectors), tmp_path / "out"))
+    loaded = Run.open(make_run(vectors=vectors).export(tmp_path / "out"))
     assert [(z.concept, z.layer) for z in loaded.manifest.zero_directions] == [("calm", 1)]
 
 
 def test_the_folder_and_the_zip_hold_the_same_bytes(tmp_path: Path) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
-    archive = zipfile.ZipFile(write_export(make_trained(), tmp_path / "out.zip"))
+    folder = make_run().export(tmp_path / "out")
+    archive = zipfile.ZipFile(make_run().export(tmp_path / "out.zip"))
     assert sorted(archive.namelist()) == sorted(READOUT_FILES)
     for name in READOUT_FILES:
         assert archive.read(name) == (folder / name).read_bytes()
 
 
 def test_a_zip_loads_like_a_folder(tmp_path: Path) -> None:
-    loaded = load_readout(write_export(make_trained(), tmp_path / "out.zip"))
+    loaded = Run.open(make_run().export(tmp_path / "out.zip"))
     assert loaded.vectors.concepts == CONCEPTS
 
 
 SCRIPT = """
 import pathlib
-from tests.support.trained_example import make_trained
-from readout_ui.runs.export import write_export
-write_export(make_trained(), pathlib.Path({out!r}))
-write_export(make_trained(), pathlib.Path({out!r} + ".zip"))
+from tests.support.trained_example import make_run
+make_run().export(pathlib.Path({out!r}))
+make_run().export(pathlib.Path({out!r} + ".zip"))
 """
 
 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    write_export(make_trained(), here)
-    write_export(make_trained(), tmp_path / "here.zip")
+    make_run().export(here)
+    make_run().export(tmp_path / "here.zip")
     script = SCRIPT.format(out=str(there))
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
     for name in EXPORT_FILES:
@@ -196,24 +196,24 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_older_export_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
-    write_export(make_trained(seed=1), tmp_path / "out")
-    write_export(make_trained(seed=2), tmp_path / "out")
+    make_run(seed=1).export(tmp_path / "out")
+    make_run(seed=2).export(tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
-    found = load_readout(tmp_path / "out").vectors.directions
+    found = Run.open(tmp_path / "out").vectors.directions
     assert torch.equal(found, make_vectors(2).directions.half().float())
 
 
 def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("mine")
     with pytest.raises(UserError, match=r"diary\.txt"):
-        write_export(make_trained(), tmp_path)
+        make_run().export(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["diary.txt"]
 
 
 def test_a_file_where_the_folder_should_go_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(UserError, match="name a folder"):
-        write_export(make_trained(), tmp_path / "out")
+        make_run().export(tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -222,23 +222,23 @@ def test_another_zip_is_not_overwritten(tmp_path: Path) -> None:
         archive.writestr("photo.jpg", b"mine")
     before = (tmp_path / "photos.zip").read_bytes()
     with pytest.raises(UserError, match="another file is there"):
-        write_export(make_trained(), tmp_path / "photos.zip")
+        make_run().export(tmp_path / "photos.zip")
     assert (tmp_path / "photos.zip").read_bytes() == before
 
 
 def test_a_failed_write_leaves_the_older_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_export(make_trained(seed=1), tmp_path / "out")
+    make_run(seed=1).export(tmp_path / "out")
 
     def refuse(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("readout_ui.files.os.fsync", refuse)
     with pytest.raises(UserError, match="No space left on device"):
-        write_export(make_trained(seed=2), tmp_path / "out")
+        make_run(seed=2).export(tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
-    found = load_readout(tmp_path / "out").vectors.directions
+    found = Run.open(tmp_path / "out").vectors.directions
     assert torch.equal(found, make_vectors(1).directions.half().float())
 
 
@@ -247,7 +247,7 @@ def test_a_failed_rename_puts_the_older_export_back(
 ) -> None:
     import os
 
-    write_export(make_trained(seed=1), tmp_path / "out")
+    make_run(seed=1).export(tmp_path / "out")
     rename, calls = os.rename, []
 
     def fail_second(old: Path, new: Path) -> None:
@@ -258,43 +258,38 @@ def test_a_failed_rename_puts_the_older_export_back(
 
     monkeypatch.setattr("readout_ui.files.os.rename", fail_second)
     with pytest.raises(UserError, match="Input/output error"):
-        write_export(make_trained(seed=2), tmp_path / "out")
+        make_run(seed=2).export(tmp_path / "out")
     assert sha256_of((tmp_path / "out" / "readout.json").read_bytes())
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_vectors_of_changed_descriptions_are_refused_by_name(tmp_path: Path) -> None:
-    trained = make_trained()
-    now = dict(trained.descriptions)
+def test_vectors_of_changed_descriptions_are_refused_by_name() -> None:
+    trained = make_run()
+    now = dict(trained.texts)
     now["calm"] = ("I feel calm now. It is new.",)
     now["glad"] = ("I feel glad. It is new.",)
     del now["_neutral"]
     with pytest.raises(UserError, match="_neutral, calm, glad"):
-        write_export(trained, tmp_path / "out", library=library_of(now))
-    with pytest.raises(UserError, match="_neutral, calm, glad"):
-        write_export(trained, tmp_path / "out.zip", library=library_of(now))
-    assert list(tmp_path.iterdir()) == []
+        trained.refuse_changed(library_of(now))
 
 
-def test_changed_descriptions_can_be_exported_knowingly(tmp_path: Path) -> None:
-    trained = make_trained()
-    changed = library_of({"calm": ("New. Text.",)})
-    write_export(trained, tmp_path / "out", library=changed, allow_changed=True)
-    manifest = load_readout(tmp_path / "out").manifest
+def test_an_export_names_the_texts_of_its_training(tmp_path: Path) -> None:
+    trained = make_run()
+    trained.export(tmp_path / "out")
+    manifest = Run.open(tmp_path / "out").manifest
     assert manifest.descriptions == trained.fingerprints
 
 
-def test_unchanged_descriptions_are_exported(tmp_path: Path) -> None:
-    trained = make_trained()
-    write_export(trained, tmp_path / "out", library=library_of(trained.descriptions))
-    assert (tmp_path / "out" / "readout.json").exists()
+def test_unchanged_descriptions_are_not_refused() -> None:
+    trained = make_run()
+    trained.refuse_changed(library_of(trained.texts))
 
 
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (FakeModel(d_model=128), "64 numbers"),
-        (FakeModel(n_layers=3), "layer 3, the last layer of tiny/model is 2"),
+        (FakeModel(n_layers=3), "go to layer 3; tiny/model has 64 and its last layer is 2"),
         (FakeModel(name="other/model", fingerprint="e"), "trained on tiny/model"),
         (FakeModel(fingerprint="e"), "weights of tiny/model differ"),
         (FakeModel(frame_fingerprint="b"), "another prompt frame"),
@@ -303,14 +298,16 @@ def test_unchanged_descriptions_are_exported(tmp_path: Path) -> None:
 def test_another_model_is_refused_with_what_differs(
     tmp_path: Path, model: FakeModel, said: str
 ) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
+    folder = make_run().export(tmp_path / "out")
     with pytest.raises(UserError, match=said):
-        load_readout(folder, expect_model=cast(Any, model))
+        Run.open(folder).refuse_other_model(cast(Any, model))
 
 
 def test_the_model_it_was_trained_on_is_accepted(tmp_path: Path) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
-    assert load_readout(folder, expect_model=cast(Any, FakeModel())).vectors.layers == LAYERS
+    folder = make_run().export(tmp_path / "out")
+    run = Run.open(folder)
+    run.refuse_other_model(cast(Any, FakeModel()))
+    assert run.vectors.layers == LAYERS
 
 
 def forge(
@@ -360,7 +357,7 @@ HALF, FLOAT = torch.float16, torch.float32
 def test_tensors_that_do_not_fit_the_manifest_are_refused_by_name(
     tmp_path: Path, name: str, change: Callable[[dict[str, torch.Tensor]], object], said: str
 ) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
+    folder = make_run().export(tmp_path / "out")
     forge(folder, change, name)
     with pytest.raises(UserError, match=said):
         load_readout(folder)
@@ -368,7 +365,7 @@ def test_tensors_that_do_not_fit_the_manifest_are_refused_by_name(
 
 @pytest.mark.parametrize("name", EXPORT_FILES)
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
+    folder = make_run().export(tmp_path / "out")
     (folder / name).unlink()
     with pytest.raises(UserError, match=name):
         load_readout(folder)
@@ -376,7 +373,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPORT_FILES)
 def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
+    folder = make_run().export(tmp_path / "out")
     raw = (folder / name).read_bytes()
     (folder / name).write_bytes(raw[: len(raw) // 2])
     with pytest.raises(UserError, match=name):
@@ -385,7 +382,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["readout.safetensors", "calibration.safetensors"])
 def test_one_flipped_bit_is_refused(tmp_path: Path, name: str) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
+    folder = make_run().export(tmp_path / "out")
     raw = bytearray((folder / name).read_bytes())
     raw[-1] ^= 1
     (folder / name).write_bytes(raw)
@@ -395,7 +392,7 @@ def test_one_flipped_bit_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "C:\\x"])
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path, name: str) -> None:
-    folder = write_export(make_trained(), tmp_path / "out")
+    folder = make_run().export(tmp_path / "out")
     manifest = json.loads((folder / "readout.json").read_text())
     manifest["files"][name] = "0" * 64
     (folder / "readout.json").write_text(json.dumps(manifest))
@@ -435,14 +432,14 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_a_damaged_zip_is_a_user_error_or_still_whole(tmp_path: Path, data: st.DataObject) -> None:
-    whole = zip_of(sorted(build_export(make_trained()).items()), zipfile.ZIP_STORED)
+    whole = zip_of(sorted(make_run().files().items()), zipfile.ZIP_STORED)
     raw = bytearray(whole)
     position = data.draw(st.integers(0, len(raw) - 1))
     raw[position] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.integers(0, len(raw)) | st.just(len(raw)))
     (tmp_path / "x.zip").write_bytes(bytes(raw[:cut]))
     try:
-        loaded = load_readout(tmp_path / "x.zip")
+        found = Run.open(tmp_path / "x.zip").vectors
     except UserError:
         return
-    assert torch.equal(loaded.vectors.directions, make_vectors().directions.half().float())
+    assert torch.equal(found.directions, make_vectors().directions.half().float())

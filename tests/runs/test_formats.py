@@ -15,35 +15,35 @@ from hypothesis import strategies as st
 from steering_vectors import SteeringVector
 
 from readout_ui.errors import UserError
-from readout_ui.runs.export import FORMATS, format_named
+from readout_ui.runs.export import FORMATS
 from readout_ui.runs.formats.gguf import read_control_vector
 from readout_ui.runs.formats.npz import read_arrays
-from readout_ui.runs.formats.steering_vectors import read_steering
+from readout_ui.runs.formats.steering_vectors import read_indexed
+from readout_ui.runs.manifest import ModelPart
 from readout_ui.vectors.vectors import Probes
-from tests.support.trained_example import CONCEPTS, LAYERS, make_trained, make_vectors
+from tests.support.trained_example import CONCEPTS, LAYERS, make_run, make_vectors
 
-TRAINED = make_trained()
+TRAINED = make_run()
 
 
 def write(folder: Path, name: str, concepts: list[str] | None = None) -> Path:
     folder.mkdir(exist_ok=True)
-    for file, raw in format_named(name).build(TRAINED, concepts, None).items():
+    for file, raw in TRAINED.files(name, concepts).items():
         (folder / file).write_bytes(raw)
     return folder
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"steering-pkl"}))
 def test_the_same_vectors_give_the_same_bytes(name: str) -> None:
-    build = FORMATS[name].build
-    assert build(TRAINED, ["sad"], [3]) == build(make_trained(), ["sad"], [3])
+    assert TRAINED.files(name, ["sad"], [3]) == make_run().files(name, ["sad"], [3])
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_unknown_concepts_and_layers_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="glad"):
-        FORMATS[name].build(TRAINED, ["glad"], None)
+        TRAINED.files(name, ["glad"])
     with pytest.raises(UserError, match="layer 2"):
-        FORMATS[name].build(TRAINED, None, [2])
+        TRAINED.files(name, None, [2])
 
 
 @settings(max_examples=20, deadline=None)
@@ -61,17 +61,17 @@ def test_npz_comes_back_whole(
 
         scores = torch.randn(2, len(CONCEPTS), len(LAYERS))
         vectors = replace(vectors, probes=Probes(("one", "two"), scores))
-    trained = make_trained(vectors=vectors)
+    trained = make_run(vectors=vectors)
     path = tmp_path_factory.mktemp("npz") / "vectors.npz"
-    path.write_bytes(FORMATS["npz"].build(trained, concepts[:n_kept], layers)["vectors.npz"])
-    loaded = read_arrays(path)
+    path.write_bytes(trained.files("npz", concepts[:n_kept], layers)["vectors.npz"])
+    _, loaded = read_arrays(path)
     expected = vectors.select(concepts[:n_kept], layers)
-    assert loaded.vectors.concepts == expected.concepts
-    assert torch.equal(loaded.vectors.directions, expected.directions)
-    assert torch.equal(loaded.vectors.neutral_std, expected.neutral_std)
-    assert (loaded.vectors.probes is None) == (expected.probes is None)
-    if loaded.vectors.probes and expected.probes:
-        assert torch.equal(loaded.vectors.probes.scores, expected.probes.scores)
+    assert loaded.concepts == expected.concepts
+    assert torch.equal(loaded.directions, expected.directions)
+    assert torch.equal(loaded.neutral_std, expected.neutral_std)
+    assert (loaded.probes is None) == (expected.probes is None)
+    if loaded.probes and expected.probes:
+        assert torch.equal(loaded.probes.scores, expected.probes.scores)
 
 
 def test_gguf_is_read_by_the_gguf_reader_and_comes_back(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_gguf_is_read_by_the_gguf_reader_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_steering_objects_come_back_as_the_librarys_own(tmp_path: Path) -> None:
-    loaded = read_steering(write(tmp_path / "out", "steering"))
+    loaded, _ = read_indexed(write(tmp_path / "out", "steering"))
     assert tuple(loaded) == CONCEPTS
     calm = loaded["calm"]
     assert isinstance(calm, SteeringVector)
@@ -102,7 +102,7 @@ def test_a_pickle_is_written_on_request_with_a_warning_and_never_opened(tmp_path
     own = pickle.loads((folder / "calm.pkl").read_bytes())  # ours, just written
     assert torch.equal(own.layer_activations[1], TRAINED.vectors.directions[1, 0])
     with pytest.raises(UserError, match="not opened"):
-        read_steering(folder / "calm.pkl")
+        read_indexed(folder / "calm.pkl")
 
 
 class Hostile:
@@ -152,7 +152,7 @@ def test_damaged_files_never_give_a_traceback(
         ("gguf", "calm.gguf", read_control_vector),
         ("npz", "vectors.npz", read_arrays),
     ):
-        raw = bytearray(FORMATS[name].build(TRAINED, None, None)[file])
+        raw = bytearray(TRAINED.files(name)[file])
         raw[flip % len(raw)] ^= 0xFF
         for damaged in (bytes(raw), bytes(raw[: cut % len(raw)])):
             (folder / file).write_bytes(damaged)
@@ -177,17 +177,17 @@ def test_tensors_that_were_exchanged_are_refused(tmp_path: Path) -> None:
     file = folder / "steering_vectors.safetensors"
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(UserError, match="not the file"):
-        read_steering(folder)
+        read_indexed(folder)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("../steering_vectors.json", "{}")
     (tmp_path / "up.zip").write_bytes(buffer.getvalue())
     with pytest.raises(UserError, match="there is no"):
-        read_steering(tmp_path / "up.zip")
+        read_indexed(tmp_path / "up.zip")
 
 
 def test_the_card_names_method_scores_and_limits() -> None:
-    card = FORMATS["npz"].build(TRAINED, None, None)["README.md"].decode()
+    card = TRAINED.files("npz")["README.md"].decode()
     for words in (
         "difference of means",
         "0.875",
@@ -201,12 +201,11 @@ def test_the_card_names_method_scores_and_limits() -> None:
 
 def header(model_name: str, revision: str) -> dict[str, object]:
     """The card's YAML as the hub reads it."""
-    from dataclasses import replace
 
     from huggingface_hub import ModelCard
 
-    trained = replace(make_trained(), model_name=model_name, model_revision=revision)
-    card = ModelCard(FORMATS["npz"].build(trained, None, None)["README.md"].decode())
+    trained = make_run(model=ModelPart(id=model_name, revision=revision, fingerprint="f" * 16))
+    card = ModelCard(trained.files("npz")["README.md"].decode())
     return dict(vars(card.data))
 
 
@@ -234,7 +233,7 @@ def test_the_card_says_that_the_manifest_quotes_texts() -> None:
 
     scores = torch.zeros(2, len(CONCEPTS), len(LAYERS))
     vectors = replace(make_vectors(), probes=Probes(("one", "two"), scores))
-    card = FORMATS["npz"].build(make_trained(vectors=vectors), None, None)["README.md"].decode()
+    card = make_run(vectors=vectors).files("npz")["README.md"].decode()
     assert "quotes 2 of them as probes" in card
 
 
@@ -243,4 +242,4 @@ def test_layer_zero_alone_cannot_be_a_control_vector() -> None:
 
     vectors = replace(make_vectors().select(layers=[1]), layers=(0,))
     with pytest.raises(UserError, match="no layer 0"):
-        FORMATS["gguf"].build(make_trained(vectors=vectors), None, None)
+        make_run(vectors=vectors).files("gguf")

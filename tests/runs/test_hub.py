@@ -15,14 +15,13 @@ from huggingface_hub import constants, utils
 
 from readout_ui.cli import program as cli
 from readout_ui.errors import UserError
-from readout_ui.runs.export import FORMATS
 from readout_ui.runs.hub import check_repository, push
 from readout_ui.runs.store import RunStore
 from tests.support.hub_stand_in import COMMIT, TOKEN, StandIn, hub_stand_in
-from tests.support.trained_example import make_trained
+from tests.support.trained_example import make_run
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = FORMATS["readout"].build(make_trained(), None, None)
+FILES = make_run().files("readout")
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def test_the_command_pushes_what_it_would_write_and_only_when_asked(
     hub: StandIn, tmp_path: Path
 ) -> None:
     store = RunStore(tmp_path / "runs")
-    store.set_current(store.save(make_trained()).id)
+    store.set_current(store.save(make_run()).id)
     export = ["export", "--runs", str(store.folder)]
     assert cli.run([*export, "--output", str(tmp_path / "out")]) == 0
     assert hub.requests == []

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
-from readout_ui.runs.manifest import Manifest, describe, parse_manifest
-from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_trained
+from readout_ui.runs.manifest import Manifest, MetricsPart, finite_or_none, parse_manifest
+from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_run
 
 SHA = "0" * 64
 
 
 def good() -> Manifest:
-    trained = make_trained()
-    return describe(trained, trained.vectors, "float16", {"readout.safetensors": SHA})
+    run = make_run()
+    return run.manifest.holding(run.vectors, "float16", {"readout.safetensors": SHA})
 
 
 def values() -> dict[str, Any]:
@@ -62,11 +62,11 @@ def test_a_manifest_survives_writing_and_reading() -> None:
 
 
 def test_the_bytes_do_not_depend_on_the_order_of_the_dictionaries() -> None:
-    trained = make_trained()
+    trained = make_run()
     files = {"b": SHA, "a": SHA}
-    one = describe(trained, trained.vectors, "float16", files).to_bytes()
-    other = describe(trained, trained.vectors, "float16", dict(sorted(files.items()))).to_bytes()
-    assert one == other
+    one = trained.manifest.holding(trained.vectors, "float16", files).to_bytes()
+    other = trained.manifest.holding(trained.vectors, "float16", dict(sorted(files.items())))
+    assert one == other.to_bytes()
 
 
 def test_keys_of_another_program_are_kept() -> None:
@@ -108,9 +108,8 @@ def test_a_missing_key_is_refused_by_name() -> None:
 
 
 def test_scores_that_are_no_numbers_are_written_as_null() -> None:
-    trained = make_trained()
-    object.__setattr__(trained, "layer_scores", (0.5, float("nan")))
-    manifest = describe(trained, trained.vectors, "float16", {})
+    scores = finite_or_none((0.5, float("nan")))
+    manifest = make_run(metrics=MetricsPart(best_layer=0, layer_scores=scores, n_texts=7)).manifest
     assert json.loads(manifest.to_bytes())["metrics"]["layer_scores"] == [0.5, None]
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from readout_ui.runs.export import write_export
-from tests.support.trained_example import CONCEPTS, LAYERS, make_trained
+from tests.support.trained_example import CONCEPTS, LAYERS, make_run
 
 pytestmark = pytest.mark.once
 READ = """
@@ -37,8 +36,8 @@ def repeng(tmp_path: Path) -> dict[str, str]:
 def test_repeng_reads_the_directions_that_were_exported(
     tmp_path: Path, repeng: dict[str, str]
 ) -> None:
-    trained = make_trained()
-    folder = write_export(trained, tmp_path / "out", form="gguf")
+    trained = make_run()
+    folder = trained.export(tmp_path / "out", format="gguf")
     read = subprocess.run(
         [sys.executable, "-c", READ, str(folder / "sad.gguf")],
         capture_output=True,

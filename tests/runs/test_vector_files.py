@@ -19,14 +19,13 @@ from safetensors.torch import save
 
 from readout_ui.errors import UserError
 from readout_ui.files import sha256_of, write_zip
-from readout_ui.runs.conversion import converted
 from readout_ui.runs.export import FORMATS, write_files
-from readout_ui.runs.formats.readout import LoadedReadout, round_vectors
-from readout_ui.runs.importing import read_readout, read_vectors
+from readout_ui.runs.formats.readout import round_vectors
+from readout_ui.runs.importing import read_vectors
+from readout_ui.runs.run import Run
 from readout_ui.texts.names import check_name
-from readout_ui.vectors.settings import Trained
-from readout_ui.vectors.vectors import BareDirections, Probes
-from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_trained, make_vectors
+from readout_ui.vectors.vectors import ConceptVectors, Probes
+from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_run, make_vectors
 
 pytestmark = pytest.mark.once
 READABLE = sorted(FORMATS.keys() - {"steering-pkl"})
@@ -34,7 +33,7 @@ WHOLE = ("npz", "readout")
 
 
 @st.composite
-def trainings(draw: st.DrawFn) -> Trained:
+def trainings(draw: st.DrawFn) -> Run:
     """Any vectors: names in any script, any layers, lengths of one or zero, with probes or not."""
     letters = st.characters(categories=["Ll", "Lo", "Nd"])
     names = st.text(letters, min_size=1, max_size=8).map(lambda name: check_name(f"c{name}"))
@@ -60,18 +59,18 @@ def trainings(draw: st.DrawFn) -> Trained:
     )
     texts: dict[str, tuple[str, ...]] = {name: (f"I am {name}.",) for name in concepts}
     marks = {name: sha256_of(name.encode()) for name in concepts}
-    return replace(make_trained(), vectors=vectors, descriptions=texts, fingerprints=marks)
+    return make_run(vectors=vectors, texts=texts, fingerprints=marks)
 
 
 @settings(max_examples=30, deadline=None)
 @given(trained=trainings(), form=st.sampled_from(READABLE), zipped=st.booleans())
 def test_every_format_comes_back_from_a_folder_and_from_a_zip(
-    tmp_path_factory: pytest.TempPathFactory, trained: Trained, form: str, zipped: bool
+    tmp_path_factory: pytest.TempPathFactory, trained: Run, form: str, zipped: bool
 ) -> None:
     target = tmp_path_factory.mktemp("out") / ("out.zip" if zipped else "out")
-    loaded = read_vectors(write_files(target, FORMATS[form].build(trained, None, None)))
+    loaded = Run.open(write_files(target, trained.files(form)))
     vectors = trained.vectors
-    if isinstance(loaded, LoadedReadout):
+    if loaded.manifest.calibrated:
         expected = round_vectors(vectors) if form == "readout" else vectors
         assert loaded.vectors.concepts == vectors.concepts
         for part in ("directions", "center", "neutral_mean", "neutral_std"):
@@ -83,40 +82,39 @@ def test_every_format_comes_back_from_a_folder_and_from_a_zip(
         assert sorted(loaded.concepts) == sorted(vectors.concepts)
         rows = [loaded.concepts.index(name) for name in vectors.concepts]
         assert loaded.layers == vectors.layers
-        assert torch.equal(loaded.directions[rows], vectors.directions)
-        assert loaded.model["id"] == "tiny/model"
+        assert torch.equal(loaded.vectors.directions[rows], vectors.directions)
+        assert loaded.model_name == "tiny/model"
         assert form not in WHOLE
 
 
 @settings(max_examples=15, deadline=None)
 @given(trained=trainings(), form=st.sampled_from(READABLE))
 def test_a_conversion_gives_what_the_training_itself_would_have_given(
-    tmp_path_factory: pytest.TempPathFactory, trained: Trained, form: str
+    tmp_path_factory: pytest.TempPathFactory, trained: Run, form: str
 ) -> None:
     source = tmp_path_factory.mktemp("npz") / "out.zip"
-    loaded = read_vectors(write_files(source, FORMATS["npz"].build(trained, None, None)))
-    assert dict(converted(loaded, form)) == dict(FORMATS[form].build(trained, None, None))
+    loaded = Run.open(write_files(source, trained.files("npz")))
+    assert loaded.files(form) == trained.files(form)
 
 
 @settings(max_examples=15, deadline=None)
 @given(trained=trainings())
 def test_directions_alone_go_from_one_format_to_the_other_and_back(
-    tmp_path_factory: pytest.TempPathFactory, trained: Trained
+    tmp_path_factory: pytest.TempPathFactory, trained: Run
 ) -> None:
     folder = tmp_path_factory.mktemp("bare")
-    first = read_vectors(write_files(folder / "a", FORMATS["gguf"].build(trained, None, None)))
-    second = read_vectors(write_files(folder / "b", converted(first, "steering")))
-    third = read_vectors(write_files(folder / "c", converted(second, "gguf")))
+    first = Run.open(write_files(folder / "a", trained.files("gguf")))
+    second = Run.open(write_files(folder / "b", first.files("steering")))
+    third = Run.open(write_files(folder / "c", second.files("gguf")))
     for found in (second, third):
-        assert isinstance(found, BareDirections)
-        assert isinstance(first, BareDirections)
+        assert not found.vectors.calibrated
         assert (found.concepts, found.layers) == (first.concepts, first.layers)
-        assert torch.equal(found.directions, first.directions)
-        assert found.model["id"] == "tiny/model"
+        assert torch.equal(found.vectors.directions, first.vectors.directions)
+        assert found.model_name == "tiny/model"
 
 
 def files_of(form: str) -> dict[str, bytes]:
-    return dict(FORMATS[form].build(make_trained(), None, None))
+    return dict(make_run().files(form))
 
 
 def folder_of(files: dict[str, bytes], folder: Path) -> Path:
@@ -129,16 +127,18 @@ def folder_of(files: dict[str, bytes], folder: Path) -> Path:
 def test_one_file_of_a_pair_stands_for_both_and_single_files_are_read(tmp_path: Path) -> None:
     steering = folder_of(files_of("steering"), tmp_path / "steering")
     for name in ("steering_vectors.json", "steering_vectors.safetensors"):
-        loaded = read_vectors(steering / name)
-        assert isinstance(loaded, BareDirections)
-        assert (loaded.concepts, loaded.layers, loaded.d_model) == (CONCEPTS, LAYERS, D_MODEL)
+        loaded = Run.open(steering / name)
+        assert (loaded.concepts, loaded.layers, loaded.vectors.d_model) == (
+            CONCEPTS,
+            LAYERS,
+            D_MODEL,
+        )
     gguf = folder_of(files_of("gguf"), tmp_path / "gguf")
-    alone = read_vectors(gguf / "calm.gguf")
-    assert isinstance(alone, BareDirections)
+    alone = Run.open(gguf / "calm.gguf")
     assert alone.concepts == ("calm",)
     readout = folder_of(files_of("readout"), tmp_path / "readout")
-    assert read_readout(readout / "readout.json").vectors.concepts == CONCEPTS
-    assert read_readout(folder_of(files_of("npz"), tmp_path / "n") / "vectors.npz").vectors.layers
+    assert Run.open(readout / "readout.json").vectors.concepts == CONCEPTS
+    assert Run.open(folder_of(files_of("npz"), tmp_path / "n") / "vectors.npz").vectors.layers
 
 
 def test_directions_alone_are_no_readout_and_become_no_format_with_calibration(
@@ -146,20 +146,20 @@ def test_directions_alone_are_no_readout_and_become_no_format_with_calibration(
 ) -> None:
     gguf = folder_of(files_of("gguf"), tmp_path / "gguf")
     with pytest.raises(UserError, match="holds directions alone"):
-        read_readout(gguf)
-    bare = read_vectors(gguf)
+        Run.open(gguf).require_calibrated()
+    bare = Run.open(gguf)
     for form in WHOLE:
         with pytest.raises(UserError, match=f"cannot become the format {form}"):
-            converted(bare, form)
-    with pytest.raises(UserError, match="there is no concept glad"):
-        converted(bare, "steering", ["glad"])
-    with pytest.raises(UserError, match="there is no layer 2"):
-        converted(bare, "steering", None, [2])
+            bare.files(form)
+    with pytest.raises(UserError, match="concept glad was not trained"):
+        bare.files("steering", ["glad"])
+    with pytest.raises(UserError, match="layer 2 was not trained"):
+        bare.files("steering", None, [2])
 
 
 def test_directions_of_any_length_are_projected_on_at_unit_length() -> None:
     directions = torch.tensor([[[3.0, 4.0], [0.0, 0.0]]])
-    vectors = BareDirections(("calm",), (1, 2), directions).uncalibrated()
+    vectors = ConceptVectors.bare(("calm",), (1, 2), directions).unit()
     assert torch.allclose(vectors.directions, torch.tensor([[[0.6, 0.8], [0.0, 0.0]]]))
 
 
@@ -273,10 +273,10 @@ def test_a_steering_pair_is_refused_for_what_is_wrong_with_it(
 def test_a_concept_whose_name_is_a_path_is_never_written(tmp_path: Path) -> None:
     tensors = {"0.layer_1": torch.ones(4)}
     source = steering_of(tmp_path, tensors, concepts=["../../calm"], layers=[1])
-    loaded = read_vectors(source)
+    loaded = Run.open(source)
     for form in ("gguf", "steering-pkl"):
         with pytest.raises(UserError, match="a name cannot contain /"):
-            converted(loaded, form)
+            loaded.files(form)
 
 
 def control_vector(path: Path, width: int = 4, name: str = "direction.1", value: float = 1) -> None:

@@ -9,10 +9,10 @@ import torch
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
-from readout_ui.runs.formats.readout import LoadedReadout, load_readout
+from readout_ui.runs.run import Run
 from readout_ui.runs.verify import verify
 from readout_ui.vectors.groups import TextGroups
-from readout_ui.vectors.vectors import N_PROBES, Probes, add_probes, pooled_scores
+from readout_ui.vectors.vectors import N_PROBES, Probes, pooled_scores, probe_rows
 from tests.support.trained_example import make_vectors
 
 
@@ -29,7 +29,7 @@ def model(tiny_folder: Path) -> LoadedModel:
 
 
 def test_the_model_it_was_made_with_certifies_an_export(export: Path, model: LoadedModel) -> None:
-    certificate = verify(load_readout(export), model)
+    certificate = verify(Run.open(export), model)
     assert certificate.certified
     assert certificate.largest < 0.01
     assert certificate.n_scores == certificate.n_texts * 2 * 2
@@ -37,12 +37,12 @@ def test_the_model_it_was_made_with_certifies_an_export(export: Path, model: Loa
 
 
 def test_a_wrong_score_is_refused_with_its_place(export: Path, model: LoadedModel) -> None:
-    loaded = load_readout(export)
+    loaded = Run.open(export)
     assert loaded.vectors.probes
     scores = loaded.vectors.probes.scores.clone()
     scores[1, 0, 1] += 2
     probes = Probes(loaded.vectors.probes.texts, scores)
-    tampered = LoadedReadout(replace(loaded.vectors, probes=probes), loaded.manifest)
+    tampered = replace(loaded, load=lambda: replace(loaded.vectors, probes=probes))
     certificate = verify(tampered, model)
     assert not certificate.certified
     assert certificate.largest == pytest.approx(2, abs=0.01)
@@ -53,14 +53,14 @@ def test_a_wrong_score_is_refused_with_its_place(export: Path, model: LoadedMode
 def test_another_models_weights_are_refused_by_name(export: Path, model: LoadedModel) -> None:
     other = replace(model, fingerprint="0" * 16, name="someone/else")
     with pytest.raises(UserError, match="someone/else"):
-        verify(load_readout(export), other)
+        verify(Run.open(export), other)
 
 
 def test_an_export_without_probe_texts_says_to_export_again(
     export: Path, model: LoadedModel
 ) -> None:
-    loaded = load_readout(export)
-    old = LoadedReadout(replace(loaded.vectors, probes=None), loaded.manifest)
+    loaded = Run.open(export)
+    old = replace(loaded, load=lambda: replace(loaded.vectors, probes=None))
     with pytest.raises(UserError, match="export again"):
         verify(old, model)
 
@@ -69,14 +69,10 @@ def test_probes_are_few_and_spread_over_concepts_and_neutral_texts() -> None:
     n_concepts = 40
     rows = tuple((3 * i, 3 * i + 1, 3 * i + 2) for i in range(n_concepts))
     groups = TextGroups(tuple(f"c{i}" for i in range(n_concepts)), rows, (120, 121))
-    texts = [f"text {i}" for i in range(122)]
-    vectors = make_vectors()
-    pooled = torch.randn(122, *vectors.directions.shape[1:])
-    probes = add_probes(vectors, texts, groups, pooled).probes
-    assert probes is not None
-    assert len(probes.texts) <= N_PROBES
-    assert probes.texts[0] == "text 0"
-    assert probes.texts[-1] == "text 120"
+    chosen = probe_rows(groups)
+    assert len(chosen) <= N_PROBES
+    assert chosen[0] == 0
+    assert chosen[-1] == 120
 
 
 def test_probe_scores_are_z_scores_of_the_pooled_activation() -> None:

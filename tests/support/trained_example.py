@@ -1,10 +1,13 @@
 """A small training result without a model, the same on every call with the same seed."""
 
 import hashlib
+from typing import Any
 
 import torch
 
-from readout_ui.vectors.settings import Trained, TrainSettings
+from readout_ui.runs.manifest import FramePart, MetricsPart, ModelPart, describe
+from readout_ui.runs.run import Run
+from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import ConceptVectors
 
 CONCEPTS = ("afraid", "calm", "sad")
@@ -32,31 +35,39 @@ def make_vectors(seed: int = 0) -> ConceptVectors:
     )
 
 
-def make_trained(seed: int = 0, vectors: ConceptVectors | None = None) -> Trained:
-    """A training of three concepts and one neutral file."""
-    descriptions: dict[str, tuple[str, ...]] = {
+def make_run(seed: int = 0, vectors: ConceptVectors | None = None, **changes: Any) -> Run:
+    """A training of three concepts and one neutral file.
+
+    Args:
+        seed: of the vectors.
+        vectors: others than the random ones.
+        changes: other arguments of `describe`, e.g. `settings`.
+    """
+    texts: dict[str, tuple[str, ...]] = {
         name: (f"I feel {name}. It is in my chest.", f"All of me is {name}. I know it.")
         for name in CONCEPTS
     }
-    descriptions["_neutral"] = ("The train leaves at nine. It has four coaches.",)
-    return Trained(
-        vectors=vectors or make_vectors(seed),
-        settings=TrainSettings(),
-        model_name="tiny/model",
-        model_revision="main",
-        model_fingerprint="f" * 16,
-        frame_fingerprint="a" * 64,
-        frame_description="chat template: user 'How do you feel right now?'",
-        module_path="model.layers.{num}",
-        fingerprints={
-            name: hashlib.sha256("\n\n".join(texts).encode()).hexdigest()
-            for name, texts in descriptions.items()
+    texts["_neutral"] = ("The train leaves at nine. It has four coaches.",)
+    texts = changes.pop("texts", texts)
+    kept = make_vectors(seed) if vectors is None else vectors
+    parts: dict[str, Any] = {
+        "settings": TrainSettings(),
+        "model": ModelPart(id="tiny/model", revision="main", fingerprint="f" * 16, dtype=""),
+        "frame": FramePart(
+            fingerprint="a" * 64, description="chat template: user 'How do you feel right now?'"
+        ),
+        "module_path": "model.layers.{num}",
+        "metrics": MetricsPart(best_layer=3, layer_scores=(0.5, 0.75, 0.625, 0.875), n_texts=7),
+        "calibrated_on": "256 tokens of 1 neutral text",
+        "fingerprints": {
+            name: hashlib.sha256("\n\n".join(some).encode()).hexdigest()
+            for name, some in texts.items()
         },
-        n_texts=7,
-        layer_scores=(0.5, 0.75, 0.625, 0.875),
-        best_layer=3,
-        warnings=("1 text was cut off: calm 2",),
+    }
+    return Run(
+        describe(kept, **{**parts, **changes}),
+        lambda: kept,
+        texts,
         timings={"forward": 1.25, "fit": 0.5},
-        calibrated_on="256 tokens of 1 neutral text",
-        descriptions=descriptions,
+        warnings=("1 text was cut off: calm 2",),
     )

@@ -63,7 +63,7 @@ def test_a_scene_that_dominates_unpaired_stories_cancels_in_pairs(
     pooled, groups, scenes, axes = planted(LOPSIDED, strength=8)
     unpaired = METHODS[method](pooled, groups, PAIRS)
     assert scene_part(unpaired, axes) > dominates
-    paired = paired_directions(pooled, groups, scenes, method, PAIRS)
+    paired = paired_directions(pooled, groups, scenes, METHODS[method], PAIRS)
     assert paired.shape == unpaired.shape
     assert scene_part(paired, axes) < 0.2 < dominates
     assert own_part(paired, axes) > 0.9
@@ -71,7 +71,7 @@ def test_a_scene_that_dominates_unpaired_stories_cancels_in_pairs(
 
 def test_the_mean_is_that_of_the_scenes_differences() -> None:
     pooled, groups, scenes, _ = planted(LOPSIDED, strength=8)
-    paired = paired_directions(pooled, groups, scenes, "mean", PAIRS)
+    paired = paired_directions(pooled, groups, scenes, METHODS["mean"], PAIRS)
     calm_0, calm_1 = pooled[5:8].mean(dim=0), pooled[8]
     others_0, others_1 = pooled[[0, 10]].mean(dim=0), pooled[[1, 11, 12, 13]].mean(dim=0)
     expected = (calm_0 - others_0 + calm_1 - others_1) / 2
@@ -82,14 +82,14 @@ def test_the_mean_is_that_of_the_scenes_differences() -> None:
 @pytest.mark.parametrize("method", ["mean", "pca", "logistic"])
 def test_without_scenes_the_directions_are_those_of_descriptions(method: str) -> None:
     pooled, groups, scenes, _ = planted(LOPSIDED, strength=1)
-    paired = paired_directions(pooled, groups, [""] * len(scenes), method, PAIRS)
+    paired = paired_directions(pooled, groups, [""] * len(scenes), METHODS[method], PAIRS)
     assert torch.allclose(paired, METHODS[method](pooled, groups, PAIRS), atol=1e-4)
 
 
 def test_neutral_stories_without_a_scene_are_contrasts_of_stories_without_one() -> None:
     pooled, groups, _, _ = planted(LOPSIDED, strength=1)
     groups = TextGroups(groups.concepts[:2], groups.rows[:2], groups.rows[2])
-    paired = paired_directions(pooled, groups, [""] * len(pooled), "mean", PAIRS)
+    paired = paired_directions(pooled, groups, [""] * len(pooled), METHODS["mean"], PAIRS)
     assert torch.allclose(paired, METHODS["mean"](pooled, groups, PAIRS), atol=1e-5)
 
 
@@ -115,7 +115,7 @@ def test_a_contrast_is_a_unit_vector_towards_the_positives(
     generator = torch.Generator().manual_seed(n_positive + 7 * n_negative)
     positive = torch.randn(n_positive, 2, 8, generator=generator) + 2
     negative = torch.randn(n_negative, 2, 8, generator=generator) - 2
-    found = contrast(method, "calm", positive, negative, PAIRS)
+    found = contrast(METHODS[method], "calm", positive, negative, PAIRS)
     assert found.shape == (2, 8)
     assert torch.allclose(found.norm(dim=1), torch.ones(2), atol=1e-5)
     difference = positive.mean(dim=0) - negative.mean(dim=0)

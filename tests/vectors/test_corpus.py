@@ -7,9 +7,10 @@ import pytest
 from readout_ui.activations.cache import ActivationCache
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.progress import Progress
+from readout_ui.runs.training import train
 from readout_ui.texts.library import read_library
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import read_corpus, train
+from readout_ui.vectors.training import read_corpus
 from tests.conftest import SMALL_LIBRARY
 from tests.support.tiny_model import save_tiny_model
 
@@ -26,7 +27,7 @@ def test_after_a_training_a_corpus_needs_no_forward(
     cache = ActivationCache(tmp_path / "cache")
     trained = train(read_library(descriptions), model, TrainSettings(), cache)
     reports: list[Progress] = []
-    corpus = read_corpus(model, trained.descriptions, trained.settings, cache, reports.append)
+    corpus = read_corpus(model, trained.texts, trained.settings, cache, reports.append)
     assert not any(report.stage == "Reading texts" and report.done for report in reports)
     assert corpus.pooled.shape == (16, model.n_layers, model.d_model)
 

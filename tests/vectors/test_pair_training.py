@@ -13,15 +13,15 @@ from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.models.prompt import frame_for
 from readout_ui.progress import Progress
-from readout_ui.runs.export import write_export
-from readout_ui.runs.formats.readout import build_export, load_readout
+from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
+from readout_ui.runs.training import train
 from readout_ui.runs.verify import verify
 from readout_ui.texts.pairs import ContrastPair, PairColumns, PairSet, shipped_pairs
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS, fit_given_pairs
 from readout_ui.vectors.pair_scores import deal_pairs, score_pairs
-from readout_ui.vectors.pair_training import prompted, train_pairs, with_prompts
+from readout_ui.vectors.pairs import pair_source, prompted, with_prompts
 from readout_ui.vectors.settings import TrainSettings
 
 NEUTRAL = {"_baseline": ("The table has four legs.", "I count the cups on the shelf again.")}
@@ -39,22 +39,22 @@ def model(tiny_folder: Path) -> LoadedModel:
 
 
 def test_the_mean_direction_is_the_mean_of_the_pairs_differences(model: LoadedModel) -> None:
-    trained, _ = train_pairs(PLAIN, model, TrainSettings(), NEUTRAL)
+    trained = train(pair_source(PLAIN, NEUTRAL), model, TrainSettings())
     texts = [text for pair in PLAIN.pairs for text in (pair.positive, pair.negative)]
     pooled = read_activations(model, texts, CaptureSettings()).pooled
     expected = torch.nn.functional.normalize((pooled[0::2] - pooled[1::2]).mean(0), dim=-1)
     torch.testing.assert_close(trained.vectors.directions[0], expected, atol=1e-5, rtol=1e-4)
     assert trained.vectors.concepts == ("mood",)
-    assert trained.contrast is not None
-    assert trained.contrast["polarity"] == "positive = up, negative = down"
+    assert trained.manifest.contrast is not None
+    assert trained.manifest.contrast["polarity"] == "positive = up, negative = down"
 
 
 def test_a_swapped_mapping_turns_the_direction_round(model: LoadedModel) -> None:
     swapped = tuple(ContrastPair(pair.negative, pair.positive) for pair in PLAIN.pairs)
     for method in METHODS:
         settings = TrainSettings(method=method)
-        one, _ = train_pairs(PLAIN, model, settings, NEUTRAL)
-        other, _ = train_pairs(replace(PLAIN, pairs=swapped), model, settings, NEUTRAL)
+        one = train(pair_source(PLAIN, NEUTRAL), model, settings)
+        other = train(pair_source(replace(PLAIN, pairs=swapped), NEUTRAL), model, settings)
         torch.testing.assert_close(
             one.vectors.directions, -other.vectors.directions, atol=1e-5, rtol=1e-4
         )
@@ -82,12 +82,13 @@ def test_every_text_is_read_once_and_a_retrain_reads_nothing(
     cache = ActivationCache(tmp_path)
     reports: list[Progress] = []
     settings = TrainSettings(layers="auto")
-    trained, scores = train_pairs(found, model, settings, NEUTRAL, cache, reports.append)
+    trained = train(pair_source(found, NEUTRAL), model, settings, cache, reports.append)
     assert trained.n_texts == 6 * 2 + 2
     assert cache.summary().entries == 14
-    assert scores is not None
-    assert trained.vectors.layers == (scores.best,)
-    again, _ = train_pairs(found, model, settings, NEUTRAL, cache)
+    contrast = trained.manifest.contrast
+    assert contrast is not None
+    assert trained.vectors.layers == (contrast["held_out"]["best"],)
+    again = train(pair_source(found, NEUTRAL), model, settings, cache)
     assert "forward" not in again.timings
     assert torch.equal(again.vectors.directions, trained.vectors.directions)
 
@@ -96,27 +97,26 @@ def test_every_text_is_read_once_and_a_retrain_reads_nothing(
 def test_a_run_keeps_polarity_prompts_and_scores_and_its_export_verifies(
     model: LoadedModel, tmp_path: Path, found: PairSet
 ) -> None:
-    trained, scores = train_pairs(found, model, TrainSettings(), NEUTRAL)
+    trained = train(pair_source(found, NEUTRAL), model, TrainSettings())
     store = RunStore(tmp_path / "runs")
-    record, vectors = store.load(store.save(trained).id)
-    again = record.trained(vectors)
-    assert again.contrast == trained.contrast
-    assert scores is not None
-    assert again.contrast is not None
-    assert again.contrast["held_out"]["accuracy"] == list(scores.accuracy)
-    assert again.contrast["prompts"] == (
+    again = store.open(store.save(trained).id)
+    contrast = again.manifest.contrast
+    assert contrast == trained.manifest.contrast
+    assert contrast is not None
+    assert len(contrast["held_out"]["accuracy"]) == model.n_layers
+    assert contrast["prompts"] == (
         [pair.prompt for pair in found.pairs] if found.columns.prompt else None
     )
-    assert build_export(again) == build_export(trained)
-    write_export(again, tmp_path / "out")
-    loaded = load_readout(tmp_path / "out", model)
+    assert again.files() == trained.files()
+    again.export(tmp_path / "out")
+    loaded = Run.open(tmp_path / "out")
     assert loaded.manifest.format == "contrast_pairs_assistant_role"
     assert verify(loaded, model).certified
 
 
-def test_pairs_without_neutral_texts_are_refused(model: LoadedModel) -> None:
+def test_pairs_without_neutral_texts_are_refused() -> None:
     with pytest.raises(UserError, match="no neutral texts"):
-        train_pairs(PLAIN, model, TrainSettings(), {})
+        pair_source(PLAIN, {})
 
 
 # scores

@@ -10,12 +10,12 @@ from readout_ui.activations.cache import ActivationCache
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel
 from readout_ui.runs.store import RunStore
+from readout_ui.runs.training import train
 from readout_ui.texts.examples import ConceptExamples, Example
 from readout_ui.texts.library import read_library
 from readout_ui.texts.stories import Story, StoryLibrary
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.sources import NEGATIVES, example_source, story_source, train_source
-from readout_ui.vectors.training import train
+from readout_ui.vectors.sources import NEGATIVES, example_source, story_source
 from tests.conftest import SMALL_LIBRARY
 from tests.support.loaded_tiny import load_tiny
 
@@ -49,11 +49,12 @@ def test_stories_without_scenes_train_like_descriptions(
 ) -> None:
     settings = TrainSettings(method=method)
     stories = [Story(name, text) for name, texts in SMALL_LIBRARY.items() for text in texts]
-    made = train_source(story_source(StoryLibrary("s", tuple(stories))), model, settings)
+    made = train(story_source(StoryLibrary("s", tuple(stories))), model, settings)
     usual = train(read_library(descriptions), model, settings)
     cosines = (made.vectors.directions * usual.vectors.directions).sum(dim=2)
     assert float(cosines.min()) > 0.999
-    assert (made.best_layer, made.calibrated_on) == (usual.best_layer, usual.calibrated_on)
+    assert made.best_layer == usual.best_layer
+    assert made.manifest.calibration.on == usual.manifest.calibration.on
 
 
 def test_scenes_change_directions_and_every_text_is_read_once(
@@ -61,9 +62,9 @@ def test_scenes_change_directions_and_every_text_is_read_once(
 ) -> None:
     plain = StoryLibrary("s", tuple(replace(story, scene="") for story in STORIES[1:]))
     cache = ActivationCache(tmp_path)
-    unpaired = train_source(story_source(plain), model, TrainSettings(), cache)
+    unpaired = train(story_source(plain), model, TrainSettings(), cache)
     source = story_source(StoryLibrary("s", STORIES[1:]))
-    paired = train_source(source, model, TrainSettings(), cache)
+    paired = train(source, model, TrainSettings(), cache)
     cache.close()
     assert paired.n_texts == 8
     assert not torch.allclose(paired.vectors.directions, unpaired.vectors.directions, atol=1e-3)
@@ -72,42 +73,42 @@ def test_scenes_change_directions_and_every_text_is_read_once(
 
 def test_warnings_of_the_stories_are_the_runs(model: LoadedModel) -> None:
     library = StoryLibrary("s", (*STORIES[:4], STORIES[6]))
-    assert "single story" in train_source(story_source(library), model, TrainSettings()).warnings[0]
+    assert "single story" in train(story_source(library), model, TrainSettings()).warnings[0]
 
 
 def test_a_concept_is_contrasted_with_its_own_negatives_only(model: LoadedModel) -> None:
-    before = train_source(example_source(EXAMPLES), model, TrainSettings())
+    before = train(example_source(EXAMPLES), model, TrainSettings())
     more = replace(EXAMPLES[0], negative=(*EXAMPLES[0].negative, Example("A door stood open.")))
-    after = train_source(example_source([more, EXAMPLES[1]]), model, TrainSettings())
+    after = train(example_source([more, EXAMPLES[1]]), model, TrainSettings())
     same = torch.isclose(before.vectors.directions, after.vectors.directions, atol=1e-5)
     assert before.vectors.concepts == ("angry", "calm")
     assert same[0].all()
     assert not same[1].all()
-    assert len(after.descriptions[NEGATIVES]) == 5
+    assert len(after.texts[NEGATIVES]) == 5
 
 
 def test_the_mean_of_examples_is_positives_minus_negatives(model: LoadedModel) -> None:
     examples = [replace(each, negative=each.negative[:3]) for each in EXAMPLES]
-    trained = train_source(example_source(examples), model, TrainSettings())
-    assert NEGATIVES not in trained.descriptions
+    trained = train(example_source(examples), model, TrainSettings())
+    assert NEGATIVES not in trained.texts
     assert torch.allclose(trained.vectors.directions[0], -trained.vectors.directions[1], atol=1e-4)
 
 
 def test_a_text_that_shows_two_concepts_is_against_neither(model: LoadedModel) -> None:
     both = Example("I am calm and angry at once.")
     shared = [replace(each, positive=(*each.positive, both)) for each in EXAMPLES]
-    trained = train_source(example_source(shared), model, TrainSettings(layers="auto"))
+    trained = train(example_source(shared), model, TrainSettings(layers="auto"))
     assert trained.n_texts == 3 + 3 + 4 + 1
-    assert both.text not in trained.descriptions[NEGATIVES]
+    assert both.text not in trained.texts[NEGATIVES]
 
 
 def test_a_run_from_a_source_is_kept_and_read_again(model: LoadedModel, tmp_path: Path) -> None:
-    trained = train_source(example_source(EXAMPLES), model, TrainSettings())
+    trained = train(example_source(EXAMPLES), model, TrainSettings())
     store = RunStore(tmp_path)
     record = store.save(trained)
-    again, vectors = store.load(record.id)
-    assert vectors.concepts == ("angry", "calm")
-    assert again.descriptions == trained.descriptions
+    again = store.open(record.id)
+    assert again.vectors.concepts == ("angry", "calm")
+    assert again.texts == trained.texts
 
 
 def test_a_concept_without_negatives_is_refused() -> None:
@@ -119,7 +120,7 @@ def test_a_story_longer_than_the_limit_is_read_from_its_beginning_and_said(
     model: LoadedModel,
 ) -> None:
     stories = [Story("calm", "still water " * 400), Story("joy", "I could dance.")]
-    trained = train_source(
+    trained = train(
         story_source(StoryLibrary("s", tuple(stories))), model, TrainSettings(max_length=64)
     )
     assert any("only its beginning was read" in warning for warning in trained.warnings)

@@ -9,10 +9,11 @@ from readout_ui.activations.cache import ActivationCache
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.progress import Cancelled, Progress
+from readout_ui.runs.training import train
 from readout_ui.texts.editing import save_concept
 from readout_ui.texts.library import read_library
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import group_texts, train
+from readout_ui.vectors.training import group_texts
 from tests.conftest import SMALL_LIBRARY
 from tests.support.tiny_model import save_tiny_model
 
@@ -39,7 +40,7 @@ def test_a_training_fits_every_concept_at_every_layer(
     assert trained.vectors.concepts == ("afraid", "angry", "calm", "happy")
     assert trained.vectors.layers == tuple(range(model.n_layers))
     assert trained.n_texts == 16
-    assert trained.calibrated_on == "neutral tokens"
+    assert trained.manifest.calibration.on == "neutral tokens"
     assert trained.warnings == ()
 
 
@@ -110,7 +111,7 @@ def test_without_neutral_texts_the_calibration_says_what_it_rests_on(
 ) -> None:
     (descriptions / "_baseline.txt").unlink()
     trained = train(read_library(descriptions), model, TrainSettings())
-    assert trained.calibrated_on == "tokens of the descriptions"
+    assert trained.manifest.calibration.on == "tokens of the descriptions"
     assert "no neutral texts" in trained.warnings[0]
 
 

@@ -101,3 +101,17 @@ def test_any_text_gives_layers_of_the_model_or_one_clear_sentence(spec: str, n_l
     assert layers == tuple(sorted(set(layers)))
     assert set(layers) <= set(range(n_layers))
     assert layers
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "expected"),
+    [(1, (0,)), (2, (0, 1)), (4, (1, 2, 3)), (12, (5, 6, 7)), (30, (12, 13, 14, 15, 17))],
+)
+def test_middle_layers_are_three_to_five_around_the_middle(
+    n_layers: int, expected: tuple[int, ...]
+) -> None:
+    assert resolve_layers("middle", n_layers) == expected
+    for n in range(5, 100):
+        chosen = resolve_layers("middle", n)
+        assert 3 <= len(chosen) <= 5
+        assert all(0.2 <= layer / (n - 1) <= 0.8 for layer in chosen)

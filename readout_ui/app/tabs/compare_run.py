@@ -20,7 +20,7 @@ from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading
 from readout_ui.models.chat_template import Turn
 from readout_ui.progress import Report
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 RUNS, PROMPTS, MODELS = "runs", "prompts", "models"
 WAYS = {"Two runs": RUNS, "Two prompts": PROMPTS, "Two models": MODELS}
@@ -102,7 +102,7 @@ def run_choices(studio: Studio, way: str, wished: tuple[str | None, str | None])
 NO_RUNS = "There are no vectors to compare yet."
 
 
-def _missing(way: str, second: str | None, used: RunRecord) -> str:
+def _missing(way: str, second: str | None, used: Run) -> str:
     if way == PROMPTS or second is not None:
         return ""
     if way == RUNS:
@@ -121,19 +121,19 @@ def _notice(what: str, fix: str) -> str:
     return f"<p class='empty'><b>{escape(what)}</b> {escape(fix)}</p>"
 
 
-def _kept(wished: str | None, runs: Sequence[RunRecord], default: RunRecord | None) -> str | None:
+def _kept(wished: str | None, runs: Sequence[Run], default: Run | None) -> str | None:
     if wished in [run.id for run in runs]:
         return wished
     return default.id if default else None
 
 
-def _label(run: RunRecord, way: str) -> str:
+def _label(run: Run, way: str) -> str:
     settings = f"{run.settings.method}, {run.settings.read}"
     words = (f"{local_time(run)} · {len(run.concepts)} concepts, {run.n_texts} texts, {settings}",)
     return " · ".join((run.model_name, *words) if way == MODELS else words)
 
 
-def side_names(asked: Asked, runs: tuple[RunRecord, RunRecord]) -> tuple[str, str]:
+def side_names(asked: Asked, runs: tuple[Run, Run]) -> tuple[str, str]:
     """What A and B are called above their maps."""
     if asked.way == PROMPTS:
         return quote_apart(*asked.texts)
@@ -186,7 +186,7 @@ def watch_reading(studio: Studio, asked: Asked) -> Iterator[str | Compared]:
     finally:
         for job in jobs:
             job.cancel()
-    runs = studio.runs.record(asked.runs[0]), studio.runs.record(asked.runs[1])
+    runs = studio.runs.open(asked.runs[0]), studio.runs.open(asked.runs[1])
     yield Compared(
         *readouts,
         names=side_names(asked, runs),
@@ -209,11 +209,11 @@ def _start(studio: Studio, asked: Asked) -> Jobs:
     first = here(0)
     if asked.way != MODELS:
         return first, here(1)
-    run, vectors = studio.runs.load(runs[1])
+    run = studio.runs.open(runs[1])
 
     def elsewhere(report: Report) -> Reading:
         spec = model_of(run, asked.location.strip(), studio.options)
-        return read_with_other_model(spec, run, vectors, contents[1], asked.mode, report)
+        return read_with_other_model(spec, run, contents[1], asked.mode, report)
 
     title = f"Comparing: B, with {run.model_name}"
     return first, studio.worker.submit("compare", title, elsewhere)

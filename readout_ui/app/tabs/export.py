@@ -22,15 +22,14 @@ from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, guarded, seen_
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import local_time
 from readout_ui.errors import UserError
-from readout_ui.runs.export import FORMATS, export_files
+from readout_ui.runs.export import FORMATS
 from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
 from readout_ui.runs.manifest import MANIFEST_FILE
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
+from readout_ui.runs.store import adopted
 
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
-    from readout_ui.runs.formats.readout import LoadedReadout
-    from readout_ui.vectors.vectors import BareDirections
 
 ABOUT = (
     "An export made here or on another machine: a `.zip`, a `.npz`, or the files of a `readout` "
@@ -65,9 +64,6 @@ def bring(studio: Studio, files: list[Path]) -> str:
     Raises:
         UserError: the files are damaged or hostile, texts are missing, or the scores differ.
     """
-    from readout_ui.runs.formats.readout import LoadedReadout
-    from readout_ui.runs.importing import read_vectors
-
     studio.refuse_if_read_only("bring vectors")
     if not files:
         raise UserError("there is no file", fix="choose one, or drop it on the box")
@@ -75,12 +71,13 @@ def bring(studio: Studio, files: list[Path]) -> str:
         source = files[0] if len(files) == 1 else _together(files, Path(folder))
         name = files[0].name if len(files) == 1 else f"{len(files)} files"
         try:
-            loaded = read_vectors(source)
+            export = Run.open(source)
+            _ = export.vectors  # every check, while the files are here
         except UserError as error:
             raise _with_name(error, source, name) from None
-    if not isinstance(loaded, LoadedReadout):
-        return _told(loaded, name)
-    run, verdict = _kept(studio, loaded, name)
+    if not export.manifest.calibrated:
+        return _told(export, name)
+    run, verdict = _kept(studio, export, name)
     studio.use_run(run.id)
     return (
         f"<p class='done'>In use now: {_counted(run.concepts, run.layers)} of {escape(name)}. "
@@ -88,8 +85,8 @@ def bring(studio: Studio, files: list[Path]) -> str:
     )
 
 
-def _told(bare: BareDirections, name: str) -> str:
-    of_model = f" of {bare.model['id']}" if bare.model.get("id") else ""
+def _told(bare: Run, name: str) -> str:
+    of_model = f" of {bare.model_name}" if bare.model_name else ""
     return (
         f"<p class='warning'>{escape(name)} holds directions alone: "
         f"{_counted(bare.concepts, bare.layers)}{escape(of_model)}. Without calibration and texts "
@@ -98,11 +95,9 @@ def _told(bare: BareDirections, name: str) -> str:
     )
 
 
-def _kept(studio: Studio, loaded: LoadedReadout, name: str) -> tuple[RunRecord, str]:
+def _kept(studio: Studio, export: Run, name: str) -> tuple[Run, str]:
     """The run, once its probe texts read as they did, and the verdict; nothing stays otherwise."""
-    from readout_ui.runs.importing import adopted
-
-    run = studio.runs.save(adopted(loaded, name, studio.library(), studio.runs.list()))
+    run = studio.runs.save(adopted(export, name, studio.library(), studio.runs.list()))
     certified = False
     try:
         job = studio.on_device("verify", "Checking vectors", _verified, run.id)
@@ -119,12 +114,11 @@ def _kept(studio: Studio, loaded: LoadedReadout, name: str) -> tuple[RunRecord, 
 
 def _verified(used: Readout) -> tuple[bool, str]:
     """Whether the probe texts read as they did, and the verdict in words."""
-    from readout_ui.runs.formats.readout import LoadedReadout
     from readout_ui.runs.verify import verify
 
     if used.vectors.probes is None:
         return True, "There are no probe texts in it to check it by"
-    certificate = verify(LoadedReadout(used.vectors, used.run.manifest), used.model, used.report)
+    certificate = verify(used.run, used.model, used.report)
     return certificate.certified, certificate.sentence()
 
 
@@ -193,15 +187,10 @@ def build_hub_section(studio: Studio, chosen: Sequence[gr.components.Component])
         names: list[str], indices: list[int], allow: bool, form: str, where: str, everybody: bool
     ) -> str:
         studio.refuse_if_read_only("push to the hub")
-        run, vectors = studio.vectors()
-        files = export_files(
-            run.trained(vectors),
-            names or None,
-            indices or None,
-            form=form,
-            library=None if run.source else studio.library(),
-            allow_changed=allow,
-        )
+        run = studio.run()
+        if not (run.source or allow):
+            run.refuse_changed(studio.library())
+        files = run.files(form, names or None, indices or None)
         return f"<p class='done'>{escape(push(files, where, public=everybody).sentence())}.</p>"
 
     section.expand(look, None, [about, form], **QUIET)
@@ -347,9 +336,9 @@ def _changed(studio: Studio) -> bool:
     return studio.runs.current() is not None and studio.changed_descriptions() > 0
 
 
-def _layers(run: RunRecord | None) -> list[int]:
+def _layers(run: Run | None) -> list[int]:
     return list(run.layers) if run else []
 
 
-def _best(run: RunRecord | None) -> list[int]:
+def _best(run: Run | None) -> list[int]:
     return [run.best_layer] if run else []

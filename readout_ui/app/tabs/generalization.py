@@ -42,7 +42,7 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.plots.generalization import draw_dose, draw_forest, draw_violins
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 
 def build_results() -> tuple[tuple[Any, ...], gr.Dropdown, gr.Plot]:
@@ -130,7 +130,7 @@ class Inputs:
         ]
 
 
-def build_inputs(studio: Studio, run: RunRecord | None) -> Inputs:
+def build_inputs(studio: Studio, run: Run | None) -> Inputs:
     """Lay out everything above the Judge button, and show columns as soon as texts come."""
     brought = gr.State(Brought("shipped"))
     with gr.Row():

@@ -19,7 +19,7 @@ from readout_ui.app.widgets import NO_RUN
 from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import DoseCurves, parse_values
 from readout_ui.evaluation.judgements import Generalization, JudgeSettings
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.texts.labelled import (
     SHIPPED_SETS,
     LabelledText,
@@ -208,7 +208,7 @@ def _ask(studio: Studio, wish: Wish) -> _Asked:
     return _Asked(texts, mapping, _chosen_layer(wish.layer), wish.settings())
 
 
-def _run_of(studio: Studio) -> RunRecord:
+def _run_of(studio: Studio) -> Run:
     run = studio.runs.current()
     if run is None:
         raise NO_RUN

@@ -23,7 +23,7 @@ from readout_ui.errors import UserError
 from readout_ui.files import size_text
 from readout_ui.plots.layers import draw_sweep
 from readout_ui.plots.run_diff import ScoreBar, draw_moves, draw_score_changes
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.layer_sets import LayerSet, LayerSets
@@ -156,7 +156,7 @@ def draw_comparison(studio: Studio, old_id: str | None, new_id: str | None) -> t
         raise UserError("two runs are needed", fix="train twice, then choose both")
     from readout_ui.evaluation.run_diff import compare_runs
 
-    diff = compare_runs(*studio.runs.load(old_id), *studio.runs.load(new_id))
+    diff = compare_runs(studio.runs.open(old_id), studio.runs.open(new_id))
     changes, reason = _score_changes(studio, diff)
     return (
         draw_diff(diff, changes, reason),
@@ -169,19 +169,19 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
     """Changed scores, or why there are none: another model in use, too few common texts."""
     if not diff.same_space:
         return None, ""
-    old, new = studio.runs.record(diff.old), studio.runs.record(diff.new)
+    old, new = studio.runs.open(diff.old), studio.runs.open(diff.new)
 
     def work(evidence: Evidence) -> ScoreChanges:
         from readout_ui.evaluation.score_changes import compare_scores
 
         model = evidence.readout.model
-        old.refuse_other_model(model.name, model.fingerprint)
+        old.refuse_other_model(model)
         layer = new.best_layer
 
-        def at_layer(run: RunRecord) -> Corpus:
+        def at_layer(run: Run) -> Corpus:
             readout, own = evidence.readout, evidence
             if run.id != readout.run.id:
-                by = replace(readout, run=run, settings=run.settings, texts=run.descriptions)
+                by = replace(readout, run=run, settings=run.settings, texts=run.texts)
                 own = replace(evidence, readout=by, known=None)
             return replace(own.corpus, pooled=own.corpus.pooled[:, [layer]])
 
@@ -216,7 +216,7 @@ def run_choices(studio: Studio) -> tuple[list[tuple[str, str]], str | None, str 
     return choices, rest[0] if rest else None, now
 
 
-def _run_label(run: RunRecord) -> str:
+def _run_label(run: Run) -> str:
     method = f"{run.settings.method}, {run.settings.read}"
     return f"{local_time(run)} · {len(run.concepts)} concepts · {method}"
 

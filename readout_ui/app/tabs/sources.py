@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -27,7 +27,9 @@ from readout_ui.app.tabs.train import READ_CHOICES
 from readout_ui.errors import UserError
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
 from readout_ui.vectors.settings import METHOD_NAMES, READ_RULE_NAMES, TrainSettings
-from readout_ui.vectors.source_requests import SourceTraining, story_training
+
+if TYPE_CHECKING:
+    from readout_ui.vectors.sources import TextSource
 
 TO_BEGIN = (
     "Drop a zip with a folder of .txt files for each concept (calm/kitchen.txt), or JSON lines "
@@ -76,7 +78,7 @@ def show_stories(path: str | None, pair_by_name: bool) -> str:
         return draw_sentence(str(error), "failed")
 
 
-def story_wish(settings: TrainSettings, path: str | None, pair_by_name: bool) -> SourceTraining:
+def story_wish(path: str | None, pair_by_name: bool) -> TextSource:
     """The training that is on screen.
 
     Raises:
@@ -84,7 +86,9 @@ def story_wish(settings: TrainSettings, path: str | None, pair_by_name: bool) ->
     """
     if not path:
         raise UserError("there are no stories yet", fix="drop a zip or JSON lines")
-    return story_training(_read(path, pair_by_name), settings)
+    from readout_ui.vectors.sources import story_source
+
+    return story_source(_read(path, pair_by_name))
 
 
 def _read(path: str, pair_by_name: bool) -> StoryLibrary:
@@ -175,7 +179,7 @@ def refresh_sources(studio: Studio) -> tuple[Any, ...]:
     return (draw_trained(studio.runs.current()),)
 
 
-def wish_of(studio: Studio, values: tuple[Any, ...]) -> SourceTraining:
+def wish_of(studio: Studio, values: tuple[Any, ...]) -> tuple[TextSource, TrainSettings]:
     """The training on screen: source, method, read rule, layers, then the source's inputs.
 
     Raises:
@@ -192,11 +196,11 @@ def wish_of(studio: Studio, values: tuple[Any, ...]) -> SourceTraining:
     # The inputs stand one after the other as `build_sources_tab` lists them.
     match source:
         case "pairs":
-            return pair_wish(studio, chosen, *rest[:N_PAIR_INPUTS])
+            return pair_wish(studio, *rest[:N_PAIR_INPUTS]), chosen
         case "stories":
-            return story_wish(chosen, *rest[N_PAIR_INPUTS:][:N_STORY_INPUTS])
+            return story_wish(*rest[N_PAIR_INPUTS:][:N_STORY_INPUTS]), chosen
         case _:
-            return memory_wish(chosen, *rest[N_PAIR_INPUTS + N_STORY_INPUTS :])
+            return memory_wish(*rest[N_PAIR_INPUTS + N_STORY_INPUTS :]), chosen
 
 
 def follow_training(studio: Studio, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -205,7 +209,7 @@ def follow_training(studio: Studio, values: tuple[Any, ...]) -> Iterator[tuple[A
     Who stops looking does not stop the training.
     """
     try:
-        job = studio.start_training_from(wish_of(studio, values))
+        job = studio.start_training_from(*wish_of(studio, values))
     except UserError as error:
         yield draw_failure(str(error)), gr.skip(), gr.skip(), gr.skip()
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.texts.examples import Extraction
 from readout_ui.texts.lint import Finding
 from readout_ui.texts.pairs import PairColumns, PairSet
@@ -113,7 +113,7 @@ def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:
     return f"{about}{_table(heads, rows)}{rest}{first}{warnings}"
 
 
-def draw_trained(run: RunRecord | None) -> str:
+def draw_trained(run: Run | None) -> str:
     """What the run in use reached on held-out texts; empty for a run of descriptions."""
     if run is None or not run.source:
         return ""
@@ -129,7 +129,7 @@ _NEXT = (
 )
 
 
-def _about(run: RunRecord) -> str:
+def _about(run: Run) -> str:
     contrast = run.manifest.contrast
     names = ", ".join(run.concepts[:8]) + (" …" if len(run.concepts) > 8 else "")
     words = f"{run.n_texts} texts"
@@ -145,7 +145,7 @@ def _about(run: RunRecord) -> str:
     )
 
 
-def _pair_scores(run: RunRecord) -> str:
+def _pair_scores(run: Run) -> str:
     """The table that train-pairs prints, for the best layer."""
     held_out = (run.manifest.contrast or {}).get("held_out")
     if not isinstance(held_out, Mapping):
@@ -180,7 +180,7 @@ def _verdict(accuracy: float, words: float, chance: float) -> str:
     return "<b>Above chance and above word counts.</b>"
 
 
-def _area(run: RunRecord) -> str:
+def _area(run: Run) -> str:
     score = run.layer_scores[run.best_layer] if run.layer_scores else None
     if score is None:
         return draw_sentence("Too few texts to hold some out, so nothing is known.", "warning")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -33,8 +33,9 @@ from readout_ui.texts.memory import (
     read_jsonl,
     read_sqlite,
 )
-from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.source_requests import SourceTraining, example_training
+
+if TYPE_CHECKING:
+    from readout_ui.vectors.sources import TextSource
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
 MAX_NODES = 100_000
@@ -202,14 +203,16 @@ def chosen_examples(memories: Memories, *values: Any) -> tuple[ConceptExamples, 
     return _examples(extraction, concepts)
 
 
-def memory_wish(settings: TrainSettings, *values: Any) -> SourceTraining:
+def memory_wish(*values: Any) -> TextSource:
     """The training that is on screen.
 
     Raises:
         UserError: what `chosen_examples` refuses.
     """
+    from readout_ui.vectors.sources import example_source
+
     examples = chosen_examples(*values)
-    return example_training(examples, settings, tuple(lint_examples(examples)))
+    return example_source(examples, tuple(lint_examples(examples)))
 
 
 def pack_examples(*values: Any) -> Any:

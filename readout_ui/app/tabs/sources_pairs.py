@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -34,8 +34,9 @@ from readout_ui.texts.pairs import (
     shipped_table,
 )
 from readout_ui.texts.tables import MAX_BYTES, TextTable
-from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.source_requests import SourceTraining, neutral_texts_of, pair_training
+
+if TYPE_CHECKING:
+    from readout_ui.vectors.sources import TextSource
 
 FILE = "file"
 SETS = {
@@ -270,12 +271,15 @@ def check(
     return CheckedPairs(found, check_pairs(found.first(CHECKED)))
 
 
-def pair_wish(studio: Studio, settings: TrainSettings, *values: Any) -> SourceTraining:
+def pair_wish(studio: Studio, *values: Any) -> TextSource:
     """The training that is on screen.
 
     Raises:
         UserError: there are no pairs, or some of them would spoil the training.
     """
+    from readout_ui.vectors.pairs import pair_source
+    from readout_ui.vectors.sources import neutral_texts_of
+
     *mapping, leave_out = values
     checked = check(*mapping)
     found = checked.found
@@ -283,7 +287,7 @@ def pair_wish(studio: Studio, settings: TrainSettings, *values: Any) -> SourceTr
         found = without_errors(found, checked.findings)
     else:
         refuse_errors(found, checked.findings)
-    return pair_training(found, settings, neutral_texts_of(studio.library()))
+    return pair_source(found, neutral_texts_of(studio.library()))
 
 
 def _columns(positive: str | None, negative: str | None, prompt: str | None) -> PairColumns | None:

@@ -16,7 +16,7 @@ from readout_ui.app.tabs.steering_html import Side, build_side
 from readout_ui.app.widgets import build_plot, layer_slider
 from readout_ui.errors import UserError
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where, parse_where
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 MOST_STEERS = 6
 """Rows of the tab; a setup with more is for the command line."""
@@ -72,7 +72,7 @@ class SetupInputs:
         return [row.box for row in self.rows]
 
 
-def build_setup(run: RunRecord | None) -> SetupInputs:
+def build_setup(run: Run | None) -> SetupInputs:
     """Lay out the rows, of which the first is shown, and where they act."""
     rows = tuple(_build_row(run, number) for number in range(MOST_STEERS))
     add = gr.Button("+ Add a concept", size="sm", elem_id="steer-add", scale=0, min_width=140)
@@ -88,7 +88,7 @@ def build_setup(run: RunRecord | None) -> SetupInputs:
     return SetupInputs(rows, add, place, tokens, shown)
 
 
-def _build_row(run: RunRecord | None, number: int) -> SteerRow:
+def _build_row(run: Run | None, number: int) -> SteerRow:
     names = list(run.concepts) if run else []
     first = number == 0 and run is not None
     with gr.Row(visible=seen_if(number == 0), elem_classes="steer-row", equal_height=True) as box:
@@ -132,7 +132,7 @@ def _build_row(run: RunRecord | None, number: int) -> SteerRow:
     return SteerRow(box, (concept, operator, multiplier, unit, value, layers), remove)
 
 
-def setup_from(run: RunRecord, place: str, tokens: str | None, *fields: Any) -> SteeringSetup:
+def setup_from(run: Run, place: str, tokens: str | None, *fields: Any) -> SteeringSetup:
     """The setup on screen; a row without a concept counts for nothing.
 
     Raises:
@@ -150,7 +150,7 @@ def where_from(place: str, tokens: str) -> Where:
     return parse_where(f"{place}:{tokens}" if place in ("from", "spans") else place)
 
 
-def _steer(run: RunRecord, row: Sequence[Any]) -> Steer:
+def _steer(run: Run, row: Sequence[Any]) -> Steer:
     concept, operator, multiplier, unit, value, layers = row
     if concept not in run.concepts:
         raise UserError(f"concept {concept} was not trained", options=run.concepts)
@@ -166,12 +166,12 @@ def _steer(run: RunRecord, row: Sequence[Any]) -> Steer:
     )
 
 
-def best_of(run: RunRecord | None) -> str:
+def best_of(run: Run | None) -> str:
     """What an empty layer box stands for."""
     return f"best: {run.best_layer}" if run else "best"
 
 
-def _layers(run: RunRecord, text: str) -> tuple[int, ...]:
+def _layers(run: Run, text: str) -> tuple[int, ...]:
     """Layers as typed; nothing typed is the best one."""
     from readout_ui.vectors.settings import split_layers
 
@@ -345,7 +345,7 @@ def build_buttons() -> Buttons:
     return Buttons(steer, sweep, cancel, save, load)
 
 
-def build_results(run: RunRecord | None) -> Results:
+def build_results(run: Run | None) -> Results:
     """Lay out everything below the buttons; hidden until there is something."""
     progress = gr.HTML(elem_id="steer-progress", padding=False)
     with gr.Column(visible=HIDDEN, elem_id="steer-pair") as pair:
@@ -376,7 +376,7 @@ def build_results(run: RunRecord | None) -> Results:
     )
 
 
-def _build_look(run: RunRecord | None) -> tuple[Any, ...]:
+def _build_look(run: Run | None) -> tuple[Any, ...]:
     """Inputs in the order of PairLook's fields."""
     with gr.Accordion("Look", open=False, elem_id="steer-look"):
         with gr.Row():

@@ -12,7 +12,7 @@ from readout_ui.app.tabs.steering_html import Found
 from readout_ui.errors import UserError
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import SteeringSetup
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
@@ -47,7 +47,7 @@ def wish_from(studio: Studio, asked: tuple[Any, ...], fields: tuple[Any, ...]) -
     return Wish(setup_from(run_in_use(studio), *fields), prompt, system or "", sampling)
 
 
-def run_in_use(studio: Studio) -> RunRecord:
+def run_in_use(studio: Studio) -> Run:
     """The run whose vectors steer; UserError before the first training."""
     run = studio.runs.current()
     if run is None:
@@ -80,7 +80,7 @@ def _trial(wish: Wish, used: Readout) -> Trial:
     )
 
 
-def layers_to_read(run: RunRecord, steered: Sequence[int]) -> tuple[int, ...]:
+def layers_to_read(run: Run, steered: Sequence[int]) -> tuple[int, ...]:
     """All layers of a run, or some of them where every score of all would fill the memory.
 
     Args:

@@ -26,7 +26,7 @@ from readout_ui.inference.top_tokens import (
     snippets_jsonl,
 )
 from readout_ui.plots.top_tokens import draw_found, draw_snippets
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.texts.streams import (
     JSON_SUFFIXES,
     TEXT_SUFFIXES,
@@ -189,7 +189,7 @@ def draw_file(found: Snippets | None, form: str) -> str:
     return snippets_jsonl(found) if form == "jsonl" else snippets_csv(found)
 
 
-def _build_inputs(run: RunRecord | None) -> _Inputs:
+def _build_inputs(run: Run | None) -> _Inputs:
     with gr.Row(elem_id="snip-inputs"):
         file = gr.File(
             label="Text or JSON lines",

@@ -20,7 +20,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
 from readout_ui.app.widgets import build_plot, draw_runs, plot_data
 from readout_ui.plots.layers import draw_layer_scores
-from readout_ui.runs.run import RunRecord
+from readout_ui.runs.run import Run
 from readout_ui.vectors.settings import (
     LAYER_TYPE_NAMES,
     METHOD_NAMES,
@@ -184,7 +184,7 @@ def _notes(status: Status) -> str:
     return f"<ul class='notes'>{items}</ul>" if items else ""
 
 
-def _outcome(job: JobView, run: RunRecord | None) -> str:
+def _outcome(job: JobView, run: Run | None) -> str:
     if job.state is JobState.FAILED:
         return f"<p class='failed'><b>Training failed.</b> {escape(job.error)}</p>"
     if job.state is JobState.CANCELLED:
@@ -197,13 +197,13 @@ def _outcome(job: JobView, run: RunRecord | None) -> str:
     )
 
 
-def _counted(run: RunRecord) -> str:
+def _counted(run: Run) -> str:
     noun = "concept" if len(run.concepts) == 1 else "concepts"
     origin = f" from {run.source}" if run.source else ""
     return f"{len(run.concepts)} {noun}{origin}"
 
 
-def show_scores(run: RunRecord | None) -> PlotData | None:
+def show_scores(run: Run | None) -> PlotData | None:
     """The layer curve of a run; None, which the page hides, where there is none to draw."""
     if run is None or run.layer_scores is None:
         return None

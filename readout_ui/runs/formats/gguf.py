@@ -19,7 +19,7 @@ from readout_ui.errors import UserError
 from readout_ui.texts.names import require_file_name
 
 if TYPE_CHECKING:
-    from readout_ui.vectors.vectors import Directions
+    from readout_ui.vectors.vectors import ConceptVectors
 
 ARCHITECTURE = "controlvector"
 SUFFIX = ".gguf"
@@ -36,7 +36,7 @@ class ControlVector:
     """(d_model,) by layer."""
 
 
-def control_vector_files(vectors: Directions, model_id: str) -> dict[str, bytes]:
+def control_vector_files(vectors: ConceptVectors, model_id: str) -> dict[str, bytes]:
     """A `{concept}.gguf` per concept.
 
     Raises:
@@ -58,7 +58,7 @@ def control_vector_files(vectors: Directions, model_id: str) -> dict[str, bytes]
 
 
 def read_control_vector(path: Path) -> ControlVector:
-    """Read a control vector that anybody wrote.
+    """Read a control vector that anyone wrote.
 
     Raises:
         UserError: no GGUF file, another kind of one, or a direction that cannot be used.

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from readout_ui.errors import UserError
-from readout_ui.runs.formats.readout import LoadedReadout
 from readout_ui.runs.manifest import Manifest, parse_manifest
 from readout_ui.vectors.vectors import ConceptVectors, Probes
 
@@ -37,7 +36,7 @@ def array_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]
     return {FILE: buffer.getvalue()}
 
 
-def read_arrays(path: Path) -> LoadedReadout:
+def read_arrays(path: Path) -> tuple[Manifest, ConceptVectors]:
     """Read what `array_files` wrote; nothing in it is ever run.
 
     Raises:
@@ -63,6 +62,7 @@ def read_arrays(path: Path) -> LoadedReadout:
             concepts=manifest.concepts,
             layers=manifest.layers,
             probes=probes,
+            calibrated=manifest.calibrated,
             layer_type=manifest.read.layer_type,
             layer_config=manifest.layer_config,
             **{part: torch.from_numpy(arrays[part]) for part in _PARTS},
@@ -74,7 +74,7 @@ def read_arrays(path: Path) -> LoadedReadout:
             f"the vectors have {vectors.d_model} numbers, the manifest says {manifest.hidden_size}",
             where=where,
         )
-    return LoadedReadout(vectors, manifest)
+    return manifest, vectors
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[np.generic]]:

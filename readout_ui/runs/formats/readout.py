@@ -14,10 +14,9 @@ The bytes depend only on the training: no timestamps, sorted keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -28,10 +27,7 @@ from readout_ui.files import read_files, sha256_of
 from readout_ui.runs.manifest import (
     CALIBRATION_FILE,
     EXPORT_FILES,
-    MANIFEST_FILE,
-    VECTORS_FILE,
     Manifest,
-    describe,
     parse_manifest,
 )
 from readout_ui.runs.tensors import (
@@ -41,51 +37,40 @@ from readout_ui.runs.tensors import (
     refuse_leftovers,
     take_tensor,
 )
-from readout_ui.texts.library import changed_files
-from readout_ui.vectors.settings import Trained, refuse_other_model
 from readout_ui.vectors.vectors import ConceptVectors
 
-if TYPE_CHECKING:
-    from readout_ui.models.loading import LoadedModel
-    from readout_ui.texts.library import Library
+STEM = "readout"
 
 
-@dataclass(frozen=True, eq=False)
-class LoadedReadout:
-    """An export that was read back and found whole."""
+def file_names(stem: str) -> tuple[str, str, str]:
+    """What the files for vectors, calibration and manifest are called.
 
-    vectors: ConceptVectors
-    """Directions as the file has them: float16 values, held as float32."""
-    manifest: Manifest
-
-
-def build_export(
-    trained: Trained, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
-) -> dict[str, bytes]:
-    """The export's files by name.
-
-    Raises:
-        UserError: a concept or layer that was not trained.
+    A stem other than "readout" is that of a file which a person named, `{stem}.safetensors`.
     """
-    vectors = trained.vectors.select(concepts, layers)
-    return readout_files(vectors, describe(trained, vectors, "float32", {}))
+    if stem == STEM:
+        return EXPORT_FILES
+    return f"{stem}.safetensors", f"{stem}.{CALIBRATION_FILE}", f"{stem}.json"
 
 
-def readout_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def readout_files(
+    vectors: ConceptVectors, manifest: Manifest, stem: str = STEM
+) -> dict[str, bytes]:
     """The export's files by name.
 
     Args:
         vectors: in float32.
         manifest: where they are from; its concepts and layers are those of `vectors`.
+        stem: what the files are called, see `file_names`.
     """
     rounded = round_vectors(vectors)
+    tensors, calibration, about = file_names(stem)
     files = {
-        VECTORS_FILE: save_tensors(_vector_tensors(rounded)),
-        CALIBRATION_FILE: save_tensors(_calibration_tensors(rounded)),
+        tensors: save_tensors(_vector_tensors(rounded)),
+        calibration: save_tensors(_calibration_tensors(rounded)),
     }
     hashes = {name: sha256_of(raw) for name, raw in files.items()}
-    whole = manifest.model_copy(update={"dtype": "float16", "files": hashes})
-    return {**files, MANIFEST_FILE: whole.to_bytes()}
+    whole = manifest.holding(vectors, "float16", hashes)
+    return {**files, about: whole.to_bytes()}
 
 
 def round_vectors(vectors: ConceptVectors) -> ConceptVectors:
@@ -106,65 +91,25 @@ def round_vectors(vectors: ConceptVectors) -> ConceptVectors:
     return replace(vectors, directions=rounded, neutral_mean=mean)
 
 
-def refuse_changed(trained: Trained, library: Library) -> None:
-    """Raise a UserError that names the files that changed since the training.
-
-    Every text is a negative of the other concepts, so each touches all vectors.
-    """
-    if changed := changed_files(library.texts(), trained.descriptions):
-        raise UserError(
-            f"descriptions changed since training: {', '.join(changed)}",
-            fix="train again, or export the old vectors knowingly",
-        )
-
-
-def load_readout(source: Path, expect_model: LoadedModel | None = None) -> LoadedReadout:
+def load_readout(source: Path, stem: str = STEM) -> tuple[Manifest, ConceptVectors]:
     """Read an export, folder or zip, and check everything that can be checked.
 
     Args:
-        source: the folder or zip file.
-        expect_model: the model the vectors are to be used with.
+        source: the folder or zip.
+        stem: what its files are called, see `file_names`.
 
     Raises:
         UserError: naming the first thing that does not fit: a missing or damaged file, a wrong
-            hash, a tensor that is missing, unknown, of another shape or not finite, another model.
+            hash, a tensor that is missing, unknown, of another shape or not finite.
     """
-    files = read_files(source, EXPORT_FILES)
-    where = str(source / MANIFEST_FILE)
-    manifest = parse_manifest(files[MANIFEST_FILE], where)
+    tensors, calibration, about = file_names(stem)
+    files = read_files(source, (tensors, calibration, about))
+    where = str(source / about)
+    manifest = parse_manifest(files[about], where)
     if manifest.dtype != "float16":
         raise UserError(f"an export is float16, this one says {manifest.dtype}", where=where)
-    check_hashes(manifest, {n: files[n] for n in (VECTORS_FILE, CALIBRATION_FILE)}, source)
-    vectors = _assemble(manifest, files, source)
-    if expect_model is not None:
-        refuse_unfit_model(manifest, expect_model, str(source))
-    return LoadedReadout(vectors, manifest)
-
-
-def refuse_unfit_model(manifest: Manifest, model: LoadedModel, where: str) -> None:
-    """Raise a UserError unless these vectors were trained on this model in this frame."""
-    if manifest.hidden_size != model.d_model:
-        raise UserError(
-            f"the vectors have {manifest.hidden_size} numbers, {model.name} has {model.d_model}",
-            where=where,
-            fix=f"load {manifest.model.id}",
-        )
-    if max(manifest.layers) >= model.n_layers:
-        raise UserError(
-            f"there are vectors of layer {max(manifest.layers)}, the last layer of {model.name} "
-            f"is {model.n_layers - 1}",
-            where=where,
-            fix=f"load {manifest.model.id}",
-        )
-    trained = (manifest.model.id, manifest.model.fingerprint)
-    refuse_other_model(where, trained, (model.name, model.fingerprint), manifest.model.dtype)
-    if manifest.frame.fingerprint != model.frame.fingerprint:
-        raise UserError(
-            f"the vectors were trained in another prompt frame ({manifest.frame.description}), "
-            f"the model has now: {model.frame.describe()}",
-            where=where,
-            fix="load the same tokenizer or train again",
-        )
+    check_hashes(manifest, {name: files[name] for name in (tensors, calibration)}, source)
+    return manifest, _assemble(manifest, files, source / tensors, source / calibration)
 
 
 def _vector_tensors(vectors: ConceptVectors) -> dict[str, Tensor]:
@@ -186,11 +131,12 @@ def _calibration_tensors(vectors: ConceptVectors) -> dict[str, Tensor]:
     return {key: tensor.float().contiguous().clone() for key, tensor in tensors.items()}
 
 
-def _assemble(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> ConceptVectors:
+def _assemble(
+    manifest: Manifest, files: Mapping[str, bytes], tensors: Path, calibration: Path
+) -> ConceptVectors:
     n_concepts, d_model = len(manifest.concepts), manifest.hidden_size
-    where = {name: str(source / name) for name in EXPORT_FILES}
-    rows = read_tensors(files[VECTORS_FILE], where[VECTORS_FILE])
-    constants = read_tensors(files[CALIBRATION_FILE], where[CALIBRATION_FILE])
+    rows = read_tensors(files[tensors.name], str(tensors))
+    constants = read_tensors(files[calibration.name], str(calibration))
 
     def stack_rows(part: str) -> Tensor:
         return torch.stack(
@@ -200,7 +146,7 @@ def _assemble(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> C
                     f"layer_{i}.{part}",
                     (n_concepts, d_model),
                     torch.float16,
-                    where[VECTORS_FILE],
+                    str(tensors),
                 )
                 for i in manifest.layers
             ],
@@ -209,9 +155,7 @@ def _assemble(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> C
 
     def stack_constants(part: str, *shape: int) -> list[Tensor]:
         return [
-            take_tensor(
-                constants, f"layer_{i}.{part}", shape, torch.float32, where[CALIBRATION_FILE]
-            )
+            take_tensor(constants, f"layer_{i}.{part}", shape, torch.float32, str(calibration))
             for i in manifest.layers
         ]
 
@@ -225,6 +169,6 @@ def _assemble(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> C
     if manifest.probes is not None:
         n_probes = len(manifest.probes.texts)
         scores = torch.stack(stack_constants("probe_scores", n_probes, n_concepts), dim=2)
-    refuse_leftovers(rows, where[VECTORS_FILE])
-    refuse_leftovers(constants, where[CALIBRATION_FILE])
-    return assemble_vectors(manifest, parts, scores, source)
+    refuse_leftovers(rows, str(tensors))
+    refuse_leftovers(constants, str(calibration))
+    return assemble_vectors(manifest, parts, scores, tensors.parent)

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -24,9 +24,7 @@ from readout_ui.files import read_files, sha256_of
 from readout_ui.runs.manifest import json_bytes
 from readout_ui.runs.tensors import read_tensors
 from readout_ui.texts.names import require_file_name
-
-if TYPE_CHECKING:
-    from readout_ui.vectors.vectors import Directions
+from readout_ui.vectors.vectors import ConceptVectors
 
 TENSORS_FILE = "steering_vectors.safetensors"
 INDEX_FILE = "steering_vectors.json"
@@ -50,7 +48,7 @@ class SteeringIndex:
 
 
 def steering_vectors(
-    vectors: Directions, layer_type: str = "decoder_block"
+    vectors: ConceptVectors, layer_type: str = "decoder_block"
 ) -> dict[str, SteeringVector]:
     """One `SteeringVector` per concept, float32, at the layers of `vectors`."""
     return {
@@ -65,8 +63,36 @@ def steering_vectors(
     }
 
 
+def bare_vectors(vectors: Mapping[str, SteeringVector]) -> ConceptVectors:
+    """The directions of steering vectors by concept, without calibration.
+
+    Raises:
+        UserError: there are none, or their layers, layer types or widths differ.
+    """
+    if not vectors:
+        raise UserError("there are no steering vectors")
+    first_name, first = next(iter(vectors.items()))
+    layers = sorted(first.layer_activations)
+    for name, vector in vectors.items():
+        check_directions({str(i): t for i, t in vector.layer_activations.items()}, name)
+        same = sorted(vector.layer_activations) == layers and vector.layer_type == first.layer_type
+        if not same or _width(vector) != _width(first):
+            raise UserError(f"{name} and {first_name} have other layers or widths")
+    directions = torch.stack(
+        [
+            torch.stack([v.layer_activations[i].float().cpu() for i in layers])
+            for v in vectors.values()
+        ]
+    )  # (n_concepts, n_layers, d_model)
+    return ConceptVectors.bare(tuple(vectors), layers, directions, str(first.layer_type))
+
+
+def _width(vector: SteeringVector) -> int:
+    return len(next(iter(vector.layer_activations.values())))
+
+
 def steering_files(
-    vectors: Directions, layer_type: str, model: Mapping[str, str]
+    vectors: ConceptVectors, layer_type: str, model: Mapping[str, str]
 ) -> dict[str, bytes]:
     """Tensors `<number of the concept>.layer_<i>` and an index that names the concepts."""
     tensors = {
@@ -86,7 +112,7 @@ def steering_files(
     return {TENSORS_FILE: raw, INDEX_FILE: json_bytes(index)}
 
 
-def pickle_files(vectors: Directions, layer_type: str) -> dict[str, bytes]:
+def pickle_files(vectors: ConceptVectors, layer_type: str) -> dict[str, bytes]:
     """`{concept}.pkl`, each a pickled `SteeringVector`, for programs that want nothing else."""
     files = {}
     for concept, vector in steering_vectors(vectors, layer_type).items():
@@ -96,17 +122,12 @@ def pickle_files(vectors: Directions, layer_type: str) -> dict[str, bytes]:
     return files
 
 
-def read_steering(source: Path) -> dict[str, SteeringVector]:
-    """The steering vectors of a folder or zip that `steering_files` filled.
+def read_indexed(source: Path) -> tuple[dict[str, SteeringVector], SteeringIndex]:
+    """The steering vectors of a folder or zip that `steering_files` filled, and its index.
 
     Raises:
         UserError: a pickle, a missing or damaged file, or tensors that are not those of the index.
     """
-    return read_indexed(source)[0]
-
-
-def read_indexed(source: Path) -> tuple[dict[str, SteeringVector], SteeringIndex]:
-    """As `read_steering`, with what the file says of itself."""
     if source.suffix == ".pkl":
         raise UserError(
             "a pickle can run any program when it is opened, so it is not opened",
@@ -122,7 +143,7 @@ def read_indexed(source: Path) -> tuple[dict[str, SteeringVector], SteeringIndex
     expected = {f"{row}.layer_{i}" for row in range(len(index.concepts)) for i in index.layers}
     if odd := sorted(expected ^ tensors.keys()):
         raise UserError(f"the tensor {odd[0]} does not fit the index", where=where)
-    _check_shapes(tensors, str(source / TENSORS_FILE))
+    check_directions(tensors, str(source / TENSORS_FILE))
     vectors = {
         concept: SteeringVector(
             {layer: tensors[f"{row}.layer_{layer}"] for layer in index.layers},
@@ -157,7 +178,8 @@ def _are_layers(values: list[Any]) -> bool:
     return bool(values) and numbers and len(set(values)) == len(values)
 
 
-def _check_shapes(tensors: Mapping[str, Tensor], where: str) -> None:
+def check_directions(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise a UserError unless these are directions: of one length, of numbers, finite."""
     shapes = {tuple(tensor.shape) for tensor in tensors.values()}
     if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
         raise UserError(f"the tensors have the shapes {sorted(shapes)}", where=where)

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from readout_ui.evaluation.results import Bools, CosineMatrix, Floats, HeldOutMatrix, Indices
 from readout_ui.plots.colours import INK, diverging_scale, fit_scale
-from readout_ui.plots.heatmap import CHARACTER_WIDTH, cut_label
+from readout_ui.plots.token_grid import CHARACTER_WIDTH, cut_label
 
 TREE_HEIGHT = 90
 """Pixels of the tree over the cosines."""

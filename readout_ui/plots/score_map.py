@@ -26,7 +26,7 @@ from readout_ui.plots.colours import (
     STRIP_STRENGTH,
     ColourScale,
 )
-from readout_ui.plots.heatmap import cut_label
+from readout_ui.plots.token_grid import cut_label
 
 MAX_CELLS = 1_200_000
 """Cells of one stretch: 4,096 tokens of 200 concepts and more, under 4 MB for the browser."""

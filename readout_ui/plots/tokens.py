@@ -10,7 +10,7 @@ import numpy as np
 
 from readout_ui.inference.reading import Reading
 from readout_ui.plots.colours import ROLE_NAMES, STRIP_STRENGTH, ColourScale
-from readout_ui.plots.heatmap import UNITS
+from readout_ui.plots.token_grid import UNITS
 
 NEWLINE = "⏎"
 

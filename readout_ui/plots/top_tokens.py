@@ -6,7 +6,7 @@ import numpy as np
 
 from readout_ui.inference.top_tokens import Snippet, Snippets
 from readout_ui.plots.colours import STRIP_STRENGTH, ColourScale, fit_scale
-from readout_ui.plots.heatmap import UNITS
+from readout_ui.plots.token_grid import UNITS
 from readout_ui.plots.tokens import escape_text
 
 FEW = 3

@@ -15,8 +15,8 @@ import plotly.graph_objects as go
 from readout_ui.inference.compare import Comparison, Side, neutral_band
 from readout_ui.inference.reading import FloatArray
 from readout_ui.plots.colours import ColourScale, fit_scale
-from readout_ui.plots.heatmap import UNITS, Geometry, Grid, cut_label
 from readout_ui.plots.score_map import bin_starts, pool_peaks
+from readout_ui.plots.token_grid import UNITS, Geometry, Grid, cut_label
 
 LINE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's colours, told apart by colour-blind eyes on white and on black."""

@@ -14,7 +14,8 @@ from gradio.components.plot import PlotData
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading, scores_csv
 from readout_ui.plots.colours import order_concepts, peaks
-from readout_ui.plots.heatmap import (
+from readout_ui.plots.score_map import ScoreMap, Unit, pack_map, pool_overview, window_at
+from readout_ui.plots.token_grid import (
     UNITS,
     Grid,
     concept_grid,
@@ -23,7 +24,6 @@ from readout_ui.plots.heatmap import (
     draw_token_labels,
     layer_grid,
 )
-from readout_ui.plots.score_map import ScoreMap, Unit, pack_map, pool_overview, window_at
 from readout_ui.plots.tokens import draw_strip
 
 LONGEST = 512

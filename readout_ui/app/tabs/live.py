@@ -35,7 +35,7 @@ from readout_ui.plots.colours import (
     ROLE_NAMES,
     STRIP_STRENGTH,
 )
-from readout_ui.plots.heatmap import UNITS
+from readout_ui.plots.token_grid import UNITS
 
 if TYPE_CHECKING:
     from readout_ui.app.session import Studio

@@ -13,8 +13,13 @@ import numpy as np
 
 from readout_ui.app.widgets import plot_data
 from readout_ui.inference.reading import FloatArray, Reading
-from readout_ui.plots.heatmap import concept_grid, draw_heatmap, draw_row_labels, draw_token_labels
 from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
+from readout_ui.plots.token_grid import (
+    concept_grid,
+    draw_heatmap,
+    draw_row_labels,
+    draw_token_labels,
+)
 from readout_ui.plots.tokens import draw_strip
 from readout_ui.plots.trajectories import SharedGrid, share_scale
 

@@ -4,9 +4,10 @@ import re
 import numpy as np
 import pytest
 
+from readout_ui import plots
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading, scored_tokens
-from readout_ui.plots.heatmap import (
+from readout_ui.plots.token_grid import (
     concept_grid,
     draw_heatmap,
     draw_row_labels,
@@ -137,3 +138,16 @@ def test_token_labels_stand_over_their_columns_with_the_role_in_a_letter() -> No
 def test_an_unknown_unit_is_refused() -> None:
     with pytest.raises(UserError, match="percent"):
         concept_grid(readout(), 1, "percent")
+
+
+def test_a_notebook_gets_named_rows_and_columns_without_template_tokens() -> None:
+    figure = plots.heatmap(readout(), layer=1)
+    assert figure.data[0].z.shape == (2, 4)
+    assert list(figure.layout.yaxis.ticktext) == ["calm", "afraid"]
+    assert figure.layout.yaxis.showticklabels
+    assert len(figure.layout.xaxis.ticktext) == 4
+    assert figure.layout.xaxis.showticklabels
+    assert not figure.layout.yaxis2.showticklabels
+    assert plots.heatmap(readout(), concept="calm", kind="raw").data[0].z.shape == (3, 4)
+    with pytest.raises(UserError, match="layer 7"):
+        plots.heatmap(readout(), layer=7)

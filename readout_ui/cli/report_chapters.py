@@ -57,7 +57,7 @@ def judge_layers(subject: Subject) -> Section:
     """AUROC of every layer, method, read rule and concept; the best sets of layers."""
     from readout_ui.evaluation.layer_sets import best_layer_sets
     from readout_ui.evaluation.layers import corpora_by_rule, fill_layers, sweep_means
-    from readout_ui.plots.layers import draw_sweep
+    from readout_ui.plots.aurocs import draw_sweep
 
     report, corpus = subject.scorer.report, subject.corpus
     sweep = sweep_means(corpora_by_rule(corpus, subject.read), report=report)
@@ -109,7 +109,7 @@ def _sets_table(sets: LayerSets) -> Table:
 def judge_cosines(subject: Subject) -> Section:
     """Cosines at the layer and averaged over all."""
     from readout_ui.evaluation.crosstalk import cosine_matrix
-    from readout_ui.plots.crosstalk import draw_cosines
+    from readout_ui.plots.directions import draw_cosines
 
     corpus, layer, own = subject.corpus, subject.layer, subject.own_directions
     one = cosine_matrix(corpus, layer, own=own)
@@ -124,7 +124,7 @@ def judge_responses(subject: Subject) -> Section:
     """Held-out descriptions on every direction, and what they are taken for."""
     from readout_ui.evaluation.crosstalk import cosine_matrix
     from readout_ui.evaluation.held_out import held_out_matrix
-    from readout_ui.plots.crosstalk import draw_responses
+    from readout_ui.plots.directions import draw_responses
 
     found = held_out_matrix(subject.corpus, subject.layer)
     top1 = found.top1
@@ -150,7 +150,7 @@ def judge_redundancy(subject: Subject) -> Section:
     """What of each direction the others explain, and the map."""
     from readout_ui.evaluation.concept_map import concept_map
     from readout_ui.evaluation.redundancy import redundancy
-    from readout_ui.plots.concept_map import draw_map
+    from readout_ui.plots.directions import draw_map
 
     corpus, layer = subject.corpus, subject.layer
     plane = draw_map(concept_map(corpus, layer, own=subject.own_directions))
@@ -177,7 +177,7 @@ def judge_generalization(subject: Subject) -> Section:
     """The shipped test set beside its baselines."""
     from readout_ui.cli.evaluate import table_rows
     from readout_ui.evaluation.generalization import judge_texts
-    from readout_ui.plots.generalization import draw_forest, draw_violins
+    from readout_ui.plots.new_texts import draw_forest, draw_violins
     from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
 
     title, texts = "Generalization", read_shipped()
@@ -245,7 +245,7 @@ def judge_words(subject: Subject) -> Section:
 def judge_doses(subject: Subject) -> Section:
     """How every concept's score follows a number in an example text."""
     from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
-    from readout_ui.plots.generalization import draw_dose
+    from readout_ui.plots.new_texts import draw_dose
 
     found = read_dose(subject.scorer, EXAMPLE_TEXT, parse_values(EXAMPLE_VALUES), subject.layer)
     strongest = sorted(range(len(found.concepts)), key=lambda c: -abs(found.rho[c]))[:MOST_ROWS]

@@ -1,19 +1,27 @@
 """Numbers and labels to figures and HTML; no model, no torch.
 
-`heatmap(reading)` draws what a notebook shows; the modules hold what the app draws, one kind of
-figure each. Plotly is imported with the first figure.
+`heatmap(reading)`, `crosstalk(found)`, `layers(sweep)`, `generalization(found)` and `dose(curves)`
+draw what a notebook shows; the modules hold what the app draws, one kind of figure each. Plotly is
+imported with the first figure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from readout_ui.errors import UserError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from readout_ui.evaluation.dose import DoseCurves
+    from readout_ui.evaluation.judgements import Generalization
+    from readout_ui.evaluation.layers import LayerSweep
+    from readout_ui.evaluation.results import Crosstalk
     from readout_ui.inference.reading import Reading
 
-__all__ = ["heatmap"]
+__all__ = ["crosstalk", "dose", "generalization", "heatmap", "layers"]
 
 
 def heatmap(
@@ -46,3 +54,54 @@ def heatmap(
     figure = draw_heatmap(grid)
     named = {"showticklabels": True}
     return figure.update_layout(xaxis=named, yaxis=named)
+
+
+def crosstalk(found: Crosstalk, what: str = "cosine") -> go.Figure:
+    """Which concepts are alike, both axes in the order of the tree of cosines.
+
+    Args:
+        found: what `crosstalk` of a readout gave.
+        what: "cosine" between directions, "score" of held-out texts on every direction, or "map",
+            the directions as points in a plane.
+
+    Raises:
+        UserError: another word.
+    """
+    from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
+
+    if what == "cosine":
+        return draw_cosines(found.cosines)
+    if what == "score":
+        return draw_responses(found.held_out, found.cosines.order)
+    if what != "map":
+        raise UserError(f"'{what}' is no figure of cross-talk", options=("cosine", "score", "map"))
+    return draw_map(found.map)
+
+
+def layers(sweep: LayerSweep, concept: str | None = None) -> go.Figure:
+    """Held-out AUROC by layer, a row per method and read rule; a frame round the highest.
+
+    Args:
+        sweep: what `compare_layers` of a readout gave.
+        concept: whose AUROC; by default the mean over all.
+    """
+    from readout_ui.plots.aurocs import draw_sweep
+
+    best = sweep.best(concept)
+    marked = None if best is None else (sweep.columns.index(best[0]), best[1])
+    title = f"Held-out AUROC, {concept or 'mean over concepts'}"
+    return draw_sweep(sweep.scores(concept), [c.label for c in sweep.columns], marked, title)
+
+
+def generalization(found: Generalization) -> go.Figure:
+    """AUROC of every concept on new texts with its interval, beside words and chance."""
+    from readout_ui.plots.new_texts import draw_forest
+
+    return draw_forest(found)
+
+
+def dose(curves: DoseCurves, concepts: Sequence[str] = ()) -> go.Figure:
+    """Cosine over the value in a text's slot, (n_values) each; by default six concepts."""
+    from readout_ui.plots.new_texts import draw_dose
+
+    return draw_dose(curves, concepts)

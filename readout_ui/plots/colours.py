@@ -2,8 +2,6 @@
 
 Sign is hue (orange above, blue below), magnitude is opacity over whatever lies behind, so one
 figure fits both modes and zero vanishes in either.
-
-In which order concepts stand beside each other.
 """
 
 from dataclasses import dataclass
@@ -97,6 +95,11 @@ def diverging_scale() -> list[list[Any]]:
         [0.5, _rgba(ABOVE, 0.0)],
         [1.0, _rgba(ABOVE, 1.0)],
     ]
+
+
+def rising_scale() -> list[list[Any]]:
+    """Plotly colour scale from nothing to orange, for what has no sign."""
+    return [[0.0, _rgba(ABOVE, 0.0)], [1.0, _rgba(ABOVE, 1.0)]]
 
 
 def _rgba(colour: tuple[int, int, int], opacity: float) -> str:

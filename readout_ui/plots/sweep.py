@@ -11,11 +11,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from readout_ui.inference.reading import FloatArray
+from readout_ui.plots.look import FAINT, GREY, layout
 
 COLOURS = ("#d9822b", "#3b7dd8", "#2a9d8f", "#a44fb8", "#c0392b", "#7a8b1f")
 """Of the steered concepts, in their order; those that were not steered are grey."""
-PERPLEXITY = "#808080"
-GRID = "rgba(128,128,128,0.2)"
 SHADE = "rgba(42,157,143,0.14)"
 MOST = 1e12
 """Perplexities beyond are drawn here."""
@@ -90,7 +89,7 @@ def _perplexity(curves: SweepCurves) -> go.Scatter:
         y=values,
         mode="lines+markers",
         name="perplexity of the plain answer",
-        line={"width": 2, "color": PERPLEXITY},
+        line={"width": 2, "color": GREY},
         marker={"size": 7, "symbol": "diamond"},
         hovertemplate="factor %{x:g}: perplexity %{y:.4g}<extra></extra>",
     )
@@ -117,20 +116,19 @@ def _limit(curves: SweepCurves, limit: float) -> go.Scatter:
 
 def _lay_out(figure: go.Figure, curves: SweepCurves) -> None:
     figure.update_layout(
-        height=460,
-        margin={"l": 56, "r": 12, "t": 36, "b": 44},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font_color="#808080",
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        dragmode=False,
-        hovermode="closest",
+        **layout(
+            height=460,
+            margin={"l": 56, "r": 12, "t": 36, "b": 44},
+            legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+            dragmode=False,
+            hovermode="closest",
+        )
     )
     figure.update_xaxes(
-        gridcolor=GRID, zeroline=True, zerolinecolor=GRID, fixedrange=True, showgrid=False
+        gridcolor=FAINT, zeroline=True, zerolinecolor=FAINT, fixedrange=True, showgrid=False
     )
     figure.update_xaxes(title_text="factor (1 = the setup as written)", row=2, col=1)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, fixedrange=True)
+    figure.update_yaxes(gridcolor=FAINT, zeroline=False, fixedrange=True)
     figure.update_yaxes(title_text="mean z", row=1, col=1)
     figure.update_yaxes(title_text="perplexity", type="log", **_ticks(curves), row=2, col=1)
 

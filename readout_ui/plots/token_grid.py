@@ -1,12 +1,11 @@
-"""Heatmaps of one prompt: tokens x concepts at one layer, tokens x layers for one concept.
+"""Heatmaps of one text: tokens x concepts at one layer, tokens x layers for one concept.
 
-A heatmap before it is drawn: rows x tokens in all three units, and where everything lies.
-
-Labels of a heatmap as HTML: rows that stay in sight while it scrolls, tokens above it.
+A `Grid` says what is drawn and where everything lies; Plotly draws the cells, and the page the
+labels beside and above them as HTML, which stay in sight while it scrolls.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
@@ -14,7 +13,6 @@ import plotly.graph_objects as go
 
 from readout_ui.inference.reading import BoolArray, FloatArray, Reading
 from readout_ui.plots.colours import (
-    INK,
     ROLE_COLOURS,
     ROLE_LETTERS,
     ROLE_NAMES,
@@ -22,6 +20,7 @@ from readout_ui.plots.colours import (
     diverging_scale,
     fit_scale,
 )
+from readout_ui.plots.look import MONOSPACE, colour_bar, fixed_layout
 
 LONGEST_TICK = 18
 """Characters of a token or name that an axis shows."""
@@ -97,11 +96,15 @@ class Grid:
     """For each unit (n_rows, n_tokens)."""
     scored: BoolArray
     """(n_tokens,), which columns count for the colours."""
+    shared: ColourScale | None = None
+    """Colours that are those of other grids as well."""
+    room: int | None = None
+    """Pixels for tokens above the figure, where other grids have longer ones."""
 
     @property
     def scale(self) -> ColourScale:
         """Colours for the scored cells."""
-        return fit_scale(self.scores[self.kind][:, self.scored], self.kind)
+        return self.shared or fit_scale(self.scores[self.kind][:, self.scored], self.kind)
 
     @property
     def geometry(self) -> Geometry:
@@ -113,7 +116,7 @@ class Grid:
             cell_width=int(np.clip(960 // max(1, n_columns), 22, 40)),
             row_height=24 if n_rows <= 24 else 18,
             left=int(widest * CHARACTER_WIDTH) + 18,
-            top=int(longest * CHARACTER_WIDTH) + 14,
+            top=int(longest * CHARACTER_WIDTH) + 14 if self.room is None else self.room,
             n_columns=n_columns,
             n_rows=n_rows,
         )
@@ -153,6 +156,17 @@ def _grid(
     )
 
 
+def share_scale(grids: Sequence[Grid]) -> list[Grid]:
+    """The same heatmaps, coloured so that equal scores look equal in all of them."""
+    kind = grids[0].kind
+    cells = [grid.scores[kind][:, grid.scored].ravel() for grid in grids]
+    scale, room = (
+        fit_scale(np.concatenate(cells), kind),
+        max(grid.geometry.top for grid in grids),
+    )
+    return [replace(grid, shared=scale, room=room) for grid in grids]
+
+
 def cut_label(label: str) -> str:
     """A label as short as an axis shows it."""
     return label if len(label) <= LONGEST_TICK else label[: LONGEST_TICK - 1] + "…"
@@ -166,20 +180,15 @@ def draw_heatmap(grid: Grid) -> go.Figure:
     """The figure: tokens above, role band, rows, colour bar below.
 
     Columns whose token does not count are faint; their colours are those of the same scale.
-    Labels are left to `views.labels`: Plotly lays out the page anew for every one, seconds for 512
+    Labels are left to the page's HTML: Plotly lays out the page anew for every one, seconds for 512
     tokens. Axes and role band hold them for hovering and for pictures.
     """
     geometry = grid.geometry
-    layout = go.Layout(
-        template="none",
+    layout = fixed_layout(
+        MONOSPACE,
         width=geometry.width,
         height=geometry.height,
         margin={"l": geometry.left, "r": 12, "t": geometry.top, "b": FOOT, "pad": 0},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": INK, "size": 12, "family": "ui-monospace, Menlo, Consolas, monospace"},
-        dragmode=False,
-        hoverlabel={"bgcolor": INK, "bordercolor": INK, "font": {"color": "#ffffff", "size": 13}},
         xaxis=_token_axis(grid),
         yaxis=_row_axis(grid),
         yaxis2=_band_axis(geometry),
@@ -199,21 +208,7 @@ def _cells(grid: Grid) -> go.Heatmap:
         zmax=scale.high,
         colorscale=diverging_scale(),
         hovertemplate=_hover(grid.kind),
-        colorbar={
-            "orientation": "h",
-            "thickness": 10,
-            "lenmode": "pixels",
-            "len": 300,
-            "x": 0,
-            "xanchor": "left",
-            "y": 0,
-            "yanchor": "top",
-            "ypad": 8,
-            "xpad": 0,
-            "outlinewidth": 0,
-            "nticks": 5,
-            "title": {"text": UNITS[grid.kind], "side": "bottom", "font": {"size": 11}},
-        },
+        colorbar=colour_bar(UNITS[grid.kind], 300),
     )
 
 

@@ -1,12 +1,8 @@
-"""Scores of chosen concepts along the tokens of two prompts, as lines.
-
-Two readings drawn on one colour scale.
-"""
+"""Scores of chosen concepts along the tokens of two prompts, as lines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from html import escape
 
 import numpy as np
@@ -14,9 +10,9 @@ import plotly.graph_objects as go
 
 from readout_ui.inference.compare import Comparison, Side, neutral_band
 from readout_ui.inference.reading import FloatArray
-from readout_ui.plots.colours import ColourScale, fit_scale
+from readout_ui.plots.look import FAINT, GREY, MONOSPACE, layout
 from readout_ui.plots.score_map import bin_starts, pool_peaks
-from readout_ui.plots.token_grid import UNITS, Geometry, Grid, cut_label
+from readout_ui.plots.token_grid import UNITS, cut_label
 
 LINE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's colours, told apart by colour-blind eyes on white and on black."""
@@ -43,24 +39,23 @@ def draw_trajectories(comparison: Comparison, concepts: Sequence[str]) -> go.Fig
         y0=low, y1=high, line_width=0, fillcolor="rgba(128,128,128,0.16)", layer="below"
     )
     figure.update_layout(
-        height=380,
-        margin={"l": 56, "r": 12, "t": 12, "b": 110},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#808080", "size": 12},
-        hovermode="closest",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        **layout(
+            height=380,
+            margin={"l": 56, "r": 12, "t": 12, "b": 110},
+            font={"color": GREY, "size": 12},
+            hovermode="closest",
+            legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        )
     )
-    grid = "rgba(128,128,128,0.2)"
     figure.update_xaxes(
-        gridcolor=grid,
+        gridcolor=FAINT,
         zeroline=False,
         showgrid=False,
         range=_counted(comparison),
         **_ticks(comparison),
     )
     figure.update_yaxes(
-        gridcolor=grid, zerolinecolor="rgba(128,128,128,0.6)", title_text=_title(comparison)
+        gridcolor=FAINT, zerolinecolor="rgba(128,128,128,0.6)", title_text=_title(comparison)
     )
     return figure
 
@@ -116,36 +111,5 @@ def _ticks(comparison: Comparison) -> dict[str, object]:
         "tickvals": np.arange(len(labels)) + 1,
         "ticktext": [escape(cut_label(label)) for label in labels],
         "tickangle": -90,
-        "tickfont": {"family": "ui-monospace, Menlo, Consolas, monospace", "size": 11},
+        "tickfont": {"family": MONOSPACE, "size": 11},
     }
-
-
-@dataclass(frozen=True, eq=False)
-class SharedGrid(Grid):
-    """A heatmap whose colours are those of several."""
-
-    shared: ColourScale
-    """What every one of them is coloured by."""
-
-    top: int
-    """Room for tokens above the figure, the same in all, so that rows stay level."""
-
-    @property
-    def geometry(self) -> Geometry:
-        """Sizes for these labels."""
-        return replace(super().geometry, top=self.top)
-
-    @property
-    def scale(self) -> ColourScale:
-        """The shared colours."""
-        return self.shared
-
-
-def share_scale(grids: Sequence[Grid]) -> list[SharedGrid]:
-    """The same heatmaps, coloured so that equal scores look equal in all of them."""
-    kind = grids[0].kind
-    cells = [grid.scores[kind][:, grid.scored].ravel() for grid in grids]
-    scale = fit_scale(np.concatenate(cells), kind)
-    top = max(grid.geometry.top for grid in grids)
-    given = [{part.name: getattr(grid, part.name) for part in fields(grid)} for grid in grids]
-    return [SharedGrid(**parts, shared=scale, top=top) for parts in given]

@@ -17,7 +17,7 @@ from readout_ui.app.tabs.top_tokens import (
 )
 from readout_ui.errors import UserError
 from readout_ui.inference.top_tokens import Snippet, Snippets, SnippetSettings
-from readout_ui.plots.top_tokens import MOST_CONCEPTS, draw_found
+from readout_ui.plots.tokens import MOST_CONCEPTS, draw_found
 from readout_ui.texts.streams import BadLine
 
 HOSTILE = "<img src=x> {{x}} ${1} `a`"

@@ -9,8 +9,7 @@ from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.results import CosineMatrix, HeldOutMatrix
-from readout_ui.plots.concept_map import draw_map
-from readout_ui.plots.crosstalk import draw_cosines, draw_responses
+from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
 from tests.support.planted_corpus import make_corpus
 
 

@@ -6,7 +6,7 @@ import pytest
 from readout_ui.evaluation.dose import dose_curves
 from readout_ui.evaluation.generalization import judge
 from readout_ui.evaluation.judgements import Generalization
-from readout_ui.plots.generalization import MACRO, draw_dose, draw_forest, draw_violins
+from readout_ui.plots.new_texts import MACRO, draw_dose, draw_forest, draw_violins
 from tests.evaluation.test_judging import CONCEPTS, QUICK, scored
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.plots.concept_map import PLACES, label_places
+from readout_ui.plots.directions import PLACES, label_places
 
 
 def test_a_name_alone_stands_above_its_point() -> None:

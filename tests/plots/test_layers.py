@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from readout_ui.plots.layers import draw_layer_scores, draw_sweep
-from readout_ui.plots.run_diff import ScoreBar, draw_moves, draw_score_changes
+from readout_ui.plots.aurocs import (
+    ScoreBar,
+    draw_layer_scores,
+    draw_moves,
+    draw_score_changes,
+    draw_sweep,
+)
 
 
 def test_the_sweep_leaves_out_what_was_not_computed_and_frames_the_best_cell() -> None:

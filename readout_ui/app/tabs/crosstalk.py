@@ -27,8 +27,7 @@ from readout_ui.evaluation.results import (
     Neighbour,
     Redundancy,
 )
-from readout_ui.plots.concept_map import draw_map
-from readout_ui.plots.crosstalk import draw_cosines, draw_responses
+from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
 
 MOST_CONFUSIONS = 12
 """Confusions that are named; the heatmap has all."""

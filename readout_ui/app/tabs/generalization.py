@@ -41,7 +41,7 @@ from readout_ui.app.widgets import NO_RUN, build_plot, draw_notice, layer_list, 
 from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES
 from readout_ui.evaluation.judgements import Generalization
-from readout_ui.plots.generalization import draw_dose, draw_forest, draw_violins
+from readout_ui.plots.new_texts import draw_dose, draw_forest, draw_violins
 from readout_ui.runs.run import Run
 
 

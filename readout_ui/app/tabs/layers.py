@@ -21,8 +21,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.widgets import build_plot, local_time, plot_data
 from readout_ui.errors import UserError
 from readout_ui.files import size_text
-from readout_ui.plots.layers import draw_sweep
-from readout_ui.plots.run_diff import ScoreBar, draw_moves, draw_score_changes
+from readout_ui.plots.aurocs import ScoreBar, draw_moves, draw_score_changes, draw_sweep
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ from readout_ui.app.widgets import plot_data
 from readout_ui.inference.reading import FloatArray, Reading
 from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
 from readout_ui.plots.token_grid import (
+    Grid,
     concept_grid,
     draw_heatmap,
     draw_row_labels,
     draw_token_labels,
+    share_scale,
 )
 from readout_ui.plots.tokens import draw_strip
-from readout_ui.plots.trajectories import SharedGrid, share_scale
 
 if TYPE_CHECKING:
     from readout_ui.inference.generation import Generated
@@ -125,7 +126,7 @@ def first_concept(pair: Pair) -> str:
 
 
 def _draw_side(
-    part: Reading, grid: SharedGrid, made: Generated, concept: str, layer: int, kind: str
+    part: Reading, grid: Grid, made: Generated, concept: str, layer: int, kind: str
 ) -> tuple[Any, ...]:
     about = f"{len(made.token_ids)} tokens, {ENDS[made.finish]}, {made.seconds:.1f} s. {made.note}"
     text = draw_answer(made.text, about)

@@ -25,7 +25,7 @@ from readout_ui.inference.top_tokens import (
     snippets_csv,
     snippets_jsonl,
 )
-from readout_ui.plots.top_tokens import draw_found, draw_snippets
+from readout_ui.plots.tokens import draw_found, draw_snippets
 from readout_ui.runs.run import Run
 from readout_ui.texts.streams import (
     JSON_SUFFIXES,

@@ -19,7 +19,7 @@ from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
 from readout_ui.app.widgets import build_plot, draw_runs, plot_data
-from readout_ui.plots.layers import draw_layer_scores
+from readout_ui.plots.aurocs import draw_layer_scores
 from readout_ui.runs.run import Run
 from readout_ui.vectors.settings import (
     LAYER_TYPE_NAMES,

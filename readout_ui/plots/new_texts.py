@@ -1,9 +1,4 @@
-"""Figures of vectors on new texts: AUROCs with intervals and baselines, and the scores.
-
-The look of figures without a toolbar that follow the page's width.
-
-Dose curves: cosine over the value in a text's slot, a line per concept.
-"""
+"""Figures of vectors on new texts: AUROCs with intervals and baselines, scores, doses."""
 
 from __future__ import annotations
 
@@ -16,13 +11,12 @@ import plotly.graph_objects as go
 
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.evaluation.resampling import Estimate
-from readout_ui.plots.colours import ABOVE, BELOW, INK
+from readout_ui.plots.colours import ABOVE, BELOW
+from readout_ui.plots.look import FAINT, GREY, fixed_layout, intervals
 from readout_ui.vectors.auroc import Floats
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.dose import DoseCurves
-
-_GRID = "rgba(128,128,128,0.2)"
 
 
 def lay_out(figure: go.Figure, height: int) -> None:
@@ -33,18 +27,15 @@ def lay_out(figure: go.Figure, height: int) -> None:
         height: in pixels.
     """
     figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 12, "r": 16, "t": 44, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#808080", "size": 12},
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        hoverlabel={"bgcolor": INK, "bordercolor": INK, "font": {"color": "#ffffff"}},
-        dragmode=False,
+        **fixed_layout(
+            height=height,
+            margin={"l": 12, "r": 16, "t": 44, "b": 48},
+            font={"color": GREY, "size": 12},
+            legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        )
     )
-    figure.update_xaxes(gridcolor=_GRID, zeroline=False, fixedrange=True)
-    figure.update_yaxes(gridcolor=_GRID, zeroline=False, fixedrange=True, automargin=True)
+    figure.update_xaxes(gridcolor=FAINT, zeroline=False, fixedrange=True)
+    figure.update_yaxes(gridcolor=FAINT, zeroline=False, fixedrange=True, automargin=True)
 
 
 ALPHA = 0.05
@@ -127,15 +118,13 @@ def _vector_dots(
             "color": _VECTORS,
             "line": {"width": 2, "color": _VECTORS},
         },
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [each.high - each.value for each in vectors],
-            "arrayminus": [each.value - each.low for each in vectors],
-            "color": _VECTORS,
-            "thickness": 2,
-            "width": 0,
-        },
+        error_x=intervals(
+            [each.value for each in vectors],
+            [each.low for each in vectors],
+            [each.high for each in vectors],
+            color=_VECTORS,
+            thickness=2,
+        ),
         name="vectors (95 % interval)",
         customdata=[
             [escape(name), each.low, each.high, chance]

@@ -190,7 +190,10 @@ class Training:
     layers: Annotated[
         str,
         typer.Option(
-            "--layers", "--target-layers", help="auto (the best one), all, or such as 14,22 or -1."
+            "--layers",
+            "--target-layers",
+            help="auto (the best by cross-validation), middle (3 to 5 layers at 40 to 60 % of the "
+            "depth), all, or such as 14,22 or -1.",
         ),
     ] = "auto"
     method: Annotated[str, typer.Option(help="mean, pca or logistic.")] = TrainSettings.method

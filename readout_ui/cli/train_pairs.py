@@ -14,6 +14,7 @@ from readout_ui.cli.options import Form, Training
 from readout_ui.cli.output import as_json, table, work_with
 from readout_ui.cli.train import keep
 from readout_ui.errors import UserError
+from readout_ui.files import write_file
 from readout_ui.texts.lint_sources import check_pairs, refuse_errors
 from readout_ui.texts.pairs import (
     PairColumns,
@@ -41,7 +42,8 @@ class PairTraining(Training):
         typer.Option(
             "--layers",
             "--target-layers",
-            help="all, auto (the best one), or such as 22,24,26 or -1,-2.",
+            help="all, auto (the best on held-out pairs), middle (3 to 5 layers at 40 to 60 % of "
+            "the depth), or such as 22,24,26 or -1,-2.",
         ),
     ] = "all"
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = TrainSettings.seed
@@ -70,10 +72,19 @@ def train_pairs(
         str, typer.Option(metavar="COL", help="Column of what the user says before either.")
     ] = "",
     output_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder in which the export's folder is made.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Folder for the export's folder and, beside it, the guide's files."
+        ),
     ] = Path("trained_vectors"),
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Draw no bars.")] = False,
     form: Form = "readout",
+    pickled: Annotated[
+        bool,
+        typer.Option(
+            "--pickle", help="Write {name}.pkl as well; opening a pickle can run any program."
+        ),
+    ] = False,
     neutral: Annotated[
         Path,
         typer.Option(
@@ -83,7 +94,7 @@ def train_pairs(
     training: PairTraining,
 ) -> None:
     """Fit one direction from contrast pairs, judge it on held-out pairs and write an export."""
-    from readout_ui.runs.export import format_named
+    from readout_ui.runs.export import format_named, require_target
 
     settings = training.settings()
     warning = format_named(form).warning
@@ -96,11 +107,16 @@ def train_pairs(
         from readout_ui.runs.training import train
         from readout_ui.texts.sources import Source
 
+        name = output_name(_data_name(found, pairs), work.model.name, settings.layers)
+        written = output_dir / name
+        require_target(written, form, (found.name,))
+        _refuse_other_pairs(written, found)
         source = Source(found, texts)
         run = train(source, work.model, settings, work.cache, work.report)
-    written = output_dir / output_name(found.name, run.model_name, settings.layers)
     keep(run, training.runs)
     run.export(written, form)
+    for file, raw in run.guide_files(name, pickled).items():
+        write_file(output_dir / file, raw)
     if warning:
         print(f"Warning: {warning}", file=sys.stderr)
     values = (found, run, written)
@@ -153,8 +169,33 @@ def output_name(contrast_type: str, model: str, layers: str) -> str:
     for suffix in _SUFFIXES_OF_MODELS:
         short = short.removesuffix(suffix)
     numbers = "-".join(part.strip() for part in layers.split(","))
-    named = f"{layers}-layers" if layers in {"all", "auto"} else f"layers-{numbers}"
+    named = f"{layers}-layers" if layers in {"all", "auto", "middle"} else f"layers-{numbers}"
     return f"{contrast_type}_{short}_{named}_{date.today():%Y%m%d}"
+
+
+def _data_name(found: PairSet, file: Path | None) -> str:
+    """The contrast's name, with that of the file where the pairs come from --pairs."""
+    from readout_ui.texts.names import check_name
+
+    stem = check_name(file.stem) if file else found.name
+    return found.name if stem == found.name else f"{found.name}_{stem}"
+
+
+def _refuse_other_pairs(folder: Path, found: PairSet) -> None:
+    """Raise a UserError where the folder holds vectors of other pairs."""
+    from readout_ui.runs.manifest import MANIFEST_FILE
+    from readout_ui.runs.run import Run
+    from readout_ui.vectors.pairs import pair_fingerprints
+
+    if not (folder / MANIFEST_FILE).is_file():
+        return
+    there = Run.open(folder).fingerprints
+    if any(there.get(name) != mark for name, mark in pair_fingerprints(found).items()):
+        raise UserError(
+            "the folder holds vectors of other pairs",
+            where=str(folder),
+            fix="name another --output-dir, or remove the folder",
+        )
 
 
 def _columns(positive: str, negative: str, prompt: str) -> PairColumns | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,12 @@ Build = Callable[["ConceptVectors", "Manifest"], Mapping[str, bytes]]
 
 READOUT_FILES = (*EXPORT_FILES, CARD_FILE)
 """What the "readout" format writes."""
+_FILES = {
+    "readout": EXPORT_FILES,
+    "npz": ("vectors.npz",),
+    "steering": ("steering_vectors.safetensors", "steering_vectors.json"),
+}
+"""What formats write whose files do not depend on the concepts."""
 
 
 BARE_FORMATS = ("steering", "gguf", "steering-pkl")
@@ -84,12 +90,14 @@ def is_file(target: Path) -> bool:
     return target.suffix.lower() == ".safetensors"
 
 
-def require_target(target: Path) -> None:
-    """Raise a UserError when writing a readout there would lose something; before a training."""
+def require_target(target: Path, form: str = "readout", concepts: Sequence[str] = ()) -> None:
+    """Raise a UserError when writing an export there would lose something; before a training."""
     if is_zip(target):
         return
     if not is_file(target):
-        require_replaceable(target, READOUT_FILES)
+        endings = {"gguf": ".gguf", "steering-pkl": ".pkl"}
+        own = {f"{concept}{endings.get(form, '')}" for concept in concepts}
+        require_replaceable(target, {*own, *_FILES.get(form, ()), CARD_FILE})
     elif target.is_dir() or (target.exists() and not target.with_suffix(".json").exists()):
         raise UserError(
             "there is something of that name, which is no earlier export",

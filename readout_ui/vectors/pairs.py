@@ -177,6 +177,19 @@ def text_source(texts: Library | Source | TextSource) -> TextSource:
     return example_source(content, texts.warnings(), neutral)
 
 
+def _texts_of(pairs: PairSet) -> dict[str, tuple[str, ...]]:
+    """The sides of all pairs: the positive ones by the concept's name."""
+    return {
+        pairs.name: tuple(pair.positive for pair in pairs.pairs),
+        f"_{pairs.name}_negative": tuple(pair.negative for pair in pairs.pairs),
+    }
+
+
+def pair_fingerprints(pairs: PairSet) -> dict[str, str]:
+    """sha256 of the sides, as the manifest of their run has them."""
+    return {name: _fingerprint(some) for name, some in _texts_of(pairs).items()}
+
+
 def pair_source(pairs: PairSet, neutral: Mapping[str, Sequence[str]]) -> PairSource:
     """Contrast pairs, calibrated on neutral texts by file name.
 
@@ -186,11 +199,7 @@ def pair_source(pairs: PairSet, neutral: Mapping[str, Sequence[str]]) -> PairSou
     row = tuple(text for name in sorted(neutral) for text in neutral[name])
     if not row:
         raise UserError("there are no neutral texts to calibrate on", fix="name a folder of them")
-    texts = {
-        **{name: tuple(some) for name, some in neutral.items()},
-        pairs.name: tuple(pair.positive for pair in pairs.pairs),
-        f"_{pairs.name}_negative": tuple(pair.negative for pair in pairs.pairs),
-    }
+    texts = {**{name: tuple(some) for name, some in neutral.items()}, **_texts_of(pairs)}
     return PairSource(
         texts=texts,
         fingerprints={name: _fingerprint(some) for name, some in texts.items()},

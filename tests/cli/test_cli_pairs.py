@@ -104,3 +104,56 @@ def test_names_are_those_of_the_guide() -> None:
     )
     llama = output_name("self_other", "meta-llama/Llama-2-7b-chat-hf", "-1,-2,-3")
     assert llama == f"self_other_llama-2-7b-chat_layers--1--2--3_{TODAY}"
+
+
+def pair_table(folder: str, word: str) -> str:
+    """Pairs in columns that name the contrast, so that two such files name the same one."""
+    Path(folder).mkdir()
+    rows = [f"How lovely {word} {i}!,It is {word} {i}." for i in range(4)]
+    file = Path(folder) / f"{word}.csv"
+    file.write_text("\n".join(["ironic,literal", *rows]))
+    return str(file)
+
+
+def outputs(capsys: pytest.CaptureFixture[str]) -> Path:
+    return Path(json.loads(capsys.readouterr().out)["output"])
+
+
+def test_two_files_with_the_same_columns_are_kept_apart(
+    tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for word in ("rain", "snow"):
+        train(tiny_folder, "--pairs", pair_table(word, word), "--json")
+        assert word in outputs(capsys).name
+    assert len([path for path in Path("trained_vectors").iterdir() if path.is_dir()]) == 2
+
+
+def test_vectors_of_other_pairs_and_foreign_files_are_not_overwritten(
+    tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = pair_table("one", "rain")
+    train(tiny_folder, "--pairs", first, "--json")
+    there = outputs(capsys)
+    train(tiny_folder, "--pairs", first, "--json", "--method", "pca")
+    assert Run.open(there).manifest.method == "pca"
+    other = Path(pair_table("two", "rain"))
+    other.write_text(other.read_text().replace("lovely", "grand"))
+    with pytest.raises(UserError, match="holds vectors of other pairs"):
+        train(tiny_folder, "--pairs", str(other))
+    (there / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt"):
+        train(tiny_folder, "--pairs", first)
+    assert (there / "notes.txt").read_text() == "mine"
+
+
+def test_the_guides_three_files_lie_beside_the_export(
+    tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_folder, "--contrast-type", "irony", "--json", "--layers", "middle", "--pickle")
+    written = outputs(capsys)
+    assert written.name == f"irony_{tiny_folder.name.lower()}_middle-layers_{TODAY}"
+    files = {file.name for file in written.parent.iterdir() if file.is_file()}
+    assert files == {f"{written.name}.{ending}" for ending in ("safetensors", "json", "pkl")}
+    about = json.loads((written.parent / f"{written.name}.json").read_bytes())
+    assert about["num_samples"] == 40
+    assert about["layers"] == list(Run.open(written).layers)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from bench.results import Row, publish
-from readout_ui.app.tabs.inspect_view import LastReading, Look, draw, settle_choices
+from readout_ui.app.tabs.inspect_view import Look, draw, settle_choices
 from readout_ui.inference.reading import Reading, scored_tokens
 
 N_TOKENS, N_CONCEPTS, N_LAYERS = 4096, 200, 30
@@ -49,12 +49,12 @@ def timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def main() -> None:
-    reading = LastReading(made_up(), "bench")
-    look = settle_choices(reading.readout, None, LOOK)
+    reading = made_up()
+    look = settle_choices(reading, None, LOOK)
 
     def opened(**changes: object) -> tuple[float, int]:
-        wish = replace(look, **changes)  # type: ignore[arg-type]
-        seconds, drawn = timed(lambda: draw(reading, *vars(wish).values()))
+        shown = replace(look, **changes)  # type: ignore[arg-type]
+        seconds, drawn = timed(lambda: draw(reading, shown))
         return seconds, len(drawn.map)
 
     seconds, n_bytes = opened()

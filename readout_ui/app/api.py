@@ -154,13 +154,13 @@ class Programs:
         """
         self._studio.refuse_if_read_only("train")
         self._wait_for_training()
-        wish = {"method": method, "read": read, "layers": layers, "seed": seed}
-        given = {name: value for name, value in wish.items() if value is not None}
+        asked = {"method": method, "read": read, "layers": layers, "seed": seed}
+        given = {name: value for name, value in asked.items() if value is not None}
         settings = TrainSettings.from_json({**self._studio.settings.as_json(), **given})
         job = self._studio.start_training(settings)
         run = job.result()
         if run.settings != settings:
-            raise UserError("somebody else's training with other settings ran", fix="train again")
+            raise UserError("another training with other settings ran", fix="train again")
         return TrainingResult(**describe_run(run), seconds=round(job.view().seconds, 3))
 
     def evaluate(
@@ -248,18 +248,18 @@ def labelled_rows(rows: Sequence[LabelledRow]) -> tuple[LabelledText, ...]:
 
 
 def settle_mapping(
-    labelled: Sequence[LabelledText], wished: dict[str, str], run: Run
+    labelled: Sequence[LabelledText], chosen: dict[str, str], run: Run
 ) -> dict[str, str]:
-    """The concept of every label: as wished, else as its name suggests.
+    """The concept of every label: as chosen, else as its name suggests.
 
     Raises:
         UserError: a label that does not occur, or an unknown concept.
     """
     labels = labels_of(labelled)
-    for label in wished:
+    for label in chosen:
         if label not in labels:
             raise UserError(f"no text is labelled '{label}'", where="mapping", options=labels[:50])
-    return check_mapping(mapping_of(suggest_mapping(labels, run.concepts)) | wished, run.concepts)
+    return check_mapping(mapping_of(suggest_mapping(labels, run.concepts)) | chosen, run.concepts)
 
 
 def _labels(label: str | list[str]) -> tuple[str, ...]:

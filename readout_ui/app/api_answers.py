@@ -30,7 +30,7 @@ from readout_ui.runs.run import Run
 
 
 class LabelledRow(TypedDict):
-    """A text and the concept, or concepts, somebody says it shows."""
+    """A text and the concept, or concepts, it is said to show."""
 
     text: str
     label: str | list[str]
@@ -204,7 +204,7 @@ class NamedEndpointsOnly:
     """ASGI middleware: what is called by name has to be published.
 
     Gradio names the page's own callbacks too and hides them from clients, but answers all the same
-    when somebody calls one.
+    when one is called.
     """
 
     def __init__(self, app: ASGIApp) -> None:

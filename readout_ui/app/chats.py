@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from readout_ui.app.jobs import Job, JobState, JobView, Worker
+from readout_ui.app.jobs import Job, JobState
 from readout_ui.inference.reading import FloatArray, Reading
 from readout_ui.inference.sampling import Sampling, live_layers
 from readout_ui.models.chat_template import Turn
@@ -145,7 +145,7 @@ class TokenStream:
     # For the device's thread
 
     def stopping(self) -> bool:
-        """Whether somebody pressed Stop, or nobody listens any more."""
+        """Whether Stop was pressed, or no page has asked for long."""
         return self._stop.is_set() or time.monotonic() - self._asked > ABANDONED_SECONDS
 
     def begin(self, used: Readout, prompt: FramedChat, layers: tuple[int, ...]) -> None:
@@ -199,7 +199,7 @@ KEPT_CHATS = 24
 
 
 @dataclass(frozen=True)
-class Wish:
+class ChatRequest:
     """What a page wants answered."""
 
     turns: tuple[Turn, ...]
@@ -212,7 +212,7 @@ class Wish:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One wish on its way through the queue."""
+    """One request on its way through the queue."""
 
     number: int
     """Counts up within a chat, so that a page knows whose news it gets."""
@@ -236,14 +236,14 @@ class LiveChats:
         self._lock = threading.Lock()
         self._asked: OrderedDict[str, Asked] = OrderedDict()
 
-    def ask(self, chat: str, wish: Wish) -> Asked:
+    def ask(self, chat: str, request: ChatRequest) -> Asked:
         """Queue an answer; one of the same chat that still goes on is stopped first."""
         earlier = self.newest(chat)
         if earlier is not None:
             earlier.stop()
         stream = TokenStream()
         job = self._studio.on_device(
-            "live", "Answering in a chat", lambda used: answer(used, wish, stream)
+            "live", "Answering in a chat", lambda used: answer(used, request, stream)
         )
         asked = Asked(earlier.number + 1 if earlier else 1, stream, job)
         with self._lock:
@@ -265,16 +265,16 @@ class LiveChats:
             asked.stop()
 
 
-def answer(used: Readout, wish: Wish, stream: TokenStream) -> None:
+def answer(used: Readout, request: ChatRequest, stream: TokenStream) -> None:
     """Let the model answer, on the device's thread."""
     from readout_ui.inference.generation import frame_for_answer, generate
 
     if stream.stopping():
         raise Cancelled
-    prompt = frame_for_answer(used.model, wish.turns, wish.system)
+    prompt = frame_for_answer(used.model, request.turns, request.system)
     layers = live_layers(used.vectors.layers, used.run.best_layer)
     stream.begin(used, prompt, layers)
-    most = wish.sampling.max_new_tokens
+    most = request.sampling.max_new_tokens
 
     def on_token(live: Live) -> None:
         used.report(Progress("Answering in a chat", live.n_tokens, most, "tokens"))
@@ -285,16 +285,9 @@ def answer(used: Readout, wish: Wish, stream: TokenStream) -> None:
         generate(
             used.model,
             prompt,
-            wish.sampling,
+            request.sampling,
             vectors=used.vectors.select(layers=layers),
             on_text=on_token,
             stop=stream.stopping,
         )
     )
-
-
-def jobs_before(worker: Worker, job: JobView) -> tuple[str, ...]:
-    """Titles of what the device does before it comes to a waiting job, in order."""
-    if job.state is not JobState.WAITING:
-        return ()
-    return tuple(other.title for other in worker.unfinished() if other.number < job.number)

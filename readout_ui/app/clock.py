@@ -1,13 +1,13 @@
-"""What brings the page up to date: it asks the studio every second and sends what differs."""
+"""What brings the page up to date: it asks the session every second and sends what differs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import QUIET
+from readout_ui.app.events import QUIET, Changes, bound
 from readout_ui.app.header import Header, draw_status, is_training, retrain_label
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.train import TrainTab, draw_training
@@ -15,52 +15,61 @@ from readout_ui.app.tabs.train import TrainTab, draw_training
 TICK_SECONDS = 1.0
 
 
-class Clock(NamedTuple):
+@dataclass(frozen=True)
+class Clock:
     """What brings header and progress up to date, every second and after a click."""
 
-    show: Callable[..., Any]
-    inputs: list[Any]
-    outputs: list[Any]
+    studio: Studio
+    header: Header
+    progress: gr.HTML
+    """Of the newest training, on the Train tab."""
     run: gr.State
     """Changes when another run is in use."""
     standing: gr.State
     """Changes with the run, once its texts differ, and once the model is loaded."""
+    seen: gr.State
+    """What this page shows already, by the id of the component."""
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The outputs of `tick`."""
+        header = [self.header.status, self.header.retrain, self.header.cancel]
+        return [*header, self.progress, self.run, self.standing, self.seen]
 
     def tick_after(self, event: Any) -> None:
         """Do not wait for the next second after this event."""
-        event.then(self.show, self.inputs, self.outputs, **QUIET)
+        event.then(bound(tick, self), self.seen, self.outputs, **QUIET)
 
 
-def wire_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> Clock:
-    """Poll the studio; send only what differs from what this page shows already."""
-    run, standing, seen = gr.State(""), gr.State(""), gr.State(())
-
-    def show(before: tuple[str, ...]) -> tuple[Any, ...]:
-        status = studio.status()
-        used = status.run.id if status.run else ""
-        busy, stopping = is_training(status), bool(status.training and status.training.cancelling)
-        now = (
-            draw_status(status),
-            f"{retrain_label(status)}{busy}",
-            f"{busy}{stopping}",
-            draw_training(status),
-            used,
-            f"{used} {status.changed > 0} {status.model_ready}",
-        )
-        if now == before:
-            return (gr.skip(),) * 7
-        button = gr.Button(retrain_label(status), interactive=not busy and not studio.read_only)
-        cancel = gr.Button(visible=busy, interactive=not stopping)
-        values = (now[0], button, cancel, *now[3:])
-        old = before or ("",) * len(now)
-        fresh = (
-            value if new != past else gr.skip()
-            for value, new, past in zip(values, now, old, strict=True)
-        )
-        return (*fresh, now)
-
-    shown = [header.status, header.retrain, header.cancel, train.progress, run, standing, seen]
-    clock = Clock(show, [seen], shown, run, standing)
-    gr.Timer(TICK_SECONDS).tick(show, clock.inputs, clock.outputs, **QUIET)
-    app.load(show, clock.inputs, clock.outputs, **QUIET)
+def build_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> Clock:
+    """Poll the session from now on."""
+    states = gr.State(""), gr.State(""), gr.State({})
+    clock = Clock(studio, header, train.progress, *states)
+    show = bound(tick, clock)
+    gr.Timer(TICK_SECONDS).tick(show, clock.seen, clock.outputs, **QUIET)
+    app.load(show, clock.seen, clock.outputs, **QUIET)
     return clock
+
+
+def tick(clock: Clock, seen: dict[int, Any]) -> Changes:
+    """Only what differs from what this page shows already."""
+    status, header = clock.studio.status(), clock.header
+    used, busy = status.run.id if status.run else "", is_training(status)
+    stopping = bool(status.training and status.training.cancelling)
+    label, idle = retrain_label(status), not busy and not clock.studio.read_only
+    words: Changes = {
+        header.status: draw_status(status),
+        clock.progress: draw_training(status),
+        clock.run: used,
+        clock.standing: f"{used} {status.changed > 0} {status.model_ready}",
+    }
+    buttons: Changes = {
+        header.retrain: {"value": label, "interactive": idle},
+        header.cancel: {"visible": busy, "interactive": not stopping},
+    }
+    now = {each._id: value for each, value in (words | buttons).items()}
+    fresh = {each for each in (*words, *buttons) if now[each._id] != seen.get(each._id)}
+    if not fresh:
+        return {}
+    drawn = words | {each: gr.Button(**look) for each, look in buttons.items()}
+    return {clock.seen: now, **{each: drawn[each] for each in fresh}}

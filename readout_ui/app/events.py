@@ -1,11 +1,11 @@
-"""How every event handler is wired: user errors become messages, device work queues up.
+"""How event handlers are wired: by the names of components, with user errors as messages.
 
-Whether a component is on the page.
+A handler with several inputs is wired with a set of components and gets one dict, `Values`; it
+gives back a dict of the components that change, `Changes`. No order of inputs or outputs counts.
 
-Refuse what other websites make a visitor's browser send to the app.
-
-Gradio parses JSON bodies of any content type, so a page elsewhere could post to a local app without
-the browser asking first. Browsers mark such requests with `Sec-Fetch-Site: cross-site`.
+Requests that other websites make a visitor's browser send are refused here too: gradio parses JSON
+bodies of any content type, so a page elsewhere could post to a local app without the browser asking
+first. Browsers mark such requests with `Sec-Fetch-Site: cross-site`.
 """
 
 import functools
@@ -23,6 +23,10 @@ from readout_ui.progress import Cancelled
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
+Values = dict[Any, Any]
+"""The value of every input, by component."""
+Changes = dict[Any, Any]
+"""New values or properties, by component; outputs that are not in it stay as they are."""
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 """For every event: callbacks of the page are no API."""
@@ -47,6 +51,25 @@ def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
             raise gr.Error("It was cancelled.", title="Stopped", print_exception=False) from None
 
     return handle
+
+
+def bound(handler: Callable[..., Result], *known: Any) -> Callable[..., Result | Changes]:
+    """A guarded handler whose first arguments are known.
+
+    It may give back an empty dict, which gradio would take for a missing output. Gradio finds out
+    from an annotation that a handler wants the event's data, and sees none on a
+    `functools.partial`; so it is put back.
+    """
+    rest = functools.partial(handler, *known)
+
+    @functools.wraps(rest)
+    def call(*values: Any) -> Result | Changes:
+        changes = rest(*values)
+        return gr.skip() if changes == {} else changes
+
+    hints = handler.__annotations__
+    call.__annotations__ = {n: gr.EventData for n, h in hints.items() if h == "gr.EventData"}
+    return guarded(call)
 
 
 HIDDEN: bool | Literal["hidden"] = "hidden" if Version(gr.__version__) < Version("6.18") else False

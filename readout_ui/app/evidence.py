@@ -1,15 +1,13 @@
-"""What is asked about a run, what the answer may use, and the memory of those already given."""
+"""What is asked about a run and what the answer may use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from readout_ui.app.jobs import Worker
 from readout_ui.errors import UserError
-from readout_ui.progress import Report
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
     from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
     from readout_ui.vectors.vectors import ConceptVectors
-
-Judgement = TypeVar("Judgement")
-KEPT_JUDGEMENTS = 64
 
 
 @dataclass(frozen=True)
@@ -76,49 +71,3 @@ def advise(evidence: Evidence, layer: int) -> Judged:
     from readout_ui.evaluation.redundancy import redundancy
 
     return judge_descriptions(evidence.corpus, layer, redundancy(evidence.corpus, layer))
-
-
-class Judge:
-    """Works out things about the run in use on the device's thread, each of them once."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self._corpus: tuple[str, Corpus] | None = None
-        self._answers: dict[Hashable, Any] = {}
-
-    def answer(
-        self,
-        question: Question,
-        run: Run,
-        device: Callable[[Report], Readout],
-        work: Callable[[Evidence], Judgement],
-    ) -> Judgement:
-        """The answer to a question about a run, worked out now or remembered.
-
-        Args:
-            question: what is asked.
-            run: the run in use.
-            device: gives the run with its model on the worker's thread, or raises a UserError.
-            work: finds the answer.
-
-        Raises:
-            UserError: the run has not what the question needs.
-        """
-        question.refuse(run)
-        place = (run.id, question)
-        if place not in self._answers:
-
-            def find(report: Report) -> Judgement:
-                known = self._corpus[1] if self._corpus and self._corpus[0] == run.id else None
-                evidence = Evidence(device(report), known)
-                found = work(evidence)
-                if question.needs_descriptions:
-                    self._corpus = (run.id, evidence.corpus)
-                return found
-
-            found = self._worker.submit("judge", question.title, find).result()
-            if len(self._answers) >= KEPT_JUDGEMENTS:
-                self._answers.clear()
-            self._answers[place] = found
-        answer: Judgement = self._answers[place]
-        return answer

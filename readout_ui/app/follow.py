@@ -1,34 +1,129 @@
-"""One session's job on the device: started, followed by its page, cancelled by it or by leaving."""
+"""The one way a page follows a background job: progress, Cancel, and how it ended."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
+import gradio as gr
+
+from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, seen_if
 from readout_ui.app.header import draw_progress
+from readout_ui.app.html import count, error_text, headline
 from readout_ui.app.jobs import Job, JobState, JobView, Worker
+from readout_ui.errors import UserError
 
 LOOK_SECONDS = 0.12
 """How often a page looks at its job."""
+FOLLOWING: dict[str, Any] = {
+    **PRIVATE,
+    "show_progress": "hidden",
+    "concurrency_id": "following",
+    "concurrency_limit": 32,
+}
+"""For events that only look at a job; the device itself runs one at a time."""
 
 
-class SessionJobs:
-    """The newest job of every session, so that Cancel finds it."""
+@dataclass(frozen=True)
+class Task:
+    """A job that a page waits for, and what the page shows of it."""
 
-    def __init__(self) -> None:
+    job: Job[Any]
+    show: Callable[[Any], Changes]
+    """What the job's result changes."""
+    meanwhile: Callable[[], Changes] = dict
+    """What else changes while it runs."""
+    words: Callable[[], str] = str
+    """HTML below the progress."""
+    end: Callable[[JobView], Changes] | None = None
+    """What its end changes, where that is not the result or why there is none."""
+    outlives_page: bool = False
+    """Whether it goes on when no page looks, as a training does."""
+
+
+class Follower:
+    """What a tab shows of its jobs; a session has one, and the next one cancels it.
+
+    Args:
+        worker: runs the jobs.
+        progress: where progress, failures and the end are told.
+        cancel: visible while a job runs.
+        starts: cannot be pressed meanwhile.
+    """
+
+    def __init__(
+        self, worker: Worker, progress: gr.HTML, cancel: gr.Button, starts: Sequence[gr.Button]
+    ) -> None:
+        self.progress, self.cancel_button, self.starts = progress, cancel, tuple(starts)
+        self._worker = worker
         self._lock = threading.Lock()
         self._jobs: dict[str, Job[Any]] = {}
 
-    def start(self, session: str, job: Job[Any]) -> None:
-        """Remember a job; the one before is cancelled."""
+    def wire(
+        self,
+        button: gr.Button,
+        ask: Callable[[Values], Task],
+        inputs: set[Any],
+        outputs: Sequence[Any],
+    ) -> None:
+        """A press on a button starts what `ask` makes of the inputs, and the page follows it."""
+
+        def start(values: Values, request: gr.Request) -> Iterator[Changes]:
+            yield from self.follow(str(request.session_hash), partial(ask, values))
+
+        shown = [self.progress, self.cancel_button, *self.starts]
+        button.click(start, inputs, [*shown, *outputs], **FOLLOWING)
+
+    def wire_cancel(self) -> None:
+        """Cancel stops the session's own job."""
+
+        def cancel(request: gr.Request) -> None:
+            self.cancel(str(request.session_hash))
+
+        self.cancel_button.click(cancel, **QUIET)
+
+    def follow(self, session: str, ask: Callable[[], Task]) -> Iterator[Changes]:
+        """What changes on the page until the job has ended; a user's mistake is told at once."""
+        try:
+            task = ask()
+        except UserError as error:
+            yield {self.progress: draw_failure(error_text(error))}
+            return
+        before, view = "", task.job.view()
+        for view in self.watch(session, task.job, outlives_page=task.outlives_page):
+            if view.state.finished:
+                break
+            now = draw_job(view, self._worker) + task.words()
+            changes = {self.progress: gr.skip() if now == before else now, **task.meanwhile()}
+            yield changes if before else changes | self.busy(True)
+            before = now
+        yield {self.progress: draw_end(view), **self.busy(False), **_ended(task, view)}
+
+    def watch(
+        self, session: str, job: Job[Any], *, outlives_page: bool = False
+    ) -> Generator[JobView]:
+        """Views of a job until it has ended; a page that stops looking cancels it."""
         with self._lock:
             before = self._jobs.get(session)
             self._jobs[session] = job
-        if before is not None:
+        if before is not None and before is not job:
             before.cancel()
+        try:
+            while not (view := job.view()).state.finished:
+                yield view
+                time.sleep(LOOK_SECONDS)
+            yield view
+        finally:
+            if not outlives_page and not job.view().state.finished:
+                job.cancel()
+            with self._lock:
+                if self._jobs.get(session) is job:
+                    del self._jobs[session]
 
     def cancel(self, session: str) -> None:
         """Stop the session's job, if there is one."""
@@ -37,37 +132,33 @@ class SessionJobs:
         if job is not None:
             job.cancel()
 
-    def forget(self, session: str, job: Job[Any]) -> None:
-        """The job is over."""
-        with self._lock:
-            if self._jobs.get(session) is job:
-                del self._jobs[session]
+    def busy(self, busy: bool) -> Changes:
+        """The buttons while a job runs, and after it."""
+        waiting = {start: gr.Button(interactive=not busy) for start in self.starts}
+        return {self.cancel_button: gr.Button(visible=seen_if(busy)), **waiting}
 
 
-def follow(jobs: SessionJobs, session: str, job: Job[Any]) -> Generator[JobView]:
-    """Views of a job until it has ended; who stops listening, cancels it."""
-    jobs.start(session, job)
-    try:
-        while not (view := job.view()).state.finished:
-            yield view
-            time.sleep(LOOK_SECONDS)
-        yield view
-    finally:
-        if not job.view().state.finished:
-            job.cancel()
-        jobs.forget(session, job)
+def _ended(task: Task, view: JobView) -> Changes:
+    if task.end is not None:
+        return task.end(view)
+    return task.show(task.job.result()) if view.state is JobState.DONE else {}
 
 
 def draw_job(view: JobView, worker: Worker) -> str:
     """A job that waits or runs, with its place in the queue."""
-    before = [other.title for other in worker.unfinished() if other.number < view.number]
-    waits = view.state is JobState.WAITING and before
-    queue = ""
-    if waits:
-        noun = "job" if len(before) == 1 else "jobs"
-        queue = f"{len(before)} {noun} before this one: {', '.join(before)}"
-    place = f" <span class='steer-queue'>{escape(queue)}</span>" if queue else ""
+    before = jobs_before(worker, view)
+    place = ""
+    if before:
+        queue = f"{count(len(before), 'job')} before this one: {', '.join(before)}"
+        place = f" <span class='steer-queue'>{escape(queue)}</span>"
     return f"<div role='status'>{draw_progress(view)}{place}</div>"
+
+
+def jobs_before(worker: Worker, job: JobView) -> tuple[str, ...]:
+    """Titles of what the device does before it comes to a waiting job, in order."""
+    if job.state is not JobState.WAITING:
+        return ()
+    return tuple(other.title for other in worker.unfinished() if other.number < job.number)
 
 
 def draw_end(view: JobView) -> str:
@@ -75,11 +166,10 @@ def draw_end(view: JobView) -> str:
     if view.state is JobState.FAILED:
         return draw_failure(view.error)
     if view.state is JobState.CANCELLED:
-        return "<p class='steer-note'><b>Cancelled.</b> The model is as it was.</p>"
+        return headline("Cancelled.", "The model is as it was.", "steer-note")
     return ""
 
 
 def draw_failure(sentence: str) -> str:
-    """What a person can mend."""
-    text = sentence[:1].upper() + sentence[1:]
-    return f"<p class='failed'><b>That did not work.</b> {escape(text)}</p>"
+    """What a person can set right."""
+    return headline("That did not work.", f"{sentence[:1].upper()}{sentence[1:]}", "failed")

@@ -1,6 +1,4 @@
-"""An answer that is worked out in the background while callers go on without it.
-
-The one background worker that owns the device: jobs with progress, log and cancel.
+"""The one background worker that owns the device: jobs with progress, log and cancel.
 
 A job belongs to the process, not to the page that started it, so a reload or a closed tab never
 stops it (Gradio throws GeneratorExit into running event handlers; nothing long may live there).
@@ -11,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from readout_ui.errors import UserError
 from readout_ui.progress import Cancelled, Progress, Report
@@ -26,43 +24,9 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
-class Later(Generic[Result]):
-    """The newest answer to one question; asked anew when what it depends on changes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: Hashable = None
-        self._answers: dict[Hashable, Result | None] = {}
-
-    def answer(self, key: Hashable, work: Callable[[], Result]) -> tuple[bool, Result | None]:
-        """Whether the answer is there, and the answer, None where it could not be found.
-
-        The first call with a key starts the work; none of them waits for it.
-
-        Args:
-            key: everything the answer depends on.
-            work: finds it; a UserError or a cancelled job means that there is none.
-        """
-        with self._lock:
-            if key != self._key:
-                self._key, self._answers = key, {}
-                threading.Thread(target=self._find, args=(key, work), daemon=True).start()
-            return key in self._answers, self._answers.get(key)
-
-    def _find(self, key: Hashable, work: Callable[[], Result]) -> None:
-        found = None
-        try:
-            found = work()
-        except (UserError, Cancelled, CancelledError) as error:
-            _log.info("No answer: %s", error)
-        finally:
-            with self._lock:
-                if key == self._key:
-                    self._answers = {key: found}
-
-
 LOG_LINES = 500
 FINISHED_JOBS_KEPT = 50
+KEPT_ANSWERS = 64
 
 
 class JobState(StrEnum):
@@ -103,7 +67,7 @@ class JobView:
     error: str
     """Why it failed, one sentence; empty otherwise."""
     cancelling: bool
-    """True between the wish to cancel and the end."""
+    """True between the request to cancel and the end."""
 
     @property
     def fraction(self) -> float | None:
@@ -266,3 +230,30 @@ def _print_unexpected(future: Future[Result]) -> None:
     failure = future.exception()
     if failure is not None and not isinstance(failure, UserError | Cancelled):
         _log.error("A job failed unexpectedly", exc_info=failure)
+
+
+class Answers:
+    """Jobs by what they work out, so that each answer is worked out once and then remembered."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[Hashable, Job[Any]] = OrderedDict()
+
+    def ask(
+        self, key: Hashable, start: Callable[[], Job[Result]], *, again: bool = True
+    ) -> Job[Result]:
+        """The job that works an answer out: a new one, or the one that waits, runs or is done.
+
+        Args:
+            key: everything the answer depends on.
+            start: queues the job.
+            again: whether one that failed or was cancelled is started anew.
+        """
+        with self._lock:
+            job: Job[Result] | None = self._jobs.get(key)
+            lost = job is not None and job.view().state in (JobState.FAILED, JobState.CANCELLED)
+            if job is None or (lost and again):
+                job = self._jobs[key] = start()
+                while len(self._jobs) > KEPT_ANSWERS:
+                    self._jobs.popitem(last=False)
+            return job

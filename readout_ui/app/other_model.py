@@ -83,7 +83,7 @@ def read_with_other_model(
 
 
 def room_words(spec: ModelSpec) -> str:
-    """What a model on this disk takes and what is free, for whoever waits; empty if unknown."""
+    """What a model on this disk takes and what is free, in words; empty if unknown."""
     from readout_ui.models.checkpoints import (
         find_checkpoint,
         is_bundled,

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from readout_ui.app.evidence import Evidence, Judge, Judgement, Question, advise
-from readout_ui.app.jobs import Job, JobState, Later, Worker
+from readout_ui.app.evidence import Evidence, Question, advise
+from readout_ui.app.jobs import Answers, Job, JobState, Worker
 from readout_ui.app.status import Status, StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder
@@ -25,13 +25,13 @@ from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
-    from readout_ui.evaluation.advice import Judged
     from readout_ui.evaluation.influence import Influence
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import LoadedModel, ModelSpec
     from readout_ui.vectors.sources import TextSource
+    from readout_ui.vectors.training import Corpus
 
 Result = TypeVar("Result")
 
@@ -48,8 +48,8 @@ class Studio:
         self._cache: ActivationCache | None = None
         self._in_use: Run | None = None
         self._readout: Readout | None = None
-        self._judge = Judge(self.worker)
-        self._influences: Later[Judged] = Later()
+        self._answers = Answers()
+        self._corpus: tuple[str, Corpus] | None = None
         self._seen: dict[str, str] = {}
         current = self.runs.current()
         described = current if current and not current.source else None
@@ -115,14 +115,12 @@ class Studio:
         if run is None or run.source or self._model is None:
             return ()
         layer = run.best_layer
-
-        def judge() -> Judged:
-            return self.judge(Question("Advice", layer), lambda known: advise(known, layer))
-
-        ready, judged = self._influences.answer(run.id, judge)
-        if not ready:
+        job = self.ask(Question("Advice", layer), lambda known: advise(known, layer), again=False)
+        state = job.view().state
+        if not state.finished:
             return None
-        return tuple(one for one in judged.influences if one.concept == name) if judged else ()
+        found = job.result().influences if state is JobState.DONE else ()
+        return tuple(one for one in found if one.concept == name)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """Content tokens of each text, None while no model is loaded."""
@@ -190,7 +188,7 @@ class Studio:
 
         Args:
             kind: what sort of work it is, e.g. "read".
-            title: the job in words, for whoever waits behind it.
+            title: the job in words, for those who wait behind it.
             work: runs on the device's thread.
             run_id: whose vectors; None for the run in use at this moment.
 
@@ -202,7 +200,7 @@ class Studio:
         _ = run.vectors  # a damaged file is told before it waits for the device
 
         def start(report: Report) -> Result:
-            return work(self._readout_of(run, report))
+            return work(self.readout_of(run, report))
 
         return self.worker.submit(kind, title, start)
 
@@ -254,8 +252,8 @@ class Studio:
             self.settings = run.settings
         return run
 
-    def judge(self, question: Question, work: Callable[[Evidence], Judgement]) -> Judgement:
-        """Work out something about the run in use on the device's thread, once.
+    def judge(self, question: Question, work: Callable[[Evidence], Result]) -> Result:
+        """Work out something about the run in use on the device's thread, once; waits for it.
 
         Args:
             question: what is asked; the same question is answered from memory.
@@ -264,8 +262,28 @@ class Studio:
         Raises:
             UserError: nothing was trained yet, or the run has not what the question needs.
         """
+        return self.ask(question, work).result()
+
+    def ask(
+        self, question: Question, work: Callable[[Evidence], Result], *, again: bool = True
+    ) -> Job[Result]:
+        """The same in the background; with `again`, what failed before is tried anew."""
         run = self.run()
-        return self._judge.answer(question, run, lambda report: self._readout_of(run, report), work)
+        question.refuse(run)
+
+        def find(report: Report) -> Result:
+            known = self._corpus[1] if self._corpus and self._corpus[0] == run.id else None
+            evidence = Evidence(self.readout_of(run, report), known)
+            found = work(evidence)
+            if question.needs_descriptions:
+                self._corpus = (run.id, evidence.corpus)
+            return found
+
+        return self._answers.ask(
+            (run.id, question),
+            lambda: self.worker.submit("judge", question.title, find),
+            again=again,
+        )
 
     def export_zip(
         self,
@@ -305,11 +323,11 @@ class Studio:
             run.refuse_changed(self.library())
         return run.export(target, form, tuple(concepts) or None, tuple(layers) or None)
 
-    def refuse_if_read_only(self, wish: str) -> None:
+    def refuse_if_read_only(self, what: str) -> None:
         """Raise a UserError when the app was started with --read-only."""
         if self.read_only:
             raise UserError(
-                f"cannot {wish}: the app runs read-only", fix="start without --read-only"
+                f"cannot {what}: the app runs read-only", fix="start without --read-only"
             )
 
     # On the worker's thread
@@ -349,7 +367,7 @@ class Studio:
         self.runs.set_current(run.id)
         return run
 
-    def _readout_of(self, run: Run, report: Report) -> Readout:
+    def readout_of(self, run: Run, report: Report) -> Readout:
         """A run with its model; that of the run in use keeps what was measured with it."""
         from readout_ui.inference.readout import Readout
 

@@ -67,7 +67,7 @@ def program_options(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def warn_when_open(flags: argparse.Namespace) -> None:
-    """Say so when anybody on the network could use the app."""
+    """Warn when every machine on the network could use the app."""
     if flags.host not in LOCAL_HOSTS and not flags.auth:
         print(
             f"Warning: listening on {flags.host} without --auth: everybody who reaches this "

@@ -1,16 +1,9 @@
-"""Plotly figures inside the page: with their settings, without a toolbar.
-
-A heatmap that the page paints, moves and zooms by itself, for texts of any length.
-
-What stands in the way of a tab that judges, as HTML.
-
-Which layers of a run can be judged, for sliders and lists.
-
-The kept runs as an HTML table.
-"""
+"""What several tabs are built of: figures, score maps, layer choices, the frame of judgements."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +11,8 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from readout_ui.app.assets import on_load
+from readout_ui.app.events import HIDDEN, Changes
+from readout_ui.app.html import error_text, sentence
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
@@ -76,10 +71,51 @@ NO_RUN = UserError("there are no vectors to judge yet", fix="press Train first")
 
 def draw_notice(error: UserError | None) -> str:
     """What stands in the way and what to do about it; empty without an error."""
-    if error is None:
-        return ""
-    sentence = str(error)
-    return f"<p class='empty'>{escape(sentence[:1].upper() + sentence[1:])}</p>"
+    return sentence(error_text(error)) if error else ""
+
+
+@dataclass(frozen=True)
+class JudgedPart:
+    """Where a tab that judges the run in use says what is missing, and shows what it found."""
+
+    notice: gr.HTML
+    """What to do first, empty when there is something to show."""
+    results: gr.Column
+    """Everything that was found; hidden until there is something."""
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Both."""
+        return [self.notice, self.results]
+
+    def missing(self, error: UserError) -> Changes:
+        """Nothing to show, and why."""
+        return {self.notice: draw_notice(error), self.results: gr.Column(visible=HIDDEN)}
+
+    def found(self, changes: Changes) -> Changes:
+        """What was found, in sight."""
+        return {self.notice: "", self.results: gr.Column(visible=True), **changes}
+
+    def show(self, find: Callable[[], Changes]) -> Changes:
+        """What is found, or in the notice what a person did wrong."""
+        try:
+            return self.found(find())
+        except UserError as error:
+            return self.missing(error)
+
+
+def build_judged(name: str, error: UserError | None, **notice: Any) -> JudgedPart:
+    """Lay out both; the results are filled by `with judged.results:`.
+
+    Args:
+        name: the tab's; both ids begin with it.
+        error: what stands in the way at first.
+        **notice: more properties of the notice.
+    """
+    return JudgedPart(
+        gr.HTML(draw_notice(error), elem_id=f"{name}-notice", **notice),
+        gr.Column(visible=HIDDEN, elem_id=f"{name}-results"),
+    )
 
 
 def layer_slider(run: Run | None) -> dict[str, Any]:

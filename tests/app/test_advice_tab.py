@@ -14,6 +14,7 @@ import pytest
 
 from readout_ui.app.assets import STYLES
 from readout_ui.app.events import HIDDEN
+from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import (
     build_advice_tab,
     draw_advice,
@@ -77,6 +78,13 @@ class JudgingStudio:
     def count_tokens(self, texts: object) -> None:
         return None
 
+    def influence(self, name: str) -> tuple[()]:
+        return ()
+
+    def refuse_if_read_only(self, what: str) -> None:
+        session: Any = self
+        Studio.refuse_if_read_only(session, what)
+
 
 def test_cards_name_the_planted_faults_and_can_be_acted_on() -> None:
     drawn = draw_advice(judge_descriptions(CORPUS, 0).advice)
@@ -122,9 +130,11 @@ def test_words_of_every_concept_are_listed_even_without_a_shortcut() -> None:
     ],
 )
 def test_what_stands_in_the_way_is_said(studio: Any, words: str) -> None:
-    _, _, notice, results, *_ = refresh_advice(studio)
-    assert words in notice
-    assert results.visible == HIDDEN
+    with gr.Blocks():
+        tab = build_advice_tab(studio)
+    changes = refresh_advice(studio, tab)
+    assert words in changes[tab.judged.notice]
+    assert changes[tab.judged.results].visible == HIDDEN
 
 
 @pytest.fixture

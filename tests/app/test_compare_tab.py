@@ -3,26 +3,35 @@
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from readout_ui.app.events import Changes, Values
+from readout_ui.app.follow import Follower
 from readout_ui.app.other_model import model_of, room_words
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.compare import build_compare_tab, clicked_map, read_both, refresh_compare
+from readout_ui.app.tabs.compare import (
+    CompareTab,
+    build_compare_tab,
+    click_map,
+    compare,
+    redraw,
+    refresh_compare,
+)
 from readout_ui.app.tabs.compare_run import (
     MODELS,
     PROMPTS,
     RUNS,
     Asked,
     quote_apart,
+    read_both,
     run_choices,
-    watch_reading,
 )
-from readout_ui.app.tabs.compare_view import Compared, Look, draw_comparison
+from readout_ui.app.tabs.compare_view import Compared, Drawn, Look, draw_comparison
 from readout_ui.errors import UserError
 from tests.support.compared_runs import save_spelling_model, train_once, train_other_model
 from tests.support.tiny_model import save_tiny_model
@@ -30,7 +39,6 @@ from tests.support.tiny_model import save_tiny_model
 gr = pytest.importorskip("gradio")
 LOOK = Look("z", 0, 0, "difference", [])
 TEXT = "I feel calm and warm."
-N_OUTPUTS = 17
 
 
 @pytest.fixture
@@ -50,22 +58,47 @@ def retrained(studio: Studio) -> tuple[str, str]:
 
 
 def last(studio: Studio, asked: Asked) -> Compared:
-    news = list(watch_reading(studio, asked))[-1]
-    assert isinstance(news, Compared)
-    return news
+    return read_both(studio, asked).result()
 
 
-def ends(studio: Studio, *values: Any) -> tuple[Any, ...]:
-    return list(read_both(studio, values, LOOK, N_OUTPUTS))[-1]
+def drawn_of(compared: Compared, **changes: Any) -> Drawn:
+    return draw_comparison(compared, replace(LOOK, **changes))
 
 
-def test_each_empty_state_says_what_to_do(studio: Studio) -> None:
+@pytest.fixture
+def tab(studio: Studio) -> CompareTab:
+    with gr.Blocks():
+        return build_compare_tab(studio)
+
+
+def on_screen(tab: CompareTab, **typed: Any) -> Values:
+    """Everything that is asked and how it is shown, as it is at first but for what was typed."""
+    asked = {"way": RUNS, "mode": "user", "first_text": "", "second_text": "", "location": ""}
+    asked |= {"first_run": None, "second_run": None} | typed
+    values: Values = {getattr(tab.question, name): value for name, value in asked.items()}
+    return values | {
+        getattr(tab.answer, field.name): getattr(LOOK, field.name) for field in fields(LOOK)
+    }
+
+
+def told(studio: Studio, tab: CompareTab, **typed: Any) -> str:
+    """What stands beside the button in the end."""
+    question = tab.question
+    follower = Follower(studio.worker, question.notice, question.stop, [question.go])
+    values = on_screen(tab, **typed)
+    *_, end = follower.follow("me", lambda: compare(studio, tab, values))
+    words: str = end[question.notice]
+    return words
+
+
+def test_each_empty_state_says_what_to_do(studio: Studio, tab: CompareTab) -> None:
     assert "Press Train" in run_choices(studio, RUNS, (None, None)).notice
     train_once(studio)
     assert "press Retrain" in run_choices(studio, RUNS, (None, None)).notice
     assert "another --model" in run_choices(studio, MODELS, (None, None)).notice
     assert run_choices(studio, PROMPTS, (None, None)).notice == ""
-    assert refresh_compare(studio, RUNS, None, None)[5].interactive is False
+    refreshed = refresh_compare(studio, tab.question, on_screen(tab))
+    assert refreshed[tab.question.go].interactive is False
 
 
 def test_two_runs_are_the_newest_first_and_a_choice_stays(studio: Studio) -> None:
@@ -78,7 +111,7 @@ def test_two_runs_are_the_newest_first_and_a_choice_stays(studio: Studio) -> Non
 def test_two_runs_read_one_prompt_by_position(studio: Studio) -> None:
     runs = retrained(studio)
     compared = last(studio, Asked(RUNS, (TEXT, ""), "assistant", runs))
-    drawn = draw_comparison(compared, "z", 1, 1, "difference", [], 0)
+    drawn = drawn_of(compared)
     assert "position by position" in drawn.about
     assert "Only one side has: happy" in drawn.about
     assert all((*drawn.maps, drawn.difference, drawn.lines))
@@ -88,9 +121,7 @@ def test_two_prompts_are_read_with_one_run(studio: Studio) -> None:
     run = train_once(studio)
     texts = (TEXT, "I feel calm and afraid.")
     compared = last(studio, Asked(PROMPTS, texts, "user", (run, "")))
-    assert (
-        "where both have the same token" in draw_comparison(compared, "z", 1, 1, "peak", []).about
-    )
+    assert "where both have the same token" in drawn_of(compared, order="peak").about
     assert compared.names == tuple(f"“{text}”" for text in texts)
 
 
@@ -108,7 +139,7 @@ def test_maps_open_shortly_before_two_prompts_part_and_else_where_the_text_begin
     run = train_once(studio)
     begin = "a b c d e f g h " * 4
     compared = last(studio, Asked(PROMPTS, (begin + "1", begin + "2"), "raw", (run, "")))
-    drawn = draw_comparison(compared, "z", 1, 1, "peak", [])
+    drawn = drawn_of(compared, order="peak")
     header_places = [opens_at(packed) for packed in (*drawn.maps, drawn.difference)]
     assert len(set(header_places)) == 1
     tokens = compared.first.tokens
@@ -118,7 +149,7 @@ def test_maps_open_shortly_before_two_prompts_part_and_else_where_the_text_begin
     assert header_places[0] == tokens[parts - 3]
     same = last(studio, Asked(PROMPTS, (begin, begin), "user", (run, "")))
     first = next(i for i, counts in enumerate(same.first.scored) if counts)
-    shown = draw_comparison(same, "z", 1, 1, "peak", []).maps[0]
+    shown = drawn_of(same, order="peak").maps[0]
     assert opens_at(shown) == same.first.tokens[first]
 
 
@@ -143,44 +174,59 @@ def test_another_model_is_loaded_for_its_side_and_the_one_in_use_stays(
     spec = model_of(studio.runs.open(other), str(spelling), studio.options)
     assert "GiB that are free" in room_words(spec)
     asked = Asked(MODELS, (TEXT, ""), "assistant", (run, other), str(spelling))
-    news = list(watch_reading(studio, asked))
-    compared = news[-1]
-    assert isinstance(compared, Compared)
-    drawn = draw_comparison(compared, "cosine", 1, 2, "difference", ["calm"], 0)
+    compared = last(studio, asked)
+    drawn = drawn_of(compared, kind="cosine", layer=1, other_layer=2, lines=["calm"])
     assert "by the characters" in drawn.about
     assert drawn.difference
     assert "layer 2" in drawn.heads[1]
     assert studio.read(TEXT, "assistant").tokens == compared.first.tokens
 
     # The manifest of a local model has no path, and another folder is not the run's model.
-    for location, told in (("", "a local folder"), (studio.options.model, "tiny-llama")):
-        words = ends(studio, MODELS, TEXT, "", "assistant", run, other, location)[1]
-        assert "failed" in words
-        assert told in words
+    for location, reason in (("", "a local folder"), (studio.options.model, "tiny-llama")):
+        asked = Asked(MODELS, (TEXT, ""), "assistant", (run, other), location)
+        with pytest.raises(UserError, match=reason):
+            last(studio, asked)
 
 
-def test_what_is_missing_is_said_beside_the_button(studio: Studio) -> None:
+def test_what_is_missing_is_said_beside_the_button(studio: Studio, tab: CompareTab) -> None:
     run = train_once(studio)
-    assert "nothing to read in prompt A" in ends(studio, RUNS, " ", "", "user", run, run, "")[1]
-    assert "same run" in ends(studio, RUNS, "x", "", "user", run, run, "")[1]
-    assert "prompt B" in ends(studio, PROMPTS, "x", "", "user", run, None, "")[1]
+    both = {"first_run": run, "second_run": run}
+    assert "nothing to read in prompt A" in told(studio, tab, first_text=" ", **both)
+    assert "same run" in told(studio, tab, first_text="x", **both)
+    assert "prompt B" in told(studio, tab, way=PROMPTS, first_text="x", first_run=run)
     with pytest.raises(UserError, match="two runs are needed"):
         Asked(RUNS, ("x", ""), "user", (run, ""))
 
 
-def test_a_page_that_closes_takes_its_waiting_jobs_along(studio: Studio) -> None:
+def test_a_page_that_closes_takes_its_waiting_jobs_along(studio: Studio, tab: CompareTab) -> None:
     import threading
 
     runs = retrained(studio)
     gate = threading.Event()
     studio.worker.submit("hold", "Something long", lambda _report: gate.wait(30))
-    watching = watch_reading(studio, Asked(RUNS, (TEXT, ""), "user", runs))
+    values = on_screen(tab, first_text=TEXT, first_run=runs[0], second_run=runs[1])
+    question = tab.question
+    follower = Follower(studio.worker, question.notice, question.stop, [question.go])
+    watching = follower.follow("me", lambda: compare(studio, tab, values))
     try:
-        assert next(watching) == "Waiting: 1 job before this one: Something long."
+        assert "1 job before this one: Something long" in next(watching)[question.notice]
         watching.close()  # type: ignore[attr-defined]
         assert [job.kind for job in studio.worker.unfinished()] == ["hold"]
     finally:
         gate.set()
+
+
+def test_what_was_read_fills_the_page_and_settles_the_choices(
+    studio: Studio, tab: CompareTab
+) -> None:
+    first, second = retrained(studio)
+    values = on_screen(tab, first_text=TEXT, first_run=first, second_run=second)
+    task = compare(studio, tab, values)
+    shown = task.show(task.job.result())
+    assert set(tab.answer.drawn) < set(shown)
+    assert shown[tab.answer.layer].value == studio.runs.open(first).best_layer
+    assert shown[tab.answer.lines].value
+    assert redraw(tab.answer, values | {tab.answer.compared: None}) == {}
 
 
 def test_a_very_long_prompt_is_sent_in_stretches(
@@ -189,9 +235,9 @@ def test_a_very_long_prompt_is_sent_in_stretches(
     run = train_once(studio)
     texts = ("so " * 60, "so " * 70)
     compared = last(studio, Asked(PROMPTS, texts, "raw", (run, "")))
-    whole = draw_comparison(compared, "z", 1, 1, "peak", [], 0)
+    whole = drawn_of(compared, order="peak")
     monkeypatch.setattr("readout_ui.plots.score_map.MAX_CELLS", 80)
-    part = draw_comparison(compared, "z", 1, 1, "peak", [], 40)
+    part = drawn_of(compared, order="peak", middle=40)
     assert len(part.maps[0]) < len(whole.maps[0])
 
 
@@ -200,19 +246,21 @@ def sent(**data: object) -> Any:
     return gr.EventData(None, data)
 
 
-def test_clicking_a_name_draws_its_line_and_takes_it_away_again() -> None:
-    assert clicked_map(["calm"], 3, sent(concept="sad")) == (["calm", "sad"], 3)
-    assert clicked_map(["calm", "sad"], 3, sent(concept="calm")) == (["sad"], 3)
-    assert clicked_map(["calm"], 3, sent(middle=9)) == (["calm"], 9)
-    full = clicked_map(list("abcdef"), 0, sent(concept="g"))[0]
-    assert full == list("bcdefg")
+def test_clicking_a_name_draws_its_line_and_takes_it_away_again(tab: CompareTab) -> None:
+    lines, middle = tab.answer.lines, tab.answer.middle
+
+    def click(shown: list[str], **data: object) -> Changes:
+        return click_map(tab.answer, {lines: shown, middle: 3}, sent(**data))
+
+    assert click(["calm"], concept="sad") == {lines: ["calm", "sad"]}
+    assert click(["calm", "sad"], concept="calm") == {lines: ["sad"]}
+    assert click(["calm"], middle=9) == {middle: 9}
+    assert click(list("abcdef"), concept="g") == {lines: list("bcdefg")}
 
 
 def test_the_tab_is_built_with_nothing_there_and_fills_what_it_says(studio: Studio) -> None:
     with gr.Blocks() as app, gr.Tabs(), gr.Tab("Compare") as page:
         tab = build_compare_tab(studio)
-    assert len(tab.refreshed) == len(refresh_compare(studio, RUNS, None, None))
+    refreshed = refresh_compare(studio, tab.question, on_screen(tab))
+    assert set(tab.question.refreshed) == set(refreshed)
     assert (page._id, "select") in {target for fn in app.fns.values() for target in fn.targets}
-    sizes = {len(fn.outputs) for fn in app.fns.values()}
-    assert N_OUTPUTS in sizes
-    assert replace(LOOK, kind="cosine").kind == "cosine"

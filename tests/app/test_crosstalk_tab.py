@@ -9,8 +9,11 @@ import pytest
 from readout_ui.app.events import HIDDEN
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.crosstalk import (
+    CrosstalkTab,
     Findings,
     build_crosstalk_tab,
+    draw_confusions,
+    draw_cosine_note,
     draw_findings,
     judge_crosstalk,
     open_findings,
@@ -42,35 +45,48 @@ def planted(**kwargs: object) -> Findings:
     )
 
 
+def built(studio: Studio) -> CrosstalkTab:
+    with gr.Blocks():
+        return build_crosstalk_tab(studio)
+
+
+def values(tab: CrosstalkTab, layer: int, shown: str = "") -> dict[object, object]:
+    return {tab.layer: layer, tab.mean: False, tab.plane: "pca", tab.shown: shown}
+
+
 def test_before_any_run_the_tab_says_what_to_do(studio: Studio) -> None:
-    notice, results, *_ = show_findings(studio, 0, False)
-    assert "press Train first" in notice
-    assert results.visible == HIDDEN
-    slider, _shown, notice, results = refresh_crosstalk(studio)
-    assert slider.interactive is False
-    assert "press Train first" in notice
+    tab = built(studio)
+    changes = show_findings(studio, tab, values(tab, 0))
+    assert "press Train first" in changes[tab.judged.notice]
+    assert changes[tab.judged.results].visible == HIDDEN
+    changes = refresh_crosstalk(studio, tab, "")
+    assert changes[tab.layer].interactive is False
+    assert "press Train first" in changes[tab.judged.notice]
 
 
 def test_while_there_is_no_model_the_notice_says_so_instead_of_failing(studio: Studio) -> None:
     train(studio)
     later = Studio(studio.options)
+    tab = built(later)
     try:
-        assert "model" in show_findings(later, 0, False)[0]
+        assert "model" in show_findings(later, tab, values(tab, 0))[tab.judged.notice]
     finally:
         later.close()
 
 
 def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: Studio) -> None:
+    tab = built(studio)
     train(studio)
-    slider, shown, notice, results = refresh_crosstalk(studio)
-    assert shown == studio.runs.list()[0].id
-    assert "open this tab again" in notice
-    notice, results, *drawn = show_findings(studio, int(slider.maximum), False)
-    assert notice == ""
-    assert results.visible is True
-    assert len(drawn) == 7
-    again = judge_crosstalk(studio, int(slider.maximum), False)
-    assert again.cosines is judge_crosstalk(studio, int(slider.maximum), False).cosines
+    changes = refresh_crosstalk(studio, tab, "")
+    assert changes[tab.shown] == studio.runs.list()[0].id
+    assert "open this tab again" in changes[tab.judged.notice]
+    last = int(changes[tab.layer].maximum)
+    changes = show_findings(studio, tab, values(tab, last))
+    assert changes[tab.judged.notice] == ""
+    assert changes[tab.judged.results].visible is True
+    assert set(changes) == {*tab.judged.outputs, *tab.drawn}
+    again = judge_crosstalk(studio, last, False)
+    assert again.cosines is judge_crosstalk(studio, last, False).cosines
     assert judge_crosstalk(studio, 0, True).cosines.layer is None
 
 
@@ -81,26 +97,29 @@ def test_the_tab_judges_when_it_is_opened_and_when_a_choice_changes(studio: Stud
     chosen = (tab.layer, tab.mean, tab.plane)
     expected = {(page._id, "select"), *((each._id, "input") for each in chosen)}
     assert targets == expected
-    assert len(tab.refreshed) == len(refresh_crosstalk(studio))
+    assert set(tab.refreshed) == set(refresh_crosstalk(studio, tab, ""))
 
 
 def test_opened_right_after_the_first_training_it_shows_the_best_layer(studio: Studio) -> None:
+    tab = built(studio)
     train(studio)
     run = studio.runs.list()[0]
-    stale, unknown = 1 - run.best_layer, ""
-    slider, shown, notice, _results, note, *_ = open_findings(studio, unknown, stale, False)
-    assert (slider.value, shown, notice) == (run.best_layer, run.id, "")
-    assert f"layer {run.best_layer})" in note
-    slider, _shown, _notice, _results, note, *_ = open_findings(studio, shown, stale, False)
-    assert slider == gr.skip()
-    assert f"layer {stale})" in note
+    stale = 1 - run.best_layer
+    changes = open_findings(studio, tab, values(tab, stale))
+    assert changes[tab.layer].value == run.best_layer
+    assert (changes[tab.shown], changes[tab.judged.notice]) == (run.id, "")
+    assert f"layer {run.best_layer})" in changes[tab.cosine_note]
+    changes = open_findings(studio, tab, values(tab, stale, run.id))
+    assert tab.layer not in changes
+    assert f"layer {stale})" in changes[tab.cosine_note]
 
 
 def test_a_page_that_shows_the_run_in_use_keeps_it(studio: Studio) -> None:
+    tab = built(studio)
     train(studio)
     run = studio.runs.list()[0]
-    assert refresh_crosstalk(studio, run.id) == (gr.skip(),) * 4
-    assert refresh_crosstalk(studio, "another")[1] == run.id
+    assert refresh_crosstalk(studio, tab, run.id) == {}
+    assert refresh_crosstalk(studio, tab, "another")[tab.shown] == run.id
 
 
 def test_without_umap_the_choice_says_how_to_get_it(
@@ -118,32 +137,27 @@ def test_without_umap_the_choice_says_how_to_get_it(
     assert [value for _, value in there.choices] == ["pca", "umap"]
 
 
-def test_sentences_count_what_the_figures_show() -> None:
-    findings = planted()
-    note, cosines, confusions, responses, table, map_note, plane = draw_findings(findings)
+def test_sentences_count_what_the_figures_show(studio: Studio) -> None:
+    findings, tab = planted(), built(studio)
+    drawn = draw_findings(tab, findings)
+    note, confusions, table, map_note, *plots = (drawn[each] for each in tab.drawn)
     assert "<b>1 of 15 pairs</b> differ from chance (layer 0)" in note
     assert f"<b>{findings.responses.top1.value:.0%}</b>" in confusions
     assert "<b>c1</b> is taken for <b>c4</b>" in confusions
     assert table.index("<b>c1</b>") < table.index("<b>c0</b>")
     assert "<b>1 cluster</b>" in map_note
-    for plot in (cosines, responses, plane):
+    for plot in plots:
         assert json.loads(plot.plot)["config"]["displayModeBar"] is False
 
 
 def test_a_run_fitted_otherwise_says_whose_the_intervals_are() -> None:
-    assert "intervals and dots those of mean differences" in draw_findings(planted(method="pca"))[0]
-    assert "mean differences" not in draw_findings(planted())[0]
+    fitted = draw_cosine_note(planted(method="pca").cosines)
+    assert "intervals and dots those of mean differences" in fitted
+    assert "mean differences" not in draw_cosine_note(planted().cosines)
 
 
 def test_names_are_shown_as_text_and_lone_descriptions_are_explained() -> None:
     corpus = make_corpus((1, 1, 1))
-    note = draw_findings(
-        Findings(
-            cosine_matrix(corpus, 0, 10),
-            held_out_matrix(corpus, 0, 10),
-            redundancy(corpus, 0, 10),
-            concept_map(corpus, 0),
-        )
-    )[2]
+    note = draw_confusions(held_out_matrix(corpus, 0, 10))
     assert "none can be held out" in note
     assert np.isnan(held_out_matrix(corpus, 0, 10).top1.value)

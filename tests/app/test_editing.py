@@ -3,60 +3,60 @@
 import base64
 import json
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.app import editor as editing
-from readout_ui.app.editor import Conflict, Opened, overview
+from readout_ui.app.editor import overview, review
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.concepts_calls import Answer, concept_calls
 from readout_ui.app.tabs.concepts_exchange import exchange_calls
-from readout_ui.errors import UserError
-from readout_ui.texts.editing import record_library
-from readout_ui.texts.library import Library, read_library
-
-
-@dataclass
-class FolderDesk:
-    """A desk without a model or runs."""
-
-    folder: Path
-    read_only: bool = False
-
-    def library(self) -> Library:
-        library = read_library(self.folder)
-        if not self.read_only:
-            record_library(library)
-        return library
-
-    def concept_states(self) -> dict[str, str]:
-        return {concept.name: "new" for concept in self.library().concepts}
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
-        return [len(text.split()) for text in texts]
-
-
-class LoadingDesk(FolderDesk):
-    """A desk whose model is still loading."""
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
-        return None
 
 
 @pytest.fixture
-def desk(descriptions: Path) -> FolderDesk:
-    return FolderDesk(descriptions)
+def sessions(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
+    """Sessions over a folder, without a model; closed at the end."""
+    opened: list[Studio] = []
+
+    def over(folder: Path, *, read_only: bool = False) -> Studio:
+        opened.append(Studio(StudioOptions(folder, tmp_path / "runs", read_only=read_only)))
+        return opened[-1]
+
+    yield over
+    for studio in opened:
+        studio.close()
 
 
-def ask(desk: FolderDesk, name: str, data: object) -> Answer:
+@pytest.fixture
+def desk(descriptions: Path, sessions: Callable[..., Studio]) -> Studio:
+    return sessions(descriptions)
+
+
+def ask(desk: Studio, name: str, data: object) -> Answer:
     """Ask as the page does; the answer must be JSON."""
     calls = {call.__name__: call for call in (*concept_calls(desk), *exchange_calls(desk))}
     answer: Answer = json.loads(json.dumps(calls[name](data)))
     return answer
+
+
+def opened(desk: Studio, name: str) -> Answer:
+    concept: Answer = ask(desk, "open_concept", {"name": name})["concept"]
+    return concept
+
+
+def save(desk: Studio, name: str, boxes: Sequence[str], fingerprint: str | None) -> Answer:
+    return ask(desk, "save_texts", {"name": name, "boxes": boxes, "opened": fingerprint})
+
+
+def earlier_texts(desk: Studio, name: str) -> list[list[str]]:
+    """The descriptions of every earlier version."""
+    versions = ask(desk, "read_versions", {"name": name})["versions"]
+    asked = [{"name": name, "version": each["version"]} for each in versions]
+    return [ask(desk, "read_version", each)["descriptions"] for each in asked]
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
@@ -64,7 +64,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_list_shows_concepts_then_neutral_files_and_problems_as_sentences(
-    desk: FolderDesk,
+    desk: Studio,
 ) -> None:
     (desk.folder / "torn.txt").write_bytes(b"caf\xe9")
     view = overview(desk)
@@ -80,13 +80,15 @@ def test_the_list_shows_concepts_then_neutral_files_and_problems_as_sentences(
     ]
 
 
-def test_a_missing_folder_is_an_empty_list_with_the_reason(tmp_path: Path) -> None:
-    view = overview(FolderDesk(tmp_path / "nowhere"))
+def test_a_missing_folder_is_an_empty_list_with_the_reason(
+    tmp_path: Path, sessions: Callable[..., Studio]
+) -> None:
+    view = overview(sessions(tmp_path / "nowhere"))
     assert view.rows == ()
     assert "does not exist" in view.error
 
 
-def test_the_list_is_sent_again_only_when_something_changed(desk: FolderDesk) -> None:
+def test_the_list_is_sent_again_only_when_something_changed(desk: Studio) -> None:
     first = ask(desk, "read_overview", {"revision": ""})["overview"]
     assert ask(desk, "read_overview", {"revision": first["revision"]})["overview"] is None
     (desk.folder / "calm.txt").write_text("I am calm. I rest.\n", encoding="utf-8")
@@ -94,86 +96,80 @@ def test_the_list_is_sent_again_only_when_something_changed(desk: FolderDesk) ->
     assert second["revision"] != first["revision"]
 
 
-def test_saving_gives_the_fingerprint_to_save_with_next(desk: FolderDesk) -> None:
-    opened = editing.open_concept(desk, "calm")
-    saved = editing.save(desk, "calm", ["I am calm.", "", "  I rest.  "], opened.fingerprint)
-    assert isinstance(saved, Opened)
-    assert saved.descriptions == ("I am calm.", "I rest.")
-    again = editing.save(desk, "calm", ["I am calmer."], saved.fingerprint)
-    assert isinstance(again, Opened)
-    assert editing.open_concept(desk, "calm").descriptions == ("I am calmer.",)
+def test_saving_gives_the_fingerprint_to_save_with_next(desk: Studio) -> None:
+    saved = save(
+        desk, "calm", ["I am calm.", "", "  I rest.  "], opened(desk, "calm")["fingerprint"]
+    )
+    assert saved["concept"]["descriptions"] == ["I am calm.", "I rest."]
+    assert "concept" in save(desk, "calm", ["I am calmer."], saved["concept"]["fingerprint"])
+    assert opened(desk, "calm")["descriptions"] == ["I am calmer."]
 
 
-def test_a_file_changed_meanwhile_is_left_alone_and_both_texts_are_given(desk: FolderDesk) -> None:
-    opened = editing.open_concept(desk, "calm")
+def test_a_file_changed_meanwhile_is_left_alone_and_both_texts_are_given(desk: Studio) -> None:
+    fingerprint = opened(desk, "calm")["fingerprint"]
     (desk.folder / "calm.txt").write_text("Theirs.\n", encoding="utf-8")
-    outcome = editing.save(desk, "calm", ["Mine."], opened.fingerprint)
-    assert isinstance(outcome, Conflict)
-    assert (outcome.mine, outcome.theirs) == (("Mine.",), ("Theirs.",))
+    conflict = save(desk, "calm", ["Mine."], fingerprint)["conflict"]
+    assert (conflict["mine"], conflict["theirs"]) == (["Mine."], ["Theirs."])
     assert (desk.folder / "calm.txt").read_text(encoding="utf-8") == "Theirs.\n"
-    kept = editing.save(desk, "calm", ["Mine."], outcome.theirs_fingerprint)
-    assert isinstance(kept, Opened)
-    assert ("Theirs.",) in [
-        editing.version_texts(desk, "calm", version.fingerprint)
-        for version in editing.versions(desk, "calm")
-    ]
+    assert "concept" in save(desk, "calm", ["Mine."], conflict["theirs_fingerprint"])
+    assert ["Theirs."] in earlier_texts(desk, "calm")
 
 
-def test_a_file_deleted_meanwhile_can_be_brought_back(desk: FolderDesk) -> None:
-    opened = editing.open_concept(desk, "calm")
+def test_a_file_deleted_meanwhile_can_be_brought_back(desk: Studio) -> None:
+    fingerprint = opened(desk, "calm")["fingerprint"]
     (desk.folder / "calm.txt").unlink()
-    outcome = editing.save(desk, "calm", ["Mine."], opened.fingerprint)
-    assert isinstance(outcome, Conflict)
-    assert outcome.theirs_fingerprint is None
-    assert isinstance(editing.save(desk, "calm", ["Mine."], None), Opened)
+    conflict = save(desk, "calm", ["Mine."], fingerprint)["conflict"]
+    assert conflict["theirs_fingerprint"] is None
+    assert "concept" in save(desk, "calm", ["Mine."], None)
 
 
 def test_findings_and_token_counts_are_told_per_box_with_empty_ones_counted(
-    desk: FolderDesk,
+    desk: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = editing.review(desk, "calm", ["", "He walks."])
+    monkeypatch.setattr(desk, "count_tokens", lambda texts: [len(text.split()) for text in texts])
+    found = review(desk, "calm", ["", "He walks."])
     assert found.tokens == (None, 2)
     assert {finding.index for finding in found.findings if finding.rule == "first-person"} == {1}
 
 
-def test_without_a_model_there_are_findings_but_no_token_counts(descriptions: Path) -> None:
-    found = editing.review(LoadingDesk(descriptions), "calm", ["He walks."])
+def test_without_a_model_there_are_findings_but_no_token_counts(desk: Studio) -> None:
+    found = review(desk, "calm", ["He walks."])
     assert found.tokens is None
     assert found.findings
 
 
 def test_an_earlier_version_comes_back_and_the_present_one_stays_in_the_history(
-    desk: FolderDesk,
+    desk: Studio,
 ) -> None:
-    opened = editing.open_concept(desk, "calm")
-    editing.save(desk, "calm", ["Later text."], opened.fingerprint)
-    first = editing.versions(desk, "calm")[-1]
-    restored = editing.put_back(desk, "calm", first.fingerprint)
-    assert restored.descriptions == opened.descriptions
-    texts = [
-        editing.version_texts(desk, "calm", v.fingerprint) for v in editing.versions(desk, "calm")
-    ]
-    assert ("Later text.",) in texts
+    before = opened(desk, "calm")
+    save(desk, "calm", ["Later text."], before["fingerprint"])
+    first = ask(desk, "read_versions", {"name": "calm"})["versions"][-1]
+    asked = {"name": "calm", "version": first["version"]}
+    restored = ask(desk, "restore_version", asked)["concept"]
+    assert restored["descriptions"] == before["descriptions"]
+    assert ["Later text."] in earlier_texts(desk, "calm")
 
 
-def test_a_deleted_concept_comes_back_even_when_its_name_is_in_use_again(desk: FolderDesk) -> None:
-    before = editing.open_concept(desk, "calm").descriptions
-    entry = editing.delete(desk, "calm")
+def test_a_deleted_concept_comes_back_even_when_its_name_is_in_use_again(desk: Studio) -> None:
+    before = opened(desk, "calm")["descriptions"]
+    entry = ask(desk, "delete_concept", {"name": "calm"})["entry"]["entry"]
     assert [row.name for row in overview(desk).rows if row.name == "calm"] == []
-    editing.create(desk, "calm", neutral=False)
-    with pytest.raises(UserError, match="again"):
-        editing.undelete(desk, entry.path.name)
-    assert editing.undelete(desk, entry.path.name, "calm_restored").descriptions == before
-    assert editing.trash(desk) == []
+    ask(desk, "create_concept", {"name": "calm", "neutral": False})
+    refused = ask(desk, "restore_trashed", {"entry": entry, "to": None})
+    assert "again" in refused["message"]
+    restored = ask(desk, "restore_trashed", {"entry": entry, "to": "calm_restored"})
+    assert restored["concept"]["descriptions"] == before
+    assert ask(desk, "read_trash", {})["entries"] == []
 
 
-def test_a_renamed_concept_keeps_its_history(desk: FolderDesk) -> None:
-    opened = editing.open_concept(desk, "calm")
-    editing.save(desk, "calm", ["Later text."], opened.fingerprint)
-    renamed = editing.rename(desk, "calm", "quiet")
-    assert renamed.name == "quiet"
-    stored = [v.fingerprint for v in editing.versions(desk, "quiet")]
-    assert opened.fingerprint in stored
+def test_a_renamed_concept_keeps_its_history(desk: Studio) -> None:
+    before = opened(desk, "calm")
+    save(desk, "calm", ["Later text."], before["fingerprint"])
+    assert (
+        ask(desk, "rename_concept", {"name": "calm", "to": "quiet"})["concept"]["name"] == "quiet"
+    )
+    stored = [v["version"] for v in ask(desk, "read_versions", {"name": "quiet"})["versions"]]
+    assert before["fingerprint"] in stored
 
 
 WRITES: dict[str, dict[str, object]] = {
@@ -193,10 +189,10 @@ WRITES: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("call", sorted(WRITES))
 def test_a_read_only_desk_refuses_to_write_and_leaves_no_trace(
-    call: str, descriptions: Path
+    call: str, descriptions: Path, sessions: Callable[..., Studio]
 ) -> None:
     before = everything_in(descriptions)
-    answer = ask(FolderDesk(descriptions, read_only=True), call, WRITES[call])
+    answer = ask(sessions(descriptions, read_only=True), call, WRITES[call])
     assert answer["ok"] is False
     assert "read-only" in answer["message"]
     assert everything_in(descriptions) == before
@@ -204,7 +200,7 @@ def test_a_read_only_desk_refuses_to_write_and_leaves_no_trace(
 
 @pytest.mark.parametrize("name", ["../x", "..", "a/b", "CON", "", "x" * 300, "a\0b", ".hidden"])
 @pytest.mark.parametrize("call", ["open_concept", "read_versions", "delete_concept"])
-def test_an_unsafe_name_is_refused_in_one_sentence(call: str, name: str, desk: FolderDesk) -> None:
+def test_an_unsafe_name_is_refused_in_one_sentence(call: str, name: str, desk: Studio) -> None:
     outside = desk.folder.parent / "x.txt"
     outside.write_text("Not a concept.", encoding="utf-8")
     answer = ask(desk, call, {"name": name})
@@ -224,13 +220,15 @@ JSON = st.recursive(
 def test_whatever_a_page_sends_is_answered_without_a_traceback(
     data: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    desk = FolderDesk(tmp_path_factory.getbasetemp())
+    folder = tmp_path_factory.getbasetemp()
+    desk = Studio(StudioOptions(folder, folder / "no runs"))
     for name in (*WRITES, "open_concept", "review_texts", "plan_import", "export_set"):
         assert ask(desk, name, data)["ok"] is False
+    desk.close()
 
 
 def test_an_import_is_shown_before_it_is_done_and_only_what_was_chosen_is_written(
-    desk: FolderDesk,
+    desk: Studio,
 ) -> None:
     content = b"concept,description\ncalm,I am still.\nzesty,I spark.\nkeen,I lean in.\n../x,no\n"
     sent = {"file_name": "C:\\sets\\set.csv", "content": base64.b64encode(content).decode()}
@@ -247,11 +245,11 @@ def test_an_import_is_shown_before_it_is_done_and_only_what_was_chosen_is_writte
     done = ask(desk, "apply_import", {**sent, "chosen": shown})
     assert sorted(done["imported"]) == ["calm", "zesty"]
     assert not (desk.folder / "keen.txt").exists()
-    assert editing.open_concept(desk, "calm").descriptions == ("I am still.",)
+    assert opened(desk, "calm")["descriptions"] == ["I am still."]
 
 
 def test_an_import_is_refused_whole_when_a_file_changed_since_it_was_shown(
-    desk: FolderDesk,
+    desk: Studio,
 ) -> None:
     content = b"concept,description\nafraid,I shake.\ncalm,I am still.\n"
     sent = {"file_name": "set.csv", "content": base64.b64encode(content).decode()}
@@ -260,29 +258,29 @@ def test_an_import_is_refused_whole_when_a_file_changed_since_it_was_shown(
     shown = {c["name"]: c["opened"] for c in plan["changes"]}
     done = ask(desk, "apply_import", {**sent, "chosen": shown})
     assert done["ok"] is False
-    assert editing.open_concept(desk, "calm").descriptions == ("Changed since.",)
+    assert opened(desk, "calm")["descriptions"] == ["Changed since."]
     assert "I shake." not in (desk.folder / "afraid.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".csv", ".jsonl"])
-def test_an_exported_set_imports_as_the_same(suffix: str, desk: FolderDesk) -> None:
+def test_an_exported_set_imports_as_the_same(suffix: str, desk: Studio) -> None:
     sent = ask(desk, "export_set", {"format": suffix})
     plan = ask(desk, "plan_import", {key: sent[key] for key in ("file_name", "content")})
     assert {change["change"] for change in plan["changes"]} == {"same"}
     assert len(plan["changes"]) == 5
 
 
-def test_two_pages_saving_at_once_never_lose_a_text(desk: FolderDesk) -> None:
-    opened = editing.open_concept(desk, "calm")
-    outcomes: list[Opened | Conflict] = []
+def test_two_pages_saving_at_once_never_lose_a_text(desk: Studio) -> None:
+    fingerprint = opened(desk, "calm")["fingerprint"]
+    outcomes: list[Answer] = []
 
-    def save(text: str) -> None:
-        outcomes.append(editing.save(desk, "calm", [text], opened.fingerprint))
+    def keep(text: str) -> None:
+        outcomes.append(save(desk, "calm", [text], fingerprint))
 
-    threads = [threading.Thread(target=save, args=(f"I am number {i}.",)) for i in range(4)]
+    threads = [threading.Thread(target=keep, args=(f"I am number {i}.",)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(isinstance(outcome, Opened) for outcome in outcomes) == 1
-    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 3
+    assert sum("concept" in outcome for outcome in outcomes) == 1
+    assert sum("conflict" in outcome for outcome in outcomes) == 3

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from readout_ui.app.events import HIDDEN
+from readout_ui.app.events import HIDDEN, Changes, Values
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.generalization import (
+    GeneralizationTab,
     build_generalization_tab,
     refresh_generalization,
-    show_brought,
     show_judgement,
 )
 from readout_ui.app.tabs.generalization_html import (
@@ -24,12 +24,13 @@ from readout_ui.app.tabs.generalization_html import (
     draw_summary,
     draw_words,
 )
+from readout_ui.app.tabs.generalization_inputs import show_brought
 from readout_ui.app.tabs.generalization_run import (
     Brought,
-    Wish,
+    Request,
     bring,
     judge_dose,
-    judge_wish,
+    judge_request,
     judge_words,
     mapping_from,
 )
@@ -78,18 +79,38 @@ def untrained(tmp_path: Path, descriptions: Path) -> Iterator[Studio]:
     studio.close()
 
 
-def pasted_wish(studio: Studio, **changes: Any) -> Wish:
-    brought, _about, text, labels, _group, mapping = show_brought(studio, "paste", [], PASTED, None)
-    wish = Wish(brought, text["value"], labels["value"], mapping, 0, 0.8, "")
-    return replace(wish, **changes)
+def built(studio: Studio) -> GeneralizationTab:
+    with gr.Blocks():
+        return build_generalization_tab(studio)
+
+
+def pasted(studio: Studio, tab: GeneralizationTab, text: str = PASTED) -> Changes:
+    inputs = tab.inputs
+    values: Values = {
+        inputs.source: "paste",
+        inputs.parts: [],
+        inputs.pasted: text,
+        inputs.files: None,
+    }
+    return show_brought(studio, inputs, values)
+
+
+def pasted_request(studio: Studio, **changes: Any) -> Request:
+    tab = built(studio)
+    inputs, shown = tab.inputs, pasted(studio, tab)
+    text, labels = shown[inputs.text]["value"], shown[inputs.labels]["value"]
+    request = Request(shown[inputs.brought], text, labels, shown[inputs.mapping], 0, 0.8, "")
+    return replace(request, **changes)
 
 
 def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> None:
-    _brought, about, text, labels, group, mapping = show_brought(studio, "paste", [], PASTED, None)
-    assert "5 texts" in about
-    assert [each["value"] for each in (text, labels)] == ["text", ["label"]]
-    assert group["visible"] is True
-    assert [row[:3] for row in mapping] == [
+    tab = built(studio)
+    inputs, shown = tab.inputs, pasted(studio, tab)
+    assert "5 texts" in shown[inputs.about]
+    assert shown[inputs.text]["value"] == "text"
+    assert shown[inputs.labels]["value"] == ["label"]
+    assert shown[inputs.columns]["visible"] is True
+    assert [row[:3] for row in shown[inputs.mapping]] == [
         ["calmness", 2, "calm"],
         ["anger", 2, "angry"],
         ["odd", 1, IGNORE],
@@ -97,10 +118,12 @@ def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> Non
 
 
 def test_what_cannot_be_read_is_told_beside_it_and_kept_from_judging(studio: Studio) -> None:
-    brought, about, *_ = show_brought(studio, "paste", [], '[{"text": 1', None)
-    assert "this is not JSON" in about
+    tab = built(studio)
+    shown = pasted(studio, tab, '[{"text": 1')
+    assert "this is not JSON" in shown[tab.inputs.about]
+    assert tab.inputs.mapping not in shown
     with pytest.raises(UserError, match="this is not JSON"):
-        judge_wish(studio, pasted_wish(studio, brought=brought))
+        judge_request(studio, pasted_request(studio, brought=shown[tab.inputs.brought]))
 
 
 def test_files_are_read_together(studio: Studio, tmp_path: Path) -> None:
@@ -111,35 +134,46 @@ def test_files_are_read_together(studio: Studio, tmp_path: Path) -> None:
 
 
 def test_what_stands_in_the_table_is_what_counts(studio: Studio) -> None:
-    wish = pasted_wish(studio)
+    request = pasted_request(studio)
     edited = [
-        [row[0], row[1], "neutral" if row[0] == "odd" else row[2], ""] for row in wish.mapping
+        [row[0], row[1], "neutral" if row[0] == "odd" else row[2], ""] for row in request.mapping
     ]
-    found = judge_wish(studio, replace(wish, mapping=edited))
+    found = judge_request(studio, replace(request, mapping=edited))
     assert found.concepts == ("angry", "calm")
     assert len(found.neutral_scores) == 1
     assert mapping_from(edited, CONCEPTS)["odd"] == NEUTRAL
 
 
 def test_the_same_question_is_answered_once(studio: Studio) -> None:
-    wish = pasted_wish(studio)
-    assert judge_wish(studio, wish) is judge_wish(studio, wish)
-    assert judge_wish(studio, replace(wish, layer=1)) is not judge_wish(studio, wish)
+    request = pasted_request(studio)
+    assert judge_request(studio, request) is judge_request(studio, request)
+    assert judge_request(studio, replace(request, layer=1)) is not judge_request(studio, request)
 
 
 def test_the_shipped_set_needs_no_mapping(studio: Studio) -> None:
-    wish = Wish(Brought("shipped", ("situations",)), None, [], [], 0, 0.8, "")
-    found = judge_wish(studio, wish)
+    request = Request(Brought("shipped", ("situations",)), None, [], [], 0, 0.8, "")
+    found = judge_request(studio, request)
     assert found.concepts == CONCEPTS
     assert len(found.texts) == 24
     assert len(found.neutral_scores) == 48
-    values = show_judgement(studio, wish)
-    assert len(values) == 10
-    assert values[0] is found
+    tab = built(studio)
+    inputs = tab.inputs
+    values: Values = {
+        inputs.brought: request.brought,
+        inputs.text: None,
+        inputs.labels: [],
+        inputs.mapping: [],
+        inputs.layer: 0,
+        inputs.recall: 0.8,
+        inputs.threshold: "",
+    }
+    drawn = show_judgement(studio, tab, values)
+    assert drawn[tab.found.state] is found
+    assert set(drawn) == set(tab.found.outputs)
 
 
 def test_words_and_dose_are_judged_too(studio: Studio) -> None:
-    words = judge_words(studio, pasted_wish(studio))
+    words = judge_words(studio, pasted_request(studio))
     assert words.n_named == 1
     assert "1 texts hold" in draw_words(words)
     curves = judge_dose(studio, "It was {x} degrees.", "30, 10, 20, 40", 0)
@@ -162,32 +196,33 @@ def test_a_choice_that_makes_no_sense_is_told_in_a_sentence(
     studio: Studio, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        judge_wish(studio, pasted_wish(studio, **changes))
+        judge_request(studio, pasted_request(studio, **changes))
 
 
 def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
-    with gr.Blocks():
-        tab = build_generalization_tab(untrained)
-    assert "press Train first" in tab.notice.value
-    assert "press Train first" in refresh_generalization(untrained)[2]
+    tab = built(untrained)
+    assert "press Train first" in tab.found.judged.notice.value
+    notice = refresh_generalization(untrained, tab, "")[tab.found.judged.notice]
+    assert "press Train first" in notice
     with pytest.raises(UserError, match="press Train first"):
-        judge_wish(untrained, Wish(Brought("shipped"), None, [], [], 0, 0.8, ""))
+        judge_request(untrained, Request(Brought("shipped"), None, [], [], 0, 0.8, ""))
 
 
 def test_with_another_run_old_findings_are_hidden(studio: Studio) -> None:
-    with gr.Blocks():
-        tab = build_generalization_tab(studio)
-    layer, mapping, notice, results, shown = refresh_generalization(studio)
-    assert len(tab.refreshed) == 5
-    assert refresh_generalization(studio, shown) == (gr.skip(),) * 5
-    assert layer["choices"] == list(studio.runs.list()[0].layers)
-    assert "afraid, angry, calm, happy" in mapping["label"]
-    assert "another run" in notice.lower()
-    assert results["visible"] == HIDDEN
+    tab = built(studio)
+    run = studio.runs.list()[0]
+    assert refresh_generalization(studio, tab, run.id) == {}
+    changes = refresh_generalization(studio, tab, "another")
+    assert set(changes) == set(tab.refreshed)
+    assert changes[tab.shown] == run.id
+    assert changes[tab.inputs.layer]["choices"] == list(run.layers)
+    assert "afraid, angry, calm, happy" in changes[tab.inputs.mapping]["label"]
+    assert "another run" in changes[tab.found.judged.notice].lower()
+    assert changes[tab.found.judged.results].visible == HIDDEN
 
 
 def test_tables_hold_texts_and_names_as_text(studio: Studio) -> None:
-    found = judge_wish(studio, pasted_wish(studio))
+    found = judge_request(studio, pasted_request(studio))
     drawn = draw_misses(found.misses) + draw_concepts(found) + draw_summary(found)
     assert "<b>again" not in drawn
     planted = judge(scored(0, 3.0), QUICK, ["<script>"])

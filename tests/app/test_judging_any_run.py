@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import torch
 
 from readout_ui.app.api import Programs
 from readout_ui.app.evidence import Evidence, Question
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.advice import show_advice
-from readout_ui.app.tabs.crosstalk import show_findings
-from readout_ui.app.tabs.layers import MACRO, draw_layers
+from readout_ui.app.tabs.advice import build_advice_tab, show_advice
+from readout_ui.app.tabs.crosstalk import build_crosstalk_tab, show_findings
+from readout_ui.app.tabs.layers import MACRO, build_layers_tab, draw_layers
 from readout_ui.cli.report import write_report
 from readout_ui.errors import UserError
 from readout_ui.models.loading import ModelSpec
@@ -69,15 +70,21 @@ def test_every_judgement_takes_a_run_from_this_source(
 ) -> None:
     studio.load_model()
     run = studio.start_training_from(source(studio), SETTINGS).result()
-    notice, results, note, *_ = show_findings(studio, 1, False)
-    assert (notice, results.visible) == ("", True)
+    with gr.Blocks():
+        crosstalk, layers = build_crosstalk_tab(studio), build_layers_tab(studio)
+        advice = build_advice_tab(studio)
+    values = {crosstalk.layer: 1, crosstalk.mean: False, crosstalk.plane: "pca"}
+    shown = show_findings(studio, crosstalk, values)
+    judged, note = crosstalk.judged, shown[crosstalk.cosine_note]
+    assert (shown[judged.notice], shown[judged.results].visible) == ("", True)
     assert "contrasts of its own" in note if len(run.concepts) > 1 else "one concept" in note
-    assert "Highest: <b>layer" in str(draw_layers(studio, MACRO, 1)[0])
-    notice, results, about, _cards, influences, _ = show_advice(studio, 1)
+    swept = draw_layers(studio, layers, {layers.concept: MACRO, layers.fitted: 1})
+    assert "Highest: <b>layer" in swept[layers.about]
+    shown, judged = show_advice(studio, advice, 1), advice.judged
     n_texts = sum(len(run.texts[concept]) for concept in run.concepts)
-    assert (notice, results.visible) == ("", True)
-    assert f"{n_texts} descriptions at layer 1" in about
-    assert "data-open" not in influences
+    assert (shown[judged.notice], shown[judged.results].visible) == ("", True)
+    assert f"{n_texts} descriptions at layer 1" in shown[advice.about]
+    assert "data-open" not in shown[advice.influences]
     assert len(evaluated(studio, run.concepts[0])) == 1
 
 
@@ -134,6 +141,8 @@ def test_the_text_of_a_source_is_shown_but_no_editor_offered(
 ) -> None:
     studio.load_model()
     studio.start_training_from(stories(studio), SETTINGS).result()
-    influences = show_advice(studio, 1)[4]
+    with gr.Blocks():
+        advice = build_advice_tab(studio)
+    influences = show_advice(studio, advice, 1)[advice.influences]
     assert "did not hurry in the kitchen" in influences
     assert not (tmp_path / "descriptions" / "stories.txt").exists()

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from readout_ui.app.events import Changes
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.layers import (
     MACRO,
+    LayersTab,
+    add_layer,
     build_layers_tab,
     draw_comparison,
     draw_layers,
@@ -30,6 +32,21 @@ def trained(studio: Studio) -> Studio:
     return studio
 
 
+def built(studio: Studio) -> LayersTab:
+    with gr.Blocks():
+        return build_layers_tab(studio)
+
+
+def swept(studio: Studio, tab: LayersTab, concept: str = MACRO, fitted: int = 1) -> Changes:
+    return draw_layers(studio, tab, {tab.concept: concept, tab.fitted: fitted})
+
+
+def compared(studio: Studio, old: str | None, new: str | None) -> tuple[str, object, object]:
+    place = built(studio).runs
+    drawn = draw_comparison(studio, place, {place.old: old, place.new: new})
+    return drawn[place.about], drawn[place.scores], drawn[place.moves]
+
+
 def edit_and_retrain(studio: Studio) -> str:
     calm = studio.library().concept("calm")
     texts = ("I rest. Nothing moves in me.", *calm.descriptions[1:])
@@ -38,36 +55,40 @@ def edit_and_retrain(studio: Studio) -> str:
 
 
 def test_the_tab_can_be_built_before_anything_was_trained(studio: Studio) -> None:
-    with gr.Blocks():
-        tab = build_layers_tab(studio)
+    tab = built(studio)
     assert "Press <b>Train</b>" in str(tab.about.value)
-    assert len(tab.outputs) == len(refresh_layers(studio))
+    assert set(tab.refreshed) == set(refresh_layers(studio, tab, ""))
 
 
 def test_without_a_run_comparing_layers_says_what_to_do(studio: Studio) -> None:
     with pytest.raises(UserError, match="press Train"):
-        draw_layers(studio, MACRO, 1)
+        swept(studio, built(studio))
 
 
 def test_the_sweep_shows_nine_rows_and_every_set_with_its_cost(trained: Studio) -> None:
-    shown: Any = draw_layers(trained, MACRO, 1)
-    about, results, plot, concepts, chosen = shown
-    assert results.visible is True
-    assert json.loads(plot.plot)["data"][0]["type"] == "heatmap"
-    assert [name for name, _ in concepts.choices] == [MACRO, "afraid", "angry", "calm", "happy"]
-    assert "Multiply-adds per token" in about
-    assert "12 empty cells" in about  # pca and logistic, three rules, two of three layers
-    assert chosen.value in {value for _, value in chosen.choices}
+    tab = built(trained)
+    drawn = swept(trained, tab)
+    assert drawn[tab.results].visible is True
+    assert json.loads(drawn[tab.sweep].plot)["data"][0]["type"] == "heatmap"
+    names = [name for name, _ in drawn[tab.concept].choices]
+    assert names == [MACRO, "afraid", "angry", "calm", "happy"]
+    assert "Multiply-adds per token" in drawn[tab.about]
+    # pca and logistic, three rules, two of three layers
+    assert "12 empty cells" in drawn[tab.about]
+    assert drawn[tab.chosen].value in {value for _, value in drawn[tab.chosen].choices}
 
 
 def test_every_further_layer_fills_six_cells(trained: Studio) -> None:
-    assert "6 empty cells" in str(draw_layers(trained, MACRO, 2)[0])
-    assert "empty cells" not in str(draw_layers(trained, "calm", 9)[0])
+    tab = built(trained)
+    more = add_layer(trained, tab, {tab.concept: MACRO, tab.fitted: 1})
+    assert more[tab.fitted] == 2
+    assert "6 empty cells" in more[tab.about]
+    assert "empty cells" not in swept(trained, tab, "calm", 9)[tab.about]
 
 
 def test_the_layers_to_use_are_a_spec_that_training_takes(trained: Studio) -> None:
-    chosen: Any = draw_layers(trained, MACRO, 1)[4]
-    spec = use_layers(chosen.choices[-1][1])
+    tab = built(trained)
+    spec = use_layers(swept(trained, tab)[tab.chosen].choices[-1][1])
     assert TrainSettings(layers=spec).layers == spec
     with pytest.raises(UserError, match="no layers are chosen"):
         use_layers(None)
@@ -76,8 +97,7 @@ def test_the_layers_to_use_are_a_spec_that_training_takes(trained: Studio) -> No
 def test_two_runs_are_compared_in_texts_scores_and_cosines(trained: Studio) -> None:
     first = trained.runs.list()[0].id
     second = edit_and_retrain(trained)
-    shown: Any = draw_comparison(trained, first, second)
-    about, scores, moves = shown
+    about, scores, moves = compared(trained, first, second)
     assert "1 of the texts changed" in about or "2 of the texts changed" in about
     assert "On the 15 texts both runs have" in about
     assert scores is not None
@@ -87,10 +107,10 @@ def test_two_runs_are_compared_in_texts_scores_and_cosines(trained: Studio) -> N
 def test_after_a_retrain_the_run_before_is_compared_with(trained: Studio) -> None:
     first = trained.runs.list()[0].id
     second = edit_and_retrain(trained)
-    fresh: Any = refresh_layers(trained)
-    _about, _results, _concept, old, new, shown = fresh
-    assert shown == second
-    assert (old.value, new.value) == (first, second)
+    tab = built(trained)
+    fresh = refresh_layers(trained, tab, first)
+    assert fresh[tab.shown] == second
+    assert (fresh[tab.runs.old].value, fresh[tab.runs.new].value) == (first, second)
 
 
 def test_while_the_model_is_missing_the_rest_is_compared(
@@ -99,8 +119,7 @@ def test_while_the_model_is_missing_the_rest_is_compared(
     first = trained.runs.list()[0].id
     second = edit_and_retrain(trained)
     fresh = Studio(StudioOptions(trained.folder, tmp_path / "runs", model=str(tiny_folder)))
-    shown: Any = draw_comparison(fresh, first, second)
-    about, scores, moves = shown
+    about, scores, moves = compared(fresh, first, second)
     fresh.close()
     assert "Scores were not compared" in about
     assert scores is None
@@ -109,13 +128,14 @@ def test_while_the_model_is_missing_the_rest_is_compared(
 
 def test_one_run_alone_cannot_be_compared(trained: Studio) -> None:
     with pytest.raises(UserError, match="two runs are needed"):
-        draw_comparison(trained, None, trained.runs.list()[0].id)
+        compared(trained, None, trained.runs.list()[0].id)
 
 
 def test_a_page_that_shows_the_run_in_use_keeps_it(trained: Studio) -> None:
     run = trained.runs.list()[0]
-    assert set(map(str, refresh_layers(trained, run.id))) == {str(gr.skip())}
-    assert refresh_layers(trained, "another")[-1] == run.id
+    tab = built(trained)
+    assert refresh_layers(trained, tab, run.id) == {}
+    assert refresh_layers(trained, tab, "another")[tab.shown] == run.id
 
 
 def test_one_run_alone_says_that_two_can_be_compared_later(trained: Studio) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.app.chats import ABANDONED_SECONDS, LiveChats, News, Wish
+from readout_ui.app.chats import ABANDONED_SECONDS, ChatRequest, LiveChats, News
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
@@ -26,10 +26,10 @@ ONE, TWO = "1" * 32, "2" * 32
 SAMPLING = Sampling(temperature=0, max_new_tokens=6)
 
 
-def says(*texts: str, sampling: Sampling = SAMPLING, system: str = "") -> Wish:
+def says(*texts: str, sampling: Sampling = SAMPLING, system: str = "") -> ChatRequest:
     roles: Any = ("user", "assistant")
     turns = tuple(Turn(roles[i % 2], text) for i, text in enumerate(texts))
-    return Wish(turns, system, sampling)
+    return ChatRequest(turns, system, sampling)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def polling(chat: str, have: int = 0) -> dict[str, Any]:
         ({"turns": [{"role": "system", "text": "x"}]}, "reload the page"),
     ],
 )
-def test_wrong_wishes_are_answered_in_one_sentence(
+def test_wrong_requests_are_answered_in_one_sentence(
     trained: Studio, changes: dict[str, Any], told: str
 ) -> None:
     calls = {call.__name__: call for call in live_calls(trained)}

@@ -1,19 +1,24 @@
-"""The Snippets tab, driven without a page: files, wishes, and what is drawn."""
+"""The Snippets tab, driven without a page: files, requests, and what is drawn."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from readout_ui.app.events import HIDDEN
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.top_tokens import (
+    SnippetsTab,
+    build_snippets_tab,
     draw_file,
     draw_results,
+    filter_snippets,
     refresh_snippets,
+    search_from,
     show_file,
-    wish,
+    show_found,
 )
 from readout_ui.errors import UserError
 from readout_ui.inference.top_tokens import Snippet, Snippets, SnippetSettings
@@ -46,25 +51,34 @@ def found(n_concepts: int = 1, texts: tuple[str, ...] = (HOSTILE,)) -> Snippets:
     )
 
 
-def test_what_was_dropped_is_described_or_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def tab(studio: Studio) -> SnippetsTab:
+    with gr.Blocks():
+        return build_snippets_tab(studio)
+
+
+def test_what_was_dropped_is_described_or_refused(tmp_path: Path, tab: SnippetsTab) -> None:
+    inputs = tab.inputs
     file = tmp_path / "a.jsonl"
     file.write_text('{"title": "a", "body": "b"}\n')
-    about, field = show_file(str(file))
+    shown = show_file(inputs, str(file))
+    about, field = shown[inputs.about], shown[inputs.field]
     assert "JSON lines" in about
     assert (field.visible, field.value) == (True, None)
     assert [name for name, _ in field.choices] == ["title", "body"]
     odd = tmp_path / "odd.txt"
     odd.write_bytes(b"PK\0\0")
-    about, field = show_file(str(odd))
+    shown = show_file(inputs, str(odd))
+    about, field = shown[inputs.about], shown[inputs.field]
     assert "binary file" in about
     assert field.visible == HIDDEN
-    assert show_file(None)[0] == ""
+    assert show_file(inputs, None)[inputs.about] == ""
 
 
-def test_before_a_training_the_tab_says_what_to_do(studio: Studio) -> None:
-    assert "press Train first" in refresh_snippets(studio)[1]
+def test_before_a_training_the_tab_says_what_to_do(studio: Studio, tab: SnippetsTab) -> None:
+    assert "press Train first" in refresh_snippets(studio, tab)[tab.notice]
     with pytest.raises(UserError, match="press Train first"):
-        wish(studio, "a.txt", "", 1, "z", 5, 0, 25)
+        search_from(studio, tab.inputs, {tab.inputs.file: "a.txt"})
 
 
 def test_text_of_other_people_stays_text_and_the_rest_is_told() -> None:
@@ -77,6 +91,14 @@ def test_text_of_other_people_stays_text_and_the_rest_is_told() -> None:
     about = draw_found(found())
     assert "50% of &lt;a&gt;.txt" in about
     assert "line 7 is not JSON" in about
+
+
+def test_what_was_found_fills_the_page_and_the_filters_only_the_list(tab: SnippetsTab) -> None:
+    results, some = tab.results, found(2)
+    assert set(show_found(results, some)) == set(results.outputs)
+    typed = {results.found: some, results.concept: "c1", results.wanted: ""}
+    assert filter_snippets(results, typed) == {results.shown: draw_results(some, "c1", "")}
+    assert filter_snippets(results, typed | {results.found: None}) == {}
 
 
 def test_filters_keep_what_holds_the_words_and_many_concepts_are_not_all_drawn() -> None:

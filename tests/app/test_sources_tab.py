@@ -6,18 +6,32 @@ import json
 import sqlite3
 import threading
 import zipfile
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import pytest
 
+from readout_ui.app.events import Changes, Values
 from readout_ui.app.header import draw_status, retrain_label
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.layers import draw_comparison
-from readout_ui.app.tabs.sources import follow_training, show_stories, story_wish, wish_of
+from readout_ui.app.tabs.layers import build_comparison, draw_comparison
+from readout_ui.app.tabs.sources import (
+    SourcesTab,
+    build_sources_tab,
+    request_from,
+    show_stories,
+    story_request,
+    train_source,
+)
 from readout_ui.app.tabs.sources_html import draw_trained
 from readout_ui.app.tabs.sources_memories import (
     Memories,
+    MemoryInputs,
+    build_memory_inputs,
     chosen_examples,
     pack_examples,
     read_memories,
@@ -26,8 +40,12 @@ from readout_ui.app.tabs.sources_memories import (
 from readout_ui.app.tabs.sources_pairs import (
     FILE,
     BroughtPairs,
+    PairInputs,
+    PairMapping,
     bring_pairs,
-    pair_wish,
+    build_pair_inputs,
+    describe_pairs,
+    pair_request,
     show_mapping,
     show_name,
     show_pair_file,
@@ -41,7 +59,46 @@ from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import neutral_texts_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-NOTHING: tuple[str | None, str | None] = (None, None)
+
+
+@pytest.fixture
+def tab(studio: Studio) -> SourcesTab:
+    with gr.Blocks():
+        return build_sources_tab(studio)
+
+
+@pytest.fixture
+def pairs() -> PairInputs:
+    with gr.Blocks():
+        return build_pair_inputs()
+
+
+@pytest.fixture
+def memories() -> MemoryInputs:
+    with gr.Blocks():
+        return build_memory_inputs()
+
+
+def fill(tab: SourcesTab, source: str, layers: str = "all", **filled: Any) -> Values:
+    """What is on screen when some inputs of the sources are filled in."""
+    fitted = {"method": "mean", "read": "content_mean", "layers": layers}
+    fitted["layer_type"] = "mlp"
+    values: Values = {getattr(tab.settings, name): value for name, value in fitted.items()}
+    values[tab.source] = source
+    place: Any = {"pairs": tab.pairs, "stories": tab.stories, "memories": tab.memories}[source]
+    return values | {getattr(place, name): value for name, value in filled.items()}
+
+
+def irony(tab: SourcesTab) -> Values:
+    return fill(
+        *(tab, "pairs"),
+        brought=bring_pairs("irony", None),
+        positive="ironic",
+        negative="literal",
+        prompt="(none)",
+        name="irony",
+        leave_out=False,
+    )
 
 
 def pair_file(folder: Path, n_pairs: int = 12, name: str = "tea.csv") -> Path:
@@ -60,46 +117,64 @@ def brought_from(path: Path) -> BroughtPairs:
     return bring_pairs(FILE, str(path))
 
 
-def test_a_shipped_set_states_its_polarity_and_its_name() -> None:
-    shown = show_pair_file("tom", None)
-    _, box, positive, negative, prompt, brought, name, about, leave_out = shown
-    assert box.visible is True
-    assert (positive.value, negative.value, prompt.value) == ("high_tom", "low_tom", "scenario")
-    assert name == "tom"
+def shown_of(pairs: PairInputs, chosen: str, path: str | None) -> Changes:
+    return show_pair_file(pairs, {pairs.chosen: chosen, pairs.file: path})
+
+
+def test_a_shipped_set_states_its_polarity_and_its_name(pairs: PairInputs) -> None:
+    shown = shown_of(pairs, "tom", None)
+    assert shown[pairs.box].visible is True
+    assert [shown[each].value for each in pairs.columns] == ["high_tom", "low_tom", "scenario"]
+    assert shown[pairs.name] == "tom"
+    about = shown[pairs.about]
     assert "Positive = <b>high_tom</b>: high scores of <b>tom</b> mean high_tom" in about
     assert "The first 5 of 40 pairs" in about
-    assert leave_out.visible is not True
-    assert brought.table is not None
+    assert shown[pairs.leave_out].visible is not True
+    assert shown[pairs.brought].table is not None
 
 
-def test_without_known_columns_both_are_asked_for(tmp_path: Path) -> None:
-    shown = show_pair_file(FILE, str(pair_file(tmp_path)))
-    assert [shown[2].value, shown[3].value] == [None, None]
-    assert "choose both sides among the question, warm, cold" in shown[7]
-    assert "JSON" in show_pair_file(FILE, None)[7]
+def test_without_known_columns_both_are_asked_for(tmp_path: Path, pairs: PairInputs) -> None:
+    shown = shown_of(pairs, FILE, str(pair_file(tmp_path)))
+    assert [shown[each].value for each in (pairs.positive, pairs.negative)] == [None, None]
+    assert "choose both sides among the question, warm, cold" in shown[pairs.about]
+    nothing = shown_of(pairs, FILE, None)
+    assert "JSON" in nothing[pairs.about]
+    assert set(nothing) == set(shown)
 
 
-def test_the_name_follows_the_columns_until_somebody_types_one(tmp_path: Path) -> None:
-    brought = brought_from(pair_file(tmp_path))
-    asked = "the question"
-    name, about, leave_out = show_mapping(brought, "warm", "cold", asked, "")
-    assert name == "warm"
+def test_the_name_follows_the_columns_until_a_person_types_one(
+    tmp_path: Path, pairs: PairInputs
+) -> None:
+    mapping = PairMapping(brought_from(pair_file(tmp_path)), "warm", "cold", "the question")
+    about, has_errors = describe_pairs(replace(mapping, name="warm"))
+    assert mapping.settled_name() == "warm"
     assert "low scores mean cold" in about
     assert "<b>Pair 4</b> Both sides are the same text." in about
     assert "<img" not in about
-    assert leave_out.visible is True
-    swapped, about, _ = show_mapping(brought, "cold", "warm", asked, "warm")
-    assert swapped == "cold"
-    assert "Positive = <b>cold</b>" in about
-    assert show_mapping(brought, "cold", "warm", asked, "mine")[0] == "mine"
-    assert "the name is empty" in show_name(brought, "cold", "warm", asked, "")[0]
+    assert has_errors
+    swapped = replace(mapping, positive="cold", negative="warm", name="warm")
+    on_screen: Values = {
+        pairs.positive: "cold",
+        pairs.negative: "warm",
+        pairs.prompt: "the question",
+        pairs.brought: mapping.brought,
+        pairs.name: "warm",
+    }
+    assert pairs.mapping(on_screen) == swapped
+    changes = show_mapping(pairs, on_screen)
+    assert changes[pairs.name] == "cold"
+    assert "Positive = <b>cold</b>" in changes[pairs.about]
+    assert changes[pairs.leave_out].visible is True
+    assert replace(swapped, name="mine").settled_name() == "mine"
+    typed = show_name(pairs, on_screen | {pairs.name: ""})
+    assert "the name is empty" in typed[pairs.about]
+    assert pairs.name not in typed
 
 
 def test_a_swapped_contrast_type_is_called_after_what_high_scores_mean() -> None:
-    brought = bring_pairs("irony", None)
-    assert show_mapping(brought, "literal", "ironic", "(none)", "")[0] == "literal"
-    about = show_name(brought, "literal", "ironic", "(none)", "irony")[0]
-    assert "usually positive = ironic" in about
+    mapping = PairMapping(bring_pairs("irony", None), "literal", "ironic")
+    assert mapping.settled_name() == "literal"
+    assert "usually positive = ironic" in describe_pairs(replace(mapping, name="irony"))[0]
 
 
 @pytest.mark.parametrize(
@@ -112,38 +187,43 @@ def test_a_swapped_contrast_type_is_called_after_what_high_scores_mean() -> None
         ("a.csv", "positive,negative\nonly one\n", "the row has 1 columns"),
     ],
 )
-def test_a_bad_file_gives_one_sentence(tmp_path: Path, name: str, text: str, expected: str) -> None:
+def test_a_bad_file_gives_one_sentence(
+    tmp_path: Path, pairs: PairInputs, name: str, text: str, expected: str
+) -> None:
     path = tmp_path / name
     path.write_text(text)
-    about = show_pair_file(FILE, str(path))[7]
+    about = shown_of(pairs, FILE, str(path))[pairs.about]
     assert "class='failed'" in about
     assert expected in about
 
 
 def test_what_cannot_be_trained_on_is_refused(studio: Studio, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no pairs yet"):
-        pair_wish(studio, BroughtPairs(), *NOTHING, "(none)", "", False)
-    brought = brought_from(pair_file(tmp_path))
-    with pytest.raises(UserError, match="which column is positive"):
-        pair_wish(studio, brought, "warm", None, "(none)", "warm", False)
-    with pytest.raises(UserError, match="different columns"):
-        pair_wish(studio, brought, "warm", "warm", "(none)", "warm", False)
-    with pytest.raises(UserError, match=r"tea\.csv pair 4: Both sides are the same"):
-        pair_wish(studio, brought, "warm", "cold", "(none)", "warm", False)
-    with pytest.raises(UserError, match="the name is empty"):
-        pair_wish(studio, brought, "warm", "cold", "(none)", " ", True)
-    wish = pair_wish(studio, brought, "warm", "cold", "(none)", "warm", True)
-    assert wish.title == "Training warm on 11 pairs"
+    warm = PairMapping(brought_from(pair_file(tmp_path)), "warm", "cold", name="warm")
+    for mapping, leave_out, message in (
+        (PairMapping(BroughtPairs(), None, None), False, "no pairs yet"),
+        (replace(warm, negative=None), False, "which column is positive"),
+        (replace(warm, negative="warm"), False, "different columns"),
+        (warm, False, r"tea\.csv pair 4: Both sides are the same"),
+        (replace(warm, name=" "), True, "the name is empty"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pair_request(studio, mapping, leave_out=leave_out)
+    request = pair_request(studio, warm, leave_out=True)
+    assert request.title == "Training warm on 11 pairs"
 
 
-def test_a_read_only_app_trains_on_nothing(studio: Studio) -> None:
+def test_a_read_only_app_trains_on_nothing(studio: Studio, tab: SourcesTab) -> None:
     studio.options = type(studio.options)(
         studio.options.descriptions, studio.options.runs, read_only=True
     )
     with pytest.raises(UserError, match="read-only"):
-        wish_of(studio, ("pairs", "mean", "content_mean", "all"))
-    first = next(follow_training(studio, ("pairs", "mean", "content_mean", "all")))
-    assert "read-only" in first[0]
+        request_from(studio, tab, irony(tab))
+    (told,) = followed(studio, tab, irony(tab))
+    assert "read-only" in told[tab.follower.progress]
+
+
+def followed(studio: Studio, tab: SourcesTab, values: Values) -> Iterator[Changes]:
+    return tab.follower.follow("me", lambda: train_source(studio, tab, values))
 
 
 def trained_on_irony(studio: Studio) -> Run:
@@ -188,13 +268,11 @@ def test_a_training_that_runs_is_not_joined_by_another(studio: Studio) -> None:
     go_on.set()
 
 
-def test_a_page_that_leaves_does_not_stop_the_training(studio: Studio) -> None:
+def test_a_page_that_leaves_does_not_stop_the_training(studio: Studio, tab: SourcesTab) -> None:
     studio.load_model()
-    brought = bring_pairs("irony", None)
-    mapping = (brought, "ironic", "literal", "(none)", "irony", False)
-    followed = follow_training(studio, ("pairs", "mean", "content_mean", "all", *mapping))
-    next(followed)
-    followed.close()  # type: ignore[attr-defined]
+    watching = followed(studio, tab, irony(tab))
+    next(watching)
+    watching.close()  # type: ignore[attr-defined]
     job = studio.worker.latest("train")
     assert job is not None
     job.result()
@@ -236,7 +314,7 @@ def test_stories_in_a_zip_are_shown_with_their_scenes(tmp_path: Path) -> None:
 def test_stories_are_trained_on_and_say_what_they_reached(studio: Studio, tmp_path: Path) -> None:
     studio.load_model()
     path = str(story_zip(tmp_path, STORIES))
-    run = studio.start_training_from(story_wish(path, True), TrainSettings()).result()
+    run = studio.start_training_from(story_request(path, True), TrainSettings()).result()
     shown = draw_trained(run)
     assert (run.source, run.concepts) == ("stories", ("angry", "calm", "happy"))
     assert "AUROC, mean over concepts" in shown
@@ -288,22 +366,39 @@ def memory_lines() -> str:
     return "\n".join(map(json.dumps, nodes))
 
 
-THRESHOLDS = (8, 0, 20, 500)
+THRESHOLDS = {"lowest": 8, "mentions": 0, "characters": 20, "most": 500}
 
 
-def test_memories_are_counted_and_their_tags_reach_no_model(tmp_path: Path) -> None:
+def dropped(memories: MemoryInputs, path: Path, **changes: Any) -> Changes:
+    """What is shown of a dump under these thresholds."""
+    filled = {**THRESHOLDS, "file": str(path), "text": "", "table": "", **changes}
+    return show_memories(memories, {getattr(memories, n): value for n, value in filled.items()})
+
+
+def with_concepts(memories: MemoryInputs, nodes: Memories, *concepts: str) -> Values:
+    """What is on screen when memories were read and concepts chosen."""
+    filled = {**THRESHOLDS, "memories": nodes, "concepts": list(concepts)}
+    return {getattr(memories, name): value for name, value in filled.items()}
+
+
+def test_memories_are_counted_and_their_tags_reach_no_model(
+    tmp_path: Path, memories: MemoryInputs
+) -> None:
     path = tmp_path / "dump.jsonl"
     path.write_text(memory_lines(), encoding="utf-8")
-    memories, concepts, about = show_memories(str(path), "", "", *THRESHOLDS)
-    assert concepts["choices"] == [("clarity (12 for)", "clarity"), ("warmth (12 for)", "warmth")]
+    shown = dropped(memories, path)
+    about = shown[memories.about]
+    choices = shown[memories.concepts]["choices"]
+    assert choices == [("clarity (12 for)", "clarity"), ("warmth (12 for)", "warmth")]
     assert "24 memories are long enough" in about
     assert "the tag sorrow:x has no number" in about.lower()
     assert "<img" not in about
-    examples = chosen_examples(memories, *THRESHOLDS, ["warmth"])
+    values = with_concepts(memories, shown[memories.memories], "warmth")
+    examples = chosen_examples(memories, values)
     texts = [each.text for side in (examples[0].positive, examples[0].negative) for each in side]
     assert len(texts) == 24
     assert not any("warmth:" in text or "clarity:" in text for text in texts)
-    packed = pack_examples(memories, *THRESHOLDS, ["warmth"])
+    packed = pack_examples(memories, values)[memories.packed]
     with zipfile.ZipFile(packed.value["path"]) as archive:
         archive.extractall(tmp_path / "out")
     assert read_examples(tmp_path / "out") == examples
@@ -325,56 +420,65 @@ def lines() -> list[str]:
     return memory_lines().splitlines()
 
 
-def test_what_memories_cannot_give_is_said(tmp_path: Path) -> None:
+def test_what_memories_cannot_give_is_said(tmp_path: Path, memories: MemoryInputs) -> None:
     with pytest.raises(UserError, match="no memories yet"):
-        chosen_examples(Memories(), *THRESHOLDS, [])
+        chosen_examples(memories, with_concepts(memories, Memories()))
     path = tmp_path / "dump.jsonl"
     path.write_text(memory_lines(), encoding="utf-8")
-    memories, _, about = show_memories(str(path), "", "", 8, 0, 4000, 500)
-    assert "no concept has examples on both sides" in about
-    assert "a threshold is empty" in show_memories(str(path), "", "", None, 0, 4, 5)[2]
+    shown = dropped(memories, path, characters=4000)
+    assert "no concept has examples on both sides" in shown[memories.about]
+    assert "a threshold is empty" in dropped(memories, path, lowest=None)[memories.about]
     with pytest.raises(UserError, match="no concept is chosen"):
-        chosen_examples(memories, *THRESHOLDS, [])
+        chosen_examples(memories, with_concepts(memories, shown[memories.memories]))
     path.write_text("{broken\n")
-    assert "dump.jsonl line 1: this is not JSON" in show_memories(str(path), "", "", *THRESHOLDS)[2]
+    assert "dump.jsonl line 1: this is not JSON" in dropped(memories, path)[memories.about]
 
 
-def test_every_source_is_trained_with_its_own_inputs(studio: Studio, tmp_path: Path) -> None:
+def test_every_source_is_trained_with_its_own_inputs(
+    studio: Studio, tab: SourcesTab, tmp_path: Path
+) -> None:
     path = tmp_path / "dump.jsonl"
     path.write_text(memory_lines(), encoding="utf-8")
-    pairs = (bring_pairs("irony", None), "ironic", "literal", "(none)", "irony", False)
-    stories = (str(story_zip(tmp_path, STORIES)), True)
-    memories = (read_memories(str(path)), *THRESHOLDS, ["warmth"])
-    fitted = ("mean", "content_mean", "auto")
+    zipped = str(story_zip(tmp_path, STORIES))
+    scored = {**THRESHOLDS, "memories": read_memories(str(path)), "concepts": ["warmth"]}
+    asked = {
+        "pairs": irony(tab),
+        "stories": fill(tab, "stories", "auto", file=zipped, pair_by_name=True),
+        "memories": fill(tab, "memories", "auto", **scored),
+    }
     studio.load_model()
     found = {}
-    for source in ("pairs", "stories", "memories"):
-        wish = wish_of(studio, (source, *fitted, *pairs, *stories, *memories))
-        found[source] = studio.start_training_from(*wish).result()
+    for source, values in asked.items():
+        request = request_from(studio, tab, values)
+        found[source] = studio.start_training_from(*request).result()
     assert [run.source for run in found.values()] == ["contrast pairs", "stories", "examples"]
     assert found["memories"].concepts == ("warmth",)
     assert [run.settings.max_length for run in found.values()] == [256, 1024, 1024]
+    assert {run.settings.layer_type for run in found.values()} == {"mlp"}
 
 
 def test_a_run_of_pairs_can_stand_beside_one_of_descriptions(studio: Studio) -> None:
     pairs = trained_on_irony(studio)
     described = next(run for run in studio.runs.list() if not run.source)
+    with gr.Blocks():
+        place = build_comparison(studio)
     for used in (pairs, described):
         studio.use_run(used.id)
-        assert draw_comparison(studio, described.id, pairs.id)[0]
-        assert draw_comparison(studio, pairs.id, described.id)[0]
+        for old, new in ((described, pairs), (pairs, described)):
+            chosen = {place.old: old.id, place.new: new.id}
+            assert draw_comparison(studio, place, chosen)[place.about]
 
 
-def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio) -> None:
+def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio, tab: SourcesTab) -> None:
     before = trained_on_irony(studio)
     go_on = threading.Event()
     studio.worker.submit("hold", "Holding", lambda report: go_on.wait(20))
-    mapping = (bring_pairs("tom", None), "high_tom", "low_tom", "scenario", "tom", False)
-    followed = follow_training(studio, ("pairs", "mean", "content_mean", "all", *mapping))
-    waiting = next(followed)
-    assert "1 job before this one: Holding" in waiting[0]
+    watching = followed(studio, tab, irony(tab))
+    waiting = next(watching)
+    assert "1 job before this one: Holding" in waiting[tab.follower.progress]
     studio.cancel_training()
     go_on.set()
-    ended = list(followed)[-1]
-    assert "Cancelled." in ended[0]
+    ended = list(watching)[-1]
+    assert "Cancelled." in ended[tab.follower.progress]
+    assert tab.trained not in ended
     assert studio.runs.current().id == before.id  # type: ignore[union-attr]

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
-from readout_ui.app.events import seen_if
-from readout_ui.app.follow import SessionJobs, draw_job, follow
+from readout_ui.app.events import HIDDEN, Values, seen_if
+from readout_ui.app.follow import Follower, Task
 from readout_ui.app.jobs import JobState, Worker
+from readout_ui.app.tabs.steering import redraw_pair, show_pair
 from readout_ui.app.tabs.steering_form import (
     MOST_STEERS,
+    SetupInputs,
     add_row,
+    build_setup,
     operator_fields,
+    remove_row,
     setup_from,
     show_setup,
 )
-from readout_ui.app.tabs.steering_html import Found, draw_pair, draw_sweep
-from readout_ui.app.tabs.steering_picker import pick_token
-from readout_ui.app.tabs.steering_run import layers_to_read
+from readout_ui.app.tabs.steering_html import PairLook, draw_pair, draw_sweep
+from readout_ui.app.tabs.steering_results import build_results
+from readout_ui.app.tabs.steering_run import layers_to_read, pick_token
 from readout_ui.errors import UserError
 from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.readout import Readout
@@ -39,6 +44,7 @@ from tests.support.trained_example import make_run
 if TYPE_CHECKING:
     from pathlib import Path
 
+FIELDS = ("concept", "operator", "multiplier", "unit", "value", "layers")
 UNUSED = (None, "add", 0.25, "norm", 1.0, "")
 SETUP = SteeringSetup((Steer("calm", (0,), 2.0), Steer("sad", (2,), operator="ablate")))
 
@@ -49,20 +55,32 @@ def run(tmp_path: Path) -> Run:
     return RunStore(tmp_path).save(make_run())
 
 
-def fields(*rows: tuple[Any, ...]) -> list[Any]:
-    return [each for row in (*rows, *[UNUSED] * (MOST_STEERS - len(rows))) for each in row]
+@pytest.fixture
+def inputs() -> SetupInputs:
+    with gr.Blocks():
+        return build_setup(None)
 
 
-def test_rows_become_steers_and_an_empty_layer_box_is_the_best_layer(run: Run) -> None:
-    rows = fields(
-        ("calm", "add", 0.5, "raw", 1.0, ""), ("sad", "clamp", 1, "norm", -2, "1, -1"), UNUSED
-    )
-    found = setup_from(run, "spans", "3-4,9", *rows)
+def filled(inputs: SetupInputs, place: str, tokens: str, *rows: tuple[Any, ...]) -> Values:
+    """What is on screen when the first rows are filled in."""
+    every = [*rows, *[UNUSED] * (MOST_STEERS - len(rows))]
+    values: Values = {inputs.place: place, inputs.tokens: tokens}
+    for row, typed in zip(inputs.rows, every, strict=True):
+        values |= {getattr(row, name): value for name, value in zip(FIELDS, typed, strict=True)}
+    return values
+
+
+def test_rows_become_steers_and_an_empty_layer_box_is_the_best_layer(
+    run: Run, inputs: SetupInputs
+) -> None:
+    rows = (("calm", "add", 0.5, "raw", 1.0, ""), ("sad", "clamp", 1, "norm", -2, "1, -1"))
+    found = setup_from(run, inputs, filled(inputs, "spans", "3-4,9", *rows))
     assert found == SteeringSetup(
         (Steer("calm", (3,), 0.5, "raw"), Steer("sad", (1, 3), 1, "norm", "clamp", -2)),
         Where("spans", spans=((3, 5), (9, 10))),
     )
-    everywhere = setup_from(run, "all", "left over", *fields(("calm", *UNUSED[1:5], "all")))
+    row = ("calm", *UNUSED[1:5], "all")
+    everywhere = setup_from(run, inputs, filled(inputs, "all", "left over", row))
     assert (everywhere.where, everywhere.layers) == (Where(), (1, 3))
 
 
@@ -81,36 +99,55 @@ def test_rows_become_steers_and_an_empty_layer_box_is_the_best_layer(run: Run) -
         ([("calm", *UNUSED[1:])], "from", "cannot steer 'from:'"),
     ],
 )
-def test_what_makes_no_sense_is_said(run: Run, rows: list[Any], place: str, message: str) -> None:
+def test_what_makes_no_sense_is_said(
+    run: Run, inputs: SetupInputs, rows: list[Any], place: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        setup_from(run, place, "", *fields(*rows))
+        setup_from(run, inputs, filled(inputs, place, "", *rows))
 
 
-def test_a_setup_that_is_shown_is_the_setup_that_is_read() -> None:
-    shown, *rest = show_setup(SteeringSetup(SETUP.steers, Where("from", start=7)))
-    assert shown == (True, True, False, False, False, False)
-    kind, tokens, *values = rest[MOST_STEERS:]
-    assert (kind, tokens.value, tokens.visible) == ("from", "7", True)
-    assert values[:4] == ["calm", "add", 2.0, "norm"]
-    assert values[5] == "0"
-    assert len(values) == MOST_STEERS * 6
+def test_a_setup_that_is_shown_is_the_setup_that_is_read(inputs: SetupInputs) -> None:
+    shown = show_setup(inputs, SteeringSetup(SETUP.steers, Where("from", start=7)))
+    assert set(shown) <= set(inputs.outputs)
+    assert shown[inputs.open] == (True, True, False, False, False, False)
+    assert shown[inputs.place] == "from"
+    assert (shown[inputs.tokens].value, shown[inputs.tokens].visible) == ("7", True)
+    first = inputs.rows[0]
+    values = [shown[getattr(first, name)] for name in ("concept", "operator", "multiplier", "unit")]
+    assert values == ["calm", "add", 2.0, "norm"]
+    assert shown[first.layers] == "0"
+    assert shown[inputs.rows[2].concept] is None
+    assert inputs.rows[2].layers not in shown
     too_many = SteeringSetup(tuple(Steer(str(i), (1,)) for i in range(MOST_STEERS + 1)))
     with pytest.raises(UserError, match="the setup has 7 steers, the tab has room for 6"):
-        show_setup(too_many)
+        show_setup(inputs, too_many)
 
 
-def test_a_row_is_added_with_the_layers_of_the_first_until_there_is_no_room() -> None:
-    shown, *rest = add_row((True, False, True, False, False, False), "1,3")
-    assert shown == (True, True, True, False, False, False)
-    assert rest[MOST_STEERS + 1] == "1,3"
+def test_a_row_is_added_with_the_layers_of_the_first_until_there_is_no_room(
+    inputs: SetupInputs,
+) -> None:
+    values = {inputs.open: (True, False, True, False, False, False), inputs.rows[0].layers: "1,3"}
+    changes = add_row(inputs, values)
+    assert changes[inputs.open] == (True, True, True, False, False, False)
+    assert changes[inputs.rows[1].layers] == "1,3"
     with pytest.raises(UserError, match="6 concepts are the most"):
-        add_row((True,) * MOST_STEERS, "")
+        add_row(inputs, values | {inputs.open: (True,) * MOST_STEERS})
 
 
-def test_only_clamp_asks_for_a_value() -> None:
+def test_a_row_that_is_removed_has_no_concept(inputs: SetupInputs) -> None:
+    row = inputs.rows[1]
+    changes = remove_row(inputs, row, (True, True, False, False, False, False))
+    assert changes[inputs.open] == (True, False, False, False, False, False)
+    assert changes[row.concept] is None
+    assert changes[row.box].visible == HIDDEN
+
+
+def test_only_clamp_asks_for_a_value(inputs: SetupInputs) -> None:
+    row = inputs.rows[0]
     for operator, label in (("add", "Multiplier"), ("ablate", "Share"), ("clamp", "Share")):
-        multiplier, value = operator_fields(operator)
-        assert (multiplier.label, value.visible) == (label, seen_if(operator == "clamp"))
+        changes = operator_fields(row, operator)
+        assert changes[row.multiplier].label == label
+        assert changes[row.value].visible == seen_if(operator == "clamp")
 
 
 def test_clicked_tokens_join_into_spans_and_come_out_again() -> None:
@@ -134,21 +171,26 @@ def pair(trial: Trial) -> Pair:
     return compare(trial, SETUP)
 
 
+def look(**changes: Any) -> PairLook:
+    """The first look: layer 0, coloured by calm, read while steered."""
+    first = PairLook(0, "calm", kind="z", read="during", prompt=False, chosen=[])
+    return replace(first, **changes)
+
+
 def test_both_sides_have_one_colour_scale_and_the_steered_concepts_come_first(pair: Pair) -> None:
-    drawn = draw_pair(Found(pair=pair), 0, "calm", "z", "during", False, [])
-    summary, means, plain, steered = drawn[0], drawn[1], drawn[2:7], drawn[7:]
+    summary, means, plain, steered = draw_pair(pair, look())
     assert "add calm +2 x norm at layer 0; ablate sad" in summary
-    assert means.index("<td>calm") < means.index("<td>sad") < means.index("<td>afraid")
-    legends = [side[1][side[1].index("strip-legend") :] for side in (plain, steered)]
+    assert means.index(">calm<") < means.index(">sad<") < means.index(">afraid<")
+    legends = [side.strip[side.strip.index("strip-legend") :] for side in (plain, steered)]
     assert legends[0] == legends[1]
-    assert plain[1] != steered[1]
-    alone = draw_pair(Found(pair=pair), 0, "calm", "z", "alone", False, [])
-    assert alone[8] != steered[1]
-    whole = draw_pair(Found(pair=pair), 0, "calm", "z", "during", True, ["sad"])
-    assert "turn-user" in whole[3]
-    assert "turn-user" not in plain[1]
-    assert "sad" in whole[4]
-    assert "calm" not in whole[4]
+    assert plain.strip != steered.strip
+    alone = draw_pair(pair, look(read="alone"))
+    assert alone.steered.strip != steered.strip
+    whole = draw_pair(pair, look(prompt=True, chosen=["sad"])).plain
+    assert "turn-user" in whole.strip
+    assert "turn-user" not in plain.strip
+    assert "sad" in whole.rows
+    assert "calm" not in whole.rows
 
 
 def test_a_run_of_many_scores_is_read_at_some_layers_the_best_and_the_steered_among_them(
@@ -164,9 +206,18 @@ def test_a_run_of_many_scores_is_read_at_some_layers_the_best_and_the_steered_am
     assert list(large) == sorted(large)
 
 
-def test_without_a_result_nothing_is_drawn() -> None:
-    assert not any(draw_pair(None, 0, None, "z", "during", False, []))
-    assert draw_sweep(Found(), 0, "during") == (None, "")
+def test_a_pair_settles_the_choices_and_fills_both_sides(pair: Pair) -> None:
+    with gr.Blocks():
+        results = build_results(None)
+    first = asdict(look(layer=9, concept=None, chosen=["joy"]))
+    values: Values = {each: first[name] for name, each in results.look.components.items()}
+    assert redraw_pair(results, {results.found: None, **values}) == {}
+    shown = show_pair(results, values, pair)
+    assert shown[results.found] is pair
+    assert shown[results.look.layer].value in pair.alone.layers
+    assert shown[results.look.concept].value == "calm"
+    assert shown[results.look.chosen].value == []
+    assert set(results.pair_drawn) < set(shown)
 
 
 def test_shared_colours_span_the_cells_of_both(pair: Pair) -> None:
@@ -189,7 +240,7 @@ def test_a_sweep_table_marks_usable_rows_and_escapes_what_the_model_said(trial: 
         for point in swept.points
     ]
     broken = Sweep(SETUP, swept.baseline, 1.0, swept.concepts, swept.layers, tuple(hostile))
-    plot, table = draw_sweep(Found(sweep=broken), 0, "during")
+    plot, table = draw_sweep(broken, 0, "during")
     assert table.count("class='usable'") == 1
     assert table.count("class='broken'") == 2
     assert "<script>" not in table
@@ -219,21 +270,44 @@ def test_curves_hold_every_concept_and_a_perplexity_that_overflowed() -> None:
 
 
 def test_who_stops_following_a_job_cancels_it() -> None:
-    worker, jobs = Worker(), SessionJobs()
+    worker = Worker()
+    with gr.Blocks():
+        follower = Follower(worker, gr.HTML(), gr.Button(), [gr.Button()])
     blocked = worker.submit("train", "Long work", _until_cancelled)
     waiting = worker.submit("steer", "Steering", lambda _report: 1)
-    watching = follow(jobs, "me", waiting)
-    view = next(watching)
-    assert "1 job before this one: Long work" in draw_job(view, worker)
-    jobs.cancel("someone else")
+    watching = follower.follow("me", lambda: Task(waiting, lambda found: {"found": found}))
+    first = next(watching)
+    assert "1 job before this one: Long work" in first[follower.progress]
+    assert first[follower.cancel_button].visible is True
+    assert first[follower.starts[0]].interactive is False
+    follower.cancel("someone else")
     assert not waiting.future.cancelled()
-    watching.close()
+    watching.close()  # type: ignore[attr-defined]
     assert waiting.view().state is JobState.CANCELLED
-    first = worker.submit("steer", "Steering", lambda _report: 1)
-    jobs.start("me", first)
-    jobs.cancel("me")
-    assert first.view().state is JobState.CANCELLED
+    again = worker.submit("steer", "Steering", lambda _report: 1)
+    watching = follower.follow("me", lambda: Task(again, lambda found: {"found": found}))
+    next(watching)
+    follower.cancel("me")
+    ended = list(watching)[-1]
+    assert "Cancelled." in ended[follower.progress]
+    assert "found" not in ended
     blocked.cancel()
+    worker.close()
+
+
+def test_a_job_that_is_done_shows_its_result_and_a_mistake_is_told() -> None:
+    worker = Worker()
+    with gr.Blocks():
+        follower = Follower(worker, gr.HTML(), gr.Button(), [])
+    job = worker.submit("steer", "Steering", lambda _report: 7)
+    *_, ended = follower.follow("me", lambda: Task(job, lambda found: {"found": found}))
+    assert (ended[follower.progress], ended["found"]) == ("", 7)
+
+    def mistaken() -> Task:
+        raise UserError("there is no prompt", fix="write one")
+
+    (told,) = follower.follow("me", mistaken)
+    assert "There is no prompt" in told[follower.progress]
     worker.close()
 
 

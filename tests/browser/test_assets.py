@@ -30,7 +30,7 @@ LOGIN = ("reader", "secret")
 
 
 @contextmanager
-def served(desk: FolderDesk) -> Iterator[str]:
+def served(desk: Any) -> Iterator[str]:
     """The Concepts page under a prefix of another server, with a login."""
     with gr.Blocks(analytics_enabled=False) as page:
         tab = build_concepts_tab(desk)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from readout_ui.app.assets import STYLES
+from readout_ui.app.session import Studio
 from readout_ui.app.tabs.concepts import build_concepts_tab
 from readout_ui.evaluation.influence import Influence
 from readout_ui.texts.editing import record_library
@@ -48,6 +49,10 @@ class FolderDesk:
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         return [len(text.split()) for text in texts]
 
+    def refuse_if_read_only(self, what: str) -> None:
+        session: Any = self
+        Studio.refuse_if_read_only(session, what)
+
     def influence(self, name: str) -> tuple[Influence, ...]:
         return tuple(one for one in self.influences if one.concept == name)
 
@@ -62,7 +67,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    desk = FolderDesk()
+    desk: Any = FolderDesk()
     with gr.Blocks(analytics_enabled=False) as app:
         with gr.Tabs():
             with gr.Tab("Concepts"):

@@ -88,7 +88,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    reader = FakeReader()
+    reader: Any = FakeReader()
     with gr.Blocks(analytics_enabled=False) as app, gr.Tabs():
         with gr.Tab("Concepts"):
             gr.Markdown("Another tab")

@@ -55,7 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs(), gr.Tab("Steering"):
             tab = build_steering_tab(studio)
             again = gr.Button("Another run", elem_id="another-run")
-            again.click(lambda: refresh_steering(studio), None, tab.refreshed)
+            again.click(lambda: refresh_steering(studio, tab), None, tab.refreshed)
         options = launch_options(studio)
         _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **options)
         yield Served(studio, url)

@@ -1,37 +1,31 @@
 """Notes beside a text: only on texts as they were trained on, none where nothing was judged."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from readout_ui.app.editor import influence_notes
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
 from readout_ui.evaluation.influence import Influence, influence
-from readout_ui.texts.library import Library, read_library
 from tests.support.synthetic_corpus import Floats, make_corpus
 
 
-@dataclass
-class PlainDesk:
-    folder: Path = Path()
-    read_only: bool = False
-
-    def library(self) -> Library:
-        return read_library(self.folder)
-
-    def concept_states(self) -> dict[str, str]:
-        return {}
-
-    def count_tokens(self, texts: object) -> None:
-        return None
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio(StudioOptions(tmp_path / "descriptions", tmp_path / "runs"))
+    yield studio
+    studio.close()
 
 
-@dataclass
-class KnowingDesk(PlainDesk):
-    influences: tuple[Influence, ...] | None = field(default=None)
-
-    def influence(self, name: str) -> tuple[Influence, ...] | None:
-        return self.influences
+@pytest.fixture
+def knowing(
+    studio: Studio, influences: tuple[Influence, ...], monkeypatch: pytest.MonkeyPatch
+) -> Studio:
+    """A session that has worked out what each text did."""
+    monkeypatch.setattr(studio, "influence", lambda _name: influences)
+    return studio
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +37,22 @@ def influences() -> tuple[Influence, ...]:
 
 
 def test_the_text_that_pulls_away_is_told_so_and_the_others_are_not(
-    influences: tuple[Influence, ...],
+    knowing: Studio, influences: tuple[Influence, ...]
 ) -> None:
     boxes = [b.text for b in influences]
-    notes = influence_notes(
-        KnowingDesk(influences=influences), "aconcept", [f"{boxes[3]}\n", *boxes[:2], ""]
-    )
+    notes = influence_notes(knowing, "aconcept", [f"{boxes[3]}\n", *boxes[:2], ""])
     assert notes is not None
     assert notes[0].startswith("Pulls towards fconcept")
     assert notes[1:] == ["", "", ""]
 
 
-def test_an_edited_text_has_no_note(influences: tuple[Influence, ...]) -> None:
-    desk = KnowingDesk(influences=influences)
-    assert influence_notes(desk, "aconcept", [f"{influences[3].text} More."]) == [""]
+def test_an_edited_text_has_no_note(knowing: Studio, influences: tuple[Influence, ...]) -> None:
+    assert influence_notes(knowing, "aconcept", [f"{influences[3].text} More."]) == [""]
 
 
-def test_a_desk_that_is_still_judging_says_so_and_a_plain_one_has_no_notes() -> None:
-    assert influence_notes(KnowingDesk(), "aconcept", ["I am."]) is None
-    assert influence_notes(PlainDesk(), "aconcept", ["I am."]) == [""]
+def test_a_session_that_is_still_judging_says_so_and_one_without_a_run_has_no_notes(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert influence_notes(studio, "aconcept", ["I am."]) == [""]
+    monkeypatch.setattr(studio, "influence", lambda _name: None)
+    assert influence_notes(studio, "aconcept", ["I am."]) is None

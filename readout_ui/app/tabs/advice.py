@@ -1,7 +1,4 @@
-"""The Advice tab: what to change in the descriptions, and what each of them does.
-
-Cards and tables of the Advice tab as HTML.
-"""
+"""The Advice tab: what to change in the descriptions, and what each of them does."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import DEVICE, HIDDEN, QUIET, guarded
+from readout_ui.app.events import DEVICE, QUIET, Changes, bound
 from readout_ui.app.evidence import Question, advise
+from readout_ui.app.html import count, decimals, sentence, table
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider
-from readout_ui.errors import UserError
+from readout_ui.app.widgets import NO_RUN, JudgedPart, build_judged, layer_slider
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.advice import Action, Advice, Judged
@@ -43,23 +40,31 @@ SHORTCUTS_TITLE = (
 
 @dataclass(frozen=True)
 class AdviceTab:
-    """Components of the Advice tab, and what brings them up to date."""
+    """Components of the Advice tab."""
 
     layer: gr.Slider
     """Which layer is judged."""
     recheck: gr.Button
     """Judges again, after a training if descriptions changed."""
-    drawn: tuple[Any, ...]
-    """Notice, results' column, and the HTML inside it."""
+    judged: JudgedPart
+    """Notice, and everything below it."""
+    about: gr.HTML
     cards: gr.HTML
     """The advice; its buttons ask for a description to be opened."""
     influences: gr.HTML
     """The table of descriptions; the same."""
+    shortcuts: gr.HTML
+
+    @property
+    def drawn(self) -> list[Any]:
+        """The outputs of `show_advice`."""
+        found = [self.about, self.cards, self.influences, self.shortcuts]
+        return [self.recheck, *self.judged.outputs, *found]
 
     @property
     def refreshed(self) -> list[Any]:
         """The outputs of `refresh_advice`."""
-        return [self.layer, self.recheck, *self.drawn]
+        return [self.layer, *self.drawn]
 
     @property
     def open_requested(self) -> tuple[Callable[..., Any], ...]:
@@ -78,65 +83,57 @@ def build_advice_tab(studio: Studio) -> AdviceTab:
     with gr.Row(elem_id="advice-choices") as choices:
         layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="advice-layer")
         recheck = gr.Button(_recheck_label(studio), elem_id="advice-recheck", min_width=160)
-    notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="advice-notice", padding=False)
-    with gr.Column(visible=HIDDEN, elem_id="advice-results") as results:
+    judged = build_judged("advice", None if run else NO_RUN, padding=False)
+    with judged.results:
         about = gr.HTML(padding=False)
         cards = gr.HTML(elem_id="advice-cards", padding=False, js_on_load=script)
         gr.Markdown(TABLE_TITLE)
         influences = gr.HTML(elem_id="advice-blames", padding=False, js_on_load=script)
         gr.Markdown(SHORTCUTS_TITLE)
         shortcuts = gr.HTML(elem_id="advice-shortcuts", padding=False)
-    tab = AdviceTab(
-        layer, recheck, (notice, results, about, cards, influences, shortcuts), cards, influences
-    )
-    _wire(studio, tab, choices.parent)
+    tab = AdviceTab(layer, recheck, judged, about, cards, influences, shortcuts)
+    manner = {**DEVICE, "show_progress_on": judged.notice}
+    show = bound(show_advice, studio, tab)
+    if isinstance(choices.parent, gr.Tab):
+        choices.parent.select(show, layer, tab.drawn, **manner)
+    layer.input(show, layer, tab.drawn, trigger_mode="always_last", **{**DEVICE, **QUIET})
+    recheck.click(bound(train_and_advise, studio, tab), None, tab.refreshed, **manner)
     return tab
 
 
-def _wire(studio: Studio, tab: AdviceTab, page: object) -> None:
-    def show(chosen: float) -> tuple[Any, ...]:
-        return gr.Button(_recheck_label(studio)), *show_advice(studio, int(chosen))
-
-    def recheck() -> tuple[Any, ...]:
-        if studio.changed_descriptions() and not studio.read_only:
-            studio.start_training().result()
-        return refresh_advice(studio)
-
-    shown = [tab.recheck, *tab.drawn]
-    if isinstance(page, gr.Tab):
-        page.select(show, tab.layer, shown, **DEVICE, show_progress_on=tab.drawn[0])
-    tab.layer.input(show, tab.layer, shown, trigger_mode="always_last", **{**DEVICE, **QUIET})
-    tab.recheck.click(
-        guarded(recheck), None, tab.refreshed, **DEVICE, show_progress_on=tab.drawn[0]
-    )
+def train_and_advise(studio: Studio, tab: AdviceTab) -> Changes:
+    """Judge again, after a training where descriptions changed."""
+    if studio.changed_descriptions() and not studio.read_only:
+        studio.start_training().result()
+    return refresh_advice(studio, tab)
 
 
-def refresh_advice(studio: Studio) -> tuple[Any, ...]:
+def refresh_advice(studio: Studio, tab: AdviceTab) -> Changes:
     """New values for `AdviceTab.refreshed`, judged at the best layer of the run in use.
 
     Waits for the device; the editor asks for the same judgement, which is made once.
     """
     run = studio.runs.current()
-    drawn = show_advice(studio, run.best_layer if run else 0)
-    return gr.Slider(**layer_slider(run)), gr.Button(_recheck_label(studio)), *drawn
+    shown = show_advice(studio, tab, run.best_layer if run else 0)
+    return {tab.layer: gr.Slider(**layer_slider(run)), **shown}
 
 
-def show_advice(studio: Studio, layer: int) -> tuple[Any, ...]:
-    """Notice, visibility and everything drawn for one layer; a user's mistake is the notice."""
+def show_advice(studio: Studio, tab: AdviceTab, layer: float) -> Changes:
+    """Everything drawn for one layer; a user's mistake is the notice."""
     run = studio.runs.current()
     editable = run is None or not run.source  # texts of another source are in no editor
-    try:
-        judged = judge_advice(studio, layer)
-    except UserError as error:
-        return draw_notice(error), gr.Column(visible=HIDDEN), *(gr.skip() for _ in range(4))
-    return (
-        "",
-        gr.Column(visible=True),
-        draw_about(judged, studio.changed_descriptions()),
-        draw_advice(judged.advice, read_only=studio.read_only, editable=editable),
-        draw_influences(judged.influences, editable=editable),
-        draw_shortcuts(judged.shortcuts.found, judged.shortcuts.models),
-    )
+
+    def find() -> Changes:
+        judged = judge_advice(studio, int(layer))
+        advice, shortcuts = judged.advice, judged.shortcuts
+        return {
+            tab.about: draw_about(judged, studio.changed_descriptions()),
+            tab.cards: draw_advice(advice, read_only=studio.read_only, editable=editable),
+            tab.influences: draw_influences(judged.influences, editable=editable),
+            tab.shortcuts: draw_shortcuts(shortcuts.found, shortcuts.models),
+        }
+
+    return {tab.recheck: gr.Button(_recheck_label(studio)), **tab.judged.show(find)}
 
 
 def judge_advice(studio: Studio, layer: int) -> Judged:
@@ -169,6 +166,13 @@ KIND_WORDS = {
     "look": "Odd one out",
 }
 MOST_SHORTCUTS = 60
+SHORTCUT_TITLES = ("Concept", "Kind", "What tells it", "Chance")
+WORD_TITLES = (
+    "Concept",
+    "AUROC of words, each text left out",
+    "Names it",
+    "Strongest words (own texts, others)",
+)
 _COLUMNS = (
     ("Concept", "text"),
     ("Description", "text"),
@@ -184,8 +188,8 @@ def draw_about(judged: Judged, n_changed: int) -> str:
     """What was judged, and how often advice is wrong."""
     stale = ""
     if n_changed:
-        noun = "description" if n_changed == 1 else "descriptions"
-        stale = f" <b>{n_changed} {noun} changed since:</b> recheck to see what it did."
+        changed = count(n_changed, "description")
+        stale = f" <b>{changed} changed since:</b> recheck to see what it did."
     return (
         f"<p class='about'>{len(judged.influences)} descriptions at layer {judged.layer}, each "
         "judged by mean-difference directions fitted without it. Of libraries with nothing wrong, "
@@ -218,9 +222,7 @@ def _card(advice: Advice, buttons: str) -> str:
 
 
 def _action_buttons(advice: Advice, read_only: bool) -> str:
-    from readout_ui.evaluation.advice import Action
-
-    shown = Action("open", advice.concept, advice.index, _text_of(advice))
+    shown = _opening(advice.concept, advice.index, _text_of(advice))
     buttons = _action_button("Open in editor", shown)
     if advice.action.kind != "open" and not read_only:
         buttons += _action_button(ACTION_WORDS[advice.action.kind], advice.action)
@@ -232,6 +234,12 @@ def _action_buttons(advice: Advice, read_only: bool) -> str:
 def _text_of(advice: Advice) -> str:
     same = advice.action.concept == advice.concept and advice.action.index == advice.index
     return advice.action.text if same else ""
+
+
+def _opening(concept: str, index: int | None, text: str) -> Action:
+    from readout_ui.evaluation.advice import Action
+
+    return Action("open", concept, index, text)
 
 
 def _action_button(label: str, action: Action) -> str:
@@ -257,9 +265,7 @@ def draw_influences(influences: Sequence[Influence], *, editable: bool = True) -
 
 
 def _row(one: Influence, editable: bool) -> str:
-    from readout_ui.evaluation.advice import Action
-
-    pull = "" if one.pull is None else f"{escape(one.pull)} <i>{_number(one.pull_score)}</i>"
+    pull = "" if one.pull is None else f"{escape(one.pull)} <i>{decimals(one.pull_score)}</i>"
     mark, rank = "", 0
     if one.outlier:
         mark, rank = f"<b>outlier</b> <i>p {one.p:.2g}</i>", 2
@@ -267,8 +273,9 @@ def _row(one: Influence, editable: bool) -> str:
         mark, rank = f"heavy <i>p {one.influence_p:.2g}</i>", 1
     opening = escape(f"{one.concept} {one.index + 1}")
     if editable:
-        action = Action("open", one.concept, one.index, one.text)
-        opening = _action_button(f"{one.concept} {one.index + 1}", action)
+        opening = _action_button(
+            f"{one.concept} {one.index + 1}", _opening(one.concept, one.index, one.text)
+        )
     return (
         f"<tr><td data-value='{escape(one.concept)}'>{opening}</td>"
         f"<td class='words'>{escape(one.text)}</td>"
@@ -280,12 +287,8 @@ def _row(one: Influence, editable: bool) -> str:
 
 
 def _cell(title: str, value: float, digits: int = 1) -> str:
-    shown = _number(value, digits)
+    shown = decimals(value, digits)
     return f"<td class='n' data-title='{title}' data-value='{_or_zero(value)}'>{shown}</td>"
-
-
-def _number(value: float, digits: int = 1) -> str:
-    return "–" if isnan(value) else f"{value:.{digits}f}"
 
 
 def _or_zero(value: float) -> float:
@@ -296,31 +299,23 @@ def draw_shortcuts(found: Sequence[Shortcut], models: Sequence[WordModel]) -> st
     """What gives concepts away by itself, then what words alone know of each."""
     if not models:
         return ""
-    lines = "".join(_shortcut(one) for one in found[:MOST_SHORTCUTS])
+    told = sentence("No word, opening, length or mark tells a concept by itself.", "about")
+    if found:
+        told = table(SHORTCUT_TITLES, map(_shortcut, found[:MOST_SHORTCUTS]), kind="judged")
     rest = len(found) - MOST_SHORTCUTS
-    more = f"<p class='about'>{rest} more, less certain.</p>" if rest > 0 else ""
-    table = f"<div class='scroll'><table class='judged'>{lines}</table></div>{more}"
-    if not found:
-        table = "<p class='about'>No word, opening, length or mark tells a concept by itself.</p>"
-    rows = "".join(map(_model, models))
+    more = sentence(f"{rest} more, less certain.", "about") if rest > 0 else ""
+    known = table(WORD_TITLES, map(_model, models), kind="judged")
     return (
-        f"{table}<details><summary>What words alone know of each concept</summary>"
-        "<div class='scroll'><table class='judged'><tr><th>Concept</th><th>AUROC of words, each "
-        "text left out</th><th>Names it</th><th>Strongest words (own texts, others)</th></tr>"
-        f"{rows}</table></div></details>"
+        f"{told}{more}<details><summary>What words alone know of each concept</summary>"
+        f"{known}</details>"
     )
 
 
-def _shortcut(one: Shortcut) -> str:
-    return (
-        f"<tr><td>{escape(one.concept)}</td><td>{one.kind}</td>"
-        f"<td>{escape(one.sentence())}</td><td class='n'><i>p {one.p:.2g}</i></td></tr>"
-    )
+def _shortcut(one: Shortcut) -> tuple[str, ...]:
+    return escape(one.concept), one.kind, escape(one.sentence()), f"<i>p {one.p:.2g}</i>"
 
 
-def _model(model: WordModel) -> str:
+def _model(model: WordModel) -> tuple[str, ...]:
     words = ", ".join(f"{escape(w.word)} <i>{w.inside}, {w.outside}</i>" for w in model.top)
-    return (
-        f"<tr><td>{escape(model.concept)}</td><td class='n'>{_number(model.auroc, 2)}</td>"
-        f"<td class='n'>{model.own_word} of {model.of}</td><td>{words}</td></tr>"
-    )
+    named = f"{model.own_word} of {model.of}"
+    return escape(model.concept), decimals(model.auroc, 2), named, words

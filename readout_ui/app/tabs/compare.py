@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, QUIET, guarded, seen_if
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, seen_if
+from readout_ui.app.follow import Follower, Task
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.compare_run import (
     MODELS,
@@ -18,16 +18,14 @@ from readout_ui.app.tabs.compare_run import (
     WAYS,
     Asked,
     Choices,
+    read_both,
     run_choices,
-    watch_reading,
 )
 from readout_ui.app.tabs.compare_view import Compared, Look, draw_comparison, first_lines
 from readout_ui.app.tabs.inspect import MODES
 from readout_ui.app.widgets import build_plot, build_score_map
-from readout_ui.errors import UserError
 from readout_ui.inference.compare import ORDERS
 from readout_ui.plots.trajectories import MOST_LINES
-from readout_ui.progress import Cancelled
 
 KINDS = {"z-score": "z", "Cosine": "cosine"}
 ORDER_NAMES = dict(
@@ -41,17 +39,7 @@ GROUP = "compare"
 
 
 @dataclass(frozen=True)
-class CompareTab:
-    """Components of the Compare tab that others listen to."""
-
-    inputs: tuple[Any, ...]
-    """What `refresh_compare` gets: the way and both runs."""
-    refreshed: tuple[Any, ...]
-    """What it fills."""
-
-
-@dataclass(frozen=True)
-class _Question:
+class Question:
     """What is to be compared."""
 
     way: gr.Radio
@@ -66,29 +54,24 @@ class _Question:
     notice: gr.HTML
 
     @property
-    def chosen(self) -> tuple[Any, ...]:
+    def chosen(self) -> set[Any]:
         """What the lists of runs depend on."""
-        return self.way, self.first_run, self.second_run
+        return {self.way, self.first_run, self.second_run}
 
     @property
-    def refreshed(self) -> tuple[Any, ...]:
+    def asked(self) -> set[Any]:
+        """What `asked_from` takes."""
+        return {*self.chosen, self.mode, self.first_text, self.second_text, self.location}
+
+    @property
+    def refreshed(self) -> list[Any]:
         """What `refresh_compare` fills."""
-        return (
-            *(self.first_text, self.second_text, self.first_run, self.second_run),
-            *(self.location, self.go, self.notice),
-        )
-
-    @property
-    def asked(self) -> list[Any]:
-        """What `_asked` is made of."""
-        return [
-            *(self.way, self.first_text, self.second_text, self.mode),
-            *(self.first_run, self.second_run, self.location),
-        ]
+        boxes = [self.first_text, self.second_text, self.first_run, self.second_run]
+        return [*boxes, self.location, self.go, self.notice]
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """Everything below the question."""
 
     results: gr.Column
@@ -98,27 +81,77 @@ class _Answer:
     order: gr.Dropdown
     lines: gr.Dropdown
     middle: gr.State
-    drawn: tuple[Any, ...]
-    maps: tuple[gr.HTML, gr.HTML, gr.HTML]
+    compared: gr.State
+    """What the session read last."""
+    about: gr.HTML
+    heads: tuple[gr.HTML, gr.HTML]
+    maps: tuple[gr.HTML, gr.HTML]
+    differs: gr.Column
+    """The map of differences, hidden where there are none."""
+    difference: gr.HTML
+    plot: gr.Plot
 
     @property
     def looks(self) -> list[Any]:
-        """Everything that `Look` is made of."""
-        return [self.kind, self.layer, self.other_layer, self.order, self.lines, self.middle]
+        """What a person chooses of `Look`."""
+        return [self.kind, self.layer, self.other_layer, self.order, self.lines]
+
+    @property
+    def drawn(self) -> list[Any]:
+        """The outputs of `draw`."""
+        return [self.about, *self.heads, *self.maps, self.differs, self.difference, self.plot]
+
+    def look(self, values: Values) -> Look:
+        """How the two readings are to be shown."""
+        return Look(
+            kind=values[self.kind],
+            layer=values[self.layer],
+            other_layer=values[self.other_layer],
+            order=values[self.order],
+            lines=values[self.lines],
+            middle=values[self.middle],
+        )
+
+    def draw(self, compared: Compared, look: Look) -> Changes:
+        """Values of everything that is drawn."""
+        drawn = draw_comparison(compared, look)
+        return {
+            self.about: drawn.about,
+            **dict(zip(self.heads, drawn.heads, strict=True)),
+            **dict(zip(self.maps, drawn.maps, strict=True)),
+            self.differs: gr.Column(visible=seen_if(bool(drawn.difference))),
+            self.difference: drawn.difference,
+            self.plot: drawn.lines,
+        }
+
+
+@dataclass(frozen=True)
+class CompareTab:
+    """Components of the Compare tab."""
+
+    question: Question
+    answer: Answer
 
 
 def build_compare_tab(studio: Studio) -> CompareTab:
     """Lay out the tab and wire its events."""
-    question = _build_question(studio)
-    answer = _build_answer()
-    compared = gr.State(None)
+    question, answer = _build_question(studio), _build_answer()
+    tab = CompareTab(question, answer)
     _wire_question(studio, question)
-    _wire_reading(studio, question, answer, compared)
-    _wire_looks(answer, compared)
-    return CompareTab(question.chosen, question.refreshed)
+    follower = Follower(studio.worker, question.notice, question.stop, [question.go])
+    found = [answer.compared, answer.results, *answer.looks[1:3], answer.lines, answer.middle]
+    follower.wire(
+        question.go,
+        partial(compare, studio, tab),
+        {*question.asked, *answer.looks, answer.middle},
+        [*found, *answer.drawn],
+    )
+    follower.wire_cancel()
+    _wire_looks(answer)
+    return tab
 
 
-def _build_question(studio: Studio) -> _Question:
+def _build_question(studio: Studio) -> Question:
     choices = run_choices(studio, RUNS, (None, None))
     with gr.Row():
         way = gr.Radio(
@@ -167,12 +200,12 @@ def _build_question(studio: Studio) -> _Question:
         )
         stop = gr.Button("Stop", visible=HIDDEN, elem_id="compare-stop", scale=0, min_width=100)
         notice = gr.HTML(choices.notice, elem_id="compare-notice", min_width=240)
-    return _Question(
+    return Question(
         *(way, mode, first_text, second_text, first_run, second_run, location, go, stop, notice)
     )
 
 
-def _build_answer() -> _Answer:
+def _build_answer() -> Answer:
     with gr.Column(visible=HIDDEN, elem_id="compare-results") as results:
         about = gr.HTML(elem_id="compare-about")
         with gr.Row():
@@ -204,149 +237,112 @@ def _build_answer() -> _Answer:
             difference = build_score_map("compare-difference", GROUP)
         gr.HTML("<p class='side'><b>Token by token</b> A solid, B dashed, neutral in grey</p>")
         plot = build_plot("compare-plot")
-    drawn = (about, first_head, second_head, first, second, differs, difference, plot)
-    maps = (first, second, difference)
-    return _Answer(results, kind, layer, other, order, lines, gr.State(0), drawn, maps)
+    return Answer(
+        *(results, kind, layer, other, order, lines, gr.State(0), gr.State(None), about),
+        heads=(first_head, second_head),
+        maps=(first, second),
+        differs=differs,
+        difference=difference,
+        plot=plot,
+    )
 
 
-def _wire_question(studio: Studio, question: _Question) -> None:
-    def refresh(*chosen: Any) -> tuple[Any, ...]:
-        return refresh_compare(studio, *chosen)
-
-    question.way.input(guarded(refresh), list(question.chosen), list(question.refreshed), **QUIET)
+def _wire_question(studio: Studio, question: Question) -> None:
+    refresh = bound(refresh_compare, studio, question)
+    question.way.input(refresh, question.chosen, question.refreshed, **QUIET)
     page: Any = question.way.parent
     while page is not None and not isinstance(page, gr.Tab):
         page = page.parent
     if page is not None:
-        page.select(guarded(refresh), list(question.chosen), list(question.refreshed), **QUIET)
+        page.select(refresh, question.chosen, question.refreshed, **QUIET)
 
 
-def _wire_reading(studio: Studio, question: _Question, answer: _Answer, compared: gr.State) -> None:
-    outputs = [
-        *(compared, question.notice, question.go, question.stop, answer.results),
-        *(answer.layer, answer.other_layer, answer.lines, answer.middle, *answer.drawn),
-    ]
-
-    def go(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from read_both(studio, values[:7], Look(*values[7:]), len(outputs))
-
-    event = question.go.click(
-        go,
-        [*question.asked, *answer.looks],
-        outputs,
-        concurrency_limit=None,
-        **QUIET,
-    )
-    question.stop.click(
-        lambda: (_said("Stopped."), *_buttons(running=False)),
-        None,
-        [question.notice, question.go, question.stop],
-        cancels=event,
-        **QUIET,
-    )
-
-
-def _wire_looks(answer: _Answer, compared: gr.State) -> None:
+def _wire_looks(answer: Answer) -> None:
     """Every change below the question draws anew; no model is asked."""
-    inputs, drawn = [compared, *answer.looks], list(answer.drawn)
+    inputs: set[Any] = {answer.compared, *answer.looks, answer.middle}
     manner = {**QUIET, "concurrency_limit": None}
-    looks = (answer.kind, answer.layer, answer.other_layer, answer.order, answer.lines)
-    gr.on(
-        [look.input for look in looks],
-        guarded(draw),
-        inputs,
-        drawn,
-        trigger_mode="always_last",
-        **manner,
-    )
-    chosen = [answer.lines, answer.middle]
-    for one in answer.maps:
-        one.select(clicked_map, chosen, chosen, **manner).then(
-            guarded(draw), inputs, drawn, **manner
-        )
+    again = bound(redraw, answer)
+    changed = [look.input for look in answer.looks]
+    gr.on(changed, again, inputs, answer.drawn, trigger_mode="always_last", **manner)
+    for one in (*answer.maps, answer.difference):
+        one.select(
+            bound(click_map, answer),
+            {answer.lines, answer.middle},
+            [answer.lines, answer.middle],
+            **manner,
+        ).then(again, inputs, answer.drawn, **manner)
 
 
-def refresh_compare(
-    studio: Studio, way: str, first: str | None, second: str | None
-) -> tuple[Any, ...]:
-    """New values for `CompareTab.refreshed`: which boxes there are, and which runs."""
-    choices = run_choices(studio, way, (first, second))
-    return (
-        gr.Textbox(label="Prompt A" if way == PROMPTS else "Prompt"),
-        gr.Textbox(visible=seen_if(way == PROMPTS)),
-        gr.Dropdown(**_list(choices, 0), label="Run" if way == PROMPTS else "Run A"),
-        gr.Dropdown(**_list(choices, 1), visible=seen_if(way != PROMPTS)),
-        gr.Textbox(visible=seen_if(way == MODELS and bool(choices.second))),
-        gr.Button(interactive=not choices.notice),
-        choices.notice,
-    )
+def refresh_compare(studio: Studio, question: Question, values: Values) -> Changes:
+    """Which boxes there are, and which runs can be chosen."""
+    way = values[question.way]
+    chosen = values[question.first_run], values[question.second_run]
+    choices = run_choices(studio, way, chosen)
+    first = "Run" if way == PROMPTS else "Run A"
+    return {
+        question.first_text: gr.Textbox(label="Prompt A" if way == PROMPTS else "Prompt"),
+        question.second_text: gr.Textbox(visible=seen_if(way == PROMPTS)),
+        question.first_run: gr.Dropdown(**_list(choices, 0), label=first),
+        question.second_run: gr.Dropdown(**_list(choices, 1), visible=seen_if(way != PROMPTS)),
+        question.location: gr.Textbox(visible=seen_if(way == MODELS and bool(choices.second))),
+        question.go: gr.Button(interactive=not choices.notice),
+        question.notice: choices.notice,
+    }
 
 
-def read_both(
-    studio: Studio, values: tuple[Any, ...], look: Look, n_outputs: int
-) -> Iterator[tuple[Any, ...]]:
-    """Progress while both sides are read, then everything that is drawn."""
-
-    def only(words: str, *, running: bool) -> tuple[Any, ...]:
-        told = (gr.skip(), words, *_buttons(running=running))
-        return *told, *(gr.skip() for _ in range(n_outputs - len(told)))
-
-    try:
-        for news in watch_reading(studio, _asked(values)):
-            if isinstance(news, Compared):
-                yield news, "", *_buttons(running=False), *_show(news, look)
-            else:
-                yield only(_said(news), running=True)
-    except UserError as error:
-        yield only(f"<p class='failed'>{escape(_sentence(error))}</p>", running=False)
-    except Cancelled:
-        yield only(_said("Stopped."), running=False)
-
-
-def draw(compared: Compared | None, *look: Any) -> tuple[Any, ...]:
-    """Values of everything that is drawn."""
-    drawn = draw_comparison(compared, *look)
-    return (
-        *(drawn.about, *drawn.heads, *drawn.maps),
-        gr.Column(visible=seen_if(bool(drawn.difference))),
-        *(drawn.difference, drawn.lines),
+def asked_from(question: Question, values: Values) -> Asked:
+    """What is on screen; UserError where it cannot be compared."""
+    return Asked(
+        values[question.way],
+        (values[question.first_text], values[question.second_text]),
+        values[question.mode],
+        (values[question.first_run] or "", values[question.second_run] or ""),
+        values[question.location],
     )
 
 
-def clicked_map(lines: list[str], middle: int, event: gr.EventData) -> tuple[list[str], int]:
-    """Lines and middle after a name beside a map was clicked, or an end of a map was reached."""
-    chosen = event._data or {}
-    name = chosen.get("concept")
+def compare(studio: Studio, tab: CompareTab, values: Values) -> Task:
+    """Read both sides."""
+    job = read_both(studio, asked_from(tab.question, values))
+    return Task(job, partial(show_compared, tab.answer, values))
+
+
+def redraw(answer: Answer, values: Values) -> Changes:
+    """What was read last, as it is to be shown now."""
+    compared: Compared | None = values[answer.compared]
+    return answer.draw(compared, answer.look(values)) if compared else {}
+
+
+def click_map(answer: Answer, values: Values, event: gr.EventData) -> Changes:
+    """Lines or middle after a name beside a map was clicked, or an end of a map was reached."""
+    chosen: dict[str, Any] = {"middle": values[answer.middle], **(event._data or {})}
+    lines, name = values[answer.lines], chosen.get("concept")
     if name is None:
-        return lines, int(chosen.get("middle", middle))
+        return {answer.middle: int(chosen["middle"])}
     kept = [line for line in lines if line != name]
-    return kept if len(kept) < len(lines) else [*lines, name][-MOST_LINES:], middle
+    return {answer.lines: kept if len(kept) < len(lines) else [*lines, name][-MOST_LINES:]}
 
 
-def _asked(values: tuple[Any, ...]) -> Asked:
-    way, first_text, second_text, mode, first_run, second_run, location = values
-    runs = (first_run or "", second_run or "")
-    return Asked(way, (first_text, second_text), mode, runs, location)
-
-
-def _show(compared: Compared, look: Look) -> tuple[Any, ...]:
-    """Results, choices that fit them, and what is drawn."""
+def show_compared(answer: Answer, values: Values, compared: Compared) -> Changes:
+    """Both readings, with choices that fit them."""
     first, second = compared.first, compared.second
     best = compared.best_layers
     layers = first.nearest_layer(best[0]), second.nearest_layer(best[1])
     names = [name for name in first.concepts if name in second.concepts]
-    start = Look(look.kind, layers[0], layers[1], look.order, look.lines)
-    lines = first_lines(compared, start)
-    return (
-        gr.Column(visible=True),
-        gr.Slider(**_range(first.layers), value=layers[0], label=_layer_label(compared)),
-        gr.Slider(
-            **_range(second.layers), value=layers[1], visible=seen_if(not compared.same_model)
+    start = replace(answer.look(values), layer=layers[0], other_layer=layers[1], middle=0)
+    look = replace(start, lines=first_lines(compared, start))
+    other = seen_if(not compared.same_model)
+    return {
+        answer.compared: compared,
+        answer.results: gr.Column(visible=True),
+        answer.layer: gr.Slider(
+            **_range(first.layers), value=layers[0], label=_layer_label(compared)
         ),
-        gr.Dropdown(choices=names, value=lines),
-        0,
-        *draw(compared, start.kind, *layers, start.order, lines, 0),
-    )
+        answer.other_layer: gr.Slider(**_range(second.layers), value=layers[1], visible=other),
+        answer.lines: gr.Dropdown(choices=names, value=look.lines),
+        answer.middle: 0,
+        **answer.draw(compared, look),
+    }
 
 
 def _layer_label(compared: Compared) -> str:
@@ -361,16 +357,3 @@ def _range(layers: tuple[int, ...]) -> dict[str, Any]:
 def _list(choices: Choices, side: int) -> dict[str, Any]:
     listed = (choices.first, choices.second)[side]
     return {"choices": list(listed), "value": choices.values[side], "interactive": bool(listed)}
-
-
-def _buttons(*, running: bool) -> tuple[gr.Button, gr.Button]:
-    return gr.Button(interactive=not running), gr.Button(visible=seen_if(running))
-
-
-def _said(words: str) -> str:
-    return f"<p class='said'>{escape(words)}</p>"
-
-
-def _sentence(error: UserError) -> str:
-    words = str(error)
-    return f"{words[:1].upper()}{words[1:]}"

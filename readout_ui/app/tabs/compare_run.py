@@ -1,26 +1,25 @@
-"""What the Compare tab can compare: ways, runs, and what to do when one is missing.
-
-Two readings on the device's thread, watched from the page.
-"""
+"""What the Compare tab can compare: ways and runs, what to do when one is missing, two readings."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import TYPE_CHECKING
 
-from readout_ui.app.jobs import Job, JobState
+from readout_ui.app.html import headline
+from readout_ui.app.jobs import Job
 from readout_ui.app.other_model import model_of, read_with_other_model
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.compare_view import Compared
 from readout_ui.app.tabs.inspect import parse_chat
 from readout_ui.app.widgets import local_time
 from readout_ui.errors import UserError
-from readout_ui.inference.reading import Reading
 from readout_ui.models.chat_template import Turn
-from readout_ui.progress import Report
+from readout_ui.progress import Progress
 from readout_ui.runs.run import Run
+
+if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
 
 RUNS, PROMPTS, MODELS = "runs", "prompts", "models"
 WAYS = {"Two runs": RUNS, "Two prompts": PROMPTS, "Two models": MODELS}
@@ -81,7 +80,7 @@ class Choices:
     """What to do first, as HTML; empty when there is something to compare."""
 
 
-def run_choices(studio: Studio, way: str, wished: tuple[str | None, str | None]) -> Choices:
+def run_choices(studio: Studio, way: str, chosen: tuple[str | None, str | None]) -> Choices:
     """The runs for A and B; a choice that still fits stays.
 
     A belongs to the model of the run in use, B to the same one or, for two models, to another.
@@ -92,9 +91,9 @@ def run_choices(studio: Studio, way: str, wished: tuple[str | None, str | None])
         return Choices((), (), (None, None), _notice(NO_RUNS, ""))
     here = [run for run in runs if run.model_fingerprint == used.model_fingerprint]
     others = [run for run in runs if run not in here] if way == MODELS else here
-    first = _kept(wished[0], here, used)
+    first = _kept(chosen[0], here, used)
     rest = [run for run in others if way != RUNS or run.id != first]
-    second = _kept(wished[1], rest, rest[0] if rest else None)
+    second = _kept(chosen[1], rest, rest[0] if rest else None)
     labelled = [tuple((_label(run, way), run.id) for run in some) for some in (here, others)]
     return Choices(labelled[0], labelled[1], (first, second), _missing(way, second, used))
 
@@ -117,13 +116,12 @@ def _missing(way: str, second: str | None, used: Run) -> str:
 
 
 def _notice(what: str, fix: str) -> str:
-    fix = fix or "Press Train in the header first."
-    return f"<p class='empty'><b>{escape(what)}</b> {escape(fix)}</p>"
+    return headline(what, fix or "Press Train in the header first.")
 
 
-def _kept(wished: str | None, runs: Sequence[Run], default: Run | None) -> str | None:
-    if wished in [run.id for run in runs]:
-        return wished
+def _kept(chosen: str | None, runs: Sequence[Run], default: Run | None) -> str | None:
+    if chosen in [run.id for run in runs]:
+        return chosen
     return default.id if default else None
 
 
@@ -161,75 +159,30 @@ def _quoted(words: str, cut: bool, length: int) -> str:
     return f"“{'… ' if cut else ''}{end}”"
 
 
-POLL_SECONDS = 0.12
-Jobs = tuple[Job[Reading], Job[Reading]]
-
-
-def watch_reading(studio: Studio, asked: Asked) -> Iterator[str | Compared]:
-    """Words about where the two readings stand, whenever they change; at last what was read.
-
-    Whoever stops listening cancels what has not begun.
+def read_both(studio: Studio, asked: Asked) -> Job[Compared]:
+    """Queue the two readings, one after the other; the job can be stopped between them.
 
     Raises:
-        UserError: one of the two cannot be read.
-        Cancelled: a job was cancelled.
+        UserError: there is no such run. The job fails with one when a side cannot be read.
     """
-    jobs = _start(studio, asked)
-    try:
-        said = ""
-        while not all(job.view().state.finished for job in jobs):
-            words = _words(studio, jobs)
-            if words != said:
-                yield (said := words)
-            time.sleep(POLL_SECONDS)
-        readouts = jobs[0].result(), jobs[1].result()
-    finally:
-        for job in jobs:
-            job.cancel()
-    runs = studio.runs.open(asked.runs[0]), studio.runs.open(asked.runs[1])
-    yield Compared(
-        *readouts,
-        names=side_names(asked, runs),
-        best_layers=(runs[0].best_layer, runs[1].best_layer),
-        same_model=runs[0].model_fingerprint == runs[1].model_fingerprint,
-    )
+    contents = asked.contents
+    first, second = (studio.runs.open(run_id) for run_id in asked.runs)
 
-
-def _start(studio: Studio, asked: Asked) -> Jobs:
-    contents, runs = asked.contents, asked.runs
-
-    def here(side: int) -> Job[Reading]:
-        return studio.on_device(
-            "compare",
-            f"Comparing: {'AB'[side]}",
-            lambda readout: readout.read(contents[side], asked.mode),
-            runs[side],
+    def work(readout: Readout) -> Compared:
+        report = readout.report
+        one = readout.read(contents[0], asked.mode)
+        report(Progress("Reading B", 0, 0, "tokens"))
+        if asked.way == MODELS:
+            spec = model_of(second, asked.location.strip(), studio.options)
+            other = read_with_other_model(spec, second, contents[1], asked.mode, report)
+        else:
+            other = studio.readout_of(second, report).read(contents[1], asked.mode)
+        return Compared(
+            one,
+            other,
+            names=side_names(asked, (first, second)),
+            best_layers=(first.best_layer, second.best_layer),
+            same_model=first.model_fingerprint == second.model_fingerprint,
         )
 
-    first = here(0)
-    if asked.way != MODELS:
-        return first, here(1)
-    run = studio.runs.open(runs[1])
-
-    def elsewhere(report: Report) -> Reading:
-        spec = model_of(run, asked.location.strip(), studio.options)
-        return read_with_other_model(spec, run, contents[1], asked.mode, report)
-
-    title = f"Comparing: B, with {run.model_name}"
-    return first, studio.worker.submit("compare", title, elsewhere)
-
-
-def _words(studio: Studio, jobs: Jobs) -> str:
-    """Where the first of the two stands that is not done."""
-    letter, job = next(
-        ((letter, job) for letter, job in zip("AB", jobs, strict=True) if not job.future.done()),
-        ("B", jobs[1]),
-    )
-    view = job.view()
-    if view.state is JobState.WAITING:
-        before = [other for other in studio.worker.unfinished() if other.number < view.number]
-        if before:
-            count = f"{len(before)} job{'s' if len(before) > 1 else ''} before this one"
-            return f"Waiting: {count}: {before[0].title}."
-    stage = view.progress.stage if view.progress else "Reading"
-    return f"{letter}: {stage} …"
+    return studio.on_device("compare", "Comparing", work, asked.runs[0])

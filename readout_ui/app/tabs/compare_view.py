@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from gradio.components.plot import PlotData
@@ -30,7 +30,7 @@ _DIGITS = {"z": 2, "cosine": 3}
 LEAD = 3
 """Columns shown before the first one in which two prompts part."""
 FIRST_LINES = 3
-"""Concepts that get a line before anybody chose."""
+"""Concepts that get a line at first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,33 +73,30 @@ class Look:
 class Drawn(NamedTuple):
     """Everything that follows the choices."""
 
-    about: str = ""
+    about: str
     """How the tokens were aligned, and what was left out."""
-    heads: tuple[str, str] = ("", "")
+    heads: tuple[str, str]
     """What stands above each map."""
-    maps: tuple[str, str] = ("", "")
+    maps: tuple[str, str]
     """A and B."""
-    difference: str = ""
+    difference: str
     """B less A; empty where there is none."""
-    lines: PlotData | None = None
+    lines: PlotData
 
 
-def draw_comparison(compared: Compared | None, *look: Any) -> Drawn:
+def draw_comparison(compared: Compared, look: Look) -> Drawn:
     """Both maps, their difference and the lines."""
-    if compared is None:
-        return Drawn()
-    wish = Look(*look)
-    found = _compare(compared, wish)
-    rows = order_rows(found, wish.order)
+    found = _compare(compared, look)
+    rows = order_rows(found, look.order)
     scale = fit_scale(found.counted(), found.kind)
     sides = (found.first, found.second)
-    maps = tuple(_side_map(found, side, rows, scale, wish.middle) for side in sides)
-    lines = [name for name in wish.lines if name in found.concepts] or list(rows[:FIRST_LINES])
+    maps = tuple(_side_map(found, side, rows, scale, look.middle) for side in sides)
+    lines = [name for name in look.lines if name in found.concepts] or list(rows[:FIRST_LINES])
     return Drawn(
         _about(found, compared),
         (_head("A", compared.names[0], sides[0]), _head("B", compared.names[1], sides[1])),
         (maps[0], maps[1]),
-        _difference_map(found, rows, wish.middle),
+        _difference_map(found, rows, look.middle),
         plot_data(draw_trajectories(found, lines[:MOST_LINES])),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.editor import Desk
+from readout_ui.app.session import Studio
 from readout_ui.app.tabs.concepts_calls import concept_calls
 from readout_ui.app.tabs.concepts_exchange import exchange_calls
 
@@ -18,17 +18,17 @@ from readout_ui.app.tabs.concepts_exchange import exchange_calls
 class ConceptsTab:
     """What other tabs may listen to."""
 
-    desk: gr.HTML
+    page: gr.HTML
     """List and editor in one component; it asks the server by itself what changed on disk."""
 
     @property
     def train_requested(self) -> Callable[..., Any]:
         """Listener for "Save and train" or Ctrl+Enter, sent once the text is on disk."""
-        listen: Callable[..., Any] = self.desk.train_requested
+        listen: Callable[..., Any] = self.page.train_requested
         return listen
 
 
-def build_concepts_tab(desk: Desk) -> ConceptsTab:
+def build_concepts_tab(studio: Studio) -> ConceptsTab:
     """Lay out the tab inside the Blocks that are being built."""
     return ConceptsTab(
         gr.HTML(
@@ -38,6 +38,6 @@ def build_concepts_tab(desk: Desk) -> ConceptsTab:
             container=False,
             padding=False,
             elem_id="concepts-desk",
-            server_functions=[*concept_calls(desk), *exchange_calls(desk)],
+            server_functions=[*concept_calls(studio), *exchange_calls(studio)],
         )
     )

@@ -1,20 +1,39 @@
 """The questions the Concepts page asks the server, each answered with JSON and never a traceback.
 
 Every call names its concept, so any number of open pages may ask at once. Whatever a page sends is
-checked here and in `editing`; a mistake comes back as `{"ok": false, "message": sentence}`.
+checked here and in `texts.editing`; a mistake comes back as `{"ok": false, "message": sentence}`.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TypeVar
 
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from readout_ui.app import editor as editing
-from readout_ui.app.editor import Conflict, Desk, Opened, influence_notes, overview
+from readout_ui.app.editor import (
+    influence_notes,
+    overview,
+    review,
+    trashed,
+    version_of,
+    versions_of,
+)
+from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
-from readout_ui.texts.versions import TrashEntry, Version
+from readout_ui.texts.editing import (
+    FileChanged,
+    create_concept,
+    delete_concept,
+    read_version,
+    rename_concept,
+    restore_trashed,
+    restore_version,
+    save_concept,
+)
+from readout_ui.texts.library import Concept
+from readout_ui.texts.versions import TrashEntry, Version, list_trash
 
 Answer = dict[str, Any]
 Call = Callable[..., Answer]
@@ -101,91 +120,122 @@ def answering(name: str, request: type[R], handle: Callable[[R], Answer]) -> Cal
     return call
 
 
-def concept_calls(desk: Desk) -> list[Call]:
+def concept_calls(studio: Studio) -> list[Call]:
     """The server functions of the list and the editor."""
-    return [*_reading_calls(desk), *_writing_calls(desk)]
+    return [*_reading_calls(studio), *_writing_calls(studio)]
 
 
-def overview_answer(desk: Desk) -> Answer:
+def overview_answer(studio: Studio) -> Answer:
     """The list as JSON."""
-    view = overview(desk)
+    view = overview(studio)
     return {**asdict(view), "revision": view.revision}
 
 
-def news(desk: Desk, revision: str) -> Answer | None:
+def news(studio: Studio, revision: str) -> Answer | None:
     """The list, or None for a page that has it."""
-    answer = overview_answer(desk)
+    answer = overview_answer(studio)
     return None if answer["revision"] == revision else answer
 
 
-def _reading_calls(desk: Desk) -> list[Call]:
+def _reading_calls(studio: Studio) -> list[Call]:
     return [
-        answering("read_overview", Poll, lambda r: {"overview": news(desk, r.revision)}),
-        answering("open_concept", Named, lambda r: _opened(editing.open_concept(desk, r.name))),
-        answering("review_texts", Texts, lambda r: _reviewed(desk, r)),
-        answering("read_trash", Nothing, lambda _r: {"entries": _entries(editing.trash(desk))}),
+        answering("read_overview", Poll, lambda r: {"overview": news(studio, r.revision)}),
+        answering("open_concept", Named, lambda r: _opened(studio.library().concept(r.name))),
+        answering("review_texts", Texts, lambda r: _reviewed(studio, r)),
+        answering(
+            "read_trash", Nothing, lambda _r: {"entries": _entries(list_trash(studio.folder))}
+        ),
         answering(
             "read_versions",
             Named,
-            lambda r: {"versions": [_version(v) for v in editing.versions(desk, r.name)]},
+            lambda r: {"versions": [_version(v) for v in versions_of(studio, r.name)]},
         ),
         answering(
             "read_version",
             Stored,
-            lambda r: {"descriptions": editing.version_texts(desk, r.name, r.version)},
+            lambda r: {"descriptions": read_version(version_of(studio, r.name, r.version))},
         ),
     ]
 
 
-def _writing_calls(desk: Desk) -> list[Call]:
-    def then(answer: Answer) -> Answer:
-        return {**answer, "overview": overview_answer(desk)}
+def _writing_calls(studio: Studio) -> list[Call]:
+    """Calls that change something on disk; each is answered with the new list."""
+
+    def writing(name: str, request: type[R], what: str, write: Callable[[R], Answer]) -> Call:
+        def handle(asked: R) -> Answer:
+            studio.refuse_if_read_only(what)
+            return {**write(asked), "overview": overview_answer(studio)}
+
+        return answering(name, request, handle)
 
     return [
-        answering(
-            "save_texts",
-            Save,
-            lambda r: then(_saved(editing.save(desk, r.name, r.boxes, r.opened))),
-        ),
-        answering(
+        writing("save_texts", Save, "save", partial(_saved, studio)),
+        writing(
             "create_concept",
             Create,
-            lambda r: then(_opened(editing.create(desk, r.name, neutral=r.neutral))),
+            "create a concept",
+            lambda r: _opened(create_concept(studio.folder, r.name, neutral=r.neutral)),
         ),
-        answering(
-            "rename_concept", Rename, lambda r: then(_opened(editing.rename(desk, r.name, r.to)))
+        writing(
+            "rename_concept",
+            Rename,
+            "rename",
+            lambda r: _opened(rename_concept(studio.folder, r.name, r.to)),
         ),
-        answering(
+        writing(
             "delete_concept",
             Named,
-            lambda r: then({"entry": _entries([editing.delete(desk, r.name)])[0]}),
+            "delete",
+            lambda r: {"entry": _entries([delete_concept(studio.folder, r.name)])[0]},
         ),
-        answering(
+        writing(
             "restore_trashed",
             Trashed,
-            lambda r: then(_opened(editing.undelete(desk, r.entry, r.to))),
+            "restore",
+            lambda r: _opened(restore_trashed(studio.folder, trashed(studio, r.entry), r.to)),
         ),
-        answering(
+        writing(
             "restore_version",
             Stored,
-            lambda r: then(_opened(editing.put_back(desk, r.name, r.version))),
+            "restore a version",
+            lambda r: _opened(
+                restore_version(studio.folder, r.name, version_of(studio, r.name, r.version))
+            ),
         ),
     ]
 
 
-def _reviewed(desk: Desk, texts: Texts) -> Answer:
+def _reviewed(studio: Studio, texts: Texts) -> Answer:
     return {
-        **asdict(editing.review(desk, texts.name, texts.boxes)),
-        "notes": influence_notes(desk, texts.name, texts.boxes),
+        **asdict(review(studio, texts.name, texts.boxes)),
+        "notes": influence_notes(studio, texts.name, texts.boxes),
     }
 
 
-def _opened(opened: Opened) -> Answer:
-    return {"concept": asdict(opened)}
+def _saved(studio: Studio, asked: Save) -> Answer:
+    """Write the boxes, unless the file is not the one that was opened; then both texts."""
+    try:
+        return _opened(save_concept(studio.folder, asked.name, asked.boxes, asked.opened))
+    except FileChanged as changed:
+        return {
+            "conflict": {
+                "message": str(changed),
+                "mine": changed.mine,
+                "theirs": changed.theirs,
+                "theirs_fingerprint": changed.theirs_fingerprint,
+            }
+        }
 
 
-def _saved(outcome: Opened | Conflict) -> Answer:
-    return _opened(outcome) if isinstance(outcome, Opened) else {"conflict": asdict(outcome)}
+def _opened(concept: Concept) -> Answer:
+    return {
+        "concept": {
+            "name": concept.name,
+            "neutral": concept.is_neutral,
+            "fingerprint": concept.fingerprint,
+            "descriptions": concept.descriptions,
+        }
+    }
 
 
 def _entries(entries: Iterable[TrashEntry]) -> list[Answer]:

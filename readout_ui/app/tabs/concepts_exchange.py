@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from readout_ui.app.editor import Desk, refuse_if_read_only
+from readout_ui.app.session import Studio
 from readout_ui.app.tabs.concepts_calls import Answer, Call, Request, answering, overview_answer
 from readout_ui.errors import UserError
 from readout_ui.texts.exchange import (
@@ -52,22 +52,22 @@ class Apply(SetFile):
     """Concept to the fingerprint of its file when the plan was shown, None for a new one."""
 
 
-def exchange_calls(desk: Desk) -> list[Call]:
+def exchange_calls(studio: Studio) -> list[Call]:
     """The server functions of the import and export sheets."""
     return [
-        answering("export_set", Export, lambda r: exported(desk, r.format)),
-        answering("plan_import", SetFile, lambda r: planned(plan_of(desk, r))),
-        answering("apply_import", Apply, lambda r: applied(desk, r)),
+        answering("export_set", Export, lambda r: exported(studio, r.format)),
+        answering("plan_import", SetFile, lambda r: planned(plan_of(studio, r))),
+        answering("apply_import", Apply, lambda r: applied(studio, r)),
     ]
 
 
-def exported(desk: Desk, suffix: str) -> Answer:
+def exported(studio: Studio, suffix: str) -> Answer:
     """The whole set as a file to download."""
-    content = base64.b64encode(export_bytes(desk.library(), suffix)).decode("ascii")
+    content = base64.b64encode(export_bytes(studio.library(), suffix)).decode("ascii")
     return {"file_name": f"descriptions{suffix}", "content": content}
 
 
-def plan_of(desk: Desk, sent: SetFile) -> ImportPlan:
+def plan_of(studio: Studio, sent: SetFile) -> ImportPlan:
     """What importing the file would do.
 
     Raises:
@@ -80,7 +80,7 @@ def plan_of(desk: Desk, sent: SetFile) -> ImportPlan:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / _plain_name(sent.file_name)
         path.write_bytes(content)
-        return plan_import(desk.library(), import_set(path))
+        return plan_import(studio.library(), import_set(path))
 
 
 def planned(plan: ImportPlan) -> Answer:
@@ -92,20 +92,20 @@ def planned(plan: ImportPlan) -> Answer:
     }
 
 
-def applied(desk: Desk, wish: Apply) -> Answer:
+def applied(studio: Studio, asked: Apply) -> Answer:
     """Import the chosen concepts, unless one of their files changed since the plan was shown."""
-    refuse_if_read_only(desk, "import")
-    plan = plan_of(desk, wish)
-    chosen = tuple(_as_shown(c, wish) for c in plan.concepts if c.name in wish.chosen)
-    written = apply_import(desk.folder, replace(plan, concepts=chosen))
+    studio.refuse_if_read_only("import")
+    plan = plan_of(studio, asked)
+    chosen = tuple(_as_shown(c, asked) for c in plan.concepts if c.name in asked.chosen)
+    written = apply_import(studio.folder, replace(plan, concepts=chosen))
     return {
         "imported": [concept.name for concept in written],
-        "overview": overview_answer(desk),
+        "overview": overview_answer(studio),
     }
 
 
-def _as_shown(concept: PlannedConcept, wish: Apply) -> PlannedConcept:
-    return replace(concept, opened=wish.chosen[concept.name])
+def _as_shown(concept: PlannedConcept, asked: Apply) -> PlannedConcept:
+    return replace(concept, opened=asked.chosen[concept.name])
 
 
 def _plain_name(file_name: str) -> str:

@@ -1,7 +1,4 @@
-"""The Cross-talk tab: which directions are alike, and which texts answer to the wrong one.
-
-Sentences and tables of the Cross-talk tab as HTML.
-"""
+"""The Cross-talk tab: which directions are alike, and which texts score on the wrong one."""
 
 from __future__ import annotations
 
@@ -13,10 +10,18 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from readout_ui.app.events import DEVICE, HIDDEN, QUIET
+from readout_ui.app.events import DEVICE, QUIET, Changes, Values, bound
 from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.html import bullets, count, table
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import NO_RUN, build_plot, draw_notice, layer_slider, plot_data
+from readout_ui.app.widgets import (
+    NO_RUN,
+    JudgedPart,
+    build_judged,
+    build_plot,
+    layer_slider,
+    plot_data,
+)
 from readout_ui.errors import UserError
 from readout_ui.evaluation.map_methods import umap_installed
 from readout_ui.evaluation.results import (
@@ -74,22 +79,25 @@ def draw_confusions(matrix: HeldOutMatrix) -> str:
         return f"{text}<p class='about'>No description is taken for another concept.</p>"
     shown = matrix.confusions[:MOST_CONFUSIONS]
     rest = len(matrix.confusions) - len(shown)
-    more = f"<li>and {rest} more</li>" if rest else ""
-    return f"{text}<ul class='notes'>{''.join(map(_confusion, shown))}{more}</ul>"
+    return text + bullets([*map(_confusion, shown), *([f"and {rest} more"] if rest else [])])
 
 
 def draw_redundancy(rows: Sequence[Redundancy]) -> str:
     """A table with the most redundant concept first."""
+    titles = (
+        "Concept",
+        "Nearest three (cosine)",
+        "R2 from the others",
+        "By chance",
+        "First component",
+    )
     ranked = sorted(rows, key=lambda row: -row.r2)
     return (
         "<p class='about'>R2: part of the direction that a ridge fit on the other concepts "
         "explains, with its 95 % interval (bootstrap over descriptions) and what random groups of "
         "the same descriptions give. First component: part of the concept's differences along "
         "one line; 95 % of random groups stay below the number behind it. All of mean differences."
-        "</p><div class='scroll'><table class='judged cards'><thead><tr><th>Concept</th>"
-        "<th>Nearest three (cosine)</th><th>R2 from the others</th><th>By chance</th>"
-        "<th>First component</th></tr></thead><tbody>"
-        f"{''.join(map(_row, ranked))}</tbody></table></div>"
+        f"</p>{table(titles, map(_row, ranked))}"
     )
 
 
@@ -99,7 +107,7 @@ def draw_map_note(found: ConceptMap) -> str:
     shown = f"The two axes hold {sum(found.explained):.0%} of the variance. "
     return (
         f"<p class='about'>{shown if found.method == 'pca' else ''}"
-        f"<b>{n_clusters} cluster{'' if n_clusters == 1 else 's'}</b>: concepts share a colour and "
+        f"<b>{count(n_clusters, 'cluster')}</b>: concepts share a colour and "
         f"shape where their mean cosine is above {found.threshold:.2f}, which random groups of the "
         "same descriptions reach nowhere in 95 % of cases. Grey rings are on their own.</p>"
     )
@@ -108,19 +116,19 @@ def draw_map_note(found: ConceptMap) -> str:
 def _confusion(found: Confusion) -> str:
     names = f"<b>{escape(found.concept)}</b> is taken for <b>{escape(found.taken_for)}</b>"
     doubt = "" if found.differs else " (taken together they do not score on it beyond chance)"
-    return f"<li>{names}: {found.count} of {found.of} descriptions{doubt}</li>"
+    return f"{names}: {found.count} of {found.of} descriptions{doubt}"
 
 
-def _row(row: Redundancy) -> str:
-    nearest = ", ".join(map(_neighbour, row.nearest)) or "none"
+def _row(row: Redundancy) -> tuple[str, ...]:
     verdict = "" if row.r2_differs else " <i>like chance</i>"
     limit = "" if np.isnan(row.share_chance) else f" <i>chance: below {row.share_chance:.2f}</i>"
     share = "" if np.isnan(row.first_component_share) else f"{row.first_component_share:.2f}"
     return (
-        f"<tr><td><b>{escape(row.concept)}</b></td><td data-title='Nearest'>{nearest}</td>"
-        f"<td data-title='R2'>{row.r2:.2f} ({row.r2_low:.2f} to {row.r2_high:.2f}){verdict}</td>"
-        f"<td data-title='R2 by chance'>{row.r2_chance:.2f}</td>"
-        f"<td data-title='First component'>{share}{limit}</td></tr>"
+        f"<b>{escape(row.concept)}</b>",
+        ", ".join(map(_neighbour, row.nearest)) or "none",
+        f"{row.r2:.2f} ({row.r2_low:.2f} to {row.r2_high:.2f}){verdict}",
+        f"{row.r2_chance:.2f}",
+        f"{share}{limit}",
     )
 
 
@@ -152,27 +160,41 @@ class Findings:
 
 @dataclass(frozen=True)
 class CrosstalkTab:
-    """Components of the Cross-talk tab, and what brings them up to date."""
+    """Components of the Cross-talk tab."""
 
     layer: gr.Slider
     """Which layer is judged."""
     mean: gr.Checkbox
     """Whether cosines are averaged over all layers."""
-    plane: gr.Radio
-    """How the map is drawn: PCA, or UMAP where it is installed."""
     shown: gr.State
     """Id of the run that slider and findings belong to."""
-    notice: gr.HTML
-    """What to do first, empty when there is something to show."""
-    results: gr.Column
-    """Everything below the choices; hidden until the tab is opened."""
-    drawn: tuple[Any, ...]
-    """What `draw_findings` fills."""
+    judged: JudgedPart
+    """Notice, and everything below the choices; hidden until the tab is opened."""
+    cosine_note: gr.HTML
+    cosines: gr.Plot
+    confusions: gr.HTML
+    responses: gr.Plot
+    redundancy: gr.HTML
+    plane: gr.Radio
+    """How the map is drawn: PCA, or UMAP where it is installed."""
+    map_note: gr.HTML
+    map: gr.Plot
+
+    @property
+    def choices(self) -> set[Any]:
+        """What findings depend on besides the run."""
+        return {self.layer, self.mean, self.plane}
 
     @property
     def refreshed(self) -> list[Any]:
         """The outputs of `refresh_crosstalk`."""
-        return [self.layer, self.shown, self.notice, self.results]
+        return [self.layer, self.shown, *self.judged.outputs]
+
+    @property
+    def drawn(self) -> list[Any]:
+        """The outputs of `draw_findings`."""
+        notes = [self.cosine_note, self.confusions, self.redundancy, self.map_note]
+        return [*notes, self.cosines, self.responses, self.map]
 
 
 def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
@@ -185,79 +207,92 @@ def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
             info="Worked out once per run; intervals from eight layers, evenly spread.",
             elem_id="crosstalk-mean",
         )
-    notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="crosstalk-notice")
-    with gr.Column(visible=HIDDEN, elem_id="crosstalk-results") as results:
-        plane, drawn = _build_results()
-    shown = gr.State(run.id if run else "")
-    tab = CrosstalkTab(layer, mean, plane, shown, notice, results, drawn)
-    _wire(studio, tab, choices.parent)
+    judged = build_judged("crosstalk", None if run else NO_RUN)
+    with judged.results:
+        drawn = _build_results()
+    tab = CrosstalkTab(layer, mean, gr.State(run.id if run else ""), judged, **drawn)
+    manner = {**DEVICE, **QUIET}
+    outputs = [*judged.outputs, *tab.drawn]
+    if isinstance(choices.parent, gr.Tab):
+        choices.parent.select(
+            bound(open_findings, studio, tab),
+            {tab.shown, *tab.choices},
+            [tab.layer, tab.shown, *outputs],
+            **DEVICE,
+            show_progress_on=judged.notice,
+        )
+    show = bound(show_findings, studio, tab)
+    changed = [layer.input, mean.input, tab.plane.input]
+    gr.on(changed, show, tab.choices, outputs, trigger_mode="always_last", **manner)
     return tab
 
 
-def _wire(studio: Studio, tab: CrosstalkTab, page: object) -> None:
-    def enter(known: str, chosen: float, averaged: bool, method: str) -> tuple[Any, ...]:
-        return open_findings(studio, known, int(chosen), averaged, method)
-
-    def show(chosen: float, averaged: bool, method: str) -> tuple[Any, ...]:
-        return show_findings(studio, int(chosen), averaged, method)
-
-    inputs, outputs = [tab.layer, tab.mean, tab.plane], [tab.notice, tab.results, *tab.drawn]
-    if isinstance(page, gr.Tab):
-        entered = [tab.layer, tab.shown, *outputs]
-        page.select(enter, [tab.shown, *inputs], entered, **DEVICE, show_progress_on=tab.notice)
-    gr.on(
-        [tab.layer.input, tab.mean.input, tab.plane.input],
-        show,
-        inputs,
-        outputs,
-        trigger_mode="always_last",
-        **{**DEVICE, **QUIET},
+def _build_results() -> dict[str, Any]:
+    """The components of `CrosstalkTab` below the choices, by name."""
+    gr.Markdown("### Cosines")
+    cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
+    cosines = build_plot("crosstalk-cosines")
+    gr.Markdown("### Responses")
+    confusions = gr.HTML(elem_id="crosstalk-confusions")
+    responses = build_plot("crosstalk-responses")
+    gr.Markdown("### Redundancy")
+    redundancy = gr.HTML(elem_id="crosstalk-redundancy")
+    gr.Markdown("### Map")
+    plane = gr.Radio(
+        PLANES if umap_installed() else PLANES[:1],
+        value="pca",
+        label="Drawn by",
+        info=ABOUT_UMAP if umap_installed() else NO_UMAP,
+        elem_id="crosstalk-plane",
     )
+    return {
+        "cosine_note": cosine_note,
+        "cosines": cosines,
+        "confusions": confusions,
+        "responses": responses,
+        "redundancy": redundancy,
+        "plane": plane,
+        "map_note": gr.HTML(elem_id="crosstalk-map-note"),
+        "map": build_plot("crosstalk-map"),
+    }
 
 
-def refresh_crosstalk(studio: Studio, shown: str = "") -> tuple[Any, ...]:
-    """New values for `CrosstalkTab.refreshed` after a run was made or chosen.
+def refresh_crosstalk(studio: Studio, tab: CrosstalkTab, shown: str) -> Changes:
+    """Take down what was judged of another run, after a run was made or chosen.
 
     Args:
         studio: the studio.
+        tab: its components.
         shown: id of the run that the tab shows; where it is the run in use, nothing changes.
     """
     run = studio.runs.current()
     if run is not None and run.id == shown:
-        return (gr.skip(),) * 4
+        return {}
     error = UserError("another run is in use now", fix="open this tab again, or move the layer")
-    return (
-        gr.Slider(**layer_slider(run)),
-        run.id if run else "",
-        draw_notice(error if run else NO_RUN),
-        gr.Column(visible=HIDDEN),
-    )
+    return {
+        tab.layer: gr.Slider(**layer_slider(run)),
+        tab.shown: run.id if run else "",
+        **tab.judged.missing(error if run else NO_RUN),
+    }
 
 
-def open_findings(
-    studio: Studio, known: str, layer: int, averaged: bool, method: str = "pca"
-) -> tuple[Any, ...]:
-    """Slider, its run, and what `show_findings` gives, when the tab is opened.
+def open_findings(studio: Studio, tab: CrosstalkTab, values: Values) -> Changes:
+    """What `show_findings` gives, when the tab is opened.
 
     A slider that stands for another run than the one in use, as after the very first training,
     goes to the best layer of the run in use.
     """
     run = studio.runs.current()
-    if run is None or run.id == known:
-        return gr.skip(), known, *show_findings(studio, layer, averaged, method)
-    found = show_findings(studio, run.best_layer, averaged, method)
-    return gr.Slider(**layer_slider(run)), run.id, *found
+    if run is None or run.id == values[tab.shown]:
+        return show_findings(studio, tab, values)
+    found = show_findings(studio, tab, values | {tab.layer: run.best_layer})
+    return {tab.layer: gr.Slider(**layer_slider(run)), tab.shown: run.id, **found}
 
 
-def show_findings(
-    studio: Studio, layer: int, averaged: bool, method: str = "pca"
-) -> tuple[Any, ...]:
-    """Notice, visibility and everything drawn for one layer; a user's mistake is the notice."""
-    try:
-        findings = judge_crosstalk(studio, layer, averaged, method)
-    except UserError as error:
-        return draw_notice(error), gr.Column(visible=HIDDEN), *(gr.skip() for _ in range(7))
-    return "", gr.Column(visible=True), *draw_findings(findings)
+def show_findings(studio: Studio, tab: CrosstalkTab, values: Values) -> Changes:
+    """Everything drawn for one layer; a user's mistake is the notice."""
+    choices = int(values[tab.layer]), values[tab.mean], values[tab.plane]
+    return tab.judged.show(lambda: draw_findings(tab, judge_crosstalk(studio, *choices)))
 
 
 def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "pca") -> Findings:
@@ -293,38 +328,15 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
     )
 
 
-def draw_findings(findings: Findings) -> tuple[Any, ...]:
+def draw_findings(tab: CrosstalkTab, findings: Findings) -> Changes:
     """Values of `CrosstalkTab.drawn`."""
     cosines, responses = findings.cosines, findings.responses
-    return (
-        draw_cosine_note(cosines),
-        plot_data(draw_cosines(cosines), responsive=False),
-        draw_confusions(responses),
-        plot_data(draw_responses(responses, cosines.order), responsive=False),
-        draw_redundancy(findings.redundancy),
-        draw_map_note(findings.map),
-        plot_data(draw_map(findings.map), responsive=False),
-    )
-
-
-def _build_results() -> tuple[gr.Radio, tuple[Any, ...]]:
-    gr.Markdown("### Cosines")
-    cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
-    cosines = build_plot("crosstalk-cosines")
-    gr.Markdown("### Responses")
-    confusions = gr.HTML(elem_id="crosstalk-confusions")
-    responses = build_plot("crosstalk-responses")
-    gr.Markdown("### Redundancy")
-    redundancy = gr.HTML(elem_id="crosstalk-redundancy")
-    gr.Markdown("### Map")
-    method = gr.Radio(
-        PLANES if umap_installed() else PLANES[:1],
-        value="pca",
-        label="Drawn by",
-        info=ABOUT_UMAP if umap_installed() else NO_UMAP,
-        elem_id="crosstalk-plane",
-    )
-    map_note = gr.HTML(elem_id="crosstalk-map-note")
-    plane = build_plot("crosstalk-map")
-    drawn = (cosine_note, cosines, confusions, responses, redundancy, map_note, plane)
-    return method, drawn
+    return {
+        tab.cosine_note: draw_cosine_note(cosines),
+        tab.cosines: plot_data(draw_cosines(cosines), responsive=False),
+        tab.confusions: draw_confusions(responses),
+        tab.responses: plot_data(draw_responses(responses, cosines.order), responsive=False),
+        tab.redundancy: draw_redundancy(findings.redundancy),
+        tab.map_note: draw_map_note(findings.map),
+        tab.map: plot_data(draw_map(findings.map), responsive=False),
+    }

@@ -1,24 +1,28 @@
-"""The Export tab: chosen concepts and layers as a zip or a folder an inference server loads.
-
-The part of the Export tab that takes an export back: checked on the model, kept as a run.
-
-The part of the Export tab that pushes to the Hugging Face hub, where there is a token.
-"""
+"""The Export tab: a zip, a folder or a hub repository of the vectors, and exports taken back."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, guarded, seen_if
+from readout_ui.app.events import (
+    DEVICE,
+    HIDDEN,
+    PRIVATE,
+    QUIET,
+    Changes,
+    Values,
+    guarded,
+    seen_if,
+)
+from readout_ui.app.html import count
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import local_time
 from readout_ui.errors import UserError
@@ -142,10 +146,34 @@ def _with_name(error: UserError, source: Path, name: str) -> UserError:
 
 
 def _counted(concepts: tuple[str, ...], layers: tuple[int, ...]) -> str:
-    return (
-        f"{len(concepts)} {'concept' if len(concepts) == 1 else 'concepts'} at "
-        f"{len(layers)} {'layer' if len(layers) == 1 else 'layers'}"
-    )
+    return f"{count(len(concepts), 'concept')} at {count(len(layers), 'layer')}"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is exported."""
+
+    concepts: gr.Dropdown
+    """Concepts to export; empty means all."""
+    layers: gr.Dropdown
+    """Layers to export."""
+    form: gr.Radio
+    allow_changed: gr.Checkbox
+    """Export although descriptions changed since the training."""
+
+    @property
+    def inputs(self) -> set[Any]:
+        """All of them."""
+        return {*vars(self).values()}
+
+    def choices(self, values: Values) -> dict[str, Any]:
+        """Arguments of `Studio.export_zip` and `Studio.export_folder`."""
+        return {
+            "concepts": values[self.concepts],
+            "layers": values[self.layers],
+            "form": values[self.form],
+            "allow_changed": values[self.allow_changed],
+        }
 
 
 WITHOUT = f"Nothing can be pushed: {NO_TOKEN}. To push, {GET_TOKEN}, then open this again."
@@ -156,12 +184,12 @@ WITH = (
 )
 
 
-def build_hub_section(studio: Studio, chosen: Sequence[gr.components.Component]) -> None:
+def build_hub_section(studio: Studio, chosen: Chosen) -> None:
     """Lay it out and wire it.
 
     Args:
-        studio: the core.
-        chosen: inputs of concepts, layers, changed texts allowed, and format.
+        studio: the session.
+        chosen: what is exported.
     """
     ready = hub_token() is not None
     with gr.Accordion("Push to the Hugging Face hub", open=False, elem_id="hub") as section:
@@ -179,22 +207,22 @@ def build_hub_section(studio: Studio, chosen: Sequence[gr.components.Component])
             button = gr.Button("Push", elem_id="hub-push", interactive=not studio.read_only)
         pushed = gr.HTML(elem_id="hub-pushed", padding=False)
 
-    def look() -> tuple[object, object]:
+    def look() -> Changes:
         found = hub_token() is not None
-        return WITH if found else WITHOUT, gr.Group(visible=seen_if(found))
+        return {about: WITH if found else WITHOUT, form: gr.Group(visible=seen_if(found))}
 
-    def send(
-        names: list[str], indices: list[int], allow: bool, form: str, where: str, everybody: bool
-    ) -> str:
+    def send(values: Values) -> str:
         studio.refuse_if_read_only("push to the hub")
         run = studio.run()
-        if not (run.source or allow):
+        if not (run.source or values[chosen.allow_changed]):
             run.refuse_changed(studio.library())
-        files = run.files(form, names or None, indices or None)
-        return f"<p class='done'>{escape(push(files, where, public=everybody).sentence())}.</p>"
+        concepts, layers = values[chosen.concepts] or None, values[chosen.layers] or None
+        files = run.files(values[chosen.form], concepts, layers)
+        sent = push(files, values[name], public=values[public])
+        return f"<p class='done'>{escape(sent.sentence())}.</p>"
 
     section.expand(look, None, [about, form], **QUIET)
-    button.click(guarded(send), [*chosen, name, public], pushed, **PRIVATE)
+    button.click(guarded(send), {*chosen.inputs, name, public}, pushed, **PRIVATE)
 
 
 EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
@@ -211,16 +239,17 @@ ABOUT_FORMATS = {
 
 @dataclass(frozen=True)
 class ExportTab:
-    """Components of the Export tab that others listen to."""
+    """Components of the Export tab."""
 
     about: gr.HTML
     """Which run would be exported, or what to do first."""
-    concepts: gr.Dropdown
-    """Concepts to export; empty means all."""
-    layers: gr.Dropdown
-    """Layers to export."""
-    allow_changed: gr.Checkbox
-    """Export although descriptions changed since the training."""
+    chosen: Chosen
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The outputs of `refresh_export`."""
+        chosen = self.chosen
+        return [self.about, chosen.concepts, chosen.layers, chosen.allow_changed]
 
 
 def build_export_tab(studio: Studio) -> ExportTab:
@@ -270,39 +299,35 @@ def build_export_tab(studio: Studio) -> ExportTab:
         )
         write = gr.Button("Write folder", elem_id="export-folder", interactive=not studio.read_only)
         written = gr.HTML(elem_id="export-written")
-    chosen = [concepts, layers, allow_changed, form]
+    chosen = Chosen(concepts, layers, form, allow_changed)
     build_hub_section(studio, chosen)
     with gr.Accordion("Manifest", open=False):
         manifest = gr.Code(language="json", label="readout.json", interactive=False)
     build_bring_section(studio)
 
-    def make_zip(
-        names: list[str], indices: list[int], allow: bool, form: str
-    ) -> tuple[object, str]:
-        path = studio.export_zip(names, indices, form=form, allow_changed=allow)
-        return gr.File(str(path), visible=True), _manifest_text(path)
+    def make_zip(values: Values) -> Changes:
+        path = studio.export_zip(**chosen.choices(values))
+        return {download: gr.File(str(path), visible=True), manifest: _manifest_text(path)}
 
-    def write_folder(
-        names: list[str], indices: list[int], allow: bool, form: str, where: str
-    ) -> str:
-        path = studio.export_folder(names, indices, Path(where), form=form, allow_changed=allow)
+    def write_folder(values: Values) -> str:
+        path = studio.export_folder(folder=Path(values[folder]), **chosen.choices(values))
         return f"<p class='done'>Written to <code>{escape(str(path))}</code>.</p>"
 
     form.change(ABOUT_FORMATS.get, form, explained, **QUIET)
-    pack.click(guarded(make_zip), chosen, [download, manifest], **PRIVATE)
-    write.click(guarded(write_folder), [*chosen, folder], written, **PRIVATE)
-    return ExportTab(about, concepts, layers, allow_changed)
+    pack.click(guarded(make_zip), chosen.inputs, [download, manifest], **PRIVATE)
+    write.click(guarded(write_folder), {*chosen.inputs, folder}, written, **PRIVATE)
+    return ExportTab(about, chosen)
 
 
-def refresh_export(studio: Studio) -> tuple[object, ...]:
-    """New values for `ExportTab`'s components, in their order, after a run was made or chosen."""
-    run = studio.runs.current()
-    return (
-        draw_about(studio),
-        gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
-        gr.Dropdown(choices=_layers(run), value=_best(run)),
-        gr.Checkbox(visible=seen_if(_changed(studio)), value=False),
-    )
+def refresh_export(studio: Studio, tab: ExportTab) -> Changes:
+    """What can be exported, after a run was made or chosen."""
+    run, chosen = studio.runs.current(), tab.chosen
+    return {
+        tab.about: draw_about(studio),
+        chosen.concepts: gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
+        chosen.layers: gr.Dropdown(choices=_layers(run), value=_best(run)),
+        chosen.allow_changed: gr.Checkbox(visible=seen_if(_changed(studio)), value=False),
+    }
 
 
 def draw_about(studio: Studio) -> str:
@@ -310,10 +335,9 @@ def draw_about(studio: Studio) -> str:
     run = studio.runs.current()
     if run is None:
         return EMPTY
-    noun = "concept" if len(run.concepts) == 1 else "concepts"
     text = (
-        f"<p>Exports the run of <b>{local_time(run)}</b>: {len(run.concepts)} "
-        f"{noun}, model {escape(run.model_name)}, best layer {run.best_layer}.</p>"
+        f"<p>Exports the run of <b>{local_time(run)}</b>: {count(len(run.concepts), 'concept')}, "
+        f"model {escape(run.model_name)}, best layer {run.best_layer}.</p>"
     )
     if _changed(studio):
         text += (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from readout_ui.app.html import bullets, table
 from readout_ui.app.tabs.generalization_run import Brought
 from readout_ui.evaluation.dose import DoseCurves
 from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, Miss
@@ -48,13 +49,8 @@ def draw_summary(found: Generalization) -> str:
         f"{len(found.neutral_scores)} neutral texts, layer {found.layer}. "
         "Brackets: 95 %, bootstrap over texts.</p>"
     )
-    return f"{about}{_table(('', 'Value', ''), rows)}{draw_notes(found.notes)}"
-
-
-def draw_notes(notes: Iterable[str]) -> str:
-    """Sentences as a list, empty without any."""
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"<ul class='notes'>{items}</ul>" if items else ""
+    values = table(("", "Value", " "), rows, kind="judged")
+    return f"{about}{values}{bullets(map(escape, found.notes))}"
 
 
 def draw_concepts(found: Generalization) -> str:
@@ -72,7 +68,7 @@ def draw_concepts(found: Generalization) -> str:
         "Found",
         "False positives on neutral",
     )
-    return f"<div class='wide'>{_table(titles, map(_concept_row, ordered))}</div>"
+    return f"<div class='wide'>{table(titles, map(_concept_row, ordered), kind='judged')}</div>"
 
 
 def _concept_row(each: ConceptJudgement) -> tuple[str, ...]:
@@ -103,7 +99,7 @@ def draw_misses(misses: Sequence[Miss]) -> str:
         )
         for miss in misses
     ]
-    return _table(("Text", "Labelled", "Scored highest"), rows, cards=True)
+    return table(("Text", "Labelled", "Scored highest"), rows)
 
 
 def draw_words(found: LexicalControl) -> str:
@@ -114,6 +110,7 @@ def draw_words(found: LexicalControl) -> str:
             f"<p class='about'>{found.n_named} texts hold their concept's own word. With it masked "
             f"by an ellipsis, macro AUROC goes from {before:.3f} to <b>{after:.3f}</b>.</p>"
         )
+        titles = ("Concept", "Texts", "AUROC", "Masked", "Cosine moved")
         named = sorted((m for m in found.masked if m.n_named), key=lambda m: m.after - m.before)
         rows = [
             (
@@ -125,7 +122,7 @@ def draw_words(found: LexicalControl) -> str:
             )
             for m in named
         ]
-        text += _table(("Concept", "Texts", "AUROC", "Masked", "Cosine moved"), rows)
+        text += table(titles, rows, kind="judged")
     else:
         text = (
             "<p class='about'>No text holds its concept's own word, so there is nothing to mask: "
@@ -164,8 +161,9 @@ def draw_dose_table(curves: DoseCurves) -> str:
         )
         for c in order
     ]
-    first, last = escape(curves.values[0]), escape(curves.values[-1])
-    return _table(("Concept", "Spearman ρ", "p, corrected", f"Cosine, {first} → {last}"), rows)
+    first, last = curves.values[0], curves.values[-1]
+    titles = ("Concept", "Spearman ρ", "p, corrected", f"Cosine, {first} → {last}")
+    return table(titles, rows, kind="judged")
 
 
 def mapping_help(concepts: Sequence[str]) -> str:
@@ -186,15 +184,3 @@ def _interval(each: Estimate, *, signed: bool = False) -> str:
 def _p(p: float) -> str:
     shown = f"{p:.3f}"
     return shown if p < CHANCE_EXPLAINS else f"{shown} <i>as by chance</i>"
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, cards: bool = False) -> str:
-    """Rows under their titles; as cards, a phone shows each row's cells one below the other."""
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    body = "".join(f"<tr>{''.join(map(_cell, titles, row))}</tr>" for row in rows)
-    kind = "judged cards" if cards else "judged"
-    return f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cell(title: str, cell: str) -> str:
-    return f"<td data-title='{title}'>{cell}</td>"

@@ -1,7 +1,4 @@
-"""What the Generalization tab asks of the run in use, and who answers: the judgements.
-
-What the Generalization tab judges: brought texts, and what their labels stand for.
-"""
+"""What the Generalization tab judges: brought texts, their labels, and the judgements."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ MappingRows = Sequence[Sequence[object]]
 
 @dataclass(frozen=True)
 class Brought:
-    """Texts somebody brought, before their columns were settled."""
+    """Texts that were brought, before their columns were settled."""
 
     source: str
     """"shipped", "paste" or "files"."""
@@ -106,7 +103,7 @@ def mapping_from(rows: MappingRows, concepts: Sequence[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """The inputs on screen."""
 
     brought: Brought
@@ -133,9 +130,9 @@ class Wish:
         return JudgeSettings(recall=self.recall, threshold=threshold)
 
 
-def judge_wish(studio: Studio, wish: Wish) -> Generalization:
+def judge_request(studio: Studio, request: Request) -> Generalization:
     """Judge the run in use on the texts on screen; the same question is answered once."""
-    asked = _ask(studio, wish)
+    asked = _ask(studio, request)
 
     def work(evidence: Evidence) -> Generalization:
         from readout_ui.evaluation.generalization import judge_texts
@@ -147,9 +144,9 @@ def judge_wish(studio: Studio, wish: Wish) -> Generalization:
     return studio.judge(Question("Generalization", asked.key, needs_descriptions=False), work)
 
 
-def judge_words(studio: Studio, wish: Wish) -> Any:
+def judge_words(studio: Studio, request: Request) -> Any:
     """The lexical control of the texts on screen."""
-    asked = _ask(studio, wish)
+    asked = _ask(studio, request)
 
     def work(evidence: Evidence) -> Any:
         from readout_ui.evaluation.words import control_words
@@ -199,13 +196,17 @@ class _Asked:
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
-def _ask(studio: Studio, wish: Wish) -> _Asked:
+def _ask(studio: Studio, request: Request) -> _Asked:
     run = _run_of(studio)
-    texts = wish.brought.texts(wish.text_column, wish.label_columns)
+    texts = request.brought.texts(request.text_column, request.label_columns)
     # The shipped labels are concept names, so their mapping follows the run, not the table.
-    rows = mapping_rows(texts, run.concepts) if wish.brought.source == "shipped" else wish.mapping
+    rows = (
+        mapping_rows(texts, run.concepts)
+        if request.brought.source == "shipped"
+        else request.mapping
+    )
     mapping = mapping_from(rows, run.concepts)
-    return _Asked(texts, mapping, _chosen_layer(wish.layer), wish.settings())
+    return _Asked(texts, mapping, _chosen_layer(request.layer), request.settings())
 
 
 def _run_of(studio: Studio) -> Run:

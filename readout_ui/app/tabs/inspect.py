@@ -1,26 +1,24 @@
 """The Inspect tab: read a prompt, see it coloured by one concept and as a heatmap.
 
-What the Inspect tab shows below the prompt: choices, coloured text, heatmap, downloads.
-
-A chat as plain text: `User:`, `Assistant:` and `System:` lines begin turns.
+A chat is typed as plain text: `User:`, `Assistant:` and `System:` lines begin turns.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from html import escape
-from typing import Any, Protocol, get_args
+from dataclasses import dataclass, fields
+from typing import Any, get_args
 
 import gradio as gr
 
 from readout_ui.app.assets import calling, on_load, saving
-from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, guarded
+from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, Changes, Values, bound
+from readout_ui.app.html import headline
+from readout_ui.app.session import Studio
 from readout_ui.app.tabs.inspect_view import (
     LastReading,
     Look,
-    Run,
     best_layer,
     draw,
     draw_csv,
@@ -31,6 +29,7 @@ from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading
 from readout_ui.models.chat_template import Role, Turn
 from readout_ui.models.prompt import QUESTION
+from readout_ui.runs.run import Run
 
 VIEWS = {"Tokens × concepts": "concepts", "Tokens × layers": "layers"}
 KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
@@ -38,14 +37,37 @@ ORDERS = {"Highest peak first": "peak", "A to Z": "alphabet", "Similar together"
 
 
 @dataclass(frozen=True)
+class LookInputs:
+    """How a reading is shown; the fields are those of `Look`."""
+
+    view: gr.Radio
+    kind: gr.Radio
+    layer: gr.Slider
+    concept: gr.Dropdown
+    chosen: gr.Dropdown
+    order: gr.Dropdown
+    template: gr.Checkbox
+    middle: gr.State
+    """Which token of a very long text is in the middle of what is sent."""
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """All of them, by the field of `Look`."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def look(self, values: Values) -> Look:
+        """What is chosen."""
+        return Look(**{name: values[each] for name, each in self.components.items()})
+
+
+@dataclass(frozen=True)
 class Controls:
     """Everything below the prompt."""
 
     results: gr.Column
-    look: tuple[Any, ...]
-    """Choices in the order of Look's first fields."""
-    middle: gr.State
-    """Look's last field: which token of a very long text is in the middle of what is sent."""
+    reading: gr.State
+    """What the session read last, None before the first."""
+    look: LookInputs
     strip: gr.HTML
     rows: gr.HTML
     columns: gr.HTML
@@ -56,20 +78,25 @@ class Controls:
     csv_text: gr.Textbox
 
     @property
-    def looks(self) -> list[Any]:
-        """Everything that `Look` is made of."""
-        return [*self.look, self.middle]
+    def inputs(self) -> set[Any]:
+        """What a redraw needs."""
+        return {self.reading, *self.look.components.values()}
 
     @property
-    def drawn(self) -> list[gr.components.Component]:
-        """What `draw` fills."""
+    def drawn(self) -> list[Any]:
+        """The outputs of `draw`."""
         return [self.strip, self.rows, self.columns, self.plot, self.map]
+
+    def draw(self, reading: Reading, look: Look) -> Changes:
+        """A reading in its places."""
+        drawn = draw(reading, look)._asdict()
+        return {getattr(self, name): value for name, value in drawn.items()}
 
 
 def build_results() -> Controls:
     """Lay out everything below the prompt; hidden until there is a reading."""
     with gr.Column(visible=HIDDEN, elem_id="inspect-results") as results:
-        look, middle = _build_look(), gr.State(0)
+        look = _build_look()
         strip = gr.HTML(elem_id="inspect-strip")
         with gr.Column(elem_id="inspect-scroll"):
             rows = gr.HTML(elem_id="inspect-rows", js_on_load=on_load("clicks.js"))
@@ -88,11 +115,11 @@ def build_results() -> Controls:
         button.click(
             None, js=calling("widgets/download_picture.js", "downloadPicture", picture), **PRIVATE
         )
-    return Controls(results, look, middle, strip, rows, columns, plot, long, csv, csv_text)
+    reading = gr.State(None)
+    return Controls(results, reading, look, strip, rows, columns, plot, long, csv, csv_text)
 
 
-def _build_look() -> tuple[Any, ...]:
-    """Choices in the order of Look's first fields."""
+def _build_look() -> LookInputs:
     with gr.Row():
         view = gr.Radio(list(VIEWS.items()), value="concepts", label="Heatmap")
         kind = gr.Radio(list(KINDS.items()), value="z", label="Score")
@@ -102,7 +129,8 @@ def _build_look() -> tuple[Any, ...]:
         chosen = gr.Dropdown([], label="Concepts (empty: all)", multiselect=True, value=[])
         order = gr.Dropdown(list(ORDERS.items()), value="peak", label="Order")
         template = gr.Checkbox(True, label="Show template tokens")
-    return view, kind, layer, concept, chosen, order, template
+    middle = gr.State(0)
+    return LookInputs(view, kind, layer, concept, chosen, order, template, middle)
 
 
 EXAMPLE = "User: My flight was cancelled.\nAssistant: Oh no. I feel for you."
@@ -197,27 +225,9 @@ PLACEHOLDERS = {
 }
 
 
-class ReaderStatus(Protocol):
-    """What the tab asks before it reads."""
-
-    @property
-    def run(self) -> Run | None:
-        """None before the first training."""
-
-
-class Reader(Protocol):
-    """What reads prompts: the studio."""
-
-    def read(self, content: str | Sequence[Turn], mode: str) -> Reading:
-        """The scores of a text or a chat; waits for the device."""
-
-    def status(self) -> ReaderStatus:
-        """The run in use now."""
-
-
 @dataclass(frozen=True)
 class InspectTab:
-    """Components of the Inspect tab that others listen to."""
+    """Components of the Inspect tab."""
 
     prompt: gr.Textbox
     """What is to be read."""
@@ -225,13 +235,17 @@ class InspectTab:
     """Read as."""
     read: gr.Button
     """Runs the model over the prompt."""
-    reading: gr.State
-    """What the session read last, None before the first."""
     notice: gr.HTML
-    """What to do next; `refresh_notice` makes it when the run in use changes."""
+    """What to do next."""
+    controls: Controls
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The outputs of `refresh_inspect`."""
+        return [self.notice]
 
 
-def build_inspect_tab(reader: Reader) -> InspectTab:
+def build_inspect_tab(studio: Studio) -> InspectTab:
     """Lay out the tab and wire its own events."""
     mode = gr.Radio(list(MODES.items()), value="assistant", label="Read as", elem_id="inspect-mode")
     prompt = gr.Textbox(
@@ -244,103 +258,111 @@ def build_inspect_tab(reader: Reader) -> InspectTab:
     with gr.Row(elem_id="inspect-go"):
         read = gr.Button("Read", variant="primary", elem_id="inspect-read", scale=0, min_width=160)
         notice = gr.HTML(
-            draw_notice(reader.status(), None),
+            draw_notice(studio.status().run, None),
             elem_id="inspect-notice",
             js_on_load=on_load("widgets/inspect_keys.js"),
             min_width=240,
         )
-    reading = gr.State(None)
     controls = build_results()
-    mode.input(guarded(switch_mode), [mode, prompt], prompt, **QUIET)
-    _wire_reading(reader, InspectTab(prompt, mode, read, reading, notice), controls)
-    _wire_looks(reading, controls)
-    return InspectTab(prompt, mode, read, reading, notice)
-
-
-def _wire_reading(reader: Reader, tab: InspectTab, controls: Controls) -> None:
-    """Reading, settling the choices and drawing are one event: each hop costs a round trip."""
-    _view, _kind, layer, concept, chosen, _order, _template = controls.look
-
-    def read(text: str, mode: str, *look: Any) -> tuple[Any, ...]:
-        reading = read_prompt(reader, text, mode)
-        status = reader.status()
-        choices = settle_choices(reading.readout, status.run, Look(*look))
-        return (
-            reading,
-            draw_notice(status, reading),
-            gr.update(visible=True),
-            *show_choices(reading.readout, status.run, choices),
-            choices.middle,
-            *draw(reading, *astuple(choices)),
-        )
-
-    tab.read.click(
-        guarded(read),
-        [tab.prompt, tab.mode, *controls.looks],
+    tab = InspectTab(prompt, mode, read, notice, controls)
+    mode.input(bound(switch_mode, tab), {mode, prompt}, prompt, **QUIET)
+    look = controls.look
+    # Reading, settling the choices and drawing are one event: each hop costs a round trip.
+    read.click(
+        bound(read_and_draw, studio, tab),
+        {prompt, mode, *look.components.values()},
         [
-            *(tab.reading, tab.notice, controls.results, layer, concept, chosen),
-            *(controls.middle, *controls.drawn),
+            *(controls.reading, notice, controls.results),
+            *(look.layer, look.concept, look.chosen, look.middle, *controls.drawn),
         ],
         **DEVICE,
-        show_progress_on=tab.read,
+        show_progress_on=read,
     )
+    _wire_looks(controls)
+    return tab
 
 
-def _wire_looks(reading: gr.State, controls: Controls) -> None:
+def _wire_looks(controls: Controls) -> None:
     """Every change below the prompt draws anew from the reading; the model is not asked."""
-    drawn = controls.drawn
-    inputs = [reading, *controls.looks]
-    gr.on(
-        [component.input for component in controls.look],
-        guarded(draw),
-        inputs,
-        drawn,
-        trigger_mode="always_last",
-        concurrency_limit=None,
-        **QUIET,
+    look, inputs, drawn = controls.look, controls.inputs, controls.drawn
+    manner = {**QUIET, "concurrency_limit": None}
+    again = bound(redraw, controls)
+    changed = [each.input for each in look.components.values() if each is not look.middle]
+    gr.on(changed, again, inputs, drawn, trigger_mode="always_last", **manner)
+    controls.rows.select(clicked_concept, None, look.concept, **QUIET).then(
+        again, inputs, drawn, **manner
     )
-    concept = controls.look[3]
-    controls.rows.select(clicked_concept, None, concept, **QUIET).then(
-        guarded(draw), inputs, drawn, concurrency_limit=None, **QUIET
+    place: set[Any] = {look.concept, look.middle}
+    controls.map.select(bound(move_map, look), place, list(place), **QUIET).then(
+        again, inputs, drawn, **manner
     )
-    controls.map.select(
-        moved_map, [concept, controls.middle], [concept, controls.middle], **QUIET
-    ).then(guarded(draw), inputs, drawn, concurrency_limit=None, **QUIET)
-    controls.csv.click(
-        guarded(draw_csv), inputs, controls.csv_text, concurrency_limit=None, **PRIVATE
-    ).success(None, controls.csv_text, js=saving("readout.csv", "text/csv"), **PRIVATE)
+    csv = bound(write_csv, controls)
+    controls.csv.click(csv, inputs, controls.csv_text, concurrency_limit=None, **PRIVATE).success(
+        None, controls.csv_text, js=saving("readout.csv", "text/csv"), **PRIVATE
+    )
 
 
-def switch_mode(mode: str, text: str) -> Any:
+def switch_mode(tab: InspectTab, values: Values) -> Changes:
     """The prompt box for another mode; a text becomes the assistant's turn of a chat, and back."""
+    mode, text = values[tab.mode], values[tab.prompt]
     converted = as_chat(text) if mode == "chat" else as_text(text)
     # An unchanged value is not sent, so that nothing typed meanwhile is overwritten.
-    if converted == text:
-        return gr.update(placeholder=PLACEHOLDERS[mode])
-    return gr.update(placeholder=PLACEHOLDERS[mode], value=converted)
+    value = gr.update(placeholder=PLACEHOLDERS[mode])
+    return {tab.prompt: value if converted == text else {**value, "value": converted}}
 
 
-def read_prompt(reader: Reader, text: str, mode: str) -> LastReading:
+def read_and_draw(studio: Studio, tab: InspectTab, values: Values) -> Changes:
+    """Read what was typed, and draw it with the choices that fit it."""
+    scores = read_prompt(studio, values[tab.prompt], values[tab.mode])
+    run, controls = studio.status().run, tab.controls
+    reading = LastReading(scores, run.id if run else "")
+    look = settle_choices(scores, run, controls.look.look(values))
+    return {
+        controls.reading: reading,
+        tab.notice: draw_notice(run, reading),
+        controls.results: gr.update(visible=True),
+        **show_choices(controls.look, scores, run, look),
+        **controls.draw(scores, look),
+    }
+
+
+def read_prompt(studio: Studio, text: str, mode: str) -> Reading:
     """Run the model over what was typed."""
     if not text.strip():
         raise UserError("there is nothing to read", fix="type or paste a text")
-    readout = reader.read(parse_chat(text) if mode == "chat" else text, mode)
-    run = reader.status().run
-    return LastReading(readout, run.id if run else "")
+    return studio.read(parse_chat(text) if mode == "chat" else text, mode)
 
 
-def show_choices(readout: Reading, run: Run | None, look: Look) -> tuple[Any, ...]:
-    """Updates for layer, concept and the concepts shown."""
-    names, first, last = list(readout.concepts), min(readout.layers), max(readout.layers)
+def show_choices(inputs: LookInputs, reading: Reading, run: Run | None, look: Look) -> Changes:
+    """Layer, concept and the concepts shown, as far as they fit a reading."""
+    names, first, last = list(reading.concepts), min(reading.layers), max(reading.layers)
     layer = gr.update(
         minimum=first,
         maximum=max(last, first + 1),
         value=look.layer,
-        interactive=len(readout.layers) > 1,
-        info=f"best layer of this run: {best_layer(readout, run)}",
+        interactive=len(reading.layers) > 1,
+        info=f"best layer of this run: {best_layer(reading, run)}",
     )
-    concept = gr.update(choices=names, value=look.concept)
-    return layer, concept, gr.update(choices=names, value=look.chosen)
+    return {
+        inputs.layer: layer,
+        inputs.concept: gr.update(choices=names, value=look.concept),
+        inputs.chosen: gr.update(choices=names, value=look.chosen),
+        inputs.middle: look.middle,
+    }
+
+
+def redraw(controls: Controls, values: Values) -> Changes:
+    """What was read last, as it is to be shown now."""
+    reading: LastReading | None = values[controls.reading]
+    return controls.draw(reading.scores, controls.look.look(values)) if reading else {}
+
+
+def write_csv(controls: Controls, values: Values) -> str:
+    """The cells of the heatmap on screen."""
+    reading: LastReading | None = values[controls.reading]
+    if reading is None:
+        raise UserError("there is nothing to download", fix="read a prompt first")
+    return draw_csv(reading.scores, controls.look.look(values))
 
 
 def clicked_concept(event: gr.EventData) -> str:
@@ -348,29 +370,26 @@ def clicked_concept(event: gr.EventData) -> str:
     return str(event.concept)
 
 
-def moved_map(concept: str, middle: int, event: gr.EventData) -> tuple[str, int]:
-    """Concept and middle after a row label of the map was clicked, or its end was reached."""
-    chosen = event._data or {}
-    return str(chosen.get("concept", concept)), int(chosen.get("middle", middle))
+def move_map(look: LookInputs, values: Values, event: gr.EventData) -> Changes:
+    """Concept or middle after a row label of the map was clicked, or its end was reached."""
+    before = {"concept": values[look.concept], "middle": values[look.middle]}
+    now: dict[str, Any] = {**before, **(event._data or {})}
+    return {look.concept: str(now["concept"]), look.middle: int(now["middle"])}
 
 
-def refresh_notice(reader: Reader, reading: LastReading | None) -> str:
+def refresh_inspect(studio: Studio, tab: InspectTab, reading: LastReading | None) -> Changes:
     """The notice after another run came into use; a reading that is on screen stays."""
-    return draw_notice(reader.status(), reading)
+    return {tab.notice: draw_notice(studio.status().run, reading)}
 
 
-def draw_notice(status: ReaderStatus, reading: LastReading | None) -> str:
+def draw_notice(run: Run | None, reading: LastReading | None) -> str:
     """What to do next, empty when a current reading is on screen."""
-    if status.run is None:
-        return _notice("No vectors yet.", "Press Train in the header; then read a prompt here.")
-    if reading is not None and reading.run_id != status.run.id:
-        return _notice(
+    if run is None:
+        return headline("No vectors yet.", "Press Train in the header; then read a prompt here.")
+    if reading is None:
+        return headline("Nothing read yet.", "Type or paste a text, then press Read or Ctrl+Enter.")
+    if reading.run_id != run.id:
+        return headline(
             "Another run is in use now.", "Press Read to see the prompt with its vectors."
         )
-    if reading is None:
-        return _notice("Nothing read yet.", "Type or paste a text, then press Read or Ctrl+Enter.")
     return ""
-
-
-def _notice(what: str, fix: str) -> str:
-    return f"<p class='empty'><b>{escape(what)}</b> {escape(fix)}</p>"

@@ -1,17 +1,14 @@
-"""How a reading is shown: which layer, concepts, unit and order, and what is drawn from them.
-
-A long reading as a score map.
-"""
+"""How a reading is shown: which layer, concepts, unit and order, and what is drawn from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from gradio.components.plot import PlotData
 
-from readout_ui.errors import UserError
+from readout_ui.app.widgets import plot_data
 from readout_ui.inference.reading import FloatArray, Reading, scores_csv
 from readout_ui.plots.colours import order_concepts, peaks
 from readout_ui.plots.score_map import ScoreMap, Unit, pack_map, pool_overview, window_at
@@ -25,6 +22,7 @@ from readout_ui.plots.token_grid import (
     layer_grid,
 )
 from readout_ui.plots.tokens import draw_strip
+from readout_ui.runs.run import Run
 
 LONGEST = 512
 """Tokens that are drawn as one figure; a longer text becomes a map."""
@@ -67,23 +65,11 @@ def _cells(grid: Grid, text: Reading, unit: str) -> FloatArray:
     return stacked
 
 
-class Run(Protocol):
-    """The run whose vectors are in use."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-
-    @property
-    def best_layer(self) -> int:
-        """The layer that told the concepts apart best."""
-
-
 @dataclass(frozen=True, eq=False)
 class LastReading:
     """What one session read last; every redraw comes from here, never from the model."""
 
-    readout: Reading
+    scores: Reading
     """All scores of the prompt."""
     run_id: str
     """The run whose vectors were used."""
@@ -141,31 +127,27 @@ def settle_choices(readout: Reading, run: Run | None, look: Look) -> Look:
     return replace(look, layer=layer, concept=concept, chosen=chosen, middle=0)
 
 
-def draw(reading: LastReading | None, *look: Any) -> Drawn:
+def draw(reading: Reading, look: Look) -> Drawn:
     """Coloured text and heatmap of a reading, or a map of a long one."""
-    if reading is None:
-        return Drawn()
-    wish = Look(*look)
-    layer, concept = _layer(reading.readout, wish), _concept(reading.readout, wish)
-    readout = _visible(_narrowed(reading.readout, wish), wish)
-    grid = _grid(readout, wish)
+    layer, concept = _layer(reading, look), _concept(reading, look)
+    readout = _visible(_narrowed(reading, look), look)
+    grid = _grid(readout, look)
     if len(grid.tokens) > LONGEST:
         text = readout.select(layers=[layer], concepts=[concept])
-        return Drawn(map=draw_map(grid, text, wish.middle, clickable=wish.view == "concepts"))
-    strip = draw_strip(readout, concept, layer, wish.kind, grid.scale)
-    labels = draw_row_labels(grid, clickable=wish.view == "concepts")
-    return Drawn(strip, labels, draw_token_labels(grid), _plot_data(grid))
+        return Drawn(map=draw_map(grid, text, look.middle, clickable=look.view == "concepts"))
+    strip = draw_strip(readout, concept, layer, look.kind, grid.scale)
+    labels = draw_row_labels(grid, clickable=look.view == "concepts")
+    return Drawn(
+        strip, labels, draw_token_labels(grid), plot_data(draw_heatmap(grid), responsive=False)
+    )
 
 
-def draw_csv(reading: LastReading | None, *look: Any) -> str:
+def draw_csv(reading: Reading, look: Look) -> str:
     """The cells of the heatmap as CSV, template tokens always among them."""
-    if reading is None:
-        raise UserError("there is nothing to download", fix="read a prompt first")
-    wish, readout = Look(*look), reading.readout
-    if wish.view == "layers":
-        return scores_csv(readout.select(concepts=[_concept(readout, wish)]))
-    layer = _layer(readout, wish)
-    return scores_csv(readout.select(layers=[layer], concepts=_shown(readout, layer, wish)))
+    if look.view == "layers":
+        return scores_csv(reading.select(concepts=[_concept(reading, look)]))
+    layer = _layer(reading, look)
+    return scores_csv(reading.select(layers=[layer], concepts=_shown(reading, layer, look)))
 
 
 def _narrowed(readout: Reading, look: Look) -> Reading:
@@ -199,10 +181,3 @@ def _layer(readout: Reading, look: Look) -> int:
 
 def _concept(readout: Reading, look: Look) -> str:
     return look.concept if look.concept in readout.concepts else readout.concepts[0]
-
-
-def _plot_data(grid: Grid) -> PlotData:
-    """The figure with its settings, which gr.Plot would leave out of a plain figure."""
-    figure = draw_heatmap(grid).to_json()
-    config = '"config":{"displaylogo":false,"displayModeBar":false}'
-    return PlotData(type="plotly", plot=f"{figure[:-1]},{config}}}")

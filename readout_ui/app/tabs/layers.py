@@ -1,9 +1,4 @@
-"""The Layers tab: where the concepts are read best, and what moved between two runs.
-
-Sentences and tables of the Layers tab as HTML: layers and their cost, and what moved.
-
-Two runs side by side, on screen: texts, directions, and scores beyond noise.
-"""
+"""The Layers tab: where the concepts are read best, and what moved between two runs."""
 
 from __future__ import annotations
 
@@ -13,10 +8,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.components.plot import PlotData
 
-from readout_ui.app.events import DEVICE, HIDDEN, guarded
+from readout_ui.app.events import DEVICE, HIDDEN, Changes, Values, bound
 from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.html import sentence, table
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import build_plot, local_time, plot_data
 from readout_ui.errors import UserError
@@ -33,6 +28,10 @@ if TYPE_CHECKING:
 
 SHOWN_TEXTS = 50
 """Changed texts that are listed; the rest is counted."""
+ABOUT_SETS = (
+    "Mean of standardized scores, mean-difference directions; layers are added one by one. The "
+    "layers were chosen on the texts of the AUROC column; the column beside it is free of that."
+)
 
 
 def draw_about(sets: LayerSets, sweep: LayerSweep, concept: str | None = None) -> str:
@@ -56,20 +55,26 @@ def draw_about(sets: LayerSets, sweep: LayerSweep, concept: str | None = None) -
 
 
 def _sets_table(sets: LayerSets) -> str:
-    rows = "".join(
-        f"<tr><td>{', '.join(map(str, one.layers))}</td><td>{one.auroc:.3f}</td>"
-        f"<td>{one.elsewhere:.3f}</td><td>{_gain(one)}</td>"
-        f"<td>{size_text(one.n_bytes)}</td><td>{one.multiply_adds:,}</td></tr>"
+    titles = (
+        "Best layers",
+        "AUROC",
+        "Chosen on half, scored on the other",
+        "Over one layer",
+        "Export",
+        "Multiply-adds per token",
+    )
+    rows = [
+        (
+            ", ".join(map(str, one.layers)),
+            f"{one.auroc:.3f}",
+            f"{one.elsewhere:.3f}",
+            _gain(one),
+            size_text(one.n_bytes),
+            f"{one.multiply_adds:,}",
+        )
         for one in sets.sets
-    )
-    return (
-        "<div class='scroll'><table class='judged'><thead><tr><th>Best layers</th>"
-        "<th>AUROC</th><th>Chosen on half, scored on the other</th><th>Over one layer</th>"
-        f"<th>Export</th><th>Multiply-adds per token</th></tr></thead>{rows}</table></div>"
-        "<p class='about'>Mean of standardized scores, mean-difference directions; layers are "
-        "added one by one. The layers were chosen on the texts of the AUROC column; the column "
-        "beside it is free of that.</p>"
-    )
+    ]
+    return table(titles, rows, kind="judged") + sentence(ABOUT_SETS, "about")
 
 
 def _gain(one: LayerSet) -> str:
@@ -105,63 +110,72 @@ def draw_verdict(changes: ScoreChanges) -> str:
 def _texts_table(texts: Sequence[TextChange]) -> str:
     if not texts:
         return "<p>The texts are the same.</p>"
-    rows = "".join(
-        f"<tr><td>{escape(c.concept)}</td><td>{c.kind}</td>"
-        f"<td>{escape(c.before)}</td><td>{escape(c.after)}</td></tr>"
-        for c in texts[:SHOWN_TEXTS]
-    )
+    rows = [
+        (escape(c.concept), c.kind, escape(c.before), escape(c.after)) for c in texts[:SHOWN_TEXTS]
+    ]
     rest = len(texts) - SHOWN_TEXTS
     more = f"<p>and {rest} more</p>" if rest > 0 else ""
-    return (
-        f"<details><summary>{len(texts)} of the texts changed</summary><div class='scroll'>"
-        "<table class='judged'><tr><th>Concept</th><th>Change</th><th>Before</th><th>After</th>"
-        f"</tr>{rows}</table></div>{more}</details>"
-    )
+    listed = table(("Concept", "Change", "Before", "After"), rows, kind="judged")
+    return f"<details><summary>{len(texts)} of the texts changed</summary>{listed}{more}</details>"
 
 
 TOO_FEW = "<p class='empty'>One run so far. After the next training, two can be compared here.</p>"
 
 
-def build_comparison(studio: Studio) -> tuple[gr.Dropdown, gr.Dropdown]:
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs, and what moved from one to the other."""
+
+    old: gr.Dropdown
+    """The run that is compared with."""
+    new: gr.Dropdown
+    """The run that is looked at."""
+    about: gr.HTML
+    scores: gr.Plot
+    moves: gr.Plot
+
+
+def build_comparison(studio: Studio) -> Comparison:
     """Lay out and wire the choice of two runs and what moved between them."""
     gr.Markdown("### What moved\nAny two runs side by side; the texts both have are scored.")
     choices, before, now = run_choices(studio)
     with gr.Row():
-        old, new = (
-            gr.Dropdown(choices, value=run, label=label, elem_id=name, min_width=280)
-            for run, label, name in (
-                (before, "From run", "diff-old"),
-                (now, "To run", "diff-new"),
-            )
+        old = gr.Dropdown(
+            choices, value=before, label="From run", elem_id="diff-old", min_width=280
         )
+        new = gr.Dropdown(choices, value=now, label="To run", elem_id="diff-new", min_width=280)
     button = gr.Button("Compare these runs", elem_id="diff-compare")
     about = gr.HTML(TOO_FEW if len(choices) == 1 else "", elem_id="diff-about", padding=False)
-    moved = [about, build_plot("diff-scores"), build_plot("diff-moves")]
+    place = Comparison(old, new, about, build_plot("diff-scores"), build_plot("diff-moves"))
+    button.click(
+        bound(draw_comparison, studio, place),
+        {old, new},
+        [about, place.scores, place.moves],
+        **DEVICE,
+        show_progress_on=about,
+    )
+    return place
 
-    def diff(first: str | None, second: str | None) -> tuple[object, ...]:
-        return draw_comparison(studio, first, second)
 
-    button.click(guarded(diff), [old, new], moved, **DEVICE, show_progress_on=about)
-    return old, new
-
-
-def draw_comparison(studio: Studio, old_id: str | None, new_id: str | None) -> tuple[object, ...]:
+def draw_comparison(studio: Studio, place: Comparison, values: Values) -> Changes:
     """What moved: words and tables, changes of scores, and cosines.
 
     Raises:
         UserError: fewer than two runs are chosen.
     """
-    if not old_id or not new_id:
+    old, new = values[place.old], values[place.new]
+    if not old or not new:
         raise UserError("two runs are needed", fix="train twice, then choose both")
     from readout_ui.evaluation.run_diff import compare_runs
 
-    diff = compare_runs(studio.runs.open(old_id), studio.runs.open(new_id))
+    diff = compare_runs(studio.runs.open(old), studio.runs.open(new))
     changes, reason = _score_changes(studio, diff)
-    return (
-        draw_diff(diff, changes, reason),
-        _draw_changes(changes),
-        _draw_moves(diff),
-    )
+    moves = diff.moves and (diff.moves.concepts, diff.moves.layers, diff.moves.cosine)
+    return {
+        place.about: draw_diff(diff, changes, reason),
+        place.scores: plot_data(draw_score_changes(_bars(changes))) if changes else None,
+        place.moves: plot_data(draw_moves(*moves)) if moves else None,
+    }
 
 
 def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, str]:
@@ -192,17 +206,8 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
         return None, f"Scores were not compared: {error}"
 
 
-def _draw_changes(changes: ScoreChanges | None) -> PlotData | None:
-    if changes is None:
-        return None
-    bars = [ScoreBar(c.concept, c.change, c.low, c.high, c.beyond_noise) for c in changes.concepts]
-    return plot_data(draw_score_changes(bars))
-
-
-def _draw_moves(diff: RunDiff) -> PlotData | None:
-    if diff.moves is None:
-        return None
-    return plot_data(draw_moves(diff.moves.concepts, diff.moves.layers, diff.moves.cosine))
+def _bars(changes: ScoreChanges) -> list[ScoreBar]:
+    return [ScoreBar(c.concept, c.change, c.low, c.high, c.beyond_noise) for c in changes.concepts]
 
 
 def run_choices(studio: Studio) -> tuple[list[tuple[str, str]], str | None, str | None]:
@@ -232,7 +237,7 @@ NO_RUN = "<p class='empty'>There are no vectors yet. Press <b>Train</b> first.</
 
 @dataclass(frozen=True)
 class LayersTab:
-    """Components of the Layers tab that others listen to."""
+    """Components of the Layers tab."""
 
     about: gr.HTML
     """Which layer is best, or what to do first."""
@@ -246,17 +251,23 @@ class LayersTab:
     """The best set of each size."""
     use: gr.Button
     """Sends `chosen` to the Train tab's Layers box."""
-    old: gr.Dropdown
-    """The run that is compared with."""
-    new: gr.Dropdown
-    """The run that is looked at."""
+    fitted: gr.State
+    """At how many layers PCA and logistic regression are fitted, the best one first."""
+    runs: Comparison
+    """Two runs side by side."""
     shown: gr.State
     """Id of the run that all this belongs to."""
 
     @property
-    def outputs(self) -> list[Any]:
-        """What `refresh_layers` gives new values for, in its order."""
-        return [self.about, self.results, self.concept, self.old, self.new, self.shown]
+    def drawn(self) -> list[Any]:
+        """The outputs of `draw_layers`."""
+        return [self.about, self.results, self.sweep, self.concept, self.chosen]
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The outputs of `refresh_layers`."""
+        runs = self.runs
+        return [self.about, self.results, self.concept, runs.old, runs.new, self.shown]
 
 
 def build_layers_tab(studio: Studio) -> LayersTab:
@@ -272,48 +283,41 @@ def build_layers_tab(studio: Studio) -> LayersTab:
         sweep = build_plot("layers-sweep")
         chosen = gr.Radio([], label="Layers", elem_id="layers-chosen")
         use = gr.Button("Use these layers", elem_id="layers-use")
-    old, new = build_comparison(studio)
-    shown = gr.State(run.id if run else "")
-    tab = LayersTab(about, results, sweep, concept, chosen, use, old, new, shown)
-    _wire(studio, tab, compare, more)
+    runs, shown = build_comparison(studio), gr.State(run.id if run else "")
+    tab = LayersTab(about, results, sweep, concept, chosen, use, gr.State(1), runs, shown)
+    inputs: set[Any] = {concept, tab.fitted}
+    manner = {**DEVICE, "show_progress_on": about}
+    gr.on(
+        [compare.click, concept.input],
+        bound(draw_layers, studio, tab),
+        inputs,
+        tab.drawn,
+        **manner,
+    )
+    more.click(bound(add_layer, studio, tab), inputs, [*tab.drawn, tab.fitted], **manner)
     return tab
 
 
-def _wire(studio: Studio, tab: LayersTab, compare: gr.Button, more: gr.Button) -> None:
-    n_fitted = gr.State(1)
-
-    def show(name: str, fitted: int) -> tuple[object, ...]:
-        return draw_layers(studio, name, fitted)
-
-    def add(name: str, fitted: int) -> tuple[object, ...]:
-        return *draw_layers(studio, name, fitted + 1), fitted + 1
-
-    outputs = [tab.about, tab.results, tab.sweep, tab.concept, tab.chosen]
-    inputs = [tab.concept, n_fitted]
-    compare.click(guarded(show), inputs, outputs, **DEVICE, show_progress_on=tab.about)
-    tab.concept.input(guarded(show), inputs, outputs, **DEVICE, show_progress_on=tab.about)
-    more.click(guarded(add), inputs, [*outputs, n_fitted], **DEVICE, show_progress_on=tab.about)
-
-
-def refresh_layers(studio: Studio, shown: str = "") -> tuple[object, ...]:
-    """New values for `LayersTab.outputs` after a run was made or chosen.
+def refresh_layers(studio: Studio, tab: LayersTab, shown: str) -> Changes:
+    """Take down what was judged of another run, after a run was made or chosen.
 
     Args:
         studio: the studio.
+        tab: its components.
         shown: id of the run that the tab shows; where it is the run in use, nothing changes.
     """
     run = studio.runs.current()
     if run is not None and run.id == shown:
-        return (gr.skip(),) * 6
+        return {}
     choices, before, now = run_choices(studio)
-    return (
-        _first_words(studio),
-        gr.Column(visible=HIDDEN),
-        gr.Dropdown(choices=[MACRO], value=MACRO),
-        gr.Dropdown(choices=choices, value=before),
-        gr.Dropdown(choices=choices, value=now),
-        run.id if run else "",
-    )
+    return {
+        tab.about: _first_words(studio),
+        tab.results: gr.Column(visible=HIDDEN),
+        tab.concept: gr.Dropdown(choices=[MACRO], value=MACRO),
+        tab.runs.old: gr.Dropdown(choices=choices, value=before),
+        tab.runs.new: gr.Dropdown(choices=choices, value=now),
+        tab.shown: run.id if run else "",
+    }
 
 
 def use_layers(chosen: str | None) -> str:
@@ -327,32 +331,34 @@ def use_layers(chosen: str | None) -> str:
     return chosen
 
 
-def draw_layers(studio: Studio, concept: str, fitted: int) -> tuple[object, ...]:
-    """Sweep and sets of the run in use, for about, results, sweep, concept and chosen.
+def add_layer(studio: Studio, tab: LayersTab, values: Values) -> Changes:
+    """The same with PCA and logistic regression at one more layer."""
+    fitted = values[tab.fitted] + 1
+    return {tab.fitted: fitted, **draw_layers(studio, tab, values | {tab.fitted: fitted})}
 
-    Args:
-        studio: the studio.
-        concept: whose AUROC is drawn, or `MACRO`.
-        fitted: at how many layers PCA and logistic regression are fitted, the best one first.
+
+def draw_layers(studio: Studio, tab: LayersTab, values: Values) -> Changes:
+    """Sweep and sets of the run in use.
+
+    Raises:
+        UserError: there is no run or no model.
     """
     sets = studio.judge(Question(JUDGEMENT, "sets"), _choose_sets)
-    sweep = _swept(studio, sets, fitted)
-    name = concept if concept in sweep.concepts else None
+    sweep = _swept(studio, sets, values[tab.fitted])
+    name = values[tab.concept] if values[tab.concept] in sweep.concepts else None
     best = sweep.best(name)
     marked = None if best is None else (sweep.columns.index(best[0]), best[1])
     title = f"Held-out AUROC, {name or 'macro'}, {sweep.folds} folds"
     figure = draw_sweep(sweep.scores(name), [c.label for c in sweep.columns], marked, title)
     options = [(_set_label(one.layers, one.auroc), one.spec) for one in sets.sets]
-    return (
-        draw_about(sets, sweep, name),
-        gr.Column(visible=True),
-        plot_data(figure),
-        gr.Dropdown(choices=[MACRO, *sweep.concepts], value=name or MACRO),
-        gr.Radio(
-            choices=[(f"auto: layer {sets.recommended}", str(sets.recommended)), *options],
-            value=str(sets.recommended),
-        ),
-    )
+    auto = (f"auto: layer {sets.recommended}", str(sets.recommended))
+    return {
+        tab.about: draw_about(sets, sweep, name),
+        tab.results: gr.Column(visible=True),
+        tab.sweep: plot_data(figure),
+        tab.concept: gr.Dropdown(choices=[MACRO, *sweep.concepts], value=name or MACRO),
+        tab.chosen: gr.Radio(choices=[auto, *options], value=auto[1]),
+    }
 
 
 def _set_label(layers: Sequence[int], auroc: float) -> str:

@@ -20,7 +20,8 @@ import numpy as np
 from pydantic import Field
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.chats import Asked, LiveChats, News, Wish, jobs_before
+from readout_ui.app.chats import Asked, ChatRequest, LiveChats, News
+from readout_ui.app.follow import jobs_before
 from readout_ui.app.jobs import JobState
 from readout_ui.app.tabs.concepts_calls import Answer, Call, Nothing, Request, answering
 from readout_ui.inference.reading import FloatArray
@@ -79,7 +80,7 @@ def live_calls(studio: Studio) -> list[Call]:
     chats = LiveChats(studio)
     return [
         answering("live_look", Nothing, lambda _r: look(studio)),
-        answering("live_ask", Ask, lambda r: {"number": chats.ask(r.chat, wish(r)).number}),
+        answering("live_ask", Ask, lambda r: {"number": chats.ask(r.chat, request_from(r)).number}),
         answering("live_poll", Poll, lambda r: poll(studio, chats, r)),
         answering("live_stop", Chat, stopping(chats)),
     ]
@@ -97,11 +98,11 @@ def look(studio: Studio) -> Answer:
     }
 
 
-def wish(request: Ask) -> Wish:
+def request_from(request: Ask) -> ChatRequest:
     """What a page wants, checked."""
     known: Callable[..., Sampling] = Sampling
     settings = {name: request.sampling.get(name) for name in asdict(Sampling())}
-    return Wish(
+    return ChatRequest(
         turns=tuple(Turn(turn.role, turn.text) for turn in request.turns),
         system=request.system,
         sampling=known(**settings),

@@ -1,32 +1,35 @@
 """The Sources tab: training on contrast pairs, stories or scored memories instead of descriptions.
 
-A training here is the studio's one training: the header shows and cancels it, it goes on when the
+A training here is the session's one training: the header shows and cancels it, it goes on when the
 page is left, and its run is kept beside the others.
-
-Stories on the Sources tab: a zip or JSON lines, which scenes they share, what may go wrong.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, guarded, seen_if
-from readout_ui.app.follow import LOOK_SECONDS, draw_failure, draw_job
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, guarded, seen_if
+from readout_ui.app.follow import Follower, Task, draw_failure
+from readout_ui.app.html import sentence
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.sources_html import draw_sentence, draw_stories, draw_trained
-from readout_ui.app.tabs.sources_memories import build_memory_inputs, memory_wish
-from readout_ui.app.tabs.sources_pairs import build_pair_inputs, pair_wish
+from readout_ui.app.tabs.sources_html import draw_stories, draw_trained
+from readout_ui.app.tabs.sources_memories import MemoryInputs, build_memory_inputs, memory_request
+from readout_ui.app.tabs.sources_pairs import PairInputs, build_pair_inputs, pair_request
 from readout_ui.app.tabs.train import READ_CHOICES
 from readout_ui.errors import UserError
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
-from readout_ui.vectors.settings import METHOD_NAMES, READ_RULE_NAMES, TrainSettings
+from readout_ui.vectors.settings import (
+    LAYER_TYPE_NAMES,
+    METHOD_NAMES,
+    READ_RULE_NAMES,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from readout_ui.vectors.sources import TextSource
@@ -43,10 +46,12 @@ class StoryInputs:
 
     file: gr.File
     pair_by_name: gr.Checkbox
+    about: gr.HTML
 
-    def all(self) -> list[Any]:
-        """In the order `story_wish` takes them."""
-        return [self.file, self.pair_by_name]
+    @property
+    def asked(self) -> set[Any]:
+        """What a training needs."""
+        return {self.file, self.pair_by_name}
 
 
 def build_story_inputs() -> StoryInputs:
@@ -62,31 +67,38 @@ def build_story_inputs() -> StoryInputs:
         info="What stories of one scene have in common cancels. JSON lines name their scene.",
         elem_id="src-story-pair",
     )
-    about = gr.HTML(draw_sentence(TO_BEGIN), elem_id="src-story-about", padding=False)
-    events = [file.upload, file.clear, pair_by_name.input]
-    gr.on(events, guarded(show_stories), [file, pair_by_name], about, **QUIET)
-    return StoryInputs(file, pair_by_name)
+    about = gr.HTML(sentence(TO_BEGIN), elem_id="src-story-about", padding=False)
+    inputs = StoryInputs(file, pair_by_name, about)
+
+    def show(values: Values) -> Changes:
+        return {about: show_stories(values[file], values[pair_by_name])}
+
+    gr.on(
+        [file.upload, file.clear, pair_by_name.input], guarded(show), inputs.asked, about, **QUIET
+    )
+    return inputs
 
 
 def show_stories(path: str | None, pair_by_name: bool) -> str:
     """The stories by concept with their scenes and warnings, or why they cannot be read."""
     if not path:
-        return draw_sentence(TO_BEGIN)
+        return sentence(TO_BEGIN)
     try:
         return draw_stories(_read(path, pair_by_name))
     except UserError as error:
-        return draw_sentence(str(error), "failed")
+        return sentence(str(error), "failed")
 
 
-def story_wish(path: str | None, pair_by_name: bool) -> TextSource:
-    """The training that is on screen.
+def story_request(path: str | None, pair_by_name: bool) -> TextSource:
+    """The stories on screen, to be trained on.
 
     Raises:
         UserError: there are no stories, or they cannot be read.
     """
+    from readout_ui.vectors.sources import story_source
+
     if not path:
         raise UserError("there are no stories yet", fix="drop a zip or JSON lines")
-    from readout_ui.vectors.sources import story_source
 
     return story_source(_read(path, pair_by_name))
 
@@ -108,17 +120,49 @@ INTRO = (
     "Directions from other texts than descriptions: two sides that differ in one thing, stories, "
     "or memories that were scored."
 )
-N_PAIR_INPUTS, N_STORY_INPUTS = 6, 2
 LONG_TEXT = 1024
 """Tokens read of a story or memory; a side of a pair is read like a description."""
 
 
 @dataclass(frozen=True)
-class SourcesTab:
-    """Components of the Sources tab that others listen to."""
+class SettingsInputs:
+    """How a source is fitted."""
 
+    method: gr.Dropdown
+    read: gr.Dropdown
+    layers: gr.Textbox
+    layer_type: gr.Dropdown
+
+    def settings(self, values: Values, max_length: int) -> TrainSettings:
+        """The settings on screen; UserError on values that make no sense."""
+        return TrainSettings(
+            method=values[self.method],
+            read=values[self.read],
+            layers=str(values[self.layers]).strip().lower() or "all",
+            layer_type=values[self.layer_type],
+            max_length=max_length,
+        )
+
+
+@dataclass(frozen=True)
+class SourcesTab:
+    """Components of the Sources tab."""
+
+    source: gr.Radio
+    pairs: PairInputs
+    stories: StoryInputs
+    memories: MemoryInputs
+    settings: SettingsInputs
+    follower: Follower
+    """Train, Cancel and progress."""
     trained: gr.HTML
     """What the run in use reached, where it is from one of these sources."""
+
+    @property
+    def asked(self) -> set[Any]:
+        """What `request_from` takes."""
+        sources = self.pairs.asked | self.stories.asked | self.memories.asked
+        return {self.source, *vars(self.settings).values(), *sources}
 
     @property
     def refreshed(self) -> list[Any]:
@@ -136,8 +180,22 @@ def build_sources_tab(studio: Studio) -> SourcesTab:
         stories = build_story_inputs()
     with gr.Column(elem_id="src-memories", visible=HIDDEN) as memory_box:
         memories = build_memory_inputs()
-    boxes = [pair_box, story_box, memory_box]
+    boxes = {"pairs": pair_box, "stories": story_box, "memories": memory_box}
     settings = _build_settings()
+    train, follower = _build_go(studio)
+    trained = gr.HTML(draw_trained(studio.runs.current()), elem_id="src-trained", padding=False)
+    tab = SourcesTab(source, pairs, stories, memories, settings, follower, trained)
+
+    def show_source(chosen: str) -> Changes:
+        return {box: gr.Column(visible=seen_if(chosen == n)) for n, box in boxes.items()}
+
+    source.input(show_source, source, list(boxes.values()), **QUIET)
+    follower.wire(train, partial(train_source, studio, tab), tab.asked, [trained])
+    follower.cancel_button.click(guarded(studio.cancel_training), **QUIET)
+    return tab
+
+
+def _build_go(studio: Studio) -> tuple[gr.Button, Follower]:
     with gr.Row(elem_id="src-go"):
         train = gr.Button(
             "Train on this",
@@ -149,81 +207,50 @@ def build_sources_tab(studio: Studio) -> SourcesTab:
         )
         cancel = gr.Button("Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100)
         progress = gr.HTML(elem_id="src-progress", padding=False, min_width=220)
-    trained = gr.HTML(draw_trained(studio.runs.current()), elem_id="src-trained", padding=False)
-
-    def show_source(chosen: str) -> tuple[Any, ...]:
-        return tuple(gr.Column(visible=seen_if(chosen == name)) for name in SOURCES.values())
-
-    def start(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from follow_training(studio, values)
-
-    source.input(show_source, source, boxes, **QUIET)
-    inputs = [source, *settings, *pairs.all(), *stories.all(), *memories.all()]
-    outputs = [progress, train, cancel, trained]
-    train.click(start, inputs, outputs, **FOLLOWING)
-    cancel.click(guarded(studio.cancel_training), **QUIET)
-    return SourcesTab(trained)
+    return train, Follower(studio.worker, progress, cancel, [train])
 
 
-FOLLOWING: dict[str, Any] = {
-    **PRIVATE,
-    "show_progress": "hidden",
-    "concurrency_id": "sources",
-    "concurrency_limit": 16,
-}
-"""For the event that only looks at a training."""
+def refresh_sources(studio: Studio, tab: SourcesTab) -> Changes:
+    """What the run in use reached, after a run was made or chosen."""
+    return {tab.trained: draw_trained(studio.runs.current())}
 
 
-def refresh_sources(studio: Studio) -> tuple[Any, ...]:
-    """New values for `SourcesTab.refreshed` after a run was made or chosen."""
-    return (draw_trained(studio.runs.current()),)
-
-
-def wish_of(studio: Studio, values: tuple[Any, ...]) -> tuple[TextSource, TrainSettings]:
-    """The training on screen: source, method, read rule, layers, then the source's inputs.
+def request_from(
+    studio: Studio, tab: SourcesTab, values: Values
+) -> tuple[TextSource, TrainSettings]:
+    """What is on screen: the texts, and how they are fitted.
 
     Raises:
-        UserError: something on screen cannot be trained on.
+        UserError: the app runs read-only, or something on screen cannot be trained on.
     """
     studio.refuse_if_read_only("train")
-    source, method, read, layers, *rest = values
-    chosen = TrainSettings(
-        method=method,
-        read=read,
-        layers=str(layers).strip().lower() or "all",
-        max_length=TrainSettings.max_length if source == "pairs" else LONG_TEXT,
-    )
-    # The inputs stand one after the other as `build_sources_tab` lists them.
+    source, pairs, stories = values[tab.source], tab.pairs, tab.stories
+    longest = TrainSettings.max_length if source == "pairs" else LONG_TEXT
+    settings = tab.settings.settings(values, longest)
     match source:
         case "pairs":
-            return pair_wish(studio, *rest[:N_PAIR_INPUTS]), chosen
+            leave_out = values[pairs.leave_out]
+            texts = pair_request(studio, pairs.mapping(values), leave_out=leave_out)
         case "stories":
-            return story_wish(*rest[N_PAIR_INPUTS:][:N_STORY_INPUTS]), chosen
+            texts = story_request(values[stories.file], values[stories.pair_by_name])
         case _:
-            return memory_wish(*rest[N_PAIR_INPUTS + N_STORY_INPUTS :]), chosen
+            texts = memory_request(tab.memories, values)
+    return texts, settings
 
 
-def follow_training(studio: Studio, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """Progress, Train, Cancel and result, until the training has ended.
+def train_source(studio: Studio, tab: SourcesTab, values: Values) -> Task:
+    """Train on what is on screen; it goes on when the page is left.
 
-    Who stops looking does not stop the training.
+    Raises:
+        UserError: it cannot be trained on, or another training is under way.
     """
-    try:
-        job = studio.start_training_from(*wish_of(studio, values))
-    except UserError as error:
-        yield draw_failure(str(error)), gr.skip(), gr.skip(), gr.skip()
-        return
-    before: Any = None
-    while not (view := job.view()).state.finished:
-        now = draw_job(view, studio.worker)
-        if now != before:
-            buttons = (gr.skip(), gr.skip()) if before else (_button(False), _cancel(True))
-            yield now, *buttons, gr.skip()
-        before = now
-        time.sleep(LOOK_SECONDS)
-    done = view.state is JobState.DONE
-    trained = draw_trained(studio.runs.current()) if done else gr.skip()
-    yield draw_outcome(view), _button(True), _cancel(False), trained
+    job = studio.start_training_from(*request_from(studio, tab, values))
+
+    def end(view: JobView) -> Changes:
+        trained = refresh_sources(studio, tab) if view.state is JobState.DONE else {}
+        return {tab.follower.progress: draw_outcome(view), **trained}
+
+    return Task(job, lambda _run: {}, end=end, outlives_page=True)
 
 
 def draw_outcome(view: JobView) -> str:
@@ -235,16 +262,7 @@ def draw_outcome(view: JobView) -> str:
     return f"<p class='src-note'><b>Trained in {view.seconds:.1f} s.</b></p>"
 
 
-def _button(interactive: bool) -> gr.Button:
-    return gr.Button(interactive=interactive)
-
-
-def _cancel(visible: bool) -> gr.Button:
-    return gr.Button(visible=seen_if(visible))
-
-
-def _build_settings() -> tuple[Any, ...]:
-    """Method, read rule and layers."""
+def _build_settings() -> SettingsInputs:
     with gr.Accordion("How it is fitted", open=False, elem_id="src-settings"), gr.Row():
         method = gr.Dropdown(
             [(METHOD_CHOICES[name], name) for name in METHOD_NAMES],
@@ -265,4 +283,11 @@ def _build_settings() -> tuple[Any, ...]:
             info="all, auto (the best one), or numbers such as 14,22 or -1",
             elem_id="src-layers",
         )
-    return method, read, layers
+        layer_type = gr.Dropdown(
+            list(LAYER_TYPE_NAMES),
+            value=TrainSettings.layer_type,
+            label="Layer type",
+            info="What of a decoder block is read.",
+            elem_id="src-layer-type",
+        )
+    return SettingsInputs(method, read, layers, layer_type)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
+from readout_ui.app.html import count, cut, sentence, table
 from readout_ui.runs.run import Run
 from readout_ui.texts.examples import Extraction
 from readout_ui.texts.lint import Finding
@@ -18,11 +18,6 @@ SHOWN_SCENES = 8
 SHOWN_TEXT = 220
 SHOWN_CONCEPTS = 20
 SHOWN_PROBLEMS = 5
-
-
-def draw_sentence(sentence: str, kind: str = "empty") -> str:
-    """One sentence as a paragraph: "empty", "failed", "warning" or "src-note"."""
-    return f"<p class='{kind}'>{escape(sentence)}</p>"
 
 
 def draw_polarity(columns: PairColumns, concept: str) -> str:
@@ -46,10 +41,10 @@ def draw_pairs(found: PairSet) -> str:
     rows = []
     for number, pair in enumerate(found.pairs[:SHOWN_PAIRS], start=1):
         texts = [*([pair.prompt] if prompted else []), pair.positive, pair.negative]
-        rows.append((str(number), *map(_cut, texts)))
+        rows.append((str(number), *(escape(cut(text, SHOWN_TEXT)) for text in texts)))
     shown = min(SHOWN_PAIRS, len(found.pairs))
     title = f"The first {shown} of {len(found.pairs):,} pairs"
-    return f"<h3>{title}</h3>{_table(('Pair', *heads), rows)}"
+    return f"<h3>{title}</h3>{table(('Pair', *heads), rows)}"
 
 
 def draw_findings(findings: Sequence[Finding], note: str = "") -> str:
@@ -60,9 +55,8 @@ def draw_findings(findings: Sequence[Finding], note: str = "") -> str:
     items = "".join(_finding(finding) for finding in gravest[:SHOWN_FINDINGS])
     more = len(findings) - SHOWN_FINDINGS
     rest = f"<li>and {more:,} more</li>" if more > 0 else ""
-    noun = "thing" if len(findings) == 1 else "things"
     return (
-        f"<h3>{len(findings):,} {noun} to look at{escape(note)}</h3>"
+        f"<h3>{count(len(findings), 'thing')} to look at{escape(note)}</h3>"
         f"<ul class='src-findings'>{items}{rest}</ul>"
     )
 
@@ -79,12 +73,13 @@ def draw_stories(library: StoryLibrary) -> str:
         own = [s for s in library.stories if s.concept == concept]
         words = sum(len(text.split()) for text in texts) / len(texts)
         paired = sum(story.scene in shared for story in own)
-        rows.append((concept, str(len(own)), f"{words:.0f}", str(paired), _cut(texts[0], 110)))
+        begins = escape(cut(texts[0], 110))
+        rows.append((escape(concept), str(len(own)), f"{words:.0f}", str(paired), begins))
     heads = ("Concept", "Stories", "Words each", "In shared scenes", "Begins")
-    warnings = "".join(draw_sentence(each, "warning") for each in library.warnings())
+    warnings = "".join(sentence(each, "warning") for each in library.warnings())
     return (
         f"<h3>{len(library.stories):,} stories of {len(library.concepts())} concepts</h3>"
-        f"{_scenes(shared)}{_table(heads, rows)}{warnings}"
+        f"{_scenes(shared)}{table(heads, rows)}{warnings}"
     )
 
 
@@ -94,7 +89,7 @@ def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:
     score = f"{extraction.settings.min_positive_score:g}"
     heads = ("Concept", f"Scored {score} or more: for", "Tagged at all", "Not mentioned: against")
     rows = [
-        (c.concept, f"{c.n_positive:,}", f"{c.n_tagged:,}", f"{c.n_negative:,}")
+        (escape(c.concept), f"{c.n_positive:,}", f"{c.n_tagged:,}", f"{c.n_negative:,}")
         for c in counts[:SHOWN_CONCEPTS]
     ]
     more = len(counts) - len(rows)
@@ -103,22 +98,20 @@ def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:
         f"{len(extraction.nodes):,} memories are long enough; {extraction.n_short:,} are too "
         f"short, {extraction.n_repeated:,} say what another says."
     )
-    first = draw_sentence(f"The model reads: “{_cut(extraction.nodes[0].text)}”", "src-note")
-    warnings = "".join(draw_sentence(each, "warning") for each in problems[:SHOWN_PROBLEMS])
+    first = sentence(f"The model reads: “{cut(extraction.nodes[0].text, SHOWN_TEXT)}”", "src-note")
+    warnings = "".join(sentence(each, "warning") for each in problems[:SHOWN_PROBLEMS])
     if len(problems) > SHOWN_PROBLEMS:
-        warnings += draw_sentence(
-            f"and {len(problems) - SHOWN_PROBLEMS:,} more such tags", "src-note"
-        )
-    about = f"<h3>{len(counts):,} concepts</h3>{draw_sentence(facts, 'src-note')}"
-    return f"{about}{_table(heads, rows)}{rest}{first}{warnings}"
+        warnings += sentence(f"and {len(problems) - SHOWN_PROBLEMS:,} more such tags", "src-note")
+    about = f"<h3>{len(counts):,} concepts</h3>{sentence(facts, 'src-note')}"
+    return f"{about}{table(heads, rows)}{rest}{first}{warnings}"
 
 
 def draw_trained(run: Run | None) -> str:
     """What the run in use reached on held-out texts; empty for a run of descriptions."""
     if run is None or not run.source:
         return ""
-    scores = _pair_scores(run) if run.manifest.contrast else _area(run)
-    warnings = "".join(draw_sentence(each, "warning") for each in run.warnings)
+    scores = _pair_scores(run) if run.manifest.contrast else _auroc(run)
+    warnings = "".join(sentence(each, "warning") for each in run.warnings)
     return f"<section class='src-trained'>{_about(run)}{scores}{warnings}{_NEXT}</section>"
 
 
@@ -149,7 +142,7 @@ def _pair_scores(run: Run) -> str:
     """The table that train-pairs prints, for the best layer."""
     held_out = (run.manifest.contrast or {}).get("held_out")
     if not isinstance(held_out, Mapping):
-        return draw_sentence("Too few pairs to hold some out, so nothing is known.", "warning")
+        return sentence("Too few pairs to hold some out, so nothing is known.", "warning")
     try:
         accuracy, area = held_out["accuracy"][run.best_layer], held_out["auroc"][run.best_layer]
         words = held_out["words_accuracy"]
@@ -161,10 +154,10 @@ def _pair_scores(run: Run) -> str:
         ]
         n_pairs, folds = held_out["n_pairs"], held_out["folds"]
     except (KeyError, IndexError, TypeError, ValueError):
-        return draw_sentence("The scores kept with this run cannot be read.", "warning")
+        return sentence("The scores kept with this run cannot be read.", "warning")
     chance = max(held_out["random"]["most"], held_out["permuted"]["most"])
     return (
-        f"{_table(('Held-out pairs', 'Accuracy', 'AUROC'), rows, cards=False)}"
+        f"{table(('Held-out pairs', 'Accuracy', 'AUROC'), rows, kind='judged')}"
         f"<p class='src-note'>{_verdict(accuracy, words, chance)} Accuracy: the part of "
         f"{n_pairs} pairs, held out in {folds} folds, whose positive side scores higher.</p>"
     )
@@ -180,13 +173,13 @@ def _verdict(accuracy: float, words: float, chance: float) -> str:
     return "<b>Above chance and above word counts.</b>"
 
 
-def _area(run: Run) -> str:
+def _auroc(run: Run) -> str:
     score = run.layer_scores[run.best_layer] if run.layer_scores else None
     if score is None:
-        return draw_sentence("Too few texts to hold some out, so nothing is known.", "warning")
+        return sentence("Too few texts to hold some out, so nothing is known.", "warning")
     rows = [(f"Layer {run.best_layer}, the best", f"{score:.2f}"), ("Chance", "0.50")]
     title = "Held-out texts, one concept against the rest"
-    return _table((title, "AUROC, mean over concepts"), rows, cards=False)
+    return table((title, "AUROC, mean over concepts"), rows, kind="judged")
 
 
 def _scenes(shared: Mapping[str, Sequence[str]]) -> str:
@@ -196,7 +189,7 @@ def _scenes(shared: Mapping[str, Sequence[str]]) -> str:
             "one setting the same <code>scene</code>, or the same file name and tick the box.</p>"
         )
     some = "; ".join(
-        f"<b>{escape(_cut(scene, 40))}</b> ({escape(', '.join(sorted(set(names))))})"
+        f"<b>{escape(cut(scene, 40))}</b> ({escape(', '.join(sorted(set(names))))})"
         for scene, names in sorted(shared.items())[:SHOWN_SCENES]
     )
     more = f" and {len(shared) - SHOWN_SCENES} more" if len(shared) > SHOWN_SCENES else ""
@@ -207,25 +200,3 @@ def _finding(finding: Finding) -> str:
     place = "All pairs" if finding.index is None else f"Pair {finding.index + 1}"
     words = f"{escape(finding.message)} {escape(finding.suggestion)}"
     return f"<li class='{finding.severity}'><b>{place}</b> {words}</li>"
-
-
-def _table(heads: Iterable[str], rows: Iterable[Sequence[Any]], cards: bool = True) -> str:
-    """A table; with `cards` a row becomes a card on a phone."""
-    heads = tuple(heads)
-    head = "".join(f"<th>{escape(title)}</th>" for title in heads)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td data-title='{escape(title)}'>{escape(str(cell))}</td>"
-            for title, cell in zip(heads, row, strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    kind = "judged cards" if cards else "judged"
-    table = f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f"<div class='scroll'>{table}</table></div>"
-
-
-def _cut(text: str, length: int = SHOWN_TEXT) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"

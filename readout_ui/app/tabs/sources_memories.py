@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, guarded
-from readout_ui.app.tabs.sources_html import draw_memories, draw_sentence
+from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, Changes, Values, bound
+from readout_ui.app.html import sentence
+from readout_ui.app.tabs.sources_html import draw_memories
 from readout_ui.errors import UserError
 from readout_ui.files import shown, write_file, zip_bytes
 from readout_ui.texts.examples import (
     ConceptExamples,
-    Extraction,
     ExtractionSettings,
     chosen_concepts,
     prepare,
@@ -67,25 +67,32 @@ class Memories:
 class MemoryInputs:
     """Nodes, what makes one an example, and the concepts."""
 
-    memories: gr.State
+    file: gr.File
+    text: gr.Textbox
+    table: gr.Textbox
     lowest: gr.Number
     mentions: gr.Number
     characters: gr.Number
     most: gr.Number
     concepts: gr.Dropdown
+    about: gr.HTML
+    pack: gr.Button
+    packed: gr.File
+    memories: gr.State
 
-    def all(self) -> list[Any]:
-        """In the order `memory_wish` takes them."""
-        return [self.memories, *self.thresholds(), self.concepts]
-
-    def thresholds(self) -> list[Any]:
-        """In the order `extraction_settings` takes them."""
+    @property
+    def thresholds(self) -> list[gr.Number]:
+        """What makes a memory an example."""
         return [self.lowest, self.mentions, self.characters, self.most]
+
+    @property
+    def asked(self) -> set[Any]:
+        """What `chosen_examples` takes."""
+        return {self.memories, self.concepts, *self.thresholds}
 
 
 def build_memory_inputs() -> MemoryInputs:
     """Lay out the memories' part and wire what follows from a file or another threshold."""
-    memories = gr.State(Memories())
     with gr.Row():
         file = gr.File(
             label="Memories: JSONL or SQLite",
@@ -100,8 +107,8 @@ def build_memory_inputs() -> MemoryInputs:
                 label="Text column", info="Only where its name is not a usual one.", max_lines=1
             )
             table = gr.Textbox(label="Table of a database", max_lines=1)
-    inputs = MemoryInputs(memories, *_build_thresholds(), _build_concepts())
-    about = gr.HTML(draw_sentence(TO_BEGIN), elem_id="src-memory-about", padding=False)
+    thresholds, concepts = _build_thresholds(), _build_concepts()
+    about = gr.HTML(sentence(TO_BEGIN), elem_id="src-memory-about", padding=False)
     with gr.Row(elem_id="src-memory-files"):
         pack = gr.Button(
             "Make zip of the examples", elem_id="src-memory-zip", scale=0, min_width=270
@@ -110,45 +117,53 @@ def build_memory_inputs() -> MemoryInputs:
             label="Examples", interactive=False, elem_id="src-memory-packed", visible=HIDDEN
         )
     gr.Markdown(SERVER, elem_id="src-memory-server")
-    thresholds = inputs.thresholds()
+    memories = gr.State(Memories())
+    inputs = MemoryInputs(file, text, table, *thresholds, concepts, about, pack, packed, memories)
+    _wire(inputs)
+    return inputs
+
+
+def _wire(inputs: MemoryInputs) -> None:
+    file, thresholds = inputs.file, inputs.thresholds
+    counted = [inputs.concepts, inputs.about]
     gr.on(
-        [file.upload, file.clear, text.submit, table.submit],
-        guarded(show_memories),
-        [file, text, table, *thresholds],
-        [memories, inputs.concepts, about],
+        [file.upload, file.clear, inputs.text.submit, inputs.table.submit],
+        bound(show_memories, inputs),
+        {file, inputs.text, inputs.table, *thresholds},
+        [inputs.memories, *counted],
         **QUIET,
     )
     gr.on(
         [threshold.input for threshold in thresholds],
-        guarded(show_counts),
-        [memories, *thresholds],
-        [inputs.concepts, about],
+        bound(show_counts, inputs),
+        {inputs.memories, *thresholds},
+        counted,
         trigger_mode="always_last",
         **QUIET,
     )
-    pack.click(guarded(pack_examples), inputs.all(), packed, **PRIVATE)
-    return inputs
+    inputs.pack.click(bound(pack_examples, inputs), inputs.asked, inputs.packed, **PRIVATE)
 
 
-def show_memories(
-    path: str | None, text: str, table: str, *thresholds: float | None
-) -> tuple[Any, ...]:
-    """State, concepts and about, of what was dropped."""
-    memories = read_memories(path, text.strip(), table.strip())
-    return memories, *show_counts(memories, *thresholds)
+def show_memories(inputs: MemoryInputs, values: Values) -> Changes:
+    """What was dropped, with its concepts by count."""
+    text, table = values[inputs.text].strip(), values[inputs.table].strip()
+    memories = read_memories(values[inputs.file], text, table)
+    counted = show_counts(inputs, values | {inputs.memories: memories})
+    return {inputs.memories: memories, **counted}
 
 
-def show_counts(memories: Memories, *thresholds: float | None) -> tuple[Any, ...]:
+def show_counts(inputs: MemoryInputs, values: Values) -> Changes:
     """Concepts to choose from and the table of them, under these thresholds."""
+    memories = values[inputs.memories]
     nothing = gr.update(choices=[], value=[])
     if memories.problem or not memories.file:
-        problem = draw_sentence(memories.problem, "failed")
-        return nothing, problem if memories.problem else draw_sentence(TO_BEGIN)
+        problem = sentence(memories.problem, "failed") if memories.problem else sentence(TO_BEGIN)
+        return {inputs.concepts: nothing, inputs.about: problem}
     try:
-        extraction = prepare(memories.nodes, extraction_settings(*thresholds))
+        extraction = prepare(memories.nodes, extraction_settings(inputs, values))
         ready = chosen_concepts(extraction)
     except UserError as error:
-        return nothing, draw_sentence(str(error), "failed")
+        return {inputs.concepts: nothing, inputs.about: sentence(str(error), "failed")}
     counts = {count.concept: count for count in extraction.counts()}
     labels = [(f"{c} ({counts[c].n_positive} for)", c) for c in ready]
     enough = [
@@ -156,7 +171,10 @@ def show_counts(memories: Memories, *thresholds: float | None) -> tuple[Any, ...
     ]
     chosen = (enough or list(ready))[:CHOSEN]
     problems = [f"{n.key}: {problem}" for n in memories.nodes for problem in n.problems]
-    return gr.update(choices=labels, value=chosen), draw_memories(extraction, problems)
+    return {
+        inputs.concepts: gr.update(choices=labels, value=chosen),
+        inputs.about: draw_memories(extraction, problems),
+    }
 
 
 def read_memories(path: str | None, text: str = "", table: str = "") -> Memories:
@@ -173,52 +191,51 @@ def read_memories(path: str | None, text: str = "", table: str = "") -> Memories
         return Memories(problem=str(error))
 
 
-def extraction_settings(
-    lowest: float | None, mentions: float | None, characters: float | None, most: float | None
-) -> ExtractionSettings:
+def extraction_settings(inputs: MemoryInputs, values: Values) -> ExtractionSettings:
     """The thresholds on screen.
 
     Raises:
         UserError: one is empty or makes no sense.
     """
-    if lowest is None or mentions is None or characters is None or most is None:
+    lowest, mentions, characters, most = (values[each] for each in inputs.thresholds)
+    if None in (lowest, mentions, characters, most):
         raise UserError("a threshold is empty", fix="type a number")
     return ExtractionSettings(lowest, int(mentions), int(characters), int(most))
 
 
-def chosen_examples(memories: Memories, *values: Any) -> tuple[ConceptExamples, ...]:
-    """The examples of the chosen concepts: memories, thresholds and concepts as on screen.
+def chosen_examples(inputs: MemoryInputs, values: Values) -> tuple[ConceptExamples, ...]:
+    """The examples of the chosen concepts.
 
     Raises:
         UserError: there are no memories, no concept is chosen, or one has no examples.
     """
-    *thresholds, concepts = values
+    memories, concepts = values[inputs.memories], values[inputs.concepts]
     if memories.problem:
         raise UserError(memories.problem)
     if not memories.file:
         raise UserError("there are no memories yet", fix="drop a JSONL dump or a database")
     if not concepts:
         raise UserError("no concept is chosen", fix="choose at least one")
-    extraction = prepare(memories.nodes, extraction_settings(*thresholds))
-    return _examples(extraction, concepts)
+    extraction = prepare(memories.nodes, extraction_settings(inputs, values))
+    return tuple(extraction.examples(name) for name in chosen_concepts(extraction, concepts))
 
 
-def memory_wish(*values: Any) -> TextSource:
-    """The training that is on screen.
+def memory_request(inputs: MemoryInputs, values: Values) -> TextSource:
+    """The examples on screen, to be trained on.
 
     Raises:
         UserError: what `chosen_examples` refuses.
     """
     from readout_ui.vectors.sources import example_source
 
-    examples = chosen_examples(*values)
+    examples = chosen_examples(inputs, values)
     return example_source(examples, tuple(lint_examples(examples)))
 
 
-def pack_examples(*values: Any) -> Any:
+def pack_examples(inputs: MemoryInputs, values: Values) -> Changes:
     """The examples as `readout-ui extract` writes them, in a zip to download."""
-    examples = chosen_examples(*values)
-    settings = extraction_settings(*values[1:5])
+    examples = chosen_examples(inputs, values)
+    settings = extraction_settings(inputs, values)
     with tempfile.TemporaryDirectory(prefix="examples-") as place:
         folder = Path(place)
         write_examples(folder, examples, asdict(settings))
@@ -229,11 +246,7 @@ def pack_examples(*values: Any) -> Any:
         }
     target = Path(tempfile.mkdtemp(prefix="readout-")) / "examples.zip"
     write_file(target, zip_bytes(files))
-    return gr.File(value=str(target), visible=True)
-
-
-def _examples(extraction: Extraction, concepts: Sequence[str]) -> tuple[ConceptExamples, ...]:
-    return tuple(extraction.examples(name) for name in chosen_concepts(extraction, concepts))
+    return {inputs.packed: gr.File(value=str(target), visible=True)}
 
 
 def _stored(file: Path, text: str, table: str) -> Iterator[StoredNode]:

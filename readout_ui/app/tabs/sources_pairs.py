@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, QUIET, guarded, seen_if
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, seen_if
+from readout_ui.app.html import sentence
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.sources_html import (
     draw_findings,
     draw_pairs,
     draw_polarity,
-    draw_sentence,
 )
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
@@ -66,6 +66,36 @@ class BroughtPairs:
 
 
 @dataclass(frozen=True)
+class PairMapping:
+    """What the columns of a table stand for, as on screen."""
+
+    brought: BroughtPairs
+    positive: str | None
+    negative: str | None
+    prompt: str | None = NO_PROMPT
+    name: str = ""
+    """What the direction is called."""
+
+    @property
+    def columns(self) -> PairColumns | None:
+        """None while a side is not chosen."""
+        if not (self.positive and self.negative):
+            return None
+        prompt = "" if self.prompt in (None, NO_PROMPT) else str(self.prompt)
+        return PairColumns(self.positive, self.negative, prompt)
+
+    def settled_name(self) -> str:
+        """A name that could have been suggested follows the columns; any other was typed."""
+        table = self.brought.table
+        if table is None:
+            return self.name
+        suggested = {*PRESETS, *(_named_after(column, table) for column in table.columns)}
+        if self.name.strip() and self.name.strip() not in suggested:
+            return self.name
+        return suggest_name(table, self.columns)
+
+
+@dataclass(frozen=True)
 class CheckedPairs:
     """Pairs under a mapping, and what was found in them."""
 
@@ -82,24 +112,43 @@ class CheckedPairs:
 class PairInputs:
     """What is trained on, and which side is positive."""
 
-    brought: gr.State
+    chosen: gr.Radio
+    """A file or one of the shipped sets."""
+    file: gr.File
+    box: gr.Column
+    """The columns, once there is a table."""
     positive: gr.Dropdown
     negative: gr.Dropdown
     prompt: gr.Dropdown
     name: gr.Textbox
+    swap: gr.Button
+    about: gr.HTML
     leave_out: gr.Checkbox
+    brought: gr.State
 
-    def all(self) -> list[Any]:
-        """In the order `pair_wish` takes them."""
-        return [
-            *(self.brought, self.positive, self.negative, self.prompt),
-            *(self.name, self.leave_out),
-        ]
+    @property
+    def asked(self) -> set[Any]:
+        """What `pair_request` takes."""
+        return {*self.columns, self.brought, self.name, self.leave_out}
+
+    @property
+    def columns(self) -> list[gr.Dropdown]:
+        """The three columns."""
+        return [self.positive, self.negative, self.prompt]
+
+    @property
+    def described(self) -> list[Any]:
+        """The outputs of `show_mapping`."""
+        return [self.name, self.about, self.leave_out]
+
+    def mapping(self, values: Values) -> PairMapping:
+        """What is on screen."""
+        positive, negative, prompt = (values[column] for column in self.columns)
+        return PairMapping(values[self.brought], positive, negative, prompt, values[self.name])
 
 
 def build_pair_inputs() -> PairInputs:
     """Lay out the pairs' part and wire what follows from a file or another column."""
-    brought = gr.State(BroughtPairs())
     chosen = gr.Radio(list(SETS.items()), value=FILE, label="Pairs", elem_id="src-pair-set")
     file = gr.File(
         label="Pairs: JSON, JSONL, CSV or TSV",
@@ -114,93 +163,109 @@ def build_pair_inputs() -> PairInputs:
         prompt = gr.Dropdown([], label="Prompt column", elem_id="src-prompt", min_width=150)
         name = gr.Textbox(label="Name of the direction", elem_id="src-name", min_width=150)
         swap = gr.Button("Swap sides", elem_id="src-swap", scale=0, min_width=140)
-    about = gr.HTML(draw_sentence(TO_BEGIN), elem_id="src-pair-about", padding=False)
+    about = gr.HTML(sentence(TO_BEGIN), elem_id="src-pair-about", padding=False)
     leave_out = gr.Checkbox(
         label="Leave out the pairs with errors", visible=HIDDEN, elem_id="src-leave-out"
     )
-    inputs = PairInputs(brought, positive, negative, prompt, name, leave_out)
-    mapping = [brought, positive, negative, prompt, name]
-    looks = [name, about, leave_out]
-    gr.on(
-        [chosen.input, file.upload, file.clear],
-        guarded(show_pair_file),
-        [chosen, file],
-        [file, box, positive, negative, prompt, brought, *looks],
-        **QUIET,
+    inputs = PairInputs(
+        *(chosen, file, box, positive, negative, prompt, name, swap, about, leave_out),
+        brought=gr.State(BroughtPairs()),
     )
-    manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    # Whatever changes a column, the last look is at the columns as they stand on screen.
-    columns = [positive.change, negative.change, prompt.change]
-    gr.on(columns, guarded(show_mapping), mapping, looks, **manner)
-    name.input(guarded(show_name), mapping, [about, leave_out], **manner)
-    sides = [positive, negative]
-    swap.click(None, sides, sides, js="(positive, negative) => [negative, positive]", **QUIET)
+    _wire(inputs)
     return inputs
 
 
-def show_pair_file(chosen: str, path: str | None) -> tuple[Any, ...]:
-    """File, columns' box, the three columns, state, and what `show_mapping` gives."""
-    brought = bring_pairs(chosen, path)
-    table = brought.table
-    picker = gr.File(visible=seen_if(chosen == FILE))
-    if table is None:
-        about = draw_sentence(brought.problem, "failed") if brought.problem else ""
-        nothing = gr.Dropdown(choices=[], value=None)
-        looks = (brought, "", about or draw_sentence(TO_BEGIN), gr.Checkbox(visible=HIDDEN))
-        return picker, gr.Column(visible=HIDDEN), nothing, nothing, nothing, *looks
-    guessed = guess_columns(table.columns)
-    positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
-    prompt = guessed.prompt if guessed and guessed.prompt else NO_PROMPT
-    columns = list(table.columns)
-    return (
-        picker,
-        gr.Column(visible=True),
-        gr.Dropdown(choices=columns, value=positive),
-        gr.Dropdown(choices=columns, value=negative),
-        gr.Dropdown(choices=[NO_PROMPT, *columns], value=prompt),
-        brought,
-        *show_mapping(brought, positive, negative, prompt, ""),
+def _wire(inputs: PairInputs) -> None:
+    mapping: set[Any] = inputs.asked - {inputs.leave_out}
+    manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
+    file, name = inputs.file, inputs.name
+    gr.on(
+        [inputs.chosen.input, file.upload, file.clear],
+        bound(show_pair_file, inputs),
+        {inputs.chosen, file},
+        [file, inputs.box, *inputs.columns, inputs.brought, *inputs.described],
+        **QUIET,
+    )
+    # Whatever changes a column, the last look is at the columns as they stand on screen.
+    gr.on(
+        [column.change for column in inputs.columns],
+        bound(show_mapping, inputs),
+        mapping,
+        inputs.described,
+        **manner,
+    )
+    name.input(bound(show_name, inputs), mapping, [inputs.about, inputs.leave_out], **manner)
+    sides = [inputs.positive, inputs.negative]
+    inputs.swap.click(
+        None, sides, sides, js="(positive, negative) => [negative, positive]", **QUIET
     )
 
 
-def show_mapping(
-    brought: BroughtPairs,
-    positive: str | None,
-    negative: str | None,
-    prompt: str,
-    name: str,
-) -> tuple[Any, ...]:
-    """Name, about and the choice to leave pairs out, under these columns.
+def show_pair_file(inputs: PairInputs, values: Values) -> Changes:
+    """The columns of what was chosen or dropped, and what they make of it."""
+    chosen = values[inputs.chosen]
+    brought = bring_pairs(chosen, values[inputs.file])
+    table = brought.table
+    changes: Changes = {
+        inputs.file: gr.File(visible=seen_if(chosen == FILE)),
+        inputs.box: gr.Column(visible=seen_if(table is not None)),
+        inputs.brought: brought,
+    }
+    if table is None:
+        nothing = gr.Dropdown(choices=[], value=None)
+        problem = sentence(brought.problem, "failed") if brought.problem else sentence(TO_BEGIN)
+        described = ("", problem, gr.Checkbox(visible=HIDDEN))
+        changes |= dict.fromkeys(inputs.columns, nothing)
+        return changes | dict(zip(inputs.described, described, strict=True))
+    guessed, columns = guess_columns(table.columns), list(table.columns)
+    positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
+    prompt = guessed.prompt if guessed and guessed.prompt else NO_PROMPT
+    settled = PairMapping(brought, positive, negative, prompt)
+    return {
+        **changes,
+        inputs.positive: gr.Dropdown(choices=columns, value=positive),
+        inputs.negative: gr.Dropdown(choices=columns, value=negative),
+        inputs.prompt: gr.Dropdown(choices=[NO_PROMPT, *columns], value=prompt),
+        **_described(inputs, settled, rename=True),
+    }
 
-    A name that could have been suggested follows the columns; any other was typed and stays.
-    """
-    called = name
-    if not name.strip() or name.strip() in _suggestions(brought):
-        called = suggest_name(brought, _columns(positive, negative, prompt))
-    return called, *show_name(brought, positive, negative, prompt, called)
+
+def show_mapping(inputs: PairInputs, values: Values) -> Changes:
+    """Name, about and the choice to leave pairs out, under these columns."""
+    return _described(inputs, inputs.mapping(values), rename=True)
 
 
-def show_name(
-    brought: BroughtPairs, positive: str | None, negative: str | None, prompt: str, name: str
-) -> tuple[str, Any]:
-    """Polarity, findings and the first pairs, and whether some can be left out."""
-    if brought.table is None:
-        return draw_sentence(TO_BEGIN), gr.Checkbox(visible=HIDDEN)
-    if not (positive and negative):
-        columns = ", ".join(brought.table.columns)
-        sentence = f"Nothing says which column is positive; choose both sides among {columns}"
-        return draw_sentence(sentence, "warning"), gr.Checkbox(visible=HIDDEN, value=False)
+def show_name(inputs: PairInputs, values: Values) -> Changes:
+    """The same under a name that was typed."""
+    return _described(inputs, inputs.mapping(values), rename=False)
+
+
+def _described(inputs: PairInputs, mapping: PairMapping, *, rename: bool) -> Changes:
+    named = replace(mapping, name=mapping.settled_name()) if rename else mapping
+    about, has_errors = describe_pairs(named)
+    leave_out = gr.Checkbox(visible=True) if has_errors else gr.Checkbox(visible=HIDDEN)
+    changes = {inputs.about: about, inputs.leave_out: leave_out}
+    return {inputs.name: named.name, **changes} if rename else changes
+
+
+def describe_pairs(mapping: PairMapping) -> tuple[str, bool]:
+    """Polarity, the first pairs and what was found in them; whether some would spoil a training."""
+    table = mapping.brought.table
+    if table is None:
+        return sentence(TO_BEGIN), False
+    if mapping.columns is None:
+        columns = ", ".join(table.columns)
+        words = f"Nothing says which column is positive; choose both sides among {columns}"
+        return sentence(words, "warning"), False
     try:
-        checked = check(brought, positive, negative, prompt, name)
+        checked = check(mapping)
     except UserError as error:
-        return draw_sentence(str(error), "failed"), gr.Checkbox(visible=HIDDEN, value=False)
-    found, note = checked.found, ""
-    if len(found.pairs) > CHECKED:
-        note = f" (in the first {CHECKED:,} pairs)"
+        return sentence(str(error), "failed"), False
+    found = checked.found
+    note = f" (in the first {CHECKED:,} pairs)" if len(found.pairs) > CHECKED else ""
     about = draw_polarity(found.columns, found.name)
     about += draw_pairs(found) + draw_findings(checked.findings, note)
-    leave_out = gr.Checkbox(visible=True) if checked.has_errors else gr.Checkbox(visible=HIDDEN)
-    return about, leave_out
+    return about, checked.has_errors
 
 
 def bring_pairs(chosen: str, path: str | None) -> BroughtPairs:
@@ -219,20 +284,14 @@ def bring_pairs(chosen: str, path: str | None) -> BroughtPairs:
         return BroughtPairs(problem=str(error))
 
 
-def suggest_name(brought: BroughtPairs, columns: PairColumns | None) -> str:
+def suggest_name(table: TextTable, columns: PairColumns | None) -> str:
     """What the direction is called unless the person says otherwise: what high scores mean."""
-    if columns is None or brought.table is None:
+    if columns is None:
         return ""
     preset = contrast_named(columns)
     if preset and PRESETS[preset].positive == columns.positive:
         return preset
-    return _named_after(columns.positive, brought.table)
-
-
-def _suggestions(brought: BroughtPairs) -> set[str]:
-    if brought.table is None:
-        return set()
-    return {*PRESETS, *(_named_after(column, brought.table) for column in brought.table.columns)}
+    return _named_after(columns.positive, table)
 
 
 def _named_after(column: str, table: TextTable) -> str:
@@ -242,23 +301,17 @@ def _named_after(column: str, table: TextTable) -> str:
     return _UNSAFE.sub("_", column).strip("_")[:60]
 
 
-def check(
-    brought: BroughtPairs,
-    positive: str | None,
-    negative: str | None,
-    prompt: str | None,
-    name: str,
-) -> CheckedPairs:
-    """The pairs under this mapping, and what is to mend in them.
+def check(mapping: PairMapping) -> CheckedPairs:
+    """The pairs under a mapping, and what could be better in them.
 
     Raises:
         UserError: nothing was brought, the columns do not fit, or the name is none.
     """
+    brought, columns = mapping.brought, mapping.columns
     if brought.problem:
         raise UserError(brought.problem)
     if brought.table is None:
         raise UserError(NO_PAIRS, fix="drop a file or choose a shipped set")
-    columns = _columns(positive, negative, prompt)
     if columns is None:
         raise UserError(
             "nothing says which column is positive",
@@ -267,12 +320,12 @@ def check(
             options=brought.table.columns,
         )
     pairs = pick_pairs(brought.table, columns)
-    found = PairSet(check_name(name), columns, pairs, brought.table.file)
+    found = PairSet(check_name(mapping.name), columns, pairs, brought.table.file)
     return CheckedPairs(found, check_pairs(found.first(CHECKED)))
 
 
-def pair_wish(studio: Studio, *values: Any) -> TextSource:
-    """The training that is on screen.
+def pair_request(studio: Studio, mapping: PairMapping, *, leave_out: bool) -> TextSource:
+    """These pairs, to be trained on.
 
     Raises:
         UserError: there are no pairs, or some of them would spoil the training.
@@ -280,17 +333,10 @@ def pair_wish(studio: Studio, *values: Any) -> TextSource:
     from readout_ui.vectors.pairs import pair_source
     from readout_ui.vectors.sources import neutral_texts_of
 
-    *mapping, leave_out = values
-    checked = check(*mapping)
+    checked = check(mapping)
     found = checked.found
     if leave_out:
         found = without_errors(found, checked.findings)
     else:
         refuse_errors(found, checked.findings)
     return pair_source(found, neutral_texts_of(studio.library()))
-
-
-def _columns(positive: str | None, negative: str | None, prompt: str | None) -> PairColumns | None:
-    if not (positive and negative):
-        return None
-    return PairColumns(positive, negative, "" if prompt in (None, NO_PROMPT) else str(prompt))

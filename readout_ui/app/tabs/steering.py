@@ -1,12 +1,8 @@
-"""The Steering tab: push the model along concept directions, see what it says and what it costs.
-
-Steer, Sweep and Cancel on the Steering tab: a job is followed until it has ended.
-"""
+"""The Steering tab: push the model along concept directions, see what it says and what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -14,199 +10,62 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load, saving
-from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, guarded, seen_if
-from readout_ui.app.follow import SessionJobs, draw_end, draw_failure, draw_job, follow
-from readout_ui.app.jobs import Job, JobState
+from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, bound, seen_if
+from readout_ui.app.follow import Follower, Task
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.steering_form import (
-    MOST_STEERS,
-    Ask,
-    Buttons,
-    Results,
+    PICKED,
     SetupInputs,
     add_row,
     best_of,
-    build_ask,
-    build_buttons,
-    build_results,
     build_setup,
     operator_fields,
-    set_outputs,
+    remove_row,
     setup_from,
     show_setup,
 )
-from readout_ui.app.tabs.steering_html import (
-    Found,
-    draw_answer,
-    draw_pair,
-    draw_sweep,
-    first_concept,
+from readout_ui.app.tabs.steering_html import draw_answer, first_concept
+from readout_ui.app.tabs.steering_results import (
+    Ask,
+    Buttons,
+    Results,
+    build_ask,
+    build_buttons,
+    build_results,
 )
-from readout_ui.app.tabs.steering_picker import wire_picker
 from readout_ui.app.tabs.steering_run import (
     NO_RUN,
     compare_answers,
+    request_from,
     run_in_use,
     sweep_answers,
-    wish_from,
+    wire_picker,
 )
 from readout_ui.app.widgets import draw_notice, layer_slider
-from readout_ui.errors import UserError
 from readout_ui.inference.steering_setup import parse_factors, parse_setup, setup_json
 
 if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
-
-FOLLOWING: dict[str, Any] = {
-    **PRIVATE,
-    "show_progress": "hidden",
-    "concurrency_id": "steering",
-    "concurrency_limit": 16,
-}
-"""For events that only look at a job; the device itself runs one at a time."""
-
-
-def wire_work(
-    studio: Studio, setup: SetupInputs, ask: Ask, buttons: Buttons, results: Results
-) -> None:
-    """Connect the buttons; a job's results reach the page that asked for it and no other."""
-    jobs = SessionJobs()
-    n_ask, n_look = len(ask.inputs), len(results.look)
-    of_setup = [*ask.inputs, *setup.values]
-    live = [results.sides[0].text, results.sides[1].text]
-    busy = [results.progress, buttons.cancel, buttons.steer, buttons.sweep]
-
-    rest = [output for output in results.pair_drawn if output not in live]
-    others = [results.found, *results.look[:2], results.look[5], *rest]
-
-    def steer(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        asked, fields, look = values[:n_ask], values[n_ask:-n_look], values[-n_look:]
-        texts = {"baseline": "", "steered": ""}
-        shown_texts = ["", ""]
-
-        def on_text(side: str, answer: Live) -> None:
-            texts[side] = answer.text
-
-        def begin() -> Job[Any]:
-            wish = wish_from(studio, asked, fields)
-            return studio.on_device("steer", "Steering", partial(compare_answers, wish, on_text))
-
-        for shown, job in _working(studio, jobs, str(request.session_hash), begin):
-            if job is None:
-                yield *shown, *_grown(texts, shown_texts), *(gr.skip() for _ in others)
-            else:
-                yield *shown, *_shown_pair(job.result(), look)
-
-    def sweep(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        asked, fields, look = values[:n_ask], values[n_ask:-2], values[-2:]
-
-        def begin() -> Job[Any]:
-            factors = parse_factors(str(asked[-1]))
-            wish = wish_from(studio, asked, fields)
-            return studio.on_device("sweep", "Sweeping", partial(sweep_answers, wish, factors))
-
-        for shown, job in _working(studio, jobs, str(request.session_hash), begin):
-            if job is None:
-                yield *shown, *(gr.skip() for _ in range(5))
-            else:
-                yield *shown, *_shown_sweep(job.result(), look)
-
-    def cancel(request: gr.Request) -> None:
-        jobs.cancel(str(request.session_hash))
-
-    swept = [results.sweep, results.swept, results.sweep_look[0], *results.sweep_drawn]
-    steered = [*busy, results.pair, *live, *others]
-    buttons.steer.click(steer, [*of_setup, *results.look], steered, **FOLLOWING)
-    buttons.sweep.click(sweep, [*of_setup, *results.sweep_look], [*busy, *swept], **FOLLOWING)
-    buttons.cancel.click(cancel, **QUIET)
-
-
-def _working(
-    studio: Studio, jobs: SessionJobs, session: str, begin: Callable[[], Job[Any]]
-) -> Iterator[tuple[tuple[Any, ...], Job[Any] | None]]:
-    """Progress and buttons while a job runs; the job itself at the end, if it has a result."""
-    try:
-        job = begin()
-    except UserError as error:
-        yield (draw_failure(str(error)), gr.skip(), gr.skip(), gr.skip()), None
-        return
-    before = ""
-    for view in follow(jobs, session, job):
-        if view.state.finished:
-            done = job if view.state is JobState.DONE else None
-            yield (draw_end(view), *_busy(False)), done
-            return
-        now = draw_job(view, studio.worker)
-        buttons = (gr.skip(),) * 3 if before else _busy(True)
-        yield (gr.skip() if now == before else now, *buttons), None
-        before = now
-
-
-def _busy(busy: bool) -> tuple[Any, ...]:
-    """Cancel, Steer, Sweep."""
-    return (
-        gr.Button(visible=seen_if(busy)),
-        gr.Button(interactive=not busy),
-        gr.Button(interactive=not busy),
-    )
-
-
-def _grown(texts: dict[str, str], shown: list[str]) -> tuple[Any, ...]:
-    """The pair's column and both texts, as far as they have changed; `shown` is brought along."""
-    now = list(texts.values())
-    begins = bool(now[0]) and not shown[0]
-    words = [
-        draw_answer(new, "") if begins or new != old else gr.skip()
-        for new, old in zip(now, shown, strict=True)
-    ]
-    shown[:] = now
-    return gr.Column(visible=True) if begins else gr.skip(), *words
-
-
-def _shown_pair(found: Found, look: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Column, texts, state, choices, and the rest of what is drawn."""
-    pair = found.pair
-    assert pair is not None
-    names, concept = list(pair.alone.concepts), first_concept(pair)
-    layer, chosen = pair.alone.nearest_layer(int(look[0])), [n for n in look[5] if n in names]
-    kept = (*look[2:5], chosen)
-    summary, means, *drawn = draw_pair(found, layer, concept, *kept)
-    plain, steered = drawn[:5], drawn[5:]
-    return (
-        gr.Column(visible=True),
-        *(plain[0], steered[0]),
-        found,
-        gr.Slider(value=layer),
-        gr.Dropdown(choices=names, value=concept),
-        gr.Dropdown(choices=names, value=chosen),
-        *(summary, means, *plain[1:], *steered[1:]),
-    )
-
-
-def _shown_sweep(found: Found, look: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Column, state, layer, curves and table."""
-    swept, (wished, read) = found.sweep, look
-    assert swept is not None
-    layer = min(swept.layers, key=lambda other: abs(other - int(wished)))
-    return gr.Column(visible=True), found, gr.Slider(value=layer), *draw_sweep(found, layer, read)
+    from readout_ui.inference.sweep import Pair, Sweep
 
 
 @dataclass(frozen=True)
 class SteeringTab:
-    """Components of the Steering tab that others listen to."""
+    """Components of the Steering tab."""
 
-    setup: SetupInputs
-    prompt: gr.Textbox
     notice: gr.HTML
     """What to do first; empty when there is something to steer with."""
-    layers: tuple[gr.Slider, gr.Slider]
-    """Whose scores are shown, of a pair and of a sweep."""
+    setup: SetupInputs
+    ask: Ask
+    buttons: Buttons
+    results: Results
 
     @property
     def refreshed(self) -> list[Any]:
         """The outputs of `refresh_steering`."""
-        concepts = [row.inputs[0] for row in self.setup.rows]
-        return [self.notice, *self.layers, self.setup.rows[0].inputs[5], *concepts]
+        concepts = [row.concept for row in self.setup.rows]
+        layers = [self.setup.rows[0].layers, self.results.look.layer, self.results.sweep_layer]
+        return [self.notice, *layers, *concepts]
 
 
 def build_steering_tab(studio: Studio) -> SteeringTab:
@@ -216,88 +75,210 @@ def build_steering_tab(studio: Studio) -> SteeringTab:
     with gr.Group(elem_id="steer-setup"):
         setup = build_setup(run)
     picker = gr.HTML(elem_id="steer-picker", padding=False, js_on_load=on_load("clicks.js"))
-    ask = build_ask()
-    buttons = build_buttons()
-    results = build_results(run)
-    tab = SteeringTab(setup, ask.prompt, notice, (results.look[0], results.sweep_look[0]))
-    _wire_setup(studio, setup, buttons, results)
+    ask, buttons, results = build_ask(), build_buttons(), build_results(run)
+    tab = SteeringTab(notice, setup, ask, buttons, results)
+    _wire_setup(setup)
+    _wire_files(studio, tab)
     wire_picker(studio, setup, ask, picker)
-    wire_work(studio, setup, ask, buttons, results)
+    _wire_work(studio, tab)
     _wire_looks(results)
     return tab
 
 
-def refresh_steering(studio: Studio) -> tuple[Any, ...]:
-    """New values for `SteeringTab.refreshed` after a run was made or chosen; results stay."""
+def refresh_steering(studio: Studio, tab: SteeringTab) -> Changes:
+    """New concepts and layers after a run was made or chosen; results stay."""
     run = studio.runs.current()
-    names = list(run.concepts) if run else []
-    slider = layer_slider(run)
-    layers = gr.Textbox(placeholder=best_of(run))
-    return (
-        draw_notice(None if run else NO_RUN),
-        *(gr.Slider(**slider), gr.Slider(**slider)),
-        layers,
-        *(gr.Dropdown(choices=names) for _ in range(MOST_STEERS)),
-    )
+    names, slider = list(run.concepts) if run else [], layer_slider(run)
+    return {
+        tab.notice: draw_notice(None if run else NO_RUN),
+        tab.results.look.layer: gr.Slider(**slider),
+        tab.results.sweep_layer: gr.Slider(**slider),
+        tab.setup.rows[0].layers: gr.Textbox(placeholder=best_of(run)),
+        **{row.concept: gr.Dropdown(choices=names) for row in tab.setup.rows},
+    }
 
 
-def _wire_setup(studio: Studio, setup: SetupInputs, buttons: Buttons, results: Results) -> None:
-    layers = [row.inputs[5] for row in setup.rows]
+def _wire_setup(setup: SetupInputs) -> None:
+    """Rows come and go; operators and places ask for what they need."""
+    rows = [setup.open, *(row.box for row in setup.rows)]
     setup.add.click(
-        guarded(add_row), [setup.open, layers[0]], [setup.open, *setup.boxes, *layers], **QUIET
+        bound(add_row, setup),
+        {setup.open, setup.rows[0].layers},
+        [*rows, *(row.layers for row in setup.rows)],
+        **QUIET,
     )
-    for number, row in enumerate(setup.rows):
-        row.inputs[1].input(operator_fields, row.inputs[1], [row.inputs[2], row.inputs[4]], **QUIET)
-        row.remove.click(
-            partial(_remove_row, number), setup.open, [setup.open, row.box, row.inputs[0]], **QUIET
-        )
+    for row in setup.rows:
+        changed = [row.multiplier, row.value]
+        row.operator.input(bound(operator_fields, row), row.operator, changed, **QUIET)
+        remove = bound(remove_row, setup, row)
+        row.remove.click(remove, setup.open, [*rows, row.concept], **QUIET)
     setup.place.input(
-        lambda place: gr.Textbox(visible=seen_if(place in ("from", "spans"))),
+        lambda place: gr.Textbox(visible=seen_if(place in PICKED)),
         setup.place,
         setup.tokens,
         **QUIET,
     )
+
+
+def _wire_files(studio: Studio, tab: SteeringTab) -> None:
+    """A setup is saved to disk by the browser, and loaded from there."""
     text = gr.Textbox(visible=False)
+    tab.buttons.save.click(
+        bound(save_setup, studio, tab), tab.setup.inputs, text, **PRIVATE
+    ).success(None, text, js=saving("steering.json", "application/json"), **PRIVATE)
+    outputs = [tab.results.progress, *tab.setup.outputs]
+    load = bound(load_setup, studio, tab)
+    tab.buttons.load.upload(load, tab.buttons.load, outputs, **QUIET)
 
-    def save(*values: Any) -> str:
-        run = run_in_use(studio)
-        return setup_json(setup_from(run, *values), run.model_name, run.model_fingerprint)
 
-    def load(raw: bytes) -> tuple[Any, ...]:
-        run = run_in_use(studio)
-        found = parse_setup(raw, "the setup file", run.model_name, run.model_fingerprint)
-        note = f"<p class='steer-note'><b>Loaded.</b> {escape(found.describe())}</p>"
-        return note, *show_setup(found)
+def save_setup(studio: Studio, tab: SteeringTab, values: Values) -> str:
+    """The setup on screen as a file's text."""
+    run = run_in_use(studio)
+    found = setup_from(run, tab.setup, values)
+    return setup_json(found, run.model_name, run.model_fingerprint)
 
-    buttons.save.click(guarded(save), setup.values, text, **PRIVATE).success(
-        None,
-        text,
-        js=saving("steering.json", "application/json"),
-        **PRIVATE,
+
+def load_setup(studio: Studio, tab: SteeringTab, raw: bytes) -> Changes:
+    """A setup file on screen."""
+    run = run_in_use(studio)
+    found = parse_setup(raw, "the setup file", run.model_name, run.model_fingerprint)
+    note = f"<p class='steer-note'><b>Loaded.</b> {escape(found.describe())}</p>"
+    return {tab.results.progress: note, **show_setup(tab.setup, found)}
+
+
+def _wire_work(studio: Studio, tab: SteeringTab) -> None:
+    """A job's results reach the page that asked for it and no other."""
+    results, buttons = tab.results, tab.buttons
+    starts = (buttons.steer, buttons.sweep)
+    follower = Follower(studio.worker, results.progress, buttons.cancel, starts)
+    asked = {*tab.ask.inputs, *tab.setup.inputs}
+    look = results.look
+    chosen = [look.layer, look.concept, look.chosen]
+    follower.wire(
+        buttons.steer,
+        partial(steer, studio, tab),
+        {*asked, *look.components.values()},
+        [results.pair, results.found, *chosen, *results.pair_drawn],
     )
-    outputs = [results.progress, *set_outputs(setup)]
-    buttons.load.upload(guarded(load), buttons.load, outputs, **QUIET)
+    follower.wire(
+        buttons.sweep,
+        partial(sweep, studio, tab),
+        {*asked, results.sweep_layer, results.sweep_read},
+        [results.sweep, results.swept, results.sweep_layer, *results.sweep_drawn],
+    )
+    follower.wire_cancel()
 
 
-def _remove_row(number: int, shown: tuple[bool, ...]) -> tuple[Any, ...]:
-    now = tuple(there and i != number for i, there in enumerate(shown))
-    return now, gr.Row(visible=HIDDEN), None
+def steer(studio: Studio, tab: SteeringTab, values: Values) -> Task:
+    """Answer with and without steering; both texts grow on the page.
+
+    Raises:
+        UserError: something on screen makes no sense.
+    """
+    request = request_from(studio, tab.ask, tab.setup, values)
+    growing = Growing(tab.results)
+    job = studio.on_device("steer", "Steering", partial(compare_answers, request, growing.on_text))
+    return Task(job, partial(show_pair, tab.results, values), growing.news)
+
+
+def sweep(studio: Studio, tab: SteeringTab, values: Values) -> Task:
+    """Answer at every factor.
+
+    Raises:
+        UserError: something on screen makes no sense.
+    """
+    factors = parse_factors(str(values[tab.ask.factors]))
+    request = request_from(studio, tab.ask, tab.setup, values)
+    job = studio.on_device("sweep", "Sweeping", partial(sweep_answers, request, factors))
+    return Task(job, partial(show_sweep, tab.results, values))
+
+
+class Growing:
+    """The texts of both answers while the model writes them."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._now = {"baseline": "", "steered": ""}
+        self._shown = dict(self._now)
+
+    def on_text(self, side: str, answer: Live) -> None:
+        """Called on the device's thread."""
+        self._now[side] = answer.text
+
+    def news(self) -> Changes:
+        """What has changed since the last call; the column appears with the first words."""
+        now, before = dict(self._now), self._shown
+        self._shown = now
+        places = {"baseline": self._results.plain.text, "steered": self._results.steered.text}
+        begins = not any(before.values()) and any(now.values())
+        changes: Changes = {
+            place: draw_answer(now[side], "")
+            for side, place in places.items()
+            if begins or now[side] != before[side]
+        }
+        return {self._results.pair: gr.Column(visible=True), **changes} if begins else changes
+
+
+def show_pair(results: Results, values: Values, pair: Pair) -> Changes:
+    """Both answers, with the choices that fit them."""
+    look, names = results.look.look(values), list(pair.alone.concepts)
+    settled = replace(
+        look,
+        layer=pair.alone.nearest_layer(int(look.layer)),
+        concept=first_concept(pair),
+        chosen=[name for name in look.chosen if name in names],
+    )
+    return {
+        results.pair: gr.Column(visible=True),
+        results.found: pair,
+        results.look.layer: gr.Slider(value=settled.layer),
+        results.look.concept: gr.Dropdown(choices=names, value=settled.concept),
+        results.look.chosen: gr.Dropdown(choices=names, value=settled.chosen),
+        **results.show_pair(pair, settled),
+    }
+
+
+def show_sweep(results: Results, values: Values, swept: Sweep) -> Changes:
+    """A sweep, at the layer nearest to the chosen one."""
+    wanted = int(values[results.sweep_layer])
+    layer = min(swept.layers, key=lambda other: abs(other - wanted))
+    return {
+        results.sweep: gr.Column(visible=True),
+        results.swept: swept,
+        results.sweep_layer: gr.Slider(value=layer),
+        **results.show_sweep(swept, layer, values[results.sweep_read]),
+    }
 
 
 def _wire_looks(results: Results) -> None:
+    """Another look draws anew from what was found; the model is not asked."""
+    looks = list(results.look.components.values())
+    manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
     gr.on(
-        [each.input for each in results.look],
-        guarded(draw_pair),
-        [results.found, *results.look],
+        [each.input for each in looks],
+        bound(redraw_pair, results),
+        {results.found, *looks},
         results.pair_drawn,
-        trigger_mode="always_last",
-        **QUIET,
+        **manner,
     )
     gr.on(
-        [each.input for each in results.sweep_look],
-        guarded(draw_sweep),
-        [results.swept, *results.sweep_look],
+        [results.sweep_layer.input, results.sweep_read.input],
+        bound(redraw_sweep, results),
+        {results.swept, results.sweep_layer, results.sweep_read},
         results.sweep_drawn,
-        trigger_mode="always_last",
-        **QUIET,
+        **manner,
     )
+
+
+def redraw_pair(results: Results, values: Values) -> Changes:
+    """The pair that was found last, as it is to be shown now."""
+    pair: Pair | None = values[results.found]
+    return results.show_pair(pair, results.look.look(values)) if pair else {}
+
+
+def redraw_sweep(results: Results, values: Values) -> Changes:
+    """The sweep that was found last, as it is to be shown now."""
+    swept: Sweep | None = values[results.swept]
+    if swept is None:
+        return {}
+    return results.show_sweep(swept, values[results.sweep_layer], values[results.sweep_read])

@@ -1,19 +1,13 @@
-"""What a person sets on the Steering tab, and how it becomes a setup and back.
-
-What the Steering tab is made of: prompt, buttons, results.
-"""
+"""What a person sets on the Steering tab, and how it becomes a setup and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, seen_if
-from readout_ui.app.tabs.steering_html import Side, build_side
-from readout_ui.app.widgets import build_plot, layer_slider
+from readout_ui.app.events import HIDDEN, Changes, Values, seen_if
 from readout_ui.errors import UserError
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where, parse_where
 from readout_ui.runs.run import Run
@@ -35,8 +29,8 @@ PLACES = {
     "From token": "from",
     "Chosen spans": "spans",
 }
-FIELDS = 6
-"""Inputs of one row: concept, operator, multiplier, unit, value, layers."""
+PICKED = ("from", "spans")
+"""Places that need positions of tokens."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +38,20 @@ class SteerRow:
     """The components of one steer."""
 
     box: gr.Row
-    inputs: tuple[Any, ...]
-    """Concept, operator, multiplier, unit, value, layers."""
+    concept: gr.Dropdown
+    operator: gr.Dropdown
+    multiplier: gr.Number
+    value: gr.Number
+    """What "clamp" sets; hidden for the others."""
+    unit: gr.Dropdown
+    layers: gr.Textbox
     remove: gr.Button
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Everything that makes a steer."""
+        how = [self.operator, self.multiplier, self.value, self.unit]
+        return [self.concept, *how, self.layers]
 
 
 @dataclass(frozen=True)
@@ -55,21 +60,26 @@ class SetupInputs:
 
     rows: tuple[SteerRow, ...]
     add: gr.Button
-    place: Any
-    tokens: Any
+    place: gr.Radio
+    tokens: gr.Textbox
     """Positions, for "from" and "spans"."""
     open: gr.State
     """Which rows are shown, a tuple of booleans."""
 
     @property
-    def values(self) -> list[Any]:
-        """Inputs in the order of `setup_from`."""
-        return [self.place, self.tokens, *(each for row in self.rows for each in row.inputs)]
+    def inputs(self) -> set[Any]:
+        """What `setup_from` takes."""
+        return {self.place, self.tokens, *(each for row in self.rows for each in row.inputs)}
 
     @property
-    def boxes(self) -> list[Any]:
-        """The rows themselves."""
-        return [row.box for row in self.rows]
+    def outputs(self) -> list[Any]:
+        """What `show_setup` and `show_rows` fill."""
+        return [self.open, *(row.box for row in self.rows), *self.inputs]
+
+    def show_rows(self, shown: tuple[bool, ...]) -> Changes:
+        """These rows and no others."""
+        rows = zip(self.rows, shown, strict=True)
+        return {self.open: shown, **{row.box: gr.Row(visible=seen_if(it)) for row, it in rows}}
 
 
 def build_setup(run: Run | None) -> SetupInputs:
@@ -129,38 +139,38 @@ def _build_row(run: Run | None, number: int) -> SteerRow:
             min_width=90,
         )
         remove = gr.Button("✕", scale=0, min_width=44, elem_classes="steer-remove", size="sm")
-    return SteerRow(box, (concept, operator, multiplier, unit, value, layers), remove)
+    return SteerRow(box, concept, operator, multiplier, value, unit, layers, remove)
 
 
-def setup_from(run: Run, place: str, tokens: str | None, *fields: Any) -> SteeringSetup:
+def setup_from(run: Run, setup: SetupInputs, values: Values) -> SteeringSetup:
     """The setup on screen; a row without a concept counts for nothing.
 
     Raises:
         UserError: there is no concept at all, or a number, layer or position that makes no sense.
     """
-    rows = [fields[i : i + FIELDS] for i in range(0, len(fields), FIELDS)]
-    steers = tuple(_steer(run, row) for row in rows if row[0])
+    steers = tuple(_steer(run, row, values) for row in setup.rows if values[row.concept])
     if not steers:
         raise UserError("no concept is chosen", fix="choose one in the first row")
-    return SteeringSetup(steers, where_from(place, tokens or ""))
+    return SteeringSetup(steers, where_from(values[setup.place], values[setup.tokens] or ""))
 
 
 def where_from(place: str, tokens: str) -> Where:
     """The tokens on screen as a Where."""
-    return parse_where(f"{place}:{tokens}" if place in ("from", "spans") else place)
+    return parse_where(f"{place}:{tokens}" if place in PICKED else place)
 
 
-def _steer(run: Run, row: Sequence[Any]) -> Steer:
-    concept, operator, multiplier, unit, value, layers = row
+def _steer(run: Run, row: SteerRow, values: Values) -> Steer:
+    concept, operator = values[row.concept], values[row.operator]
+    multiplier, value = values[row.multiplier], values[row.value]
     if concept not in run.concepts:
         raise UserError(f"concept {concept} was not trained", options=run.concepts)
     if multiplier is None or (operator == "clamp" and value is None):
         raise UserError("a number is missing", where=f"steering with {concept}", fix="fill it in")
     return Steer(
         concept=concept,
-        layers=_layers(run, layers),
+        layers=_layers(run, values[row.layers]),
         multiplier=float(multiplier),
-        unit=unit,
+        unit=values[row.unit],
         operator=operator,
         value=float(value) if operator == "clamp" else None,
     )
@@ -188,210 +198,66 @@ def _layers(run: Run, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def show_setup(setup: SteeringSetup) -> tuple[Any, ...]:
-    """Values for shown rows, boxes, place, tokens and fields, in the order of `set_outputs`.
+def show_setup(setup: SetupInputs, found: SteeringSetup) -> Changes:
+    """Rows, place and tokens of a setup.
 
     Raises:
         UserError: the setup has more steers than the tab has rows.
     """
-    if len(setup.steers) > MOST_STEERS:
+    steers = found.steers
+    if len(steers) > MOST_STEERS:
         raise UserError(
-            f"the setup has {len(setup.steers)} steers, the tab has room for {MOST_STEERS}",
+            f"the setup has {len(steers)} steers, the tab has room for {MOST_STEERS}",
             fix="use it with readout-ui steer --setup",
         )
-    n_shown = max(1, len(setup.steers))
-    shown = tuple(number < n_shown for number in range(MOST_STEERS))
-    kind, _, tokens = str(setup.where).partition(":")
-    place = gr.Textbox(value=tokens, visible=seen_if(kind in ("from", "spans")))
-    blanks: list[Steer | None] = [None] * (MOST_STEERS - len(setup.steers))
-    fields = [each for steer in (*setup.steers, *blanks) for each in _fields(steer)]
-    return shown, *(gr.Row(visible=seen_if(each)) for each in shown), kind, place, *fields
+    kind, _, tokens = str(found.where).partition(":")
+    changes = setup.show_rows(tuple(n < max(1, len(steers)) for n in range(MOST_STEERS)))
+    changes[setup.place] = kind
+    changes[setup.tokens] = gr.Textbox(value=tokens, visible=seen_if(kind in PICKED))
+    for number, row in enumerate(setup.rows):
+        changes |= _show_row(row, steers[number] if number < len(steers) else None)
+    return changes
 
 
-def _fields(steer: Steer | None) -> tuple[Any, ...]:
-    if steer is None:
-        return None, "add", DEFAULT_MULTIPLIER, "norm", gr.Number(visible=HIDDEN), gr.skip()
-    clamp = steer.operator == "clamp"
-    value = gr.Number(value=steer.value if clamp else 1.0, visible=seen_if(clamp))
-    layers = ",".join(map(str, steer.layers))
-    return steer.concept, steer.operator, steer.multiplier, steer.unit, value, layers
+def _show_row(row: SteerRow, steer: Steer | None) -> Changes:
+    clamp = steer is not None and steer.operator == "clamp"
+    changes = {
+        row.concept: steer.concept if steer else None,
+        row.operator: steer.operator if steer else "add",
+        row.multiplier: steer.multiplier if steer else DEFAULT_MULTIPLIER,
+        row.unit: steer.unit if steer else "norm",
+        row.value: gr.Number(visible=seen_if(clamp)),
+    }
+    if steer is not None:
+        value = steer.value if clamp else 1.0
+        changes[row.value] = gr.Number(value=value, visible=seen_if(clamp))
+        changes[row.layers] = ",".join(map(str, steer.layers))
+    return changes
 
 
-def set_outputs(inputs: SetupInputs) -> list[Any]:
-    """The components that `show_setup` fills."""
-    return [inputs.open, *inputs.boxes, *inputs.values]
-
-
-def add_row(shown: tuple[bool, ...], layers: str) -> tuple[Any, ...]:
+def add_row(setup: SetupInputs, values: Values) -> Changes:
     """One more row, with the layers of the first."""
-    places = [number for number, there in enumerate(shown) if not there]
-    if not places:
+    shown = values[setup.open]
+    if all(shown):
         raise UserError(f"{MOST_STEERS} concepts are the most that fit here")
-    now = tuple(there or number == places[0] for number, there in enumerate(shown))
-    fresh = (layers if number == places[0] else gr.skip() for number in range(MOST_STEERS))
-    return now, *(gr.Row(visible=seen_if(there)) for there in now), *fresh
+    fresh = shown.index(False)
+    now = tuple(there or number == fresh for number, there in enumerate(shown))
+    return {**setup.show_rows(now), setup.rows[fresh].layers: values[setup.rows[0].layers]}
 
 
-def operator_fields(operator: str) -> tuple[Any, Any]:
+def remove_row(setup: SetupInputs, row: SteerRow, shown: tuple[bool, ...]) -> Changes:
+    """One row less; without a concept it counts for nothing."""
+    now = tuple(there and other is not row for there, other in zip(shown, setup.rows, strict=True))
+    return {**setup.show_rows(now), row.concept: None}
+
+
+def operator_fields(row: SteerRow, operator: str) -> Changes:
     """Multiplier and value for an operator: a length for some, the share of a change for others."""
     if operator in ("ablate", "clamp"):
         multiplier = gr.Number(value=1.0, label="Share", info=None)
     else:
         multiplier = gr.Number(value=DEFAULT_MULTIPLIER, label="Multiplier")
-    return multiplier, gr.Number(visible=seen_if(operator == "clamp"))
-
-
-PLACEHOLDER = "What the user says, for example: How was your day?"
-KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
-READS = {"While steered": "during", "Its words alone": "alone"}
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Everything that is sent to the model."""
-
-    prompt: Any
-    system: Any
-    sampling: tuple[Any, ...]
-    """Temperature, longest answer, seed."""
-    factors: Any
-
-    @property
-    def inputs(self) -> list[Any]:
-        """In the order in which `wish_from` takes them."""
-        return [self.prompt, self.system, *self.sampling, self.factors]
-
-
-@dataclass(frozen=True)
-class Buttons:
-    """What can be pressed."""
-
-    steer: Any
-    sweep: Any
-    cancel: Any
-    save: Any
-    load: Any
-
-
-@dataclass(frozen=True)
-class Results:
-    """Everything below the buttons."""
-
-    progress: Any
-    found: gr.State
-    """The pair that is shown."""
-    swept: gr.State
-    """The sweep that is shown."""
-    pair: Any
-    look: tuple[Any, ...]
-    """Inputs of `PairLook`."""
-    summary: Any
-    means: Any
-    sides: tuple[Side, Side]
-    sweep: Any
-    sweep_look: tuple[Any, Any]
-    curves: Any
-    table: Any
-
-    @property
-    def pair_drawn(self) -> list[Any]:
-        """What `draw_pair` fills."""
-        return [self.summary, self.means, *self.sides[0].outputs, *self.sides[1].outputs]
-
-    @property
-    def sweep_drawn(self) -> list[Any]:
-        """What `draw_sweep` fills."""
-        return [self.curves, self.table]
-
-
-def build_ask() -> Ask:
-    """Lay out the prompt and everything about sampling."""
-    prompt = gr.Textbox(
-        label="Prompt", lines=2, max_lines=8, placeholder=PLACEHOLDER, elem_id="steer-prompt"
-    )
-    with gr.Accordion("System prompt, sampling and sweep", open=False, elem_id="steer-more"):
-        system = gr.Textbox("", label="System prompt", lines=1, max_lines=6)
-        with gr.Row():
-            temperature = gr.Slider(0, 2, value=0.7, step=0.05, label="Temperature", min_width=180)
-            longest = gr.Slider(
-                4, 384, value=48, step=4, label="Longest answer, tokens", min_width=180
-            )
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=100)
-            factors = gr.Textbox(
-                "-2..2:9",
-                label="Sweep over",
-                info="From..to:steps, or a list. Every multiplier is taken times each factor.",
-                min_width=200,
-                elem_id="steer-factors",
-            )
-    return Ask(prompt, system, (temperature, longest, seed), factors)
-
-
-def build_buttons() -> Buttons:
-    """Lay out the row of buttons."""
-    with gr.Row(elem_id="steer-go"):
-        steer = gr.Button("Steer", variant="primary", elem_id="steer-run", min_width=120, scale=0)
-        sweep = gr.Button("Sweep", elem_id="steer-sweep", min_width=110, scale=0)
-        save = gr.Button("Save setup", elem_id="steer-save", min_width=130, scale=0)
-        load = gr.UploadButton(
-            "Load setup",
-            file_types=[".json"],
-            type="binary",
-            elem_id="steer-load",
-            min_width=130,
-            scale=0,
-        )
-        cancel = gr.Button("Cancel", elem_id="steer-cancel", visible=HIDDEN, min_width=100, scale=0)
-    return Buttons(steer, sweep, cancel, save, load)
-
-
-def build_results(run: Run | None) -> Results:
-    """Lay out everything below the buttons; hidden until there is something."""
-    progress = gr.HTML(elem_id="steer-progress", padding=False)
-    with gr.Column(visible=HIDDEN, elem_id="steer-pair") as pair:
-        summary = gr.HTML(elem_id="steer-summary", padding=False)
-        look = _build_look(run)
-        with gr.Row(elem_id="steer-sides"):
-            sides = build_side("plain"), build_side("steered")
-        means = gr.HTML(elem_id="steer-means", padding=False)
-    with gr.Column(visible=HIDDEN, elem_id="steer-swept") as swept:
-        with gr.Row():
-            layer = gr.Slider(**layer_slider(run), step=1, label="Scores at layer", min_width=200)
-            read = gr.Radio(list(READS.items()), value="during", label="Answers read")
-        curves = build_plot("steer-curves")
-        table = gr.HTML(elem_id="steer-table", padding=False)
-    return Results(
-        progress=progress,
-        found=gr.State(None),
-        swept=gr.State(None),
-        pair=pair,
-        look=look,
-        summary=summary,
-        means=means,
-        sides=sides,
-        sweep=swept,
-        sweep_look=(layer, read),
-        curves=curves,
-        table=table,
-    )
-
-
-def _build_look(run: Run | None) -> tuple[Any, ...]:
-    """Inputs in the order of PairLook's fields."""
-    with gr.Accordion("Look", open=False, elem_id="steer-look"):
-        with gr.Row():
-            layer = gr.Slider(**layer_slider(run), step=1, label="Layer", min_width=200)
-            concept = gr.Dropdown([], label="Text coloured by", min_width=180)
-            chosen = gr.Dropdown(
-                [], label="Concepts (empty: moved most)", multiselect=True, value=[], min_width=220
-            )
-        with gr.Row():
-            kind = gr.Radio(list(KINDS.items()), value="z", label="Score")
-            read = gr.Radio(
-                list(READS.items()),
-                value="during",
-                label="Steered answer read",
-                elem_id="steer-read",
-            )
-            prompt = gr.Checkbox(False, label="Show the prompt's tokens", elem_id="steer-whole")
-    return layer, concept, kind, read, prompt, chosen
+    return {
+        row.multiplier: multiplier,
+        row.value: gr.Number(visible=seen_if(operator == "clamp")),
+    }

@@ -1,4 +1,4 @@
-"""What the Steering tab shows: two answers with their readouts, or a sweep."""
+"""The Steering tab in words, tables and figures: two answers with their readouts, or a sweep."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-import gradio as gr
 import numpy as np
+from gradio.components.plot import PlotData
 
+from readout_ui.app.html import table
 from readout_ui.app.widgets import plot_data
 from readout_ui.inference.reading import FloatArray, Reading
 from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
@@ -33,14 +34,6 @@ MOST_ROWS = 12
 """Concepts shown where none are chosen: the steered ones and those that moved most."""
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What one session found last; every redraw comes from here, never from the model."""
-
-    pair: Pair | None = None
-    sweep: Sweep | None = None
-
-
 @dataclass(frozen=True)
 class PairLook:
     """How a pair is shown."""
@@ -56,62 +49,45 @@ class PairLook:
     """Concepts of the heatmaps; empty for those that moved most."""
 
 
-@dataclass(frozen=True, eq=False)
-class Side:
-    """The components of one of the two answers."""
+class DrawnSide(NamedTuple):
+    """One answer and its readout."""
 
-    text: gr.HTML
-    strip: gr.HTML
-    rows: gr.HTML
-    columns: gr.HTML
-    plot: gr.Plot
-
-    @property
-    def outputs(self) -> list[Any]:
-        """All of them."""
-        return [self.text, self.strip, self.rows, self.columns, self.plot]
+    text: str
+    strip: str = ""
+    rows: str = ""
+    columns: str = ""
+    plot: PlotData | None = None
 
 
-def build_side(name: str) -> Side:
-    """A place for one answer and its readout."""
-    with gr.Column(min_width=320, elem_classes="steer-side"):
-        text = gr.HTML(elem_id=f"steer-{name}-text", padding=False)
-        strip = gr.HTML(elem_id=f"steer-{name}-strip", padding=False)
-        with gr.Column(elem_classes="steer-scroll"):
-            rows = gr.HTML(elem_classes="steer-rows")
-            columns = gr.HTML(elem_classes="steer-columns")
-            plot = gr.Plot(
-                show_label=False,
-                container=False,
-                elem_id=f"steer-{name}-heatmap",
-                elem_classes="steer-heatmap",
-            )
-    return Side(text, strip, rows, columns, plot)
+class DrawnPair(NamedTuple):
+    """Two answers side by side."""
+
+    summary: str
+    means: str
+    plain: DrawnSide
+    steered: DrawnSide
 
 
-def draw_pair(found: Found | None, *look: Any) -> tuple[Any, ...]:
-    """Summary and means, then text, strip, labels and heatmap of both sides; else empty."""
-    if found is None or found.pair is None:
-        return ("", "") + ("", "", "", "", None) * 2
-    pair, wish = found.pair, PairLook(*look)
+def draw_pair(pair: Pair, look: PairLook) -> DrawnPair:
+    """Both answers with their readouts, in one scale of colours."""
     plain = pair.baseline.reading
     during = pair.steered.reading
     assert plain is not None
     assert during is not None
-    steered = during if wish.read == "during" else pair.alone
-    layer = plain.nearest_layer(int(wish.layer))
+    steered = during if look.read == "during" else pair.alone
+    layer = plain.nearest_layer(int(look.layer))
     means = [_mean(one, pair, layer) for one in (plain, during, pair.alone)]
     ranked = _ranked(pair, means[1] - means[0])
-    names = [name for name in ranked if name in wish.chosen] or ranked[:MOST_ROWS]
-    concept = wish.concept if wish.concept in plain.concepts else ranked[0]
-    start = 0 if wish.prompt else len(pair.baseline.prompt.token_ids)
+    names = [name for name in ranked if name in look.chosen] or ranked[:MOST_ROWS]
+    concept = look.concept if look.concept in plain.concepts else ranked[0]
+    start = 0 if look.prompt else len(pair.baseline.prompt.token_ids)
     parts = [_part(one, start, layer) for one in (plain, steered)]
     grids = share_scale(
-        [concept_grid(part.select(concepts=names), layer, wish.kind) for part in parts]
+        [concept_grid(part.select(concepts=names), layer, look.kind) for part in parts]
     )
     sides = zip(parts, grids, (pair.baseline, pair.steered), strict=True)
-    drawn = [_draw_side(part, grid, made, concept, layer, wish.kind) for part, grid, made in sides]
-    return _summary(pair), _means(pair, ranked, layer, means), *drawn[0], *drawn[1]
+    drawn = [_draw_side(part, grid, made, concept, layer, look.kind) for part, grid, made in sides]
+    return DrawnPair(_summary(pair), _means(pair, ranked, layer, means), *drawn)
 
 
 def draw_answer(text: str, about: str) -> str:
@@ -127,12 +103,12 @@ def first_concept(pair: Pair) -> str:
 
 def _draw_side(
     part: Reading, grid: Grid, made: Generated, concept: str, layer: int, kind: str
-) -> tuple[Any, ...]:
+) -> DrawnSide:
     about = f"{len(made.token_ids)} tokens, {ENDS[made.finish]}, {made.seconds:.1f} s. {made.note}"
     text = draw_answer(made.text, about)
     if not part.tokens:
-        return text, "", "", "", None
-    return (
+        return DrawnSide(text)
+    return DrawnSide(
         text,
         draw_strip(part, concept, layer, kind, grid.scale),
         draw_row_labels(grid, clickable=False),
@@ -174,26 +150,22 @@ def _summary(pair: Pair) -> str:
 
 def _means(pair: Pair, ranked: Sequence[str], layer: int, means: Sequence[FloatArray]) -> str:
     steered = {one.concept for one in pair.setup.steers}
-    index = pair.alone.concepts.index
-    rows = "".join(
-        f"<tr class='{'steered' if name in steered else ''}'><td>{escape(name)}</td>"
-        + "".join(f"<td>{_signed(mean[index(name)])}</td>" for mean in means)
-        + "</tr>"
-        for name in ranked[:8]
+    index, shown = pair.alone.concepts.index, ranked[:8]
+    caption = (
+        f"Mean z of the answer at layer {layer}. “Words alone” is the steered answer read without "
+        "steering."
     )
-    head = "".join(f"<th>{name}</th>" for name in ("", "plain", "steered", "words alone"))
-    return (
-        f"<div class='scroll'><table class='judged steer-table'><caption>Mean z of the answer at "
-        f"layer {layer}. “Words alone” is the steered answer read without steering."
-        f"</caption><tr>{head}</tr>{rows}</table></div>"
+    return table(
+        ("", "plain", "steered", "words alone"),
+        [(escape(name), *(_signed(mean[index(name)]) for mean in means)) for name in shown],
+        kind="judged steer-table",
+        caption=caption,
+        row_kinds=["steered" if name in steered else "" for name in shown],
     )
 
 
-def draw_sweep(found: Found | None, layer: float, read: str) -> tuple[Any, Any]:
-    """Curves and table of a sweep; empty without one."""
-    if found is None or found.sweep is None:
-        return None, ""
-    swept = found.sweep
+def draw_sweep(swept: Sweep, layer: float, read: str) -> tuple[PlotData, str]:
+    """Curves and table of a sweep."""
     nearest = min(swept.layers, key=lambda other: abs(other - layer))
     return plot_data(draw_sweep_curves(_curves(swept, nearest, read))), _table(swept, nearest, read)
 
@@ -220,31 +192,32 @@ def _table(swept: Sweep, layer: int, read: str) -> str:
 
     usable = swept.usable
     names = list(dict.fromkeys(one.concept for one in swept.setup.steers))
-    means = swept.means(read, layer)
-    columns = [swept.concepts.index(name) for name in names]
-    rows = []
-    for i, point in enumerate(swept.points):
-        fine = usable is not None and point.factor in usable
-        scores = "".join(
-            f"<td data-name='{escape(swept.concepts[column])}'>{_signed(means[i, column])}</td>"
-            for column in columns
+    means = swept.means(read, layer)[:, [swept.concepts.index(name) for name in names]]
+    fine = [usable is not None and point.factor in usable for point in swept.points]
+    rows = [
+        (
+            f"<b>{_factor(point.factor)}</b>",
+            *map(_signed, scores),
+            number(point.perplexity),
+            "yes" if good else "no",
+            f"{escape(point.text.strip())} <i>{point.n_tokens} tokens, {ENDS[point.finish]}</i>",
         )
-        rows.append(
-            f"<tr class='{'usable' if fine else 'broken'}'>"
-            f"<td><b>{_factor(point.factor)}</b></td>{scores}"
-            f"<td data-name='perplexity'>{number(point.perplexity)}</td>"
-            f"<td data-name='usable'>{'yes' if fine else 'no'}</td>"
-            f"<td class='answer'>{escape(point.text.strip())}"
-            f" <i>{point.n_tokens} tokens, {ENDS[point.finish]}</i></td></tr>"
-        )
-    heads = ["factor", *names, "perplexity", "usable", "answer"]
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+        for point, scores, good in zip(swept.points, means, fine, strict=True)
+    ]
+    titles = ("factor", *names, "perplexity", "usable", "answer")
+    kinds = ["usable" if good else "broken" for good in fine]
+    drawn = table(
+        titles,
+        rows,
+        kind="judged steer-sweep",
+        row_kinds=kinds,
+        column_kinds={"answer": "answer"},
+    )
     reach = usable.describe() if usable else "not measured, because the plain answer is empty"
     return (
         f"<p class='steer-setup'>{escape(swept.setup.describe())}</p>"
         f"<p class='steer-numbers'>Usable factors: <b>{reach}</b>. {escape(USABLE_RULE)}</p>"
-        f"<div class='scroll'><table class='judged steer-sweep'><tr>{head}</tr>"
-        f"{''.join(rows)}</table></div>"
+        f"{drawn}"
     )
 
 

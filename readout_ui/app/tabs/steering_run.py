@@ -1,14 +1,20 @@
-"""What the Steering tab asks of the device."""
+"""What the Steering tab asks of the device: two answers, a sweep, the tokens of a prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
+
+from readout_ui.app.events import QUIET, Changes, Values, bound
+from readout_ui.app.follow import draw_failure
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.steering_form import setup_from
-from readout_ui.app.tabs.steering_html import Found
+from readout_ui.app.tabs.steering_form import PICKED, SetupInputs, setup_from
+from readout_ui.app.tabs.steering_results import Ask
 from readout_ui.errors import UserError
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import SteeringSetup
@@ -17,7 +23,7 @@ from readout_ui.runs.run import Run
 if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
     from readout_ui.inference.readout import Readout
-    from readout_ui.inference.sweep import Trial
+    from readout_ui.inference.sweep import Pair, Sweep, Trial
     from readout_ui.models.prompt import FramedChat
 
 NO_RUN = UserError("there are no vectors to steer with yet", fix="press Train first")
@@ -27,7 +33,7 @@ MOST_SCORES = 4000
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
+class Request:
     """One press of a button, checked."""
 
     setup: SteeringSetup
@@ -36,15 +42,17 @@ class Wish:
     sampling: Sampling
 
 
-def wish_from(studio: Studio, asked: tuple[Any, ...], fields: tuple[Any, ...]) -> Wish:
+def request_from(studio: Studio, ask: Ask, setup: SetupInputs, values: Values) -> Request:
     """What is on screen, checked; UserError for a missing prompt or a setup that makes no sense."""
-    prompt, system, temperature, longest, seed, _factors = asked
-    if not str(prompt).strip():
+    if not str(values[ask.prompt]).strip():
         raise UserError("there is no prompt", fix="write what the user says")
     sampling = Sampling(
-        temperature=float(temperature), max_new_tokens=int(longest), seed=int(seed or 0)
+        temperature=float(values[ask.temperature]),
+        max_new_tokens=int(values[ask.longest]),
+        seed=int(values[ask.seed] or 0),
     )
-    return Wish(setup_from(run_in_use(studio), *fields), prompt, system or "", sampling)
+    found = setup_from(run_in_use(studio), setup, values)
+    return Request(found, values[ask.prompt], values[ask.system] or "", sampling)
 
 
 def run_in_use(studio: Studio) -> Run:
@@ -55,28 +63,28 @@ def run_in_use(studio: Studio) -> Run:
     return run
 
 
-def compare_answers(wish: Wish, on_text: Callable[[str, Live], None], used: Readout) -> Found:
+def compare_answers(request: Request, on_text: Callable[[str, Live], None], used: Readout) -> Pair:
     """Answer with and without steering, on the device's thread."""
     from readout_ui.inference.sweep import compare
 
-    return Found(pair=compare(_trial(wish, used), wish.setup, used.report, on_text))
+    return compare(_trial(request, used), request.setup, used.report, on_text)
 
 
-def sweep_answers(wish: Wish, factors: tuple[float, ...], used: Readout) -> Found:
+def sweep_answers(request: Request, factors: tuple[float, ...], used: Readout) -> Sweep:
     """Answer at every factor, on the device's thread."""
     from readout_ui.inference.sweep import sweep
 
-    return Found(sweep=sweep(_trial(wish, used), wish.setup, factors, used.report))
+    return sweep(_trial(request, used), request.setup, factors, used.report)
 
 
-def _trial(wish: Wish, used: Readout) -> Trial:
+def _trial(request: Request, used: Readout) -> Trial:
     from readout_ui.inference.sweep import Trial
 
     return Trial(
-        readout=used.select(layers=layers_to_read(used.run, wish.setup.layers)),
+        readout=used.select(layers=layers_to_read(used.run, request.setup.layers)),
         steers=used,
-        prompt=framed_prompt(used, wish.prompt, wish.system),
-        sampling=wish.sampling,
+        prompt=framed_prompt(used, request.prompt, request.system),
+        sampling=request.sampling,
     )
 
 
@@ -99,3 +107,90 @@ def framed_prompt(used: Readout, prompt: str, system: str) -> FramedChat:
     from readout_ui.models.chat_template import Turn
 
     return frame_for_answer(used.model, [Turn("user", prompt)], system)
+
+
+def wire_picker(studio: Studio, setup: SetupInputs, ask: Ask, picker: gr.HTML) -> None:
+    """For chosen tokens: the prompt's tokens with their positions, to be clicked."""
+    gr.on(
+        [setup.place.change, ask.prompt.blur, setup.tokens.change],
+        bound(show_tokens, studio, setup, ask, picker),
+        {setup.place, ask.prompt, ask.system, setup.tokens},
+        picker,
+        trigger_mode="always_last",
+        concurrency_limit=None,
+        **QUIET,
+    )
+    chosen: set[Any] = {setup.place, setup.tokens}
+    picker.select(bound(click_token, setup), chosen, setup.tokens, **QUIET)
+
+
+def show_tokens(
+    studio: Studio, setup: SetupInputs, ask: Ask, picker: gr.HTML, values: Values
+) -> Changes:
+    """The prompt's tokens to be clicked, where only some are steered."""
+    place, prompt, system = values[setup.place], values[ask.prompt] or "", values[ask.system] or ""
+    if place not in PICKED:
+        return {picker: ""}
+    chosen = values[setup.tokens] or ""
+    if not prompt.strip():
+        return {picker: _draw_picker((), place, chosen)}
+    try:
+        job = studio.on_device("read", "Splitting a prompt", partial(_tokens, prompt, system))
+        return {picker: _draw_picker(job.result(), place, chosen)}
+    except UserError as error:
+        return {picker: draw_failure(str(error))}
+
+
+def click_token(setup: SetupInputs, values: Values, event: gr.EventData) -> Changes:
+    """The positions after a click on a token."""
+    place, chosen = values[setup.place], values[setup.tokens] or ""
+    return {setup.tokens: pick_token(place, chosen, int(event.token))}
+
+
+def pick_token(place: str, chosen: str, token: int) -> str:
+    """The positions after a click: the first one for "from", else one more or one less."""
+    if place == "from":
+        return str(token)
+    positions = _positions(chosen)
+    kept = sorted(positions ^ {token})
+    spans: list[list[int]] = []
+    for position in kept:
+        if spans and spans[-1][1] == position - 1:
+            spans[-1][1] = position
+        else:
+            spans.append([position, position])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+def _positions(chosen: str) -> set[int]:
+    from readout_ui.inference.steering_setup import parse_where
+
+    if not chosen.strip():
+        return set()
+    spans = parse_where(f"spans:{chosen}").spans
+    return {position for first, stop in spans for position in range(first, min(stop, 100_000))}
+
+
+def _draw_picker(tokens: tuple[str, ...], place: str, chosen: str) -> str:
+    if not tokens:
+        return "<p class='steer-note'>Write a prompt to see its tokens here.</p>"
+    try:
+        marked = _positions(chosen)
+    except UserError:
+        marked = set()
+    if place == "from" and marked:
+        marked = set(range(min(marked), len(tokens)))
+    buttons = "".join(
+        f"<button type='button' data-token='{i}' aria-pressed='{str(i in marked).lower()}'>"
+        f"<i>{i}</i>{escape(token)}</button>"
+        for i, token in enumerate(tokens)
+    )
+    after = f"Answer tokens follow from {len(tokens)} on."
+    return f"<div class='steer-tokens'>{buttons}</div><p class='steer-about'>{after}</p>"
+
+
+def _tokens(prompt: str, system: str, used: Readout) -> tuple[str, ...]:
+    from readout_ui.models.tokens import visible_tokens
+
+    framed = framed_prompt(used, prompt, system)
+    return visible_tokens(used.model.tokenizer, framed.token_ids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -12,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import saving
-from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, guarded, seen_if
-from readout_ui.app.follow import SessionJobs, draw_failure, draw_job, follow
+from readout_ui.app.events import (
+    HIDDEN,
+    PRIVATE,
+    QUIET,
+    Changes,
+    Values,
+    bound,
+    guarded,
+    seen_if,
+)
+from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import draw_notice, layer_list
@@ -47,32 +55,10 @@ INTRO = (
     "Where in a large file is each concept strongest? Plain text (blank lines, or else lines, "
     "separate texts) or JSON lines, up to 100 MB."
 )
-FOLLOWING: dict[str, Any] = {
-    **PRIVATE,
-    "show_progress": "hidden",
-    "concurrency_id": "snippets",
-    "concurrency_limit": 16,
-}
-"""For the event that only looks at a job; the device itself runs one at a time."""
 
 
 @dataclass(frozen=True)
-class SnippetsTab:
-    """Components of the Snippets tab that others listen to."""
-
-    layer: gr.Dropdown
-    """Which of the run's layers is read."""
-    notice: gr.HTML
-    """What to do first; empty when there are vectors."""
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_snippets`."""
-        return [self.layer, self.notice]
-
-
-@dataclass(frozen=True)
-class _Inputs:
+class Inputs:
     """What is searched, and how."""
 
     file: gr.File
@@ -82,25 +68,46 @@ class _Inputs:
     width: gr.Dropdown
     amount: gr.Dropdown
     n_kept: gr.Dropdown
+    about: gr.HTML
+    """What was dropped, in a line."""
 
-    def all(self) -> list[Any]:
-        """In the order `wish` takes them."""
-        return [
-            *(self.file, self.field, self.layer, self.kind),
-            *(self.width, self.amount, self.n_kept),
-        ]
+    @property
+    def asked(self) -> set[Any]:
+        """What `search_from` takes."""
+        how = {self.layer, self.kind, self.width, self.amount, self.n_kept}
+        return {self.file, self.field, *how}
 
 
 @dataclass(frozen=True)
-class _Results:
+class Results:
     """Everything below the buttons."""
 
     box: gr.Column
     about: gr.HTML
     concept: gr.Dropdown
     wanted: gr.Textbox
-    list: gr.HTML
+    shown: gr.HTML
     found: gr.State
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show_found` fills."""
+        return [*vars(self).values()]
+
+
+@dataclass(frozen=True)
+class SnippetsTab:
+    """Components of the Snippets tab."""
+
+    notice: gr.HTML
+    """What to do first; empty when there are vectors."""
+    inputs: Inputs
+    results: Results
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The outputs of `refresh_snippets`."""
+        return [self.inputs.layer, self.notice]
 
 
 def build_snippets_tab(studio: Studio) -> SnippetsTab:
@@ -109,29 +116,37 @@ def build_snippets_tab(studio: Studio) -> SnippetsTab:
     gr.Markdown(INTRO)
     notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="snip-notice")
     inputs = _build_inputs(run)
-    about = gr.HTML(elem_id="snip-file-about", padding=False)
     with gr.Row(elem_id="snip-go"):
         find = gr.Button(
             "Find snippets", variant="primary", elem_id="snip-find", scale=0, min_width=160
         )
         stop = gr.Button("Stop", elem_id="snip-stop", visible=HIDDEN, scale=0, min_width=100)
         progress = gr.HTML(elem_id="snip-progress", padding=False, min_width=220)
-    results = _build_results()
-    _wire_file(inputs, about)
-    _wire_search(studio, inputs, (find, stop, progress), results)
-    return SnippetsTab(inputs.layer, notice)
+    tab = SnippetsTab(notice, inputs, _build_results())
+    events = [inputs.file.upload, inputs.file.clear]
+    described = [inputs.about, inputs.field]
+    gr.on(events, bound(show_file, inputs), inputs.file, described, **QUIET)
+    follower = Follower(studio.worker, progress, stop, [find])
+    search = partial(find_snippets, studio, tab, follower)
+    follower.wire(find, search, inputs.asked, tab.results.outputs)
+    follower.wire_cancel()
+    return tab
 
 
-def refresh_snippets(studio: Studio) -> tuple[Any, ...]:
-    """New values for `SnippetsTab.refreshed` after a run was made or chosen; results stay."""
+def refresh_snippets(studio: Studio, tab: SnippetsTab) -> Changes:
+    """New layers after a run was made or chosen; results stay."""
     run = studio.runs.current()
-    return gr.Dropdown(**layer_list(run)), draw_notice(None if run else NO_RUN)
+    return {
+        tab.inputs.layer: gr.Dropdown(**layer_list(run)),
+        tab.notice: draw_notice(None if run else NO_RUN),
+    }
 
 
-def show_file(path: str | None) -> tuple[Any, ...]:
+def show_file(inputs: Inputs, path: str | None) -> Changes:
     """What was dropped in a line, and which of its fields hold text."""
+    nothing = gr.Dropdown(visible=HIDDEN, choices=[], value=None)
     if not path:
-        return "", gr.Dropdown(visible=HIDDEN, choices=[], value=None)
+        return {inputs.about: "", inputs.field: nothing}
     file, chosen = Path(path), ""
     fields: tuple[str, ...] = ()
     try:
@@ -140,15 +155,14 @@ def show_file(path: str | None) -> tuple[Any, ...]:
             chosen = guess_field(fields)
         texts = open_texts(file, chosen or (fields[0] if fields else ""))
     except UserError as error:
-        return draw_failure(str(error)), gr.Dropdown(visible=HIDDEN, choices=[], value=None)
+        return {inputs.about: draw_failure(str(error)), inputs.field: nothing}
     kind = "JSON lines" if fields else "every line a text" if texts.by_line else "plain text"
     line = f"<p class='snip-file'><b>{escape(texts.name)}</b> {_size(texts.n_bytes)}, {kind}</p>"
-    return line, gr.Dropdown(
-        visible=seen_if(bool(fields)), choices=list(fields), value=chosen or None
-    )
+    field = gr.Dropdown(visible=seen_if(bool(fields)), choices=list(fields), value=chosen or None)
+    return {inputs.about: line, inputs.field: field}
 
 
-def wish(studio: Studio, *values: Any) -> Search:
+def search_from(studio: Studio, inputs: Inputs, values: Values) -> Search:
     """What is on screen, checked before the device is asked for.
 
     Raises:
@@ -156,18 +170,32 @@ def wish(studio: Studio, *values: Any) -> Search:
     """
     from readout_ui.inference.search import Search
 
-    path, field, layer, kind, width, amount, n_kept = values
     if studio.runs.current() is None:
         raise NO_RUN
-    if not path:
+    if not values[inputs.file]:
         raise NO_FILE
-    if layer is None:
+    if values[inputs.layer] is None:
         raise UserError("no layer is chosen", fix="choose one")
     settings = SnippetSettings(
-        layer=int(layer), kind=kind, width=int(width), n_kept=int(n_kept), max_tokens=int(amount)
+        layer=int(values[inputs.layer]),
+        kind=values[inputs.kind],
+        width=int(values[inputs.width]),
+        n_kept=int(values[inputs.n_kept]),
+        max_tokens=int(values[inputs.amount]),
     )
-    file = Path(path)
-    return Search(open_texts(file, field or ""), settings)
+    return Search(open_texts(Path(values[inputs.file]), values[inputs.field] or ""), settings)
+
+
+def find_snippets(studio: Studio, tab: SnippetsTab, follower: Follower, values: Values) -> Task:
+    """Search what is on screen; a search that is stopped shows what it has found."""
+    search = search_from(studio, tab.inputs, values)
+    job = studio.on_device("snippets", "Finding snippets", partial(search_on_device, search))
+
+    def end(view: JobView) -> Changes:
+        note, found = ending(view, search)
+        return {follower.progress: note, **(show_found(tab.results, found) if found else {})}
+
+    return Task(job, partial(show_found, tab.results), words=partial(_counts, search), end=end)
 
 
 def search_on_device(search: Search, used: Readout) -> Snippets:
@@ -175,10 +203,16 @@ def search_on_device(search: Search, used: Readout) -> Snippets:
     return search.run(used)
 
 
-def draw_results(found: Snippets | None, concept: str, wanted: str) -> str:
-    """The snippets that the filters let through."""
+def filter_snippets(results: Results, values: Values) -> Changes:
+    """Only the snippets that the filters let through."""
+    found: Snippets | None = values[results.found]
     if found is None:
-        return ""
+        return {}
+    return {results.shown: draw_results(found, values[results.concept], values[results.wanted])}
+
+
+def draw_results(found: Snippets, concept: str, wanted: str) -> str:
+    """The snippets of a concept, or of all, that hold the words."""
     return draw_snippets(found, "" if concept == EVERY else concept, wanted.strip())
 
 
@@ -189,7 +223,7 @@ def draw_file(found: Snippets | None, form: str) -> str:
     return snippets_jsonl(found) if form == "jsonl" else snippets_csv(found)
 
 
-def _build_inputs(run: Run | None) -> _Inputs:
+def _build_inputs(run: Run | None) -> Inputs:
     with gr.Row(elem_id="snip-inputs"):
         file = gr.File(
             label="Text or JSON lines",
@@ -231,10 +265,11 @@ def _build_inputs(run: Run | None) -> _Inputs:
                 n_kept = gr.Dropdown(
                     [10, 25, 50, 100], value=25, label="Per concept", min_width=110
                 )
-    return _Inputs(file, field, layer, kind, width, amount, n_kept)
+    about = gr.HTML(elem_id="snip-file-about", padding=False)
+    return Inputs(file, field, layer, kind, width, amount, n_kept, about)
 
 
-def _build_results() -> _Results:
+def _build_results() -> Results:
     found = gr.State(None)
     with gr.Column(visible=HIDDEN, elem_id="snip-results") as box:
         about = gr.HTML(elem_id="snip-about", padding=False)
@@ -254,67 +289,17 @@ def _build_results() -> _Results:
             js=saving(f"snippets.{form}", "text/plain;charset=utf-8"),
             **PRIVATE,
         )
+    results = Results(box, about, concept, wanted, shown, found)
     gr.on(
         [concept.input, wanted.change],
-        guarded(draw_results),
-        [found, concept, wanted],
+        bound(filter_snippets, results),
+        {found, concept, wanted},
         shown,
         trigger_mode="always_last",
         concurrency_limit=None,
         **QUIET,
     )
-    return _Results(box, about, concept, wanted, shown, found)
-
-
-def _wire_file(inputs: _Inputs, about: gr.HTML) -> None:
-    gr.on(
-        [inputs.file.upload, inputs.file.clear],
-        guarded(show_file),
-        inputs.file,
-        [about, inputs.field],
-        **QUIET,
-    )
-
-
-def _wire_search(studio: Studio, inputs: _Inputs, go: tuple[Any, ...], results: _Results) -> None:
-    jobs = SessionJobs()
-    find, stop, progress = go
-
-    def search(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        nothing = (gr.skip(),) * 6
-        try:
-            wished = wish(studio, *values)
-            job = studio.on_device(
-                "snippets", "Finding snippets", partial(search_on_device, wished)
-            )
-        except UserError as error:
-            yield draw_failure(str(error)), gr.skip(), gr.skip(), *nothing
-            return
-        before = ""
-        for view in follow(jobs, str(request.session_hash), job):
-            if view.state.finished:
-                end, found = ending(view, wished)
-                shown = show_found(found) if found else nothing
-                yield end, gr.Button(interactive=True), gr.Button(visible=HIDDEN), *shown
-                return
-            now = draw_job(view, studio.worker) + _counts(wished)
-            buttons = (
-                (gr.skip(),) * 2
-                if before
-                else (gr.Button(interactive=False), gr.Button(visible=True))
-            )
-            yield (gr.skip() if now == before else now), *buttons, *nothing
-            before = now
-
-    def cancel(request: gr.Request) -> None:
-        jobs.cancel(str(request.session_hash))
-
-    outputs = [
-        *(progress, find, stop, results.found, results.box),
-        *(results.about, results.concept, results.wanted, results.list),
-    ]
-    find.click(search, inputs.all(), outputs, **FOLLOWING)
-    stop.click(cancel, **QUIET)
+    return results
 
 
 def ending(view: JobView, search: Search) -> tuple[str, Snippets | None]:
@@ -331,16 +316,16 @@ def ending(view: JobView, search: Search) -> tuple[str, Snippets | None]:
     return "", found
 
 
-def show_found(found: Snippets) -> tuple[Any, ...]:
-    """State, column, about, concepts, words, and the list."""
-    return (
-        found,
-        gr.Column(visible=True),
-        draw_found(found),
-        gr.Dropdown(choices=[EVERY, *found.by_concept], value=EVERY),
-        "",
-        draw_results(found, EVERY, ""),
-    )
+def show_found(results: Results, found: Snippets) -> Changes:
+    """All snippets, unfiltered."""
+    return {
+        results.found: found,
+        results.box: gr.Column(visible=True),
+        results.about: draw_found(found),
+        results.concept: gr.Dropdown(choices=[EVERY, *found.by_concept], value=EVERY),
+        results.wanted: "",
+        results.shown: draw_results(found, EVERY, ""),
+    }
 
 
 def _counts(search: Search) -> str:

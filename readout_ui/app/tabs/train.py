@@ -1,19 +1,16 @@
-"""The Train tab: settings, one button, progress and log, and the runs that were kept.
-
-The settings of a training on screen, and what they mean.
-"""
+"""The Train tab: settings, one button, progress and log, and the runs that were kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import gradio as gr
 from gradio.components.plot import PlotData
-from gradio.events import Dependency
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import PRIVATE, guarded
+from readout_ui.app.events import PRIVATE, Changes, Values, guarded
 from readout_ui.app.header import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
@@ -41,8 +38,41 @@ READ_CHOICES = {
 }
 
 
-def build_settings(settings: TrainSettings) -> tuple[gr.components.Component, ...]:
-    """Inputs in the order `settings_from` takes them."""
+@dataclass(frozen=True)
+class SettingsInputs:
+    """The settings of a training on screen; the fields are those of `TrainSettings`."""
+
+    method: gr.Radio
+    read: gr.Radio
+    layers: gr.Textbox
+    layer_type: gr.Dropdown
+    seed: gr.Number
+    max_negatives_per_positive: gr.Number
+    max_length: gr.Number
+    batch_size: gr.Number
+    """0 for None."""
+
+    @property
+    def inputs(self) -> list[Any]:
+        """All of them."""
+        return list(vars(self).values())
+
+    def settings(self, values: Values) -> TrainSettings:
+        """What is on screen; UserError on values that make no sense."""
+        chosen = {name: values[each] for name, each in vars(self).items()}
+        for name, each in vars(self).items():
+            if isinstance(each, gr.Number):
+                chosen[name] = int(chosen[name] or 0)
+        return TrainSettings(**chosen | {"batch_size": chosen["batch_size"] or None})
+
+    def show(self, settings: TrainSettings) -> Changes:
+        """Given settings on screen."""
+        values = {each: getattr(settings, name) for name, each in vars(self).items()}
+        return values | {self.batch_size: settings.batch_size or 0}
+
+
+def build_settings(settings: TrainSettings) -> SettingsInputs:
+    """Lay out the settings, the rarer ones folded away."""
     method = gr.Radio(
         [(METHOD_CHOICES[m], m) for m in METHOD_NAMES],
         value=settings.method,
@@ -86,44 +116,7 @@ def build_settings(settings: TrainSettings) -> tuple[gr.components.Component, ..
             minimum=0,
             info="Texts per batch at most; 0 leaves it to the token budget.",
         )
-    return method, read, layers, layer_type, seed, negatives, max_length, batch
-
-
-def settings_from(
-    method: str,
-    read: str,
-    layers: str,
-    layer_type: str,
-    seed: float,
-    negatives: float,
-    max_length: float,
-    batch: float,
-) -> TrainSettings:
-    """The settings on screen as TrainSettings; UserError on values that make no sense."""
-    return TrainSettings(
-        method=method,
-        read=read,
-        layers=layers,
-        layer_type=layer_type,
-        seed=int(seed),
-        max_negatives_per_positive=int(negatives),
-        max_length=int(max_length),
-        batch_size=int(batch) or None,
-    )
-
-
-def settings_values(settings: TrainSettings) -> tuple[object, ...]:
-    """The values of the inputs for given settings, in `settings_from`'s order."""
-    return (
-        settings.method,
-        settings.read,
-        settings.layers,
-        settings.layer_type,
-        settings.seed,
-        settings.max_negatives_per_positive,
-        settings.max_length,
-        settings.batch_size or 0,
-    )
+    return SettingsInputs(method, read, layers, layer_type, seed, negatives, max_length, batch)
 
 
 @dataclass(frozen=True)
@@ -132,18 +125,24 @@ class TrainTab:
 
     train: gr.Button
     """Starts a training with the settings on screen."""
-    settings: tuple[gr.components.Component, ...]
-    """Inputs in the order `settings_from` takes them."""
+    settings: SettingsInputs
     progress: gr.HTML
     """Progress, outcome and log of the newest training."""
     runs: gr.HTML
     """The kept runs, newest first; sends `select` with the id of the run to use."""
     layers: gr.Plot
     """Cross-validated AUROC of every layer of the run in use."""
+    run_chosen: Any
+    """The event of going back to a run in the list."""
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The outputs of `refresh_train`."""
+        return [self.runs, self.layers]
 
 
 def build_train_tab(studio: Studio) -> TrainTab:
-    """Lay out the tab; events between tabs are wired in `tabs/__init__`."""
+    """Lay out the tab and wire the list of runs; events between tabs are wired by the page."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             inputs = build_settings(studio.settings)
@@ -160,7 +159,19 @@ def build_train_tab(studio: Studio) -> TrainTab:
         padding=False,
         js_on_load=on_load("clicks.js"),
     )
-    return TrainTab(train, inputs, progress, runs, layers)
+
+    def use(event: gr.EventData) -> Changes:
+        run = studio.use_run(str(event.run))
+        settings = inputs.show(studio.settings)
+        return {runs: draw_runs(studio), layers: show_scores(run), **settings}
+
+    chosen = runs.select(guarded(use), None, [runs, layers, *inputs.inputs], **PRIVATE)
+    return TrainTab(train, inputs, progress, runs, layers, chosen)
+
+
+def refresh_train(studio: Studio, tab: TrainTab) -> Changes:
+    """The runs and the layers of the run in use, after a run was made or chosen."""
+    return {tab.runs: draw_runs(studio), tab.layers: show_scores(studio.runs.current())}
 
 
 def draw_training(status: Status) -> str:
@@ -208,14 +219,3 @@ def show_scores(run: Run | None) -> PlotData | None:
     if run is None or run.layer_scores is None:
         return None
     return plot_data(draw_layer_scores(run.layer_scores, run.best_layer))
-
-
-def wire_train_tab(studio: Studio, tab: TrainTab) -> Dependency:
-    """Connect the run list, whose selection changes the settings on screen too."""
-
-    def use(event: gr.EventData) -> tuple[object, ...]:
-        run = studio.use_run(str(event.run))
-        return draw_runs(studio), show_scores(run), *settings_values(studio.settings)
-
-    outputs = [tab.runs, tab.layers, *tab.settings]
-    return tab.runs.select(guarded(use), None, outputs, **PRIVATE)

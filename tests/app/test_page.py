@@ -1,0 +1,88 @@
+"""The whole page without a browser: how its events are wired, and what a tick changes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from readout_ui.app.api_answers import NAMES
+from readout_ui.app.clock import build_clock, tick
+from readout_ui.app.events import Changes, Values, bound
+from readout_ui.app.header import build_header
+from readout_ui.app.html import table
+from readout_ui.app.page import build_app
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from readout_ui.app.tabs.train import build_train_tab, refresh_train
+from readout_ui.errors import UserError
+from readout_ui.vectors.settings import TrainSettings
+
+
+@pytest.fixture
+def session(tmp_path: Path, descriptions: Path) -> Iterator[Studio]:
+    """A session that never loads its model."""
+    session = Studio(StudioOptions(descriptions, tmp_path / "runs"))
+    yield session
+    session.close()
+
+
+def test_handlers_of_several_inputs_get_them_by_name(session: Studio) -> None:
+    events = [event for event in build_app(session).fns.values() if event.fn is not None]
+    handled = [event for event in events if event.api_name not in NAMES]
+    by_position = [
+        event.name for event in handled if len(event.inputs) > 1 and not event.inputs_as_dict
+    ]
+    assert len(handled) > 60
+    assert by_position == []
+
+
+def test_a_tick_sends_what_differs_and_then_nothing(session: Studio) -> None:
+    with gr.Blocks() as app:
+        header, train = build_header(session), build_train_tab(session)
+        clock = build_clock(session, app, header, train)
+    changes = tick(clock, {})
+    assert set(changes) == set(clock.outputs)
+    assert changes[header.retrain].value == "Train"
+    seen = changes[clock.seen]
+    assert tick(clock, seen) == {}
+    stale = {**seen, clock.run._id: "another"}
+    assert set(tick(clock, stale)) == {clock.run, clock.seen}
+
+
+def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Studio) -> None:
+    with gr.Blocks():
+        tab = build_train_tab(session)
+    settings = replace(TrainSettings(), method="pca", layers="auto", seed=7, batch_size=3)
+    for shown in (settings, TrainSettings()):
+        assert tab.settings.settings(tab.settings.show(shown)) == shown
+    empty = tab.settings.show(settings) | {tab.settings.max_length: None}
+    with pytest.raises(UserError, match="max length"):
+        tab.settings.settings(empty)
+    assert set(refresh_train(session, tab)) == set(tab.refreshed)
+
+
+def test_a_bound_handler_tells_mistakes_and_changes_nothing_when_it_gives_nothing() -> None:
+    def handler(known: str, values: Values, event: gr.EventData) -> Changes:
+        if event.token == "bad":
+            raise UserError("this is bad", fix="take another")
+        return {"box": f"{known} {values['box']}"} if values else {}
+
+    handler.__annotations__["event"] = "gr.EventData"
+    call = bound(handler, "one")
+    good = gr.EventData(None, {"token": "good"})
+    assert call({"box": "two"}, good) == {"box": "one two"}
+    assert call({}, good) == gr.skip()
+    assert call.__annotations__ == {"event": gr.EventData}
+    with pytest.raises(gr.Error, match="this is bad"):
+        call({}, gr.EventData(None, {"token": "bad"}))
+
+
+def test_a_table_escapes_titles_and_puts_them_beside_the_cells() -> None:
+    drawn = table(("a<b", "n"), [("<b>x</b>", "1")], row_kinds=["used"], column_kinds={"n": "n"})
+    assert "<th>a&lt;b</th>" in drawn
+    assert "<tr class='used'><td data-title='a&lt;b'><b>x</b></td>" in drawn
+    assert "<td class='n' data-title='n'>1</td>" in drawn
+    with pytest.raises(ValueError, match="zip"):
+        table(("a", "b"), [("only one",)])

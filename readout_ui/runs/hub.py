@@ -38,7 +38,7 @@ class Pushed:
 
     def sentence(self) -> str:
         """Where it is and who sees it."""
-        who = "private" if self.private else "public: everybody can read it"
+        who = "private" if self.private else "public: everyone can read it"
         return f"Pushed to {self.url} ({who}), commit {self.commit[:12]}"
 
 
@@ -74,7 +74,7 @@ def push(files: Mapping[str, bytes], repository: str, *, public: bool = False) -
     Args:
         files: an export's files by name.
         repository: OWNER/NAME.
-        public: let everybody read it; without this a repository that is public is refused.
+        public: let everyone read it; without this a repository that is public is refused.
 
     Raises:
         UserError: a bad name, no token, a token that is refused or may not write, a repository

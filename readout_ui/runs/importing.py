@@ -15,8 +15,6 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -25,7 +23,7 @@ from typing import Any
 import torch
 
 from readout_ui.errors import UserError, printable
-from readout_ui.files import read_files
+from readout_ui.files import open_zip, read_files
 from readout_ui.runs.formats.gguf import ARCHITECTURE, read_control_vector
 from readout_ui.runs.formats.gguf import SUFFIX as GGUF
 from readout_ui.runs.formats.npz import read_arrays
@@ -55,7 +53,6 @@ KINDS = ("readout.json", "*.npz", INDEX_FILE, "*.gguf")
 MAX_FILES = 2000
 _LAYER = re.compile(r"layer_(0|[1-9][0-9]{0,4})")
 _PAIRED = (MANIFEST_FILE, VECTORS_FILE, INDEX_FILE, TENSORS_FILE)
-_DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, ValueError)
 
 
 Opened = tuple[Manifest, ConceptVectors]
@@ -120,12 +117,10 @@ def _names(path: Path) -> list[str]:
     if not path.exists():
         raise UserError("no such file or folder", where=str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, str(path), "not a folder and not a readable zip") as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    except _DAMAGE as error:
-        raise UserError(f"not a folder and not a readable zip: {error}", where=str(path)) from error
     for entry in entries:
         if "\\" in entry.filename or PurePosixPath(entry.filename).name != entry.filename:
             raise UserError(

@@ -117,22 +117,29 @@ def parse_vectors(raw: bytes, manifest: Manifest, path: Path) -> ConceptVectors:
     where = str(path)
     if manifest.files.get(path.name) != sha256_of(raw):
         raise UserError("the file was changed since it was saved (its sha256 differs)", where=where)
-    n_concepts, n_layers, d_model = (
-        len(manifest.concepts),
-        len(manifest.layers),
-        manifest.hidden_size,
-    )
+    return whole_vectors(read_tensors(raw, where), manifest, path)
+
+
+def whole_vectors(tensors: dict[str, Tensor], manifest: Manifest, path: Path) -> ConceptVectors:
+    """Vectors from one float32 tensor for each part, all layers together.
+
+    Raises:
+        UserError: a tensor is missing, unknown, misshapen or not finite, or the values contradict
+            each other.
+    """
+    where = str(path)
+    grid = (len(manifest.concepts), len(manifest.layers))
     shapes = {
-        "directions": (n_concepts, n_layers, d_model),
-        "center": (n_layers, d_model),
-        "neutral_mean": (n_concepts, n_layers),
-        "neutral_std": (n_concepts, n_layers),
+        "directions": (*grid, manifest.hidden_size),
+        "center": (grid[1], manifest.hidden_size),
     }
-    tensors = read_tensors(raw, where)
-    parts = {p: take_tensor(tensors, p, shapes[p], torch.float32, where) for p in PARTS}
+    parts = {
+        part: take_tensor(tensors, part, shapes.get(part, grid), torch.float32, where)
+        for part in PARTS
+    }
     scores = None
     if manifest.probes is not None:
-        shape = (len(manifest.probes.texts), n_concepts, n_layers)
+        shape = (len(manifest.probes.texts), *grid)
         scores = take_tensor(tensors, PROBES, shape, torch.float32, where)
     refuse_leftovers(tensors, where)
     return assemble_vectors(manifest, parts, scores, path)

@@ -65,8 +65,8 @@ def scene_contrasts(
             for by_owner in members.values()
             if concept in by_owner and len(by_owner) > 1
         )
-        everybody = SceneContrast(rows, _others(_owners(groups), concept))
-        found[concept] = shared or (everybody,)
+        everyone = SceneContrast(rows, _others(_owners(groups), concept))
+        found[concept] = shared or (everyone,)
     return found
 
 

@@ -85,14 +85,14 @@ def one_vs_rest(
 
     Args:
         scores: (n_texts, n_concepts), comparable between concepts (centred cosine or z).
-        labels: the concept of each text; a text with another label is nobody's positive and does
-            not count for top-1.
+        labels: the concept of each text; a text with another label is positive for no concept and
+            does not count for top-1.
         concepts: names of the columns.
         candidates: what top-1 chooses from; by default the concepts that occur as labels.
     """
     own = np.asarray(labels)[:, None] == np.asarray(concepts)  # (n_texts, n_concepts)
-    areas = auroc(scores, own)  # (n_concepts,)
-    per_concept = {name: float(area) for name, area in zip(concepts, areas, strict=True)}
+    aurocs = auroc(scores, own)  # (n_concepts,)
+    per_concept = {name: float(value) for name, value in zip(concepts, aurocs, strict=True)}
     per_concept = {name: area for name, area in per_concept.items() if not np.isnan(area)}
     if not per_concept:
         raise ValueError("no concept has both texts of its own and texts of others")

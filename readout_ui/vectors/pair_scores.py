@@ -79,7 +79,7 @@ def score_pairs(
         method: one of `METHODS`.
         seed: of folds and draws.
     """
-    folds = deal_pairs(pairs, seed)
+    folds = assign_folds(pairs, seed)
     n_folds = int(folds.max()) + 1
     if n_folds < 2:
         return None
@@ -112,7 +112,7 @@ def score_pairs(
     )
 
 
-def deal_pairs(pairs: Sequence[ContrastPair], seed: int, folds: int = FOLDS) -> Indices:
+def assign_folds(pairs: Sequence[ContrastPair], seed: int, folds: int = FOLDS) -> Indices:
     """The fold of every pair, (n_pairs,); what shares a prompt or a side shares its fold."""
     group = list(range(len(pairs)))
     first: dict[tuple[str, str], int] = {}

@@ -20,7 +20,7 @@ from readout_ui.runs.verify import verify
 from readout_ui.texts.pairs import ContrastPair, PairColumns, PairSet, shipped_pairs
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS, fit_given_pairs
-from readout_ui.vectors.pair_scores import deal_pairs, score_pairs
+from readout_ui.vectors.pair_scores import assign_folds, score_pairs
 from readout_ui.vectors.pairs import pair_source, prompted, with_prompts
 from readout_ui.vectors.settings import TrainSettings
 
@@ -159,7 +159,7 @@ def test_pairs_that_share_a_prompt_or_a_side_share_their_fold() -> None:
         ContrastPair("c", "d", "ask"),
         ContrastPair("e", "d", "other"),
     )
-    folds = deal_pairs(pairs, seed=1)
+    folds = assign_folds(pairs, seed=1)
     assert folds[0] == folds[11] == folds[12]
     assert len(set(folds.tolist())) == 8
 

@@ -13,19 +13,19 @@ import torch
 
 from readout_ui.errors import UserError
 from readout_ui.runs.manifest import Manifest, parse_manifest
-from readout_ui.vectors.vectors import ConceptVectors, Probes
+from readout_ui.runs.tensors import PARTS, PROBES, whole_vectors
+from readout_ui.vectors.vectors import ConceptVectors
 
 FILE = "vectors.npz"
 MAX_BYTES = 16 << 30
-_PARTS = ("directions", "center", "neutral_mean", "neutral_std")
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def array_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     """`vectors.npz`: the arrays of `ConceptVectors`, float32, and `manifest` as JSON bytes."""
-    arrays = {part: getattr(vectors, part).float().numpy() for part in _PARTS}
+    arrays = {part: getattr(vectors, part).float().numpy() for part in PARTS}
     if vectors.probes:
-        arrays["probe_scores"] = vectors.probes.scores.numpy()
+        arrays[PROBES] = vectors.probes.scores.numpy()
     arrays["manifest"] = np.frombuffer(manifest.to_bytes(), dtype=np.uint8)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -48,33 +48,16 @@ def read_arrays(path: Path) -> tuple[Manifest, ConceptVectors]:
     if raw is None or raw.dtype != np.uint8 or raw.ndim != 1:
         raise UserError("there is no manifest in it", where=where)
     manifest = parse_manifest(raw.tobytes(), where)
-    missing = [part for part in _PARTS if part not in arrays]
-    if missing:
-        raise UserError(f"the array {missing[0]} is missing", where=where)
-    if odd := [part for part in _PARTS if arrays[part].dtype != np.float32]:
-        raise UserError(f"{odd[0]} is {arrays[odd[0]].dtype}, not float32", where=where)
+    tensors = {name: _tensor(name, array, where) for name, array in arrays.items()}
+    del tensors["manifest"]
+    return manifest, whole_vectors(tensors, manifest, path)
+
+
+def _tensor(name: str, array: npt.NDArray[np.generic], where: str) -> torch.Tensor:
     try:
-        probes = None
-        if manifest.probes is not None:
-            scores = torch.from_numpy(arrays["probe_scores"])
-            probes = Probes(manifest.probes.texts, scores)
-        vectors = ConceptVectors(
-            concepts=manifest.concepts,
-            layers=manifest.layers,
-            probes=probes,
-            calibrated=manifest.calibrated,
-            layer_type=manifest.read.layer_type,
-            layer_config=manifest.layer_config,
-            **{part: torch.from_numpy(arrays[part]) for part in _PARTS},
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"the vectors are damaged: {error}", where=where) from error
-    if vectors.d_model != manifest.hidden_size:
-        raise UserError(
-            f"the vectors have {vectors.d_model} numbers, the manifest says {manifest.hidden_size}",
-            where=where,
-        )
-    return manifest, vectors
+        return torch.from_numpy(array)
+    except TypeError as error:
+        raise UserError(f"{name} is {array.dtype}, not float32", where=where) from error
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[np.generic]]:

@@ -106,11 +106,7 @@ def pick_columns(
         UserError: no such column, none for labels, a row without text or label, or too many
             different labels.
     """
-    for name in (text_column, *label_columns):
-        if name not in table.columns:
-            raise UserError(
-                f"there is no column '{printable(name)}'", where=table.file, options=table.columns
-            )
+    table.require((text_column, *label_columns))
     if not label_columns or text_column in label_columns:
         raise UserError(
             "one column has to hold the texts and another the labels",

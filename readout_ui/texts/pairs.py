@@ -15,6 +15,7 @@ from statistics import fmean
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
+from readout_ui.texts.names import check_name
 from readout_ui.texts.tables import MAX_BYTES, TableRow, TextTable, column_names, read_table
 
 MAX_TEXT = 20_000
@@ -129,10 +130,10 @@ def pairs_of(table: TextTable, columns: PairColumns | None, name: str, other: st
         other: what it is called without a name, where no preset has these columns.
 
     Raises:
-        UserError: as `read_pairs`.
+        UserError: as `read_pairs`, or the name is no safe file name.
     """
     mapping = columns or require_columns(table)
-    found = name or contrast_named(mapping) or other
+    found = check_name(name or contrast_named(mapping) or other)
     return PairSet(found, mapping, pick_pairs(table, mapping), table.file)
 
 
@@ -248,11 +249,7 @@ def pick_pairs(table: TextTable, columns: PairColumns) -> tuple[ContrastPair, ..
     Raises:
         UserError: no such column, one column used twice, or a row without one of its texts.
     """
-    for name in columns.names:
-        if name not in table.columns:
-            raise UserError(
-                f"there is no column '{printable(name)}'", where=table.file, options=table.columns
-            )
+    table.require(columns.names)
     if len(set(columns.names)) < len(columns.names) or not (columns.positive and columns.negative):
         raise UserError(
             "positive, negative and prompt have to be different columns",

@@ -76,6 +76,13 @@ class TextTable:
         index = self.columns.index(name)
         return tuple(row.cells[index] for row in self.rows)
 
+    def require(self, names: Iterable[str]) -> None:
+        """Raise a UserError that lists the columns, unless all of these are there."""
+        for name in names:
+            if name not in self.columns:
+                what = f"there is no column '{printable(name)}'"
+                raise UserError(what, where=self.file, options=self.columns)
+
     def _lengths(self, name: str) -> list[int]:
         return [sum(map(len, cell)) for cell in self.column(name)]
 

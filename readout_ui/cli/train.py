@@ -21,6 +21,15 @@ LONG_TEXTS = 1024
 """Tokens read of a story or an example; descriptions are short."""
 
 
+Neutral = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE|DIR",
+        help="Texts without any concept, the zero of scores: a file, or a folder's _*.txt files.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class LongTraining(Training):
     """The same on texts that may be long."""
@@ -47,28 +56,31 @@ def train_stories(
     pair_by_name: Annotated[
         bool, typer.Option("--pair-by-name", help="Files of the same name share their scene.")
     ] = False,
+    neutral: Neutral = None,
     training: LongTraining,
 ) -> None:
     """Fit directions from stories; what stories of one scene have in common cancels."""
     from readout_ui.texts import sources
 
     settings = training.settings()
-    found = sources.stories(stories, pair_by_name=pair_by_name)
+    found = sources.stories(stories, pair_by_name=pair_by_name, neutral=neutral)
     _train_and_write(found, settings, training, output)
 
 
 def train_examples(
+    *,
     folder: Annotated[
         Path, typer.Option("--training-data-dir", metavar="DIR", help="What `extract` wrote.")
     ],
     output: Output,
+    neutral: Neutral = None,
     training: LongTraining,
 ) -> None:
     """Fit directions from examples for and against each concept, as `extract` writes them."""
     from readout_ui.texts.sources import examples
 
     settings = training.settings()
-    _train_and_write(examples(folder), settings, training, output)
+    _train_and_write(examples(folder, neutral=neutral), settings, training, output)
 
 
 def _train_and_write(

@@ -12,7 +12,7 @@ import typer
 
 from readout_ui.cli.options import Form, Training
 from readout_ui.cli.output import as_json, table, work_with
-from readout_ui.cli.train import keep
+from readout_ui.cli.train import Neutral, keep
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
 from readout_ui.texts.lint_sources import check_pairs, refuse_errors
@@ -35,7 +35,7 @@ _SUFFIXES_OF_MODELS = ("-it", "-hf")
 
 @dataclass(frozen=True)
 class PairTraining(Training):
-    """A training on pairs: all layers, and a seed that deals the folds."""
+    """A training on pairs: all layers, and a seed of the folds."""
 
     layers: Annotated[
         str,
@@ -85,12 +85,10 @@ def train_pairs(
             "--pickle", help="Write {name}.pkl as well; opening a pickle can run any program."
         ),
     ] = False,
-    neutral: Annotated[
-        Path,
-        typer.Option(
-            "--descriptions", metavar="DIR", help="Folder whose _*.txt files calibrate the scores."
-        ),
+    descriptions: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder whose _*.txt files calibrate the scores.")
     ] = NEUTRAL_FOLDER,
+    neutral: Neutral = None,
     training: PairTraining,
 ) -> None:
     """Fit one direction from contrast pairs, judge it on held-out pairs and write an export."""
@@ -100,7 +98,7 @@ def train_pairs(
     warning = format_named(form).warning
     columns = _columns(positive, negative, prompt)
     found = find_pair_set(contrast_type, pairs, data_dir, columns).first(num_samples)
-    texts = neutral_texts(neutral)
+    texts = neutral_of(neutral, descriptions)
     for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
         print(line, file=sys.stderr)
     with work_with(training.spec(), no_progress) as work:
@@ -134,7 +132,7 @@ def find_pair_set(
     if pairs is not None and data_dir is not None:
         raise UserError("choose one of --pairs and --data-dir")
     if pairs is not None:
-        return _safely_named(read_pairs(pairs, columns, contrast_type))
+        return read_pairs(pairs, columns, contrast_type)
     if not contrast_type:
         raise UserError("no pairs are named", fix="give --contrast-type or --pairs")
     require_contrast(contrast_type)
@@ -145,22 +143,17 @@ def find_pair_set(
     return shipped_pairs(contrast_type)
 
 
-def neutral_texts(folder: Path) -> dict[str, tuple[str, ...]]:
-    """The neutral texts of a library; those of the shipped test set where there is no library.
+def neutral_of(neutral: Path | None, descriptions: Path) -> dict[str, tuple[str, ...]]:
+    """The neutral texts that the options name; the shipped ones where there are no descriptions.
 
     Raises:
-        UserError: a folder was named and has none.
+        UserError: what was named has none.
     """
-    from readout_ui.texts.labelled import read_shipped
-    from readout_ui.texts.library import read_library
+    from readout_ui.texts.sources import neutral_texts, shipped_neutral
 
-    if folder == NEUTRAL_FOLDER and not folder.is_dir():
-        return {"_neutral": tuple(each.text for each in read_shipped("neutral"))}
-    library = read_library(folder)
-    texts = {each.name: each.descriptions for each in library.neutral if each.descriptions}
-    if not texts:
-        raise UserError("there are no neutral texts", where=str(folder), fix="write _baseline.txt")
-    return texts
+    if neutral is None and descriptions == NEUTRAL_FOLDER and not descriptions.is_dir():
+        return shipped_neutral()
+    return neutral_texts(neutral or descriptions)
 
 
 def output_name(contrast_type: str, model: str, layers: str) -> str:
@@ -204,12 +197,6 @@ def _columns(positive: str, negative: str, prompt: str) -> PairColumns | None:
     if not (positive and negative):
         raise UserError("both sides have to be named", fix="give --positive and --negative")
     return PairColumns(positive, negative, prompt)
-
-
-def _safely_named(found: PairSet) -> PairSet:
-    from readout_ui.texts.names import check_name
-
-    return PairSet(check_name(found.name), found.columns, found.pairs, found.source)
 
 
 def _lint_lines(found: PairSet) -> list[str]:

@@ -157,3 +157,15 @@ def test_the_guides_three_files_lie_beside_the_export(
     about = json.loads((written.parent / f"{written.name}.json").read_bytes())
     assert about["num_samples"] == 40
     assert about["layers"] == list(Run.open(written).layers)
+
+
+def test_neutral_texts_of_a_file_take_the_place_of_the_librarys(
+    place: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "plain.txt").write_text("A shelf stands there.\n\nA list lies there.\n")
+    more = ["--num-samples", "4", "--layers", "1", "--runs", "runs", "--neutral", "plain.txt"]
+    train(tiny_folder, "--contrast-type", "irony", *more)
+    capsys.readouterr()
+    run = RunStore(Path("runs")).current()
+    assert run is not None
+    assert run.texts["_plain"] == ("A shelf stands there.", "A list lies there.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from readout_ui.cli import program as cli
+from readout_ui.runs.store import RunStore
 from readout_ui.texts.stories import Story
 from tests.conftest import SMALL_LIBRARY
 from tests.support.stories import story_lines
@@ -82,3 +83,32 @@ def test_a_mistake_is_one_sentence_and_status_2(
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+def test_neutral_texts_of_the_folder_and_of_the_option_are_the_zero(
+    tmp_path: Path, tiny_folder: Path, stories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    for side, text in (("positive", "I rest by the water."), ("negative", "They lied to me.")):
+        file = data / "calm" / f"{side}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(json.dumps({"text": f"{text} {i}"}) + "\n" for i in range(3)))
+    (data / "_baseline.txt").write_text("A shelf stands there.\n\nA list lies there.\n")
+    (tmp_path / "plain.csv").write_text("id,text\n1,The door is shut today.\n2,It is a cup.\n")
+    model = ["--model", str(tiny_folder), "--device", "cpu", "--layers", "1", "--json"]
+    for name, command in (
+        ("e", ["train-examples", "--training-data-dir", str(data)]),
+        ("s", ["train-stories", str(stories)]),
+    ):
+        where = ["--output", str(tmp_path / name), "--runs", str(tmp_path / f"runs-{name}")]
+        more = ["--neutral", str(tmp_path / "plain.csv")]
+        assert cli.run([*command, *where, *model, *more]) == 0
+    capsys.readouterr()
+    kept = {name: RunStore(tmp_path / f"runs-{name}").current() for name in "es"}
+    assert kept["e"] is not None
+    assert kept["s"] is not None
+    assert kept["e"].texts["_baseline"] == ("A shelf stands there.", "A list lies there.")
+    for run in kept.values():
+        assert run is not None
+        assert run.texts["_plain"] == ("The door is shut today.", "It is a cup.")
+        assert run.manifest.calibration.on == "neutral tokens"

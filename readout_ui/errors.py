@@ -13,6 +13,12 @@ class UserError(Exception):
         where: file, concept or line it concerns.
         fix: what to do about it.
         options: the values that would have been accepted.
+
+    >>> try:
+    ...     ro.TrainSettings(method="guess")
+    ... except ro.UserError as error:
+    ...     print(error.options)
+    ('mean', 'pca', 'logistic')
     """
 
     def __init__(

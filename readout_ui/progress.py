@@ -3,8 +3,14 @@
 transformers without bars and advice on the terminal while we load something ourselves.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,54 @@ Report = Callable[[Progress], None]
 
 
 class Cancelled(Exception):
-    """The person who started the work asked for it to stop."""
+    """The person who started the work asked for it to stop.
+
+    >>> def stop(progress):
+    ...     raise ro.Cancelled
+    >>> try:
+    ...     ro.extract(ro.Library("descriptions").texts(), model, ro.TrainSettings(), report=stop)
+    ... except ro.Cancelled:
+    ...     print("stopped")
+    stopped
+    """
 
 
 def silent(_progress: Progress) -> None:
     """A report that nobody reads."""
+
+
+class Bars:
+    """A report that shows one tqdm bar per stage, in a notebook too; use it in a `with` block.
+
+    A bar disappears when its stage is done, so that a notebook keeps results alone.
+    """
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the work has come."""
+        from tqdm.auto import tqdm
+
+        if self._bar is None or progress.stage != self._stage:
+            self.close()
+            self._stage = progress.stage
+            self._bar = tqdm(desc=progress.stage, unit=f" {progress.unit}", leave=False)
+        self._bar.total = progress.total or None
+        self._bar.n = progress.done
+        self._bar.refresh()
+        if progress.total and progress.done >= progress.total:
+            self.close()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -38,7 +38,13 @@ N_STRIPS = 3
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The scores of one prompt: tokens x layers x concepts, in three units."""
+    """The scores of one prompt: tokens x layers x concepts, in three units.
+
+    >>> reading.select(concepts=["calm"], layers=[16]).z.shape
+    (48, 1, 1)
+    >>> reading.to_frame(layer=16).query("scored").columns.tolist()
+    ['afraid', 'angry', 'calm', 'happy']
+    """
 
     tokens: tuple[str, ...]
     """Tokens as the model sees them, one per position."""

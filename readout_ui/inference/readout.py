@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +92,7 @@ class Readout:
 
     def select(
         self, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
-    ) -> Readout:
+    ) -> Self:
         """The same with fewer concepts or layers; None keeps all.
 
         Raises:
@@ -100,7 +100,7 @@ class Readout:
         """
         return replace(self, vectors=self.vectors.select(concepts, layers))
 
-    def reporting_to(self, report: Report) -> Readout:
+    def reporting_to(self, report: Report) -> Self:
         """The same with another listener to its progress; what was measured stays known."""
         return replace(self, report=report)
 
@@ -159,6 +159,7 @@ class Readout:
         *,
         system: str = "",
         sampling: Sampling | None = None,
+        max_new_tokens: int | None = None,
         on_text: Callable[[Live], None] | None = None,
         stop: Callable[[], bool] = never,
         **how: Any,
@@ -170,6 +171,7 @@ class Readout:
             steer: what steers the model meanwhile, e.g. {"calm": 0.5}.
             system: system prompt; empty for none.
             sampling: how tokens are chosen, and how many.
+            max_new_tokens: how many at most; None leaves it to `sampling`.
             on_text: called after every token.
             stop: asked after every token; True ends the answer.
             how: what `steer` takes: layers, where, operator, unit, value, multiplier.
@@ -180,6 +182,9 @@ class Readout:
         turns = [Turn("user", prompt)] if isinstance(prompt, str) else turns_of(prompt)
         framed = frame_for_answer(self.model, turns, system)
         length = len(framed.token_ids)
+        chosen = sampling or Sampling()
+        if max_new_tokens is not None:
+            chosen = replace(chosen, max_new_tokens=max_new_tokens)
 
         def steering(_framed: FramedChat) -> Patch:
             return self.steer(steer, prompt_length=length, **how)
@@ -187,7 +192,7 @@ class Readout:
         made = generate(
             self.model,
             framed,
-            sampling or Sampling(),
+            chosen,
             vectors=self.vectors,
             steering=steering if steer else None,
             on_text=on_text,

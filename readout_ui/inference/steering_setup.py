@@ -96,7 +96,11 @@ def as_where(where: Where | str) -> Where:
 
 @dataclass(frozen=True, repr=False)
 class Steer:
-    """One concept's part of a setup."""
+    """One concept's part of a setup.
+
+    >>> ro.Steer("calm", layers=(16,), multiplier=0.5).describe()
+    'add calm +0.5 x norm at layer 16'
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -150,7 +154,12 @@ class Steer:
 
 @dataclass(frozen=True, repr=False)
 class SteeringSetup:
-    """Everything that is done to the model while it runs."""
+    """Everything that is done to the model while it runs.
+
+    >>> setup = ro.SteeringSetup((ro.Steer("calm", (16,), 0.2), ro.Steer("angry", (16,), -0.1)))
+    >>> readout.generate("How was your day?", setup, max_new_tokens=4).finish
+    'length'
+    """
 
     steers: tuple[Steer, ...]
     """Applied in this order where several meet at a layer."""

@@ -188,7 +188,11 @@ def _first_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the user asked for."""
+    """What the user asked for.
+
+    >>> ro.ModelSpec("Qwen/Qwen3-8B", dtype="bf16").quantization
+    'none'
+    """
 
     model: str = BUNDLED
     """The bundled model's name, a hub id or a local folder."""
@@ -212,7 +216,7 @@ class ModelSpec:
             raise UserError("the model's name is empty", fix="give a hub id or a local folder")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedModel:
     """A model on its device, in eval mode, without gradients."""
 
@@ -248,6 +252,9 @@ class LoadedModel:
     ) -> BlockPaths:
         """Module paths of one layer type, one per layer."""
         return resolve_blocks(self.model, layer_type, layer_config)
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
 
     def describe(self) -> str:
         """One line for people."""

@@ -45,6 +45,10 @@ class Run:
     """Concept vectors with the manifest that says where they are from, and their texts.
 
     Made by a training, or opened with `Run.open`. The vectors are read when they are first needed.
+
+    >>> run = ro.Run.open(readout.export("exported"))
+    >>> run.concepts, run.vectors.directions.shape
+    (('afraid', 'angry', 'calm', 'happy'), torch.Size([4, 30, 576]))
     """
 
     manifest: Manifest

@@ -28,7 +28,11 @@ _LAYERS = re.compile(r"all|auto|middle|\s*-?\d+\s*(,\s*-?\d+\s*)*")
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything a person chooses about a training, except texts and model."""
+    """Everything a person chooses about a training, except texts and model.
+
+    >>> ro.TrainSettings(method="pca", read="template_last", layers="14,16").seed
+    0
+    """
 
     method: str = "mean"
     """How a direction is fitted: "mean", "pca" or "logistic"; "own:name" for a function."""

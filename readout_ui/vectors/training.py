@@ -126,6 +126,10 @@ def extract(
 
     Raises:
         UserError: a concept without texts, an empty text, or a text that does not fit into memory.
+
+    >>> texts = {"calm": ["Nothing pulls at me."], "angry": ["How dare they!"]}
+    >>> ro.extract(texts, model, ro.TrainSettings()).corpus.pooled.shape
+    torch.Size([2, 30, 576])
     """
     rows, groups = group_texts(texts)
     shown = {text for name in texts.keys() & set(zero or ()) for text in texts[name]}
@@ -159,6 +163,10 @@ def fit(corpus: Corpus) -> Tensor:
 
     Returns:
         (n_concepts, n_layers, d_model), float32, unit length, or zero where nothing differs.
+
+    >>> texts = {"calm": ["Nothing pulls at me."], "angry": ["How dare they!"]}
+    >>> ro.fit(ro.extract(texts, model, ro.TrainSettings()).corpus).shape
+    torch.Size([2, 30, 576])
     """
     return corpus.method(corpus.pooled, corpus.groups, corpus.pairing)
 

@@ -43,6 +43,10 @@ def calibrate(directions: Tensor, token_activations: Tensor) -> Calibration:
 
     Raises:
         UserError: there is no neutral token.
+
+    >>> extracted = ro.extract(ro.Library("descriptions").texts(), model, ro.TrainSettings())
+    >>> ro.calibrate(ro.fit(extracted.corpus), extracted.tokens).std.shape  # (n_concepts, n_layers)
+    torch.Size([4, 30])
     """
     if directions.shape[1:] != token_activations.shape[1:]:
         raise ValueError(
@@ -123,9 +127,13 @@ BLOCK = "decoder_block"
 """The module that is read unless another is asked for: a whole block of the decoder."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConceptVectors:
-    """Directions of concepts at layers, and the constants that turn projections into scores."""
+    """Directions of concepts at layers, and the constants that turn projections into scores.
+
+    >>> readout.run.vectors.select(concepts=["calm"], layers=[16]).directions.shape
+    torch.Size([1, 1, 576])
+    """
 
     concepts: tuple[str, ...]
     """Concept names, in the order of every tensor's concept axis."""
@@ -149,6 +157,11 @@ class ConceptVectors:
     calibrated: bool = True
     """False for directions alone, as control vectors and steering vectors are: of any length, and
     only their raw score means anything."""
+
+    def __repr__(self) -> str:
+        n_concepts, n_layers, d_model = self.directions.shape
+        kind = "" if self.calibrated else ", not calibrated"
+        return f"<ConceptVectors: {n_concepts} concepts, {n_layers} layers, {d_model} wide{kind}>"
 
     def __post_init__(self) -> None:
         self._check_names()

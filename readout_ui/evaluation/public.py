@@ -1,0 +1,274 @@
+"""What `import readout_ui` gives that needs every room below: load_model, train, load, Readout.
+
+Long work shows a tqdm bar, and what went through the model is remembered on disk, as on the command
+line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.activations.cache import ActivationCache
+from readout_ui.activations.extract import read_activations
+from readout_ui.evaluation import judging
+from readout_ui.files import cache_folder
+from readout_ui.inference.readout import Readout as ModelWithRun
+from readout_ui.models import loading
+from readout_ui.models.loading import LoadedModel, ModelSpec
+from readout_ui.progress import Bars
+from readout_ui.runs.run import Run
+from readout_ui.runs.training import train as train_run
+from readout_ui.texts.library import Library
+from readout_ui.texts.pairs import PairSet
+from readout_ui.texts.sources import Source
+from readout_ui.texts.stories import StoryLibrary
+from readout_ui.vectors.pairs import pair_source
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.sources import TextSource, example_source, story_source
+from readout_ui.vectors.training import capture_settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from readout_ui.evaluation.judgements import Generalization
+    from readout_ui.evaluation.results import Crosstalk
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Readout(ModelWithRun):
+    """A model with the vectors of one run: read, generate, steer, judge, save and export.
+
+    Made by `train` or `load`.
+
+    >>> readout
+    <Readout of 4 concepts at layers 0, 1, 2, 3, 4, 5, … of SmolLM2-135M-Instruct>
+    >>> readout.read("I feel calm.").raw.shape  # (n_tokens, n_layers, n_concepts)
+    (43, 30, 4)
+    """
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a table of what this is."""
+        scores, best = self.run.layer_scores, self.best_layer
+        auroc = None if scores is None else scores[best]
+        rows = {
+            "model": self.model.name,
+            "texts": f"{self.run.n_texts} ({self.run.source or 'descriptions'})",
+            "concepts": ", ".join(self.concepts),
+            "layers": ", ".join(map(str, self.layers)),
+            "best layer": f"{best}" if auroc is None else f"{best} (held-out AUROC {auroc:.3f})",
+        }
+        cells = (f"<tr><th>{name}</th><td>{escape(row)}</td></tr>" for name, row in rows.items())
+        return f"<table>{''.join(cells)}</table>"
+
+    def evaluate(
+        self,
+        texts: judging.Labelled = "situations",
+        mapping: Mapping[str, str] | None = None,
+        layer: int | None = None,
+    ) -> Generalization:
+        """Do the vectors work on texts by other writers? Beside bag of words and random directions.
+
+        Args:
+            texts: "situations" or "dialogue" (shipped, never trained on), a file or folder of
+                labelled texts, or pairs of a text and its label.
+            mapping: concept of a label whose name does not say it; also "neutral", "other" and
+                "ignore".
+            layer: one of the run's layers; None for the best.
+
+        Returns:
+            AUROC, average precision and top-k with 95 % intervals; `to_frame()` has one row per
+            concept.
+
+        Raises:
+            UserError: no label stands for a concept, or the layer was not trained.
+
+        >>> texts = [("Nothing pulls at me.", "calm"), ("How dare they!", "angry")]
+        >>> readout.evaluate(texts).to_frame().index.tolist()
+        ['angry', 'calm']
+        """
+        with Bars() as report:
+            return judging.evaluate(self.reporting_to(report), texts, mapping, layer)
+
+    def crosstalk(self, layer: int | None = None) -> Crosstalk:
+        """Which directions point the same way, and which held-out texts score on another concept.
+
+        Args:
+            layer: a layer of the model; None for the best.
+
+        Returns:
+            Cosines (n_concepts, n_concepts), held-out scores, redundancy and a map; `to_frame()`
+            has one row per pair of concepts, and so has each part.
+
+        Raises:
+            UserError: the texts of the training are not there.
+
+        >>> readout.crosstalk(layer=16).cosines.to_frame().shape
+        (4, 4)
+        """
+        with Bars() as report:
+            return judging.crosstalk(self.reporting_to(report), layer)
+
+    def save(self, runs: str | Path) -> Run:
+        """Keep the run as a new folder in `runs`, where the app and the command line find it.
+
+        Raises:
+            UserError: the disk refuses.
+
+        >>> readout.save("runs").folder.parent.name
+        'runs'
+        """
+        return self.run.save(runs)
+
+    def export(self, path: str | Path, format: str = "readout") -> Path:
+        """Write the vectors for other programs; returns where to.
+
+        Args:
+            path: a folder, or a zip where the name ends in .zip.
+            format: "readout" (vLLM), "npz", "gguf", "steering" or "steering-pkl".
+
+        Raises:
+            UserError: an unknown format, or something else lies there.
+
+        >>> readout.export("my-vectors", format="npz").name
+        'my-vectors'
+        """
+        return self.run.export(path, format)
+
+
+def load_model(model: str | ModelSpec = "", **spec: Any) -> LoadedModel:
+    """Find, check and load a causal language model with its tokenizer.
+
+    Args:
+        model: hub id or local folder; empty for the bundled SmolLM2-135M-Instruct. Or a ModelSpec.
+        spec: revision, device, dtype, quantization or trust_remote_code, as in `ModelSpec`.
+
+    Returns:
+        The model in eval mode: `n_layers` blocks, residual stream of width `d_model`.
+
+    Raises:
+        UserError: every way in which this can fail for a reason that the user can fix.
+
+    >>> model = ro.load_model(device="cpu")
+    >>> model.n_layers, model.d_model
+    (30, 576)
+    """
+    asked = ModelSpec(model) if isinstance(model, str) and model else model or ModelSpec()
+    assert isinstance(asked, ModelSpec)
+    with Bars() as report:
+        return loading.load_model(replace(asked, **spec), report)
+
+
+def train(
+    source: Library | Source | TextSource,
+    model: LoadedModel,
+    settings: TrainSettings | None = None,
+    **changes: Any,
+) -> Readout:
+    """Fit one direction per concept and layer.
+
+    Args:
+        source: a `Library`, or what `pairs`, `stories` or `examples` gave.
+        model: from `load_model`.
+        settings: method, read rule, layers, seed; None for the defaults.
+        changes: single settings, e.g. method="pca", layers="all".
+
+    Returns:
+        The model with its vectors, (n_concepts, n_layers, d_model) at unit length.
+
+    Raises:
+        UserError: texts that cannot be trained on, an unknown setting, or a layer that the model
+            does not have.
+
+    >>> readout = ro.train(ro.Library("descriptions"), model, layers="14,16")
+    >>> readout.run.vectors.directions.shape
+    torch.Size([4, 2, 576])
+    """
+    asked = replace(settings or TrainSettings(), **changes)
+    with Bars() as report:
+        run = train_run(_text_source(source), model, asked, _cache(cache_folder()), report)
+    return _readout(model, run)
+
+
+def extract_activations(
+    texts: Iterable[str],
+    model: LoadedModel,
+    settings: TrainSettings | None = None,
+    **changes: Any,
+) -> Tensor:
+    """The residual stream of whole texts at every layer, pooled as a training does; remembered.
+
+    Args:
+        texts: each is framed as the assistant's answer, like a description.
+        model: from `load_model`.
+        settings: read rule, layer type, most tokens of a text; None for the defaults.
+        changes: single settings, e.g. read="content_last", layer_type="mlp".
+
+    Returns:
+        (n_texts, n_layers, d_model), float32, on the CPU.
+
+    Raises:
+        UserError: an empty text, an unknown setting, or a text that does not fit into memory.
+
+    >>> ro.extract_activations(["I feel calm.", "How dare they!"], model).shape
+    torch.Size([2, 30, 576])
+    """
+    asked = capture_settings(replace(settings or TrainSettings(), **changes))
+    with Bars() as report:
+        cache = _cache(cache_folder())
+        return read_activations(model, tuple(texts), asked, cache, None, report).pooled
+
+
+def load(
+    path: str | Path, model: LoadedModel | None = None, texts: str | Path | None = None
+) -> Readout:
+    """Open a kept run or an export and put it on its model.
+
+    Args:
+        path: run folder, export folder or zip, .npz, .gguf or steering-vectors files.
+        model: the model it was trained on; None loads the one its manifest names.
+        texts: folder of the texts that an export was trained on, for `crosstalk`.
+
+    Raises:
+        UserError: nothing there that can be read, or it belongs to another model.
+
+    >>> _ = readout.export("again")
+    >>> ro.load("again", model).concepts
+    ('afraid', 'angry', 'calm', 'happy')
+    """
+    run = Run.open(path, None if texts is None else Path(texts))
+    on = model or load_model(run.model_name)
+    run.refuse_other_model(on)
+    return _readout(on, run)
+
+
+def _readout(model: LoadedModel, run: Run) -> Readout:
+    return Readout(
+        model=model,
+        vectors=run.vectors,
+        settings=run.settings,
+        texts=run.texts,
+        cache=_cache(cache_folder()),
+        run=run,
+    )
+
+
+def _text_source(source: Library | Source | TextSource) -> Library | TextSource:
+    if not isinstance(source, Source):
+        return source
+    content = source.content
+    if isinstance(content, PairSet):
+        return pair_source(content, source.neutral)
+    if isinstance(content, StoryLibrary):
+        return story_source(content, source.neutral)
+    return example_source(content, source.warnings(), source.neutral)
+
+
+@cache
+def _cache(folder: Path) -> ActivationCache:
+    """One per process: a notebook does not open the file again with every training."""
+    return ActivationCache(folder / "activations")

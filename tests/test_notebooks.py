@@ -45,10 +45,11 @@ def test_every_cell_runs_and_what_it_ends_with_can_be_shown(
 def run_cell(code: str, where: str, names: dict[str, Any]) -> Any:
     """Run the statements, and give the value of the last expression as a notebook does."""
     tree = ast.parse(code, where)
-    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, where, "exec"), names)
-    if last is None:
+    last = tree.body[-1]
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, where, "exec"), names)
         return ""
+    exec(compile(ast.Module(tree.body[:-1], []), where, "exec"), names)
     return eval(compile(ast.Expression(last.value), where, "eval"), names)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import model_validator as check_after
 
-from readout_ui import __version__
+import readout_ui
 from readout_ui.errors import UserError
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
 
 def package_versions() -> dict[str, str]:
     """Versions of what can change a number in a vector."""
-    versions = {"readout-ui": __version__, "python": platform.python_version()}
+    versions = {"readout-ui": readout_ui.__version__, "python": platform.python_version()}
     found = {name: _version(name) for name in PACKAGES}
     return versions | {name: version for name, version in found.items() if version is not None}
 

@@ -222,7 +222,6 @@ def rate_layers(scores: Iterable[Floats], assignment: Assignment, n_layers: int)
         assignment: which text is held out where.
         n_layers: layers of the model.
     """
-    usual = USUAL_DEPTH * (n_layers - 1)
     if not can_be_scored(assignment).any():
         return LayerScores(None, None, usual_layer(n_layers))
     rated = [_rate(some, assignment) for some in scores]
@@ -230,7 +229,7 @@ def rate_layers(scores: Iterable[Floats], assignment: Assignment, n_layers: int)
     return LayerScores(
         auroc=tuple(aurocs.mean(axis=1).tolist()),
         top1=tuple(hits.mean(axis=1).tolist()),
-        best=_recommended_layer((aurocs + hits) / 2, usual),
+        best=recommended_layer((aurocs + hits) / 2),
     )
 
 
@@ -244,16 +243,15 @@ def _rate(scores: Floats, assignment: Assignment) -> tuple[Floats, Floats]:
     return grouped_auroc(scores, group)[:, kept], hits[:, kept]
 
 
-def _recommended_layer(scores: Floats, usual: float) -> int:
-    """The layer nearest to the usual one, of those within one standard error of the best.
+def recommended_layer(scores: Floats) -> int:
+    """The layer nearest to the usual depth, of those within one standard error of the best.
 
     Args:
-        scores: (n_layers, n_concepts).
-        usual: where concepts are read best as a rule, in layers.
+        scores: (n_layers, n_concepts), or one column for each pair.
     """
     best = scores.mean(axis=1).argmax()
     behind = scores[best] - scores  # (n_layers, n_concepts)
-    n_concepts = scores.shape[1]
-    error = behind.std(axis=1, ddof=1) / np.sqrt(n_concepts) if n_concepts > 1 else 0.0
+    n_columns = scores.shape[1]
+    error = behind.std(axis=1, ddof=1) / np.sqrt(n_columns) if n_columns > 1 else 0.0
     as_good = np.flatnonzero(behind.mean(axis=1) <= error)
-    return int(as_good[np.abs(as_good - usual).argmin()])
+    return int(as_good[np.abs(as_good - USUAL_DEPTH * (len(scores) - 1)).argmin()])

@@ -12,7 +12,7 @@ import torch
 
 from readout_ui.vectors.auroc import Floats, Indices, auroc
 from readout_ui.vectors.blas import single_thread
-from readout_ui.vectors.cross_validation import USUAL_DEPTH
+from readout_ui.vectors.cross_validation import recommended_layer
 from readout_ui.vectors.methods import PAIR_SOLVERS, OwnMethod
 from readout_ui.vectors.metrics import bag_of_words_scores, random_directions
 
@@ -93,7 +93,7 @@ def score_pairs(
     with single_thread():
         held_out = [scored(layer)(ones) for layer in range(pooled.shape[1])]
         hits = np.stack([_hits(scores) for scores in held_out])  # (n_layers, n_pairs)
-        best = _recommended(hits)
+        best = recommended_layer(hits)
         draws = np.random.default_rng(seed)
         signs = draws.choice([-1.0, 1.0], size=(N_DRAWS, len(pairs)))
         at_best = scored(best)
@@ -189,13 +189,6 @@ def _hits(scores: Floats) -> Floats:
 
 def _area(scores: Floats) -> float:
     return float(auroc(scores.ravel(), np.tile([True, False], len(scores))))
-
-
-def _recommended(hits: Floats) -> int:
-    behind = hits[hits.mean(axis=1).argmax()] - hits  # (n_layers, n_pairs)
-    error = behind.std(axis=1, ddof=1) / np.sqrt(hits.shape[1])
-    as_good = np.flatnonzero(behind.mean(axis=1) <= error)
-    return int(as_good[np.abs(as_good - USUAL_DEPTH * (len(hits) - 1)).argmin()])
 
 
 def _random_accuracies(activations: Tensor, seed: int) -> Floats:

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from readout_ui.activations.cache import ActivationCache
+from readout_ui.activations.extract import CaptureSettings, read_activations
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel
 from readout_ui.runs.store import RunStore
 from readout_ui.runs.training import train
+from readout_ui.texts import sources
 from readout_ui.texts.examples import ConceptExamples, Example
 from readout_ui.texts.library import read_library
 from readout_ui.texts.stories import Story, StoryLibrary
@@ -124,3 +126,20 @@ def test_a_story_longer_than_the_limit_is_read_from_its_beginning_and_said(
         story_source(StoryLibrary("s", tuple(stories))), model, TrainSettings(max_length=64)
     )
     assert any("only its beginning was read" in warning for warning in trained.warnings)
+
+
+NEUTRAL = ["The table has four legs.", "A bus stops at the corner."]
+
+
+def test_neutral_texts_of_stories_and_examples_are_the_zero_of_scores(model: LoadedModel) -> None:
+    told = {name: SMALL_LIBRARY[name] for name in ("calm", "angry")}
+    sides = {"calm": (SMALL_LIBRARY["calm"], SMALL_LIBRARY["angry"])}
+    expected = read_activations(model, NEUTRAL, CaptureSettings()).pooled.mean(dim=0)
+    for texts in (sources.stories(told, neutral=NEUTRAL), sources.examples(sides, neutral=NEUTRAL)):
+        run = train(texts, model, TrainSettings())
+        assert run.manifest.calibration.on == "neutral tokens"
+        assert run.texts["_neutral"] == tuple(NEUTRAL)
+        torch.testing.assert_close(run.vectors.center, expected, atol=1e-4, rtol=1e-4)
+    without = train(sources.examples(sides), model, TrainSettings())
+    torch.testing.assert_close(without.vectors.directions, run.vectors.directions)
+    assert not torch.allclose(without.vectors.center, run.vectors.center, atol=1e-3)

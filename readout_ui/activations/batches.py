@@ -36,7 +36,8 @@ class Feed:
     @property
     def stop(self) -> int:
         """One past the last token that is fed."""
-        return max(stop for _, stop in self._absolute_spans())
+        ends = [stop for _, stop in self._absolute_spans()]
+        return max([*ends, *(1 + self.start + kept for kept in self.kept_positions())])
 
     @property
     def n_tokens(self) -> int:

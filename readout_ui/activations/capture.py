@@ -1,12 +1,13 @@
 """One batch through the model, pooled inside the forward pass."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from readout_ui.activations.batches import TokenBatch
+from readout_ui.activations.batches import Feed, TokenBatch, pad_batch
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
@@ -86,16 +87,61 @@ class _Pool:
 
     def take(self, activation: Tensor) -> None:
         batch, device = self._batch, activation.device
-        n_texts, n_fed = batch.input_ids.shape
-        if activation.ndim == 2 and len(activation) == n_texts * n_fed:  # OPT's MLP flattens
-            activation = activation.view(n_texts, n_fed, -1)
-        if activation.ndim != 3 or activation.shape[:2] != (n_texts, n_fed):
-            raise UserError(
-                f"the module's output has the shape {tuple(activation.shape)} where "
-                f"({n_texts}, {n_fed}, width) was expected",
-                fix="choose another layer type",
-            )
+        activation = _per_token(batch, activation)
         weights = batch.weights.to(device)
         self.pooled = torch.bmm(weights, activation.float())  # (n_texts, n_rules, d_model)
         rows, columns = batch.kept_rows.to(device), batch.kept_columns.to(device)
         self.kept = activation[rows, columns].float()  # (n_kept, d_model)
+
+
+def _per_token(batch: TokenBatch, activation: Tensor) -> Tensor:
+    """A module's output as (n_texts, n_fed, d_model)."""
+    n_texts, n_fed = batch.input_ids.shape
+    if activation.ndim == 2 and len(activation) == n_texts * n_fed:  # OPT's MLP flattens
+        activation = activation.view(n_texts, n_fed, -1)
+    if activation.ndim != 3 or activation.shape[:2] != (n_texts, n_fed):
+        raise UserError(
+            f"the module's output has the shape {tuple(activation.shape)} where "
+            f"({n_texts}, {n_fed}, width) was expected",
+            fix="choose another layer type",
+        )
+    return activation
+
+
+Pooling = Callable[[Tensor, Tensor], Tensor]
+"""Of one layer and some texts: hidden states (n_texts, n_tokens, d_model) in float32 and a mask
+(n_texts, n_tokens) that is True on the texts' own tokens -> one row per text, (n_texts, d_model).
+"""
+
+
+def capture_by(
+    model: "LoadedModel", paths: "BlockPaths", feeds: Sequence[Feed], pooling: Pooling
+) -> Tensor:
+    """One batch pooled by the caller's function, (n_texts, n_layers, d_model) float32 on the CPU.
+
+    Raises:
+        UserError: the function returns another shape, or a module was not run.
+    """
+    batch = pad_batch(feeds, model.device)
+    mask = batch.weights[:, 0] > 0  # (n_texts, n_fed)
+    layers: list[Tensor | None] = [None] * len(paths.names)
+
+    def take(layer: int, activation: Tensor) -> None:
+        hidden = _per_token(batch, activation).float()
+        found = pooling(hidden, mask.to(hidden.device))
+        if tuple(found.shape) != (len(feeds), hidden.shape[-1]):
+            raise UserError(
+                f"the pooling returned the shape {tuple(found.shape)} for hidden states "
+                f"{tuple(hidden.shape)}",
+                fix=f"return one row per text, {(len(feeds), hidden.shape[-1])}",
+            )
+        layers[layer] = found.float().cpu()
+
+    with inference(model.model), recording(model.model, paths, take):
+        bare_model(model.model)(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        )
+    for name, layer in zip(paths.names, layers, strict=True):
+        if layer is None:
+            raise UserError("the model did not run this module", where=name)
+    return torch.stack([layer for layer in layers if layer is not None], 1)

@@ -1,9 +1,6 @@
-"""Activations of texts: each unique text through the model at most once, pooled by a read rule.
+"""Activations of texts: each unique text through the model at most once, pooled by a read rule."""
 
-Activations of many texts as they come in: one row each of one tensor, and nothing besides.
-
-Many texts through a model: longest first, and in smaller batches when memory runs out.
-"""
+from __future__ import annotations
 
 import hashlib
 import json
@@ -16,17 +13,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from readout_ui.activations.batches import Feed, batch_end, default_token_budget, pad_batch
+from readout_ui.activations.batches import Feed, batch_end, default_token_budget
 from readout_ui.activations.cache import ActivationCache, cache_key
-from readout_ui.activations.capture import PooledBatch, capture_batch
-from readout_ui.activations.pooling import READ_RULES, TextActivations, rule_group
-from readout_ui.activations.prefix import NO_PREFIX, SharedPrefix, find_prefix
+from readout_ui.activations.capture import Pooling, capture_by
+from readout_ui.activations.passes import BatchLimits, PassedBatch, run_passes
+from readout_ui.activations.pooling import TextActivations, rule_group, token_index
+from readout_ui.activations.prefix import NO_PREFIX, find_prefix
 from readout_ui.errors import UserError
-from readout_ui.models.devices import is_out_of_memory, release_memory, wanted_memory
+from readout_ui.files import cache_folder
+from readout_ui.models.prompt import FRAMES
 from readout_ui.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
-    from readout_ui.models.blocks import BlockPaths
+    from readout_ui.models.blocks import BlockPaths, LayerConfig, LayerPath
     from readout_ui.models.loading import LoadedModel
     from readout_ui.models.prompt import FramedText
 
@@ -55,107 +54,6 @@ class Gathered:
                 self.truncated.add(text)
 
 
-@dataclass(frozen=True)
-class BatchLimits:
-    """How much goes through the model at once."""
-
-    token_budget: int
-    """Bound on texts times longest text, padding included."""
-    batch_size: int | None = None
-    """Bound on the number of texts."""
-
-
-@dataclass(frozen=True, eq=False)
-class PassedBatch:
-    """What one forward pass gave."""
-
-    activations: dict[str, TextActivations]
-    """By text."""
-    note: str = ""
-    """What did not go as planned before it, in a sentence."""
-
-
-def run_passes(
-    model: "LoadedModel",
-    paths: "BlockPaths",
-    feeds: Mapping[str, Feed],
-    prefix: SharedPrefix,
-    limits: BatchLimits,
-) -> Iterator[PassedBatch]:
-    """Activations of all texts, a batch at a time; sorted by length, so that padding is small.
-
-    The longest texts come first: if memory is too small, that shows at once.
-
-    Args:
-        model: the loaded model.
-        paths: the modules that are read.
-        feeds: by text, what of it is fed.
-        prefix: the shared start that the feeds leave out.
-        limits: how much at once.
-
-    Raises:
-        UserError: a single text does not fit into memory.
-    """
-    texts = sorted(feeds, key=lambda text: feeds[text].n_tokens, reverse=True)
-    lengths = [feeds[text].n_tokens for text in texts]
-    budget, start, note = limits.token_budget, 0, ""
-    while start < len(texts):
-        stop = batch_end(lengths, start, budget, limits.batch_size)
-        batch = {text: feeds[text] for text in texts[start:stop]}
-        passed, shortage = _try_batch(model, paths, batch, prefix)
-        if passed is None:
-            release_memory()
-            if len(batch) == 1:
-                raise _too_large(model, next(iter(batch.values())), shortage)
-            budget = len(batch) * lengths[start] // 2
-            note = f"Memory ran out: from here on at most {budget} tokens at once."
-            continue
-        yield PassedBatch(passed, note)
-        start, note = stop, ""
-
-
-def _try_batch(
-    model: "LoadedModel", paths: "BlockPaths", batch: Mapping[str, Feed], prefix: SharedPrefix
-) -> tuple[dict[str, TextActivations] | None, str]:
-    """The batch's activations, or None and how much memory was wanted.
-
-    The error itself stays in here: its traceback holds the very tensors that fill the memory.
-    """
-    feeds = list(batch.values())
-    try:
-        padded = pad_batch(feeds, model.device)
-        past = None if prefix.states is None else prefix.repeated(len(feeds))
-        captured = capture_batch(model, paths, padded, past)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None, wanted_memory(error)
-    return dict(zip(batch, _per_text(captured, feeds, padded.kept_counts), strict=True)), ""
-
-
-def _per_text(
-    captured: PooledBatch, feeds: list[Feed], kept_counts: tuple[int, ...]
-) -> Iterator[TextActivations]:
-    kept = torch.split(captured.kept, list(kept_counts))
-    for pooled, tokens, feed in zip(captured.pooled, kept, feeds, strict=True):
-        framed = feed.framed
-        yield TextActivations(
-            pooled=pooled.clone(),  # (n_rules, n_layers, d_model), not a view of the whole batch
-            tokens=tokens.clone(),  # (n_kept, n_layers, d_model)
-            n_tokens=framed.content_stop - framed.content_start,
-            truncated=framed.truncated,
-        )
-
-
-def _too_large(model: "LoadedModel", feed: Feed, shortage: str) -> UserError:
-    wanted = f": {shortage} more was needed" if shortage else ""
-    return UserError(
-        f"{model.device} has no memory for one text of {feed.n_tokens} tokens{wanted}",
-        where=model.name,
-        fix="free memory, choose a smaller model or maximum length, or another device",
-    )
-
-
 STAGE = "Reading texts"
 _LOOKED_UP = 64
 """Texts that are fetched from the cache at a time: at 64 layers of 5120 each takes 4 MB there."""
@@ -166,23 +64,26 @@ class CaptureSettings:
     """What is read of every text, and in which portions."""
 
     read: str = "content_mean"
-    """One of `READ_RULES`: which token positions become one activation."""
+    """Which token positions become one activation: one of `READ_RULES`, or "token:N"."""
     layer_type: str = "decoder_block"
     """Which module of every block is read."""
-    layer_config: tuple[tuple[str, str], ...] = ()
-    """(layer type, module path with {num}) pairs for models that need their own."""
+    layer_config: tuple[tuple[str, LayerPath], ...] = ()
+    """(layer type, module path with {num} or function) pairs for models that need their own."""
     max_length: int = 256
     """Content tokens of a text that are read; the rest is cut off and reported."""
     token_budget: int | None = None
     """Bound on texts times longest text of a batch; None chooses by device."""
     batch_size: int | None = None
     """Bound on texts per batch."""
+    frame: str = "chat"
+    """What stands round a text: "chat" (the model's template) or "none"."""
     share_prefix: bool = True
     """Whether the start that all texts share may be computed once."""
 
     def __post_init__(self) -> None:
-        if self.read not in READ_RULES:
-            raise UserError(f"unknown read rule {self.read!r}", options=READ_RULES)
+        rule_group(self.read)
+        if self.frame not in FRAMES:
+            raise UserError(f"unknown frame {self.frame!r}", options=FRAMES)
         for name in ("max_length", "token_budget", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -220,7 +121,7 @@ class Activations:
 
 
 def read_activations(
-    model: "LoadedModel",
+    model: LoadedModel,
     texts: Sequence[str],
     settings: CaptureSettings,
     cache: ActivationCache | None = None,
@@ -248,6 +149,7 @@ def read_activations(
     """
     if not texts:
         raise UserError("there are no texts to read", fix="write at least one description")
+    model = model.framed(settings.frame)
     keep = dict(keep_tokens or {})
     seconds: dict[str, float] = {}
     unique = list(dict.fromkeys(texts))
@@ -286,8 +188,102 @@ def read_activations(
     )
 
 
+def extract_activations(
+    texts: Sequence[str],
+    model: LoadedModel,
+    *,
+    read: str = "content_mean",
+    pooling: Pooling | None = None,
+    layer_type: str = "decoder_block",
+    layer_config: LayerConfig | None = None,
+    frame: str = "chat",
+    max_length: int = 256,
+    batch_size: int | None = None,
+    cache: ActivationCache | None = None,
+    report: Report = silent,
+) -> Tensor:
+    """The pooled activation of every text at every layer.
+
+    Example:
+        >>> activations = extract_activations(["I am calm.", "I am afraid."], model)
+        >>> activations.shape == (2, model.n_layers, model.d_model)
+        True
+        >>> def strongest(hidden, mask):  # the largest value of each dimension over a text
+        ...     return hidden.masked_fill(~mask[..., None], -1e9).amax(dim=1)
+        >>> extract_activations(["I am calm."], model, pooling=strongest).shape[0]
+        1
+
+    Args:
+        texts: at least one; each goes through the model once, and not at all if it is cached.
+        model: from `load_model`.
+        read: which token positions are averaged: "content_mean", "content_last", "content_tail",
+            "template_last", or "token:N" for one position of the framed text.
+        pooling: instead of `read`, a function (see `Pooling`); what it returns is not cached.
+        layer_type: which module of every block is read.
+        layer_config: own module paths by layer type: "model.layers.{num}.mlp", or a function of
+            layer number and model.
+        frame: what stands round a text: "chat" (the model's chat template) or "none".
+        max_length: a text's own tokens that are read; the rest is cut off.
+        batch_size: most texts in one batch; by default as memory allows.
+        cache: where known activations are found and new ones kept; by default the user's own.
+        report: told after every batch.
+
+    Returns:
+        (n_texts, n_layers, d_model), float32 on the CPU, in the order of `texts`.
+
+    Raises:
+        UserError: no texts, an empty one, one too long for the model or for memory, an unknown
+            read rule, layer type or frame, or a pooling that returns another shape.
+        Cancelled: `report` raised it.
+    """
+    settings = CaptureSettings(
+        read=read,
+        layer_type=layer_type,
+        layer_config=tuple((layer_config or {}).items()),
+        max_length=max_length,
+        batch_size=batch_size,
+        frame=frame,
+    )
+    if pooling is not None:
+        return _pool_by(pooling, texts, model, settings, report)
+    own = ActivationCache(cache_folder() / "activations") if cache is None else cache
+    try:
+        return read_activations(model, texts, settings, own, report=report).pooled
+    finally:
+        if cache is None:
+            own.close()
+
+
+def _pool_by(
+    pooling: Pooling,
+    texts: Sequence[str],
+    model: LoadedModel,
+    settings: CaptureSettings,
+    report: Report,
+) -> Tensor:
+    """(n_texts, n_layers, d_model): every text read whole, pooled by the caller's function."""
+    if not texts:
+        raise UserError("there are no texts to read", fix="give at least one")
+    framed_model, paths = model.framed(settings.frame), _paths(model, settings)
+    feeds = [
+        Feed(_frame(framed_model, t, settings.max_length), 0, ("content_mean",)) for t in texts
+    ]
+    order = sorted(range(len(texts)), key=lambda row: -feeds[row].n_tokens)
+    lengths = [feeds[row].n_tokens for row in order]
+    budget = settings.token_budget or default_token_budget(model)
+    pooled = torch.empty(len(texts), len(paths.names), model.d_model)
+    start = 0
+    while start < len(order):
+        stop = batch_end(lengths, start, budget, settings.batch_size)
+        rows = order[start:stop]
+        pooled[rows] = capture_by(model, paths, [feeds[row] for row in rows], pooling)
+        report(Progress(STAGE, stop, len(order)))
+        start = stop
+    return pooled
+
+
 def _compute(
-    model: "LoadedModel",
+    model: LoadedModel,
     texts: Sequence[str],
     settings: CaptureSettings,
     keep: Mapping[str, int],
@@ -301,7 +297,7 @@ def _compute(
         framed = {text: _frame(model, text, settings.max_length) for text in texts}
     with _timed(seconds, "prefix"):
         prefix = NO_PREFIX
-        if settings.share_prefix:
+        if settings.share_prefix and token_index(settings.read) is None:
             prefix = find_prefix(model, paths, list(framed.values()))
     feeds = {text: Feed(framed[text], prefix.n_tokens, rules, keep.get(text, 0)) for text in texts}
     budget = settings.token_budget or default_token_budget(model)
@@ -316,7 +312,7 @@ def _compute(
         yield batch
 
 
-def _frame(model: "LoadedModel", text: str, max_length: int) -> "FramedText":
+def _frame(model: LoadedModel, text: str, max_length: int) -> FramedText:
     framed = model.frame.frame(text, max_length)
     room = model.context_length
     if room is not None and len(framed.token_ids) > room:
@@ -329,12 +325,12 @@ def _frame(model: "LoadedModel", text: str, max_length: int) -> "FramedText":
     return framed
 
 
-def _paths(model: "LoadedModel", settings: CaptureSettings) -> "BlockPaths":
+def _paths(model: LoadedModel, settings: CaptureSettings) -> BlockPaths:
     return model.blocks(settings.layer_type, dict(settings.layer_config))
 
 
 def _keys(
-    model: "LoadedModel",
+    model: LoadedModel,
     texts: Sequence[str],
     settings: CaptureSettings,
     keep: Mapping[str, int],
@@ -358,7 +354,7 @@ def _keys(
     }
 
 
-def _config_digest(model: "LoadedModel") -> str:
+def _config_digest(model: LoadedModel) -> str:
     """What else decides the activations: equal weights may be run with another rotary base."""
     config = model.model.config.to_dict()
     for name in ("_name_or_path", "transformers_version"):

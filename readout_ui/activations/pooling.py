@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from readout_ui.errors import UserError
+
 CONTENT_RULES = ("content_mean", "content_last", "content_tail")
 """Rules that need nothing after the content; one capture gives all three."""
 TEMPLATE_RULES = ("template_last",)
 """The rule that needs the whole framed text, closing template tokens included."""
+TOKEN_RULE = "token:"
+"""Before the number of the one position that is read, e.g. "token:-1"."""
 READ_RULES = CONTENT_RULES + TEMPLATE_RULES
 
 
@@ -40,10 +44,22 @@ class TextActivations:
 
 
 def rule_group(read: str) -> tuple[str, ...]:
-    """The rules that are captured together with `read`."""
+    """The rules that are captured together with `read`.
+
+    Raises:
+        UserError: there is no such rule.
+    """
+    if token_index(read) is not None:
+        return (read,)
     if read not in READ_RULES:
-        raise ValueError(f"unknown read rule {read!r}, known are {', '.join(READ_RULES)}")
+        raise UserError(f"unknown read rule {read!r}", options=(*READ_RULES, f"{TOKEN_RULE}-1"))
     return CONTENT_RULES if read in CONTENT_RULES else TEMPLATE_RULES
+
+
+def token_index(rule: str) -> int | None:
+    """The one position that a rule such as "token:-1" reads, None for every other rule."""
+    prefix, _, number = rule.partition(TOKEN_RULE)
+    return int(number) if not prefix and number.removeprefix("-").isdecimal() else None
 
 
 def tail_length(n_tokens: int) -> int:
@@ -55,11 +71,17 @@ def rule_span(rule: str, start: int, stop: int, n_tokens: int) -> tuple[int, int
     """The positions, from and up to, that `rule` averages.
 
     Args:
-        rule: one of `READ_RULES`.
+        rule: one of `READ_RULES`, or "token:N" for one position of the whole framed text.
         start: first content token.
         stop: one past the last content token.
         n_tokens: length of the whole framed text.
     """
+    index = token_index(rule)
+    if index is not None:
+        position = index % n_tokens if -n_tokens <= index < n_tokens else n_tokens
+        if position == n_tokens:
+            raise UserError(f"there is no token {index} in a text of {n_tokens} tokens")
+        return position, position + 1
     spans = {
         "content_mean": (start, stop),
         "content_last": (stop - 1, stop),

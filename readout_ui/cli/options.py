@@ -210,6 +210,13 @@ class Training:
         list[str] | None,
         typer.Option(metavar="TYPE=PATH", help="Module path, such as mlp=model.layers.{num}.mlp."),
     ] = None
+    frame: Annotated[
+        str, typer.Option(help="chat, or none for the text alone without a template.")
+    ] = TrainSettings.frame
+    read_token_index: Annotated[
+        int | None,
+        typer.Option(help="Instead of --read: one token of the framed text; -1 is the last."),
+    ] = None
     weights: Weights = field(default_factory=Weights)
     batch_size: Annotated[
         int | None, typer.Option(help="Most texts in one batch; by default as memory allows.")
@@ -224,6 +231,9 @@ class Training:
     runs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the run in this folder as well.")
     ] = None
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show one text in its frame and what is read; stop.")
+    ] = False
     json: AsJson = False
 
     def settings(self) -> TrainSettings:
@@ -234,6 +244,8 @@ class Training:
         """
         own = {each.name: getattr(self, each.name) for each in fields(TrainSettings)}
         own["layers"] = self.layers.strip().lower()
+        if self.read_token_index is not None:
+            own["read"] = f"token:{self.read_token_index}"
         own["layer_config"] = _pairs(self.layer_config or [])
         return TrainSettings(**own)
 

@@ -138,10 +138,11 @@ def read_text(run: Run, spec: ModelSpec, text: str, view: View) -> str:
 
         model = work.model
         run.refuse_other_model(model)
+        frame = model.framed(run.settings.frame).frame
         readout = read_chat(
             model,
             kept,
-            frame_content(model.frame, text, view.mode),
+            frame_content(frame, text, view.mode),
         )
     return show(readout, run, view)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from readout_ui.cli.options import Descriptions, Output, Training
-from readout_ui.cli.output import as_json, table, work_with
+from readout_ui.cli.output import as_json, progress_report, table, work_with
 
 if TYPE_CHECKING:
     from readout_ui.runs.run import Run
@@ -44,6 +44,8 @@ def train(descriptions: Descriptions, output: Output, training: Training) -> Non
     settings = training.settings()
     library = read_library(descriptions)
     require_trainable(library)
+    if training.preview:
+        return show_preview(training, library.concepts[0].descriptions[0])
     _train_and_write(library, settings, training, output)
 
 
@@ -61,9 +63,12 @@ def train_stories(
 ) -> None:
     """Fit directions from stories; what stories of one scene have in common cancels."""
     from readout_ui.texts import sources
+    from readout_ui.texts.stories import read_stories
 
     settings = training.settings()
     found = sources.stories(stories, pair_by_name=pair_by_name, neutral=neutral)
+    if training.preview:
+        return show_preview(training, read_stories(stories, pair_by_name).stories[0].text)
     _train_and_write(found, settings, training, output)
 
 
@@ -77,10 +82,38 @@ def train_examples(
     training: LongTraining,
 ) -> None:
     """Fit directions from examples for and against each concept, as `extract` writes them."""
+    from readout_ui.texts.examples import read_examples
     from readout_ui.texts.sources import examples
 
     settings = training.settings()
+    if training.preview:
+        return show_preview(training, read_examples(folder)[0].positive[0].text)
     _train_and_write(examples(folder, neutral=neutral), settings, training, output)
+
+
+def show_preview(training: Training, text: str, prompt: str = "") -> None:
+    """Print how a text of the training is framed and what of it is read.
+
+    Args:
+        training: what was asked for.
+        text: one text of the training.
+        prompt: what it answers, where it has a prompt of its own.
+    """
+    from readout_ui.activations.preview import preview_text
+    from readout_ui.models.loading import load_frame
+    from readout_ui.models.prompt import frame_for, raw_frame
+
+    settings = training.settings()
+    with progress_report() as report:
+        frame = load_frame(training.spec(), report)
+    if prompt:
+        frame = frame_for(frame.tokenizer, prompt)
+    if settings.frame == "none":
+        frame = raw_frame(frame, prompt)
+    shown = preview_text(frame, text, settings.read, settings.max_length)
+    values = {**asdict(shown), "text": text}
+    head = [text, "", shown.frame, f"pooled: {settings.read}", *shown.lines()]
+    print(as_json(values) if training.json else "\n".join(head))
 
 
 def _train_and_write(

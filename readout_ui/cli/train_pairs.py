@@ -12,7 +12,7 @@ import typer
 
 from readout_ui.cli.options import Form, Training
 from readout_ui.cli.output import as_json, table, work_with
-from readout_ui.cli.train import Neutral, keep
+from readout_ui.cli.train import Neutral, keep, show_preview
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
 from readout_ui.texts.lint_sources import check_pairs, refuse_errors
@@ -98,6 +98,8 @@ def train_pairs(
     warning = format_named(form).warning
     columns = _columns(positive, negative, prompt)
     found = find_pair_set(contrast_type, pairs, data_dir, columns).first(num_samples)
+    if training.preview:
+        return show_preview(training, found.pairs[0].positive, found.pairs[0].prompt)
     texts = neutral_of(neutral, descriptions)
     for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
         print(line, file=sys.stderr)

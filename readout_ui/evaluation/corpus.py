@@ -73,6 +73,7 @@ def corpus_of_run(
     prompts = (manifest.contrast or {}).get("prompts")
     if not prompts:
         return read_corpus(model, texts, settings, cache, report)
+    model = model.framed(settings.frame)
     every, groups = group_texts(texts)
     asked = _prompts_of(texts, manifest.concepts[0], prompts)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(every)  # (n_layers, d_model) each

@@ -47,8 +47,7 @@ def frame_content(frame: PromptFrame, content: str | Sequence[Turn], mode: str) 
         return frame.frame_raw(content)
     if mode == "user":
         return frame.frame_chat([Turn("user", content)], add_generation_prompt=True)
-    # Trainings put the text into the frame without the whitespace around it.
-    return frame.frame_chat([Turn("user", frame.question), Turn("assistant", content.strip())])
+    return frame.frame_alone(content)
 
 
 def read_chat(

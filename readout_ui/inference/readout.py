@@ -119,7 +119,8 @@ class Readout:
         """
         whole = content if isinstance(content, str) else turns_of(content)
         chosen = mode or ("assistant" if isinstance(whole, str) else "chat")
-        framed = frame_content(self.model.frame, whole, chosen)
+        frame = self.model.framed(self.settings.frame).frame
+        framed = frame_content(frame, whole, chosen)
         reading = read_chat(self.model, self.vectors, framed)
         return replace(reading, best_layer=self.best_layer)
 

@@ -233,7 +233,7 @@ class Search:
         model, report = readout.model, readout.report
         require_fit(model, readout.vectors)
         chosen = readout.vectors.select(layers=[self.settings.layer])
-        reader = WindowReader(model, chosen, self.settings.kind)
+        reader = WindowReader(model.framed(readout.settings.frame), chosen, self.settings.kind)
         self.run_id = readout.run.id if readout.run else ""
         self._ranks = _Ranks(chosen.concepts, model.tokenizer, self.settings)
         held: list[Window] = []

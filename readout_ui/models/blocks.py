@@ -5,7 +5,7 @@ resolves hybrid models wrongly, so nothing is taken here that does not occur onc
 the text model.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import takewhile
@@ -24,6 +24,10 @@ LAYER_TYPES = (
     "input_layernorm",
     "post_attention_layernorm",
 )
+LayerPath = str | Callable[[int, "nn.Module"], str]
+"""A module path with `{num}` for the layer number, or a function of layer number and model."""
+LayerConfig = Mapping[str, LayerPath]
+"""Own paths by layer type."""
 _CHILDREN = {
     "self_attn": ("self_attn", "attn", "attention", "self_attention", "linear_attn"),
     "mlp": ("mlp", "block_sparse_moe", "feed_forward", "ffn"),
@@ -48,14 +52,14 @@ class BlockPaths:
 def resolve_blocks(
     model: "nn.Module",
     layer_type: str = "decoder_block",
-    layer_config: Mapping[str, str] | None = None,
+    layer_config: "LayerConfig | None" = None,
 ) -> BlockPaths:
     """Module paths of one layer type, one for every layer of the text model.
 
     Args:
         model: a causal language model, also one with a vision tower.
         layer_type: one of LAYER_TYPES or a key of `layer_config`.
-        layer_config: path templates with `{num}` that go before what is found here.
+        layer_config: paths that go before what is found here, with `{num}` or as functions.
 
     Raises:
         UserError: some layers have no such module; names those layers and what they have.
@@ -186,14 +190,18 @@ def _require_all(
     )
 
 
-def _from_template(model: "nn.Module", layer_type: str, template: str) -> BlockPaths:
-    if "{num}" not in template:
+def _from_template(model: "nn.Module", layer_type: str, path: "LayerPath") -> BlockPaths:
+    names = tuple(
+        path.replace("{num}", str(i)) if isinstance(path, str) else path(i, model)
+        for i in range(n_layers(model))
+    )
+    template = path if isinstance(path, str) else _template(names)
+    if len(names) > 1 and len(set(names)) == 1:
         raise UserError(
             f"the path {template!r} has no {{num}} in it",
             where=f"layer_config, {layer_type}",
             fix='write the layer number as {num}, e.g. "model.layers.{num}"',
         )
-    names = tuple(template.replace("{num}", str(i)) for i in range(n_layers(model)))
     known = {name for name, _module in model.named_modules()}
     without = [index for index, name in enumerate(names) if name not in known]
     if without:
@@ -212,7 +220,7 @@ def _template(names: Sequence[str]) -> str:
     forms: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         parts = name.split(".")
-        at = max(i for i, part in enumerate(parts) if part.isdigit())
+        at = max((i for i, part in enumerate(parts) if part.isdigit()), default=len(parts))
         forms.setdefault(".".join([*parts[:at], "{num}", *parts[at + 1 :]]), []).append(index)
     if len(forms) == 1:
         return next(iter(forms))

@@ -3,12 +3,19 @@
 Weights and tokenizer from a folder, by transformers, with its errors in plain words.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError
-from readout_ui.models.blocks import BlockPaths, hidden_size, n_layers, resolve_blocks, text_config
+from readout_ui.models.blocks import (
+    BlockPaths,
+    LayerConfig,
+    hidden_size,
+    n_layers,
+    resolve_blocks,
+    text_config,
+)
 from readout_ui.models.bundled import BUNDLED
 from readout_ui.models.checkpoints import Checkpoint, find_checkpoint, read_config, weight_bytes
 from readout_ui.models.devices import (
@@ -19,7 +26,7 @@ from readout_ui.models.devices import (
     require_room,
 )
 from readout_ui.models.fingerprint import weights_fingerprint
-from readout_ui.models.prompt import PromptFrame, frame_for
+from readout_ui.models.prompt import PromptFrame, frame_for, raw_frame
 from readout_ui.models.quiet import quiet_transformers
 from readout_ui.progress import (
     Progress,
@@ -247,8 +254,16 @@ class LoadedModel:
     notes: tuple[str, ...]
     """What the user should know about how it was loaded."""
 
+    def framed(self, frame: str) -> "LoadedModel":
+        """The same model with another frame round texts: "chat", as loaded, or "none"."""
+        return self if frame == "chat" or self.frame.raw else self._without_frame
+
+    @cached_property
+    def _without_frame(self) -> "LoadedModel":
+        return replace(self, frame=raw_frame(self.frame))
+
     def blocks(
-        self, layer_type: str = "decoder_block", layer_config: Mapping[str, str] | None = None
+        self, layer_type: str = "decoder_block", layer_config: LayerConfig | None = None
     ) -> BlockPaths:
         """Module paths of one layer type, one per layer."""
         return resolve_blocks(self.model, layer_type, layer_config)
@@ -292,6 +307,17 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
         )
     report(Progress("Identifying the weights", 0, 0, "tensors"))
     return _loaded(spec, checkpoint, model, tokenizer, notes)
+
+
+def load_frame(spec: ModelSpec, report: Report = silent) -> PromptFrame:
+    """The frame of a model whose weights are not loaded, to see how it frames a text.
+
+    Raises:
+        UserError: there is no such model, or its tokenizer cannot be loaded.
+    """
+    checkpoint = find_checkpoint(spec.model, spec.revision, spec.trust_remote_code, report)
+    with quiet_transformers():
+        return frame_for(load_tokenizer(checkpoint, spec.trust_remote_code))
 
 
 def _loaded(

@@ -6,7 +6,7 @@ of a training gets the same frame.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from readout_ui.errors import UserError
@@ -23,6 +23,8 @@ from readout_ui.models.tokens import added_by_itself, tokenize
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FRAMES = ("chat", "none")
+"""What may stand round a text: the model's chat template, or nothing."""
 QUESTION = "How do you feel right now?"
 _PROBE = "The quick brown fox is calm; 42 naïve cafés."
 
@@ -80,6 +82,8 @@ class PromptFrame:
     """sha256 over the frame, its template and how the tokenizer splits it."""
     note: str = ""
     """Why a plain frame is used; empty for a chat template."""
+    raw: bool = False
+    """Whether a text stands alone. Chats are in the template all the same."""
 
     def frame(self, text: str, max_length: int) -> FramedText:
         """Put `text` into the frame; its own tokens after the first `max_length` are cut off.
@@ -101,7 +105,8 @@ class PromptFrame:
         inside = [position for position, owner in enumerate(owners) if owner == 1]
         start, stop = (max(1, inside[0]), inside[-1] + 1) if inside else (0, 0)
         if stop <= start:
-            raise UserError("the tokenizer finds no tokens in a text", where=repr(content[:40]))
+            what = "needs two tokens or more" if inside else "has no tokens for the tokenizer"
+            raise UserError(f"a text {what}", where=repr(content[:40]))
         kept = min(stop, start + max_length)
         return FramedText(content, ids[:kept] + ids[stop:], start, kept, kept < stop)
 
@@ -122,6 +127,14 @@ class PromptFrame:
         pieces[0] = pieces[0]._replace(text=_with_bos(self.tokenizer, pieces[0].text))
         return self._framed_chat(pieces)
 
+    def frame_alone(self, text: str) -> FramedChat:
+        """A text where the texts of a training stand, with the role of every token."""
+        content = text.strip()
+        if not self.raw:
+            return self.frame_chat([Turn("user", self.question), Turn("assistant", content)])
+        before, after = (Piece(some, TokenRole.TEMPLATE) for some in (self.before, self.after))
+        return self._framed_chat([before, Piece(content, TokenRole.ASSISTANT), after])
+
     def frame_raw(self, text: str) -> FramedChat:
         """A text as it is, special tokens in it included; BOS where the tokenizer adds one.
 
@@ -138,6 +151,8 @@ class PromptFrame:
 
     def describe(self) -> str:
         """One line for people: what stands around a text."""
+        if self.raw:
+            return "no template: the text alone"
         if self.kind == "chat template":
             return f"chat template: user {self.question!r}, assistant = the text"
         return f"{self.note}: plain frame, the line {self.question!r} and then the text"
@@ -179,6 +194,14 @@ def frame_for(tokenizer: "PreTrainedTokenizerBase", question: str = QUESTION) ->
             after = "".join(piece.text for piece in pieces[at + 1 :])
             return _frame(tokenizer, question, "chat template", (before, after), "")
     return _frame(tokenizer, question, "plain", (f"{question}\n", ""), note)
+
+
+def raw_frame(frame: PromptFrame, prompt: str = "") -> PromptFrame:
+    """The frame with nothing around a text but the BOS token, or the line `prompt` before it."""
+    around = (f"{prompt}\n" if prompt else "", "")
+    made = _frame(frame.tokenizer, frame.question, frame.kind, around, frame.note)
+    fingerprint = hashlib.sha256(f"raw\0{made.fingerprint}".encode()).hexdigest()
+    return replace(made, fingerprint=fingerprint, raw=True)
 
 
 def shared_prefix_length(framed: Sequence[FramedText]) -> int:

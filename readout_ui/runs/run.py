@@ -257,11 +257,11 @@ class Run:
                 where=self.where,
                 fix=f"load {manifest.model.id or 'the model they were made for'}",
             )
-        frame = manifest.frame
-        if frame.fingerprint not in ("", model.frame.fingerprint):
+        frame, own = manifest.frame, model.framed(manifest.settings.get("frame", "chat")).frame
+        if frame.fingerprint not in ("", own.fingerprint):
             raise UserError(
                 f"the vectors were trained in another prompt frame ({frame.description}), "
-                f"the model has now: {model.frame.describe()}",
+                f"the model has now: {own.describe()}",
                 where=self.where,
                 fix="load the same tokenizer or train again",
             )

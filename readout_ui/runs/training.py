@@ -56,6 +56,7 @@ def train(
         UserError: a concept without texts, an unreadable file, or a layer that does not exist.
     """
     source = text_source(texts)
+    model = model.framed(settings.frame)
     blocks = model.blocks(settings.layer_type, dict(settings.layer_config))
     own = OwnMethod(method) if method else None
     if own:

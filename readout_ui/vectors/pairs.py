@@ -13,7 +13,7 @@ from torch import Tensor
 
 from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError
-from readout_ui.models.prompt import FramedText, PromptFrame, frame_for
+from readout_ui.models.prompt import FramedText, PromptFrame, frame_for, raw_frame
 from readout_ui.progress import Report, silent
 from readout_ui.texts.library import Library
 from readout_ui.texts.pairs import PairSet
@@ -68,6 +68,7 @@ class PairSource(TextSource):
         report: Report = silent,
     ) -> Extracted:
         """Read every unique text after every prompt that it answers once."""
+        model = model.framed(settings.frame)
         capture, sides = capture_settings(settings), self._sides()
         plain = [*self.neutral, *(text for prompt, text in sides if not prompt)]
         answers = [prompted(prompt, text) for prompt, text in sides if prompt]
@@ -129,6 +130,8 @@ class PairSource(TextSource):
         if not any(pair.prompt for pair in self.pairs.pairs):
             return model.frame.describe()
         column = self.pairs.columns.prompt
+        if model.frame.raw:
+            return f"no template: the pair's {column}, a line break, and the text"
         return f"{model.frame.kind}: user = the pair's {column}, assistant = the text"
 
     def calibrated_on(self, corpus: Corpus) -> str:
@@ -221,7 +224,8 @@ class PromptedFrame(PromptFrame):
             UserError: the answer is empty or has no tokens.
         """
         prompt, answer = unprompted(text)
-        return frame_for(self.tokenizer, prompt).frame(answer, max_length)
+        frame = frame_for(self.tokenizer, prompt)
+        return (raw_frame(frame, prompt) if self.raw else frame).frame(answer, max_length)
 
 
 def prompted(prompt: str, answer: str) -> str:

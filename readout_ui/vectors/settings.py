@@ -21,6 +21,8 @@ LAYER_TYPE_NAMES = (
     "input_layernorm",
     "post_attention_layernorm",
 )
+FRAME_NAMES = ("chat", "none")
+_TOKEN = re.compile(r"token:-?\d+")
 OWN_METHOD = "own:"
 """Before the name of a method that is no built-in one but a function, which is not stored."""
 _LAYERS = re.compile(r"all|auto|middle|\s*-?\d+\s*(,\s*-?\d+\s*)*")
@@ -37,7 +39,8 @@ class TrainSettings:
     method: str = "mean"
     """How a direction is fitted: "mean", "pca" or "logistic"; "own:name" for a function."""
     read: str = "content_mean"
-    """Which token positions are pooled into a text's activation."""
+    """Which token positions are pooled into a text's activation: a read rule, or "token:N" for
+    one position of the framed text, counted from 0 or, negative, from its end."""
     layers: str = "all"
     """"all", "auto" (the best cross-validated layer), "middle" (three to five layers at 40 to 60 %
     of the depth) or layer numbers such as "14,22" or "-1"."""
@@ -53,11 +56,15 @@ class TrainSettings:
     """Negatives drawn for each positive text by the methods that pair texts."""
     seed: int = 0
     """Seed of the pair sampling."""
+    frame: str = "chat"
+    """What stands round a text: "chat" (the model's chat template) or "none"."""
 
     def __post_init__(self) -> None:
         if not self.method.startswith(OWN_METHOD):
             _one_of("method", self.method, METHOD_NAMES)
-        _one_of("read rule", self.read, READ_RULE_NAMES)
+        if not _TOKEN.fullmatch(self.read):
+            _one_of("read rule", self.read, READ_RULE_NAMES)
+        _one_of("frame", self.frame, FRAME_NAMES)
         _one_of("layer type", self.layer_type, {*LAYER_TYPE_NAMES, *dict(self.layer_config)})
         if not _LAYERS.fullmatch(self.layers):
             raise UserError(
@@ -77,8 +84,9 @@ class TrainSettings:
             _at_least("batch size", self.batch_size, 1)
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as values that JSON can hold."""
-        return {**asdict(self), "layer_config": [list(pair) for pair in self.layer_config]}
+        """The settings as values that JSON can hold; the frame only where it is not the usual."""
+        values = {**asdict(self), "layer_config": [list(pair) for pair in self.layer_config]}
+        return {k: v for k, v in values.items() if (k, v) != ("frame", TrainSettings.frame)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainSettings:

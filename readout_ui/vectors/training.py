@@ -235,6 +235,7 @@ def capture_settings(settings: TrainSettings) -> CaptureSettings:
         layer_config=settings.layer_config,
         max_length=settings.max_length,
         batch_size=settings.batch_size,
+        frame=settings.frame,
     )
 
 

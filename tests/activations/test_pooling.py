@@ -16,6 +16,7 @@ from readout_ui.activations.pooling import (
     span_weights,
     tail_length,
 )
+from readout_ui.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_every_rule_reads_its_own_positions() -> None:
 
 
 def test_an_unknown_rule_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="unknown read rule 'first'"):
+    with pytest.raises(UserError, match="unknown read rule 'first'"):
         rule_group("first")
 
 

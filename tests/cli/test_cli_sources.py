@@ -112,3 +112,67 @@ def test_neutral_texts_of_the_folder_and_of_the_option_are_the_zero(
         assert run is not None
         assert run.texts["_plain"] == ("The door is shut today.", "It is a cup.")
         assert run.manifest.calibration.on == "neutral tokens"
+
+
+# Frames and previews
+
+
+def train_arguments(place: Path, tiny: Path, *more: str) -> list[str]:
+    folder = place / "descriptions"
+    model = ["--model", str(tiny), "--device", "cpu"]
+    return ["train", "--descriptions", str(folder), "--output", str(place / "out"), *model, *more]
+
+
+def test_what_is_trained_without_a_template_is_read_and_verified_without_one(
+    tmp_path: Path, tiny_folder: Path, descriptions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = ["--frame", "none", "--read-token-index", "-1"]
+    assert cli.run(train_arguments(tmp_path, tiny_folder, *alone)) == 0
+    manifest = json.loads((tmp_path / "out" / "readout.json").read_text())
+    assert manifest["settings"]["frame"] == "none"
+    assert manifest["read"]["rule"] == "token:-1"
+    assert manifest["frame"]["description"] == "no template: the text alone"
+    model = ["--model", str(tiny_folder), "--device", "cpu"]
+    capsys.readouterr()
+    assert cli.run(["verify", str(tmp_path / "out"), *model]) == 0
+    assert "Certified" in capsys.readouterr().out
+    text = SMALL_LIBRARY["calm"][0]
+    assert cli.run(["read", text, "--vectors", str(tmp_path / "out"), *model, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["roles"]) == {"assistant"}
+    assert "".join(found["tokens"]).replace("·", " ").strip() == text
+
+
+def test_pairs_are_read_as_the_seeds_trainers_read_them(
+    tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = ["train-pairs", "--contrast-type", "irony", "--num-samples", "6"]
+    alone = ["--frame", "none", "--read", "content_last", "--output-dir", str(tmp_path / "out")]
+    model = ["--model", str(tiny_folder), "--device", "cpu", "--no-progress"]
+    assert cli.run([*pairs, *alone, *model, "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["output"]
+    assert cli.run(["verify", written, *model[:-1]]) == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--frame", "none", "--read-token-index", "-2"]])
+def test_a_preview_shows_one_framed_text_and_trains_nothing(
+    tmp_path: Path,
+    tiny_folder: Path,
+    descriptions: Path,
+    stories: Path,
+    more: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = ["--model", str(tiny_folder), "--preview", *more]
+    output = ["--output", str(tmp_path / "out")]
+    commands = [
+        ["train", "--descriptions", str(descriptions), *output],
+        ["train-stories", str(stories), *output],
+        ["train-pairs", "--contrast-type", "tom"],
+    ]
+    for command in commands:
+        assert cli.run([*command, *model]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(" pooled " in line for line in lines)
+        assert any(" frame " in line for line in lines) == (not more)
+    assert not (tmp_path / "out").exists()

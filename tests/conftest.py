@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that needs the bundled model is a slow one."""
+    for item in items:
+        if "bundled_model" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def bundled_model() -> "LoadedModel":
     """SmolLM2-135M-Instruct on the CPU in float32; converted once per machine."""

@@ -61,7 +61,7 @@ def preview_text(frame: PromptFrame, text: str, read: str, max_length: int) -> P
         frame=frame.describe(),
         read=read,
         tokens=visible_tokens(frame.tokenizer, framed.token_ids),
-        content=(start, stop),
+        content=(start if frame.before else 0, stop),  # a first token is the text's, but not read
         pooled=rule_span(read, start, stop, len(framed.token_ids)),
         truncated=framed.truncated,
     )

@@ -258,6 +258,7 @@ def start_writer(folder: Path, name: str, batches: int) -> subprocess.Popen[str]
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_writer_killed_in_the_middle_leaves_whole_batches_and_a_usable_file(
     tmp_path: Path,
 ) -> None:
@@ -279,6 +280,7 @@ def test_a_writer_killed_in_the_middle_leaves_whole_batches_and_a_usable_file(
     assert set(ActivationCache(tmp_path).get_many(["key0"])) == {"key0"}
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
     writers = [start_writer(tmp_path, name, batches=10) for name in ("a", "b")]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]

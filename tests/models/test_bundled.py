@@ -173,6 +173,7 @@ print(bundled.bundled_folder())
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_writing_leaves_nothing_that_counts_as_whole(
     tiny_gguf: Path,
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_nothing_that_counts_as_whole(
     assert not left[0].exists()
 
 
+@pytest.mark.slow
 def test_two_processes_unpack_once(tiny_gguf: Path, tmp_path: Path) -> None:
     tally = tmp_path / "tally"
     count = f"""

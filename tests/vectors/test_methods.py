@@ -171,6 +171,7 @@ def digest_of_all_methods() -> str:
     return hashlib.sha256(torch.stack(tensors).numpy().tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_another_process_with_other_threads_gives_bit_identical_directions() -> None:
     program = "from tests.vectors.test_methods import digest_of_all_methods as d; print(d())"
     threads = "1" if torch.get_num_threads() > 1 else "2"

@@ -7,13 +7,13 @@ concerns pairs and the sides of examples is in `lint_sources`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from statistics import mean, median
 from typing import Literal
 
-from readout_ui.texts.library import Concept, Library
+from readout_ui.texts.library import Concept, Library, Texts
 from readout_ui.texts.memory import tags_inside
 from readout_ui.texts.names import is_neutral_name
 from readout_ui.texts.words import (
@@ -59,8 +59,6 @@ MOST_COMPARED = 600
 SHOWN = 3
 """Findings of one kind before the rest is counted."""
 ABOUT_LENGTH = "The direction may be about length."
-Texts = Mapping[str, Sequence[str]]
-"""Texts by concept."""
 
 
 @dataclass(frozen=True)

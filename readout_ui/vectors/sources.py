@@ -13,6 +13,7 @@ from torch import Tensor
 from readout_ui.errors import UserError
 from readout_ui.progress import Report, silent
 from readout_ui.texts.library import Library, require_trainable
+from readout_ui.texts.sources import shipped_neutral
 from readout_ui.texts.stories import scene_of_rows
 from readout_ui.vectors.contrasts import contrast, paired_directions, without_scenes
 from readout_ui.vectors.cross_validation import LayerScores, cross_validated_layers
@@ -207,10 +208,8 @@ def example_source(
 
 def neutral_texts_of(library: Library) -> dict[str, tuple[str, ...]]:
     """The library's neutral texts by file; those of the shipped test set where it has none."""
-    from readout_ui.texts.labelled import read_shipped
-
     texts = {each.name: each.descriptions for each in library.neutral if each.descriptions}
-    return texts or {"_neutral": tuple(each.text for each in read_shipped("neutral"))}
+    return texts or shipped_neutral()
 
 
 def _each_once(corpus: Corpus) -> TextGroups:

@@ -186,7 +186,7 @@ def test_what_json_wrote_is_read_back(pairs: list[tuple[str, list[str]]]) -> Non
         assert [(t.text, list(t.labels)) for t in picked] == pairs
 
 
-def test_the_shipped_set_is_at_hand() -> None:
+def test_the_shipped_set_has_its_sizes() -> None:
     assert len(read_shipped()) == 216 + 216 + 48
     assert labels_of(read_shipped("neutral")) == ("neutral",)
     assert len(read_shipped("other_sense")) == 108

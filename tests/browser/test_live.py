@@ -239,3 +239,40 @@ def test_wrong_settings_are_told_and_the_message_stays(open_page: OpenPage) -> N
     answered(page)
     expect(turns(page, "system")).to_contain_text("Be kind.")
     expect(turns(page, "system").locator(".lv-token")).not_to_have_count(0)
+
+
+def test_the_heatmap_grows_and_a_cell_chooses_token_and_concept(
+    open_page: OpenPage, served: Served
+) -> None:
+    page = open_page(width=640)
+    heatmap = page.locator(".lv-wide .score-map")
+    place = heatmap.locator(".map-place")
+    served.gate.allow(3)
+    say(page, "so " * 60)
+    expect(status(page)).to_contain_text("Answering · 3 tokens")
+    expect(place).to_contain_text(re.compile(r"of \d+"))
+    first, last, total = map(int, re.findall(r"\d+", place.inner_text()))
+    assert first > 0
+    assert last == total - 1
+    overview = heatmap.locator(".map-overview").bounding_box()
+    assert overview is not None
+    assert overview["height"] > 40
+    served.gate.allow(-1)
+    answered(page)
+    _first, last, more = map(int, re.findall(r"\d+", place.inner_text()))
+    assert last == more - 1 > total - 1
+
+    labels = heatmap.locator(".map-labels button")
+    cells = heatmap.locator(".map-cells")
+    cells.scroll_into_view_if_needed()
+    cells.hover(position={"x": 60, "y": 30})
+    where = heatmap.locator(".map-tip span").first.inner_text()
+    cells.click(position={"x": 60, "y": 30})
+    expect(page.locator("#live-bars .lv-title")).to_have_text("Selected token")
+    concept, _layer, token = where.split(" · ")
+    assert concept == labels.nth(1).inner_text()
+    expect(page.locator("#live-bars .lv-detail")).to_contain_text(f"· {token} ·")
+    expect(page.locator(".lv-legend b")).to_have_text(concept)
+    labels.first.click()
+    expect(heatmap.locator(".map-chosen")).to_have_text(labels.first.inner_text())
+    expect(page.locator(".lv-legend b")).to_have_text(labels.first.inner_text())

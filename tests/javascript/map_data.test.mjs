@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cssColour, scoreLines, unpackMap } from "../../readout_ui/app/static/heatmap/data.js";
+import { placeWords } from "../../readout_ui/app/static/heatmap/paint.js";
 
 // One row of two tokens: 1.5 and, in the second unit, a code that means "none".
 function packed() {
@@ -46,4 +47,10 @@ test("full colour lies one reach from the middle, on either side", () => {
 test("every unit is told as exactly as it was sent, with a true minus sign", () => {
   const map = unpackMap(packed());
   assert.deepEqual(scoreLines(map, 0, 1), ["z −1.00", "cosine none", "raw −12.0"]);
+});
+
+test("a place is told in the map's own numbers", () => {
+  const map = { window: [1000, 1040, 5000], first: 1 };
+  assert.equal(placeWords(map, 0, 40), "tokens 1,001–1,040 of 5,000");
+  assert.equal(placeWords({ ...map, window: [0, 40, 40], first: 0 }, 2, 40), "tokens 2–39 of 40");
 });

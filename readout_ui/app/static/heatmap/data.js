@@ -45,6 +45,7 @@ export function unpackMap(packed) {
     const code = unit.codes[cell];
     return code ? unit.low[row] + (code - 1) * unit.step[row] : NaN;
   };
+  map.first = 1; // the number of the first token
   map.colours = Boolean(map.strip); // a row label then colours the text
   map.share = (score) => Math.max(-1, Math.min(1, (score - map.middle) / map.reach));
   return map;

@@ -185,5 +185,6 @@ export const counted = (number) => number.toLocaleString("en");
 
 export function placeWords(map, first, last) {
   const [start, , total] = map.window;
-  return `tokens ${counted(start + first + 1)}–${counted(start + last)} of ${counted(total)}`;
+  const from = start + first + map.first;
+  return `tokens ${counted(from)}–${counted(from + last - first - 1)} of ${counted(total)}`;
 }

@@ -205,8 +205,10 @@ export class MapView {
     const ink = getComputedStyle(parts.host).color;
     view.top = parts.scroll.scrollTop;
     const all = view.start === 0 && this.shown >= map.tokens.length - 0.01;
-    parts.host.classList.toggle("fits", all && Boolean(parts.group) && view.cell >= 12);
-    paintOverview(parts.overview, this.overview || this.picture, view, map, ink);
+    const fits = all && Boolean(parts.group) && view.cell >= 12;
+    parts.host.classList.toggle("fits", fits);
+    // Hidden where everything is in sight: painted then, it would stay 0 pixels high.
+    if (!fits) paintOverview(parts.overview, this.overview || this.picture, view, map, ink);
     paintHead(parts.head, view, map, ink);
     paintCells(parts.cells, this.picture, view);
     paintMarks(parts.cells, view, map, ink);
@@ -241,7 +243,7 @@ export class MapView {
     parts.tip.replaceChildren();
     make("b", "", parts.tip).textContent = map.tokens[column];
     const where = `${map.rows[row]} · ${map.constant} · token ${counted(
-      map.window[0] + column + 1,
+      map.window[0] + column + map.first,
     )}`;
     for (const line of [where, ...scoreLines(map, row, column)]) {
       make("span", "", parts.tip).textContent = line;

@@ -25,6 +25,7 @@ export class GrowingMap {
     this.colours = true;
     this.clickable = true;
     this.pickable = true;
+    this.first = 0; // tokens are counted as everywhere on this page
     this.opens = 0;
     this.answer = stream.source.n_prompt;
     this.selected = null;

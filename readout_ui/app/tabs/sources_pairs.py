@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from readout_ui.app.assets import calling
 from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, seen_if
 from readout_ui.app.html import sentence
 from readout_ui.app.session import Studio
@@ -197,7 +198,7 @@ def _wire(inputs: PairInputs) -> None:
     name.input(bound(show_name, inputs), mapping, [inputs.about, inputs.leave_out], **manner)
     sides = [inputs.positive, inputs.negative]
     inputs.swap.click(
-        None, sides, sides, js="(positive, negative) => [negative, positive]", **QUIET
+        None, sides, sides, js=calling("widgets/pair_sides.js", "swapped"), **QUIET
     )
 
 

@@ -26,11 +26,11 @@ export class GrowingMap {
     this.clickable = true;
     this.pickable = true;
     this.first = 0; // tokens are counted as everywhere on this page
-    this.opens = 0;
     this.answer = stream.source.n_prompt;
     this.selected = null;
     Object.assign(this, { tokens: [], roles: [], scored: [] });
     this.take();
+    this.opens = this.tokens.length; // at its end, where the next ones come
   }
 
   get window() {

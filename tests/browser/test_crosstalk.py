@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from readout_ui.app.assets import STYLES
+from readout_ui.app.evidence import Evidence
 from readout_ui.app.tabs.crosstalk import build_crosstalk_tab
 from readout_ui.errors import UserError
 from readout_ui.evaluation.map_methods import umap_installed
@@ -41,12 +42,13 @@ class PlantedStudio:
     def runs(self) -> Any:
         return SimpleNamespace(current=lambda: self.run)
 
-    def judge(self, name: str, key: Hashable, work: Callable[[Any], Any]) -> Any:
+    def judge(self, question: Hashable, work: Callable[[Any], Any]) -> Any:
         if self.run is None:
             raise UserError("there are no vectors yet", fix="press Train first")
-        if (name, key) not in self.answers:
-            self.answers[name, key] = work(SimpleNamespace(corpus=CORPUS, report=silent))
-        return self.answers[name, key]
+        if question not in self.answers:
+            readout: Any = SimpleNamespace(report=silent, run=SimpleNamespace(source=None))
+            self.answers[question] = work(Evidence(readout, known=CORPUS))
+        return self.answers[question]
 
 
 @dataclass(frozen=True)

@@ -197,9 +197,7 @@ def _wire(inputs: PairInputs) -> None:
     )
     name.input(bound(show_name, inputs), mapping, [inputs.about, inputs.leave_out], **manner)
     sides = [inputs.positive, inputs.negative]
-    inputs.swap.click(
-        None, sides, sides, js=calling("widgets/pair_sides.js", "swapped"), **QUIET
-    )
+    inputs.swap.click(None, sides, sides, js=calling("widgets/pair_sides.js", "swapped"), **QUIET)
 
 
 def show_pair_file(inputs: PairInputs, values: Values) -> Changes:

@@ -22,7 +22,6 @@ import torch
 from bench.fit import GIB, Size, synthetic
 from bench.results import Row, publish
 from readout_ui.evaluation.advice import judge_descriptions
-from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.generalization import judge
 from readout_ui.evaluation.held_out import held_out_matrix
@@ -30,9 +29,8 @@ from readout_ui.evaluation.influence import influence
 from readout_ui.evaluation.judgements import JudgeSettings, ScoredTexts
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.layers import LayerSweep, sweep_means
-from readout_ui.evaluation.redundancy import redundancy
-from readout_ui.evaluation.run_diff import compare_directions
-from readout_ui.evaluation.score_changes import compare_scores
+from readout_ui.evaluation.redundancy import concept_map, redundancy
+from readout_ui.evaluation.run_diff import compare_directions, compare_scores
 from readout_ui.evaluation.shortcuts import find_shortcuts
 from readout_ui.vectors.groups import PairSettings
 from readout_ui.vectors.methods import mean_difference

@@ -14,8 +14,7 @@ from readout_ui.cli.output import as_json, table, work_with
 from readout_ui.errors import UserError
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.run_diff import Moves, RunDiff
-    from readout_ui.evaluation.score_changes import ScoreChanges
+    from readout_ui.evaluation.run_diff import Moves, RunDiff, ScoreChanges
     from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.run import Run
 
@@ -65,8 +64,8 @@ def compare(
 
 def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChanges:
     with work_with(spec) as work:
-        from readout_ui.evaluation.corpus import corpus_of_run
-        from readout_ui.evaluation.score_changes import compare_scores
+        from readout_ui.evaluation.judging import corpus_of_run
+        from readout_ui.evaluation.run_diff import compare_scores
         from readout_ui.vectors.vectors import resolve_layers
 
         model, chosen = work.model, new.best_layer

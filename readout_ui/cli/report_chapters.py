@@ -42,7 +42,7 @@ class Subject:
 
     def read(self, settings: TrainSettings) -> Corpus:
         """The same texts read as other settings say."""
-        from readout_ui.evaluation.corpus import corpus_of_run
+        from readout_ui.evaluation.judging import corpus_of_run
 
         by, source = self.scorer, self.source
         return corpus_of_run(by.model, source.manifest, source.texts, settings, by.cache, by.report)
@@ -148,8 +148,7 @@ def judge_responses(subject: Subject) -> Section:
 
 def judge_redundancy(subject: Subject) -> Section:
     """What of each direction the others explain, and the map."""
-    from readout_ui.evaluation.concept_map import concept_map
-    from readout_ui.evaluation.redundancy import redundancy
+    from readout_ui.evaluation.redundancy import concept_map, redundancy
     from readout_ui.plots.directions import draw_map
 
     corpus, layer = subject.corpus, subject.layer
@@ -209,7 +208,7 @@ def judge_generalization(subject: Subject) -> Section:
 
 def judge_words(subject: Subject) -> Section:
     """Scores without the concept's own word, and with the word in another sense."""
-    from readout_ui.evaluation.words import control_words
+    from readout_ui.evaluation.generalization import control_words
     from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
 
     texts = read_shipped()

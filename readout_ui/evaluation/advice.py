@@ -23,9 +23,15 @@ from readout_ui.evaluation.cohesion import (
     halves,
     nearest_pairs,
 )
-from readout_ui.evaluation.frames import Rows
-from readout_ui.evaluation.influence import Influence, influences_of
-from readout_ui.evaluation.leave_one_out import DotProducts, Floats, layer_dot_products, leave_out
+from readout_ui.evaluation.influence import (
+    DotProducts,
+    Floats,
+    Influence,
+    influences_of,
+    layer_dot_products,
+    leave_out,
+)
+from readout_ui.evaluation.results import Rows
 from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, find_shortcuts
 from readout_ui.vectors.blas import single_thread
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from readout_ui.evaluation.leave_one_out import DotProducts, Floats
+from readout_ui.evaluation.influence import DotProducts, Floats
 
 FEWEST_TEXTS = 3
 """Descriptions below which a concept says nothing of its own errors."""

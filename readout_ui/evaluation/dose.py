@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation.frames import matrix_frame
 from readout_ui.evaluation.resampling import p_values
+from readout_ui.evaluation.results import matrix_frame
 from readout_ui.vectors.auroc import Floats, ranks_of
 
 if TYPE_CHECKING:

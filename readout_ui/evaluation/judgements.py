@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation.frames import frame_of
 from readout_ui.evaluation.resampling import (
     Estimate,
     auroc_estimate,
@@ -25,6 +24,7 @@ from readout_ui.evaluation.resampling import (
     permuted_auroc,
     weighted_auroc,
 )
+from readout_ui.evaluation.results import frame_of
 from readout_ui.vectors.auroc import Bools, Floats, auroc
 
 if TYPE_CHECKING:

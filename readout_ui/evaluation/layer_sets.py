@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from readout_ui.evaluation.frames import Rows
 from readout_ui.evaluation.layers import STAGE
+from readout_ui.evaluation.results import Rows
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread

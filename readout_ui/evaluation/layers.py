@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from readout_ui.activations.pooling import rule_group
-from readout_ui.evaluation.frames import matrix_frame
+from readout_ui.evaluation.results import matrix_frame
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread

@@ -1,15 +1,16 @@
-"""What the cross-talk judgements find, in numpy, so that views and reports need no torch."""
+"""What judgements find, in numpy and as pandas tables; views and reports need no torch for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation.frames import Rows, matrix_frame
 from readout_ui.evaluation.resampling import Estimate
 
 if TYPE_CHECKING:
@@ -18,6 +19,70 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
+Row = TypeVar("Row")
+
+
+class Rows(tuple[Row, ...]):
+    """One judgement per concept or text: a tuple that is a table as well."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per judgement, its fields as columns, in their units.
+
+        A number with an interval becomes three columns: `auroc`, `auroc_low`, `auroc_high`.
+        """
+        return frame_of(self)
+
+    def __repr__(self) -> str:
+        kind = type(self[0]).__name__ if self else "judgement"
+        return f"<{len(self)} x {kind}; .to_frame() shows them>"
+
+
+def frame_of(rows: Iterable[Any]) -> pd.DataFrame:
+    """A table of dataclasses of one kind; the field `concept`, where there is one, is the index."""
+    import pandas as pd
+
+    frame = pd.DataFrame([dict(_cells(row)) for row in rows])
+    return frame.set_index("concept") if "concept" in frame and frame.concept.is_unique else frame
+
+
+def matrix_frame(
+    cells: Floats, index: Sequence[Any], columns: Sequence[Any], names: tuple[str, str]
+) -> pd.DataFrame:
+    """A table of (n_index, n_columns) numbers; `names` say what its two axes are."""
+    import pandas as pd
+
+    rows = pd.Index(list(index), name=names[0])
+    return pd.DataFrame(cells, index=rows, columns=pd.Index(list(columns), name=names[1]))
+
+
+def _cells(row: Any) -> Iterable[tuple[str, Any]]:
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, Estimate):
+            yield field.name, value.value
+            yield f"{field.name}_low", value.low
+            yield f"{field.name}_high", value.high
+        elif isinstance(value, tuple):
+            yield field.name, ", ".join(map(_short, value))
+        elif not is_dataclass(value):
+            yield field.name, value
+
+
+def _short(value: Any) -> str:
+    return str(getattr(value, "concept", value))
+
+
+MAP_METHODS = ("pca", "umap")
+LEAST_FOR_UMAP = 4
+"""Concepts below which there are no neighbourhoods to keep."""
+
+
+def umap_installed() -> bool:
+    """True when the optional package umap-learn is there; it is not imported for that."""
+    return find_spec("umap") is not None
+
 
 FALSE_ALARMS = 0.05
 """Of the cells marked as different from chance, the expected part that is not (Benjamini-Hochberg);

@@ -20,11 +20,10 @@ from readout_ui.app.tabs.crosstalk import (
     refresh_crosstalk,
     show_findings,
 )
-from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.held_out import held_out_matrix
-from readout_ui.evaluation.map_methods import umap_installed
-from readout_ui.evaluation.redundancy import redundancy
+from readout_ui.evaluation.redundancy import concept_map, redundancy
+from readout_ui.evaluation.results import umap_installed
 from tests.support.planted_corpus import make_corpus
 
 gr = pytest.importorskip("gradio")

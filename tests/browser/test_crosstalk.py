@@ -14,7 +14,7 @@ from readout_ui.app.assets import STYLES
 from readout_ui.app.evidence import Evidence
 from readout_ui.app.tabs.crosstalk import build_crosstalk_tab
 from readout_ui.errors import UserError
-from readout_ui.evaluation.map_methods import umap_installed
+from readout_ui.evaluation.results import umap_installed
 from readout_ui.progress import silent
 from tests.support.planted_corpus import make_corpus
 

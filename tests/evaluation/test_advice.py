@@ -7,7 +7,7 @@ import pytest
 
 from readout_ui.evaluation.advice import Action, Advice, judge_descriptions, strongest
 from readout_ui.evaluation.cohesion import alignments
-from readout_ui.evaluation.leave_one_out import layer_dot_products
+from readout_ui.evaluation.influence import layer_dot_products
 from tests.support.synthetic_corpus import Floats, Shape, make_corpus
 
 

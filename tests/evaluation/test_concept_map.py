@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation.concept_map import (
+from readout_ui.evaluation.redundancy import (
     clusters,
     concept_map,
     principal_plane,
 )
-from readout_ui.evaluation.map_methods import umap_installed
+from readout_ui.evaluation.results import umap_installed
 from readout_ui.vectors.groups import PairSettings
 from readout_ui.vectors.methods import mean_difference
 from tests.support.planted_corpus import make_corpus

@@ -9,14 +9,13 @@ import pytest
 
 from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import judge_descriptions
-from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.dose import read_dose
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.influence import influence
 from readout_ui.evaluation.judging import advise, compare_layers, crosstalk, evaluate
 from readout_ui.evaluation.layers import sweep_means
-from readout_ui.evaluation.redundancy import redundancy
+from readout_ui.evaluation.redundancy import concept_map, redundancy
 from readout_ui.evaluation.results import Crosstalk
 from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec, load_model

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from readout_ui.evaluation.influence import FALSE_ALARM, influence
-from readout_ui.evaluation.leave_one_out import layer_dot_products, leave_out
+from readout_ui.evaluation.influence import FALSE_ALARM, influence, layer_dot_products, leave_out
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import mean_difference
 from tests.support.synthetic_corpus import Floats, Shape, make_corpus

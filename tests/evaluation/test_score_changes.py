@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation.score_changes import compare_scores
+from readout_ui.evaluation.run_diff import compare_scores
 from readout_ui.vectors.groups import TextGroups
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.held_out import held_out_matrix
+from readout_ui.evaluation.redundancy import concept_map
 from readout_ui.evaluation.results import CosineMatrix, HeldOutMatrix
 from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
 from tests.support.planted_corpus import make_corpus

@@ -9,11 +9,10 @@ import pytest
 
 from readout_ui import plots
 from readout_ui.errors import UserError
-from readout_ui.evaluation.concept_map import concept_map
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.layers import sweep_means
-from readout_ui.evaluation.redundancy import redundancy
+from readout_ui.evaluation.redundancy import concept_map, redundancy
 from readout_ui.evaluation.results import Crosstalk
 from tests.support.planted_corpus import make_corpus
 

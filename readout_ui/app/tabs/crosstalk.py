@@ -23,7 +23,6 @@ from readout_ui.app.widgets import (
     plot_data,
 )
 from readout_ui.errors import UserError
-from readout_ui.evaluation.map_methods import umap_installed
 from readout_ui.evaluation.results import (
     ConceptMap,
     Confusion,
@@ -31,6 +30,7 @@ from readout_ui.evaluation.results import (
     HeldOutMatrix,
     Neighbour,
     Redundancy,
+    umap_installed,
 )
 from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
 
@@ -316,7 +316,7 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
         return redundancy(evidence.corpus, layer)
 
     def judge_map(evidence: Evidence) -> ConceptMap:
-        from readout_ui.evaluation.concept_map import concept_map
+        from readout_ui.evaluation.redundancy import concept_map
 
         return concept_map(evidence.corpus, layer, method, own=evidence.own_directions)
 

@@ -14,7 +14,7 @@ from readout_ui.evaluation.resampling import Estimate
 from readout_ui.texts.labelled import OTHER
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.words import LexicalControl
+    from readout_ui.evaluation.generalization import LexicalControl
 
 CHANCE_EXPLAINS = 0.05
 """Corrected p from which a number is marked as not different from chance."""

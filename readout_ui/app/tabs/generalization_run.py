@@ -149,7 +149,7 @@ def judge_words(studio: Studio, request: Request) -> Any:
     asked = _ask(studio, request)
 
     def work(evidence: Evidence) -> Any:
-        from readout_ui.evaluation.words import control_words
+        from readout_ui.evaluation.generalization import control_words
 
         return control_words(
             evidence.readout, asked.texts, asked.mapping, asked.layer, asked.settings

@@ -22,8 +22,7 @@ from readout_ui.runs.run import Run
 if TYPE_CHECKING:
     from readout_ui.evaluation.layer_sets import LayerSet, LayerSets
     from readout_ui.evaluation.layers import LayerSweep
-    from readout_ui.evaluation.run_diff import RunDiff, TextChange
-    from readout_ui.evaluation.score_changes import ScoreChanges
+    from readout_ui.evaluation.run_diff import RunDiff, ScoreChanges, TextChange
     from readout_ui.vectors.training import Corpus
 
 SHOWN_TEXTS = 50
@@ -185,7 +184,7 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
     old, new = studio.runs.open(diff.old), studio.runs.open(diff.new)
 
     def work(evidence: Evidence) -> ScoreChanges:
-        from readout_ui.evaluation.score_changes import compare_scores
+        from readout_ui.evaluation.run_diff import compare_scores
 
         model = evidence.readout.model
         old.refuse_other_model(model)

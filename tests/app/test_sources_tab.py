@@ -84,6 +84,7 @@ def fill(tab: SourcesTab, source: str, layers: str = "all", **filled: Any) -> Va
     fitted = {"method": "mean", "read": "content_mean", "layers": layers}
     fitted["layer_type"] = "mlp"
     values: Values = {getattr(tab.settings, name): value for name, value in fitted.items()}
+    values[tab.settings.neutral] = False
     values[tab.source] = source
     place: Any = {"pairs": tab.pairs, "stories": tab.stories, "memories": tab.memories}[source]
     return values | {getattr(place, name): value for name, value in filled.items()}
@@ -482,3 +483,21 @@ def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio, tab: Sou
     assert "Cancelled." in ended[tab.follower.progress]
     assert tab.trained not in ended
     assert studio.runs.current().id == before.id  # type: ignore[union-attr]
+
+
+def test_neutral_texts_of_the_folder_join_stories_and_memories_where_they_are_wanted(
+    studio: Studio, tab: SourcesTab, tmp_path: Path
+) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.write_text(memory_lines(), encoding="utf-8")
+    zipped = str(story_zip(tmp_path, STORIES))
+    scored = {**THRESHOLDS, "memories": read_memories(str(path)), "concepts": ["warmth"]}
+    for values in (
+        fill(tab, "stories", "all", file=zipped, pair_by_name=True),
+        fill(tab, "memories", "all", **scored),
+    ):
+        plain, _ = request_from(studio, tab, values)
+        joined, _ = request_from(studio, tab, values | {tab.settings.neutral: True})
+        added = set(joined.texts) - set(plain.texts)
+        assert added == {"_baseline"}
+        assert len(joined.texts["_baseline"]) == 4

@@ -32,7 +32,7 @@ from readout_ui.vectors.settings import (
 )
 
 if TYPE_CHECKING:
-    from readout_ui.vectors.sources import TextSource
+    from readout_ui.vectors.sources import Texts, TextSource
 
 TO_BEGIN = (
     "Drop a zip with a folder of .txt files for each concept (calm/kitchen.txt), or JSON lines "
@@ -89,7 +89,7 @@ def show_stories(path: str | None, pair_by_name: bool) -> str:
         return sentence(str(error), "failed")
 
 
-def story_request(path: str | None, pair_by_name: bool) -> TextSource:
+def story_request(path: str | None, pair_by_name: bool, neutral: Texts | None = None) -> TextSource:
     """The stories on screen, to be trained on.
 
     Raises:
@@ -100,7 +100,7 @@ def story_request(path: str | None, pair_by_name: bool) -> TextSource:
     if not path:
         raise UserError("there are no stories yet", fix="drop a zip or JSON lines")
 
-    return story_source(_read(path, pair_by_name))
+    return story_source(_read(path, pair_by_name), neutral)
 
 
 def _read(path: str, pair_by_name: bool) -> StoryLibrary:
@@ -132,6 +132,8 @@ class SettingsInputs:
     read: gr.Dropdown
     layers: gr.Textbox
     layer_type: gr.Dropdown
+    neutral: gr.Checkbox
+    """Whether the description folder's neutral texts set the zero of scores; pairs always do so."""
 
     def settings(self, values: Values, max_length: int) -> TrainSettings:
         """The settings on screen; UserError on values that make no sense."""
@@ -223,18 +225,21 @@ def request_from(
     Raises:
         UserError: the app runs read-only, or something on screen cannot be trained on.
     """
+    from readout_ui.vectors.sources import neutral_texts_of
+
     studio.refuse_if_read_only("train")
     source, pairs, stories = values[tab.source], tab.pairs, tab.stories
     longest = TrainSettings.max_length if source == "pairs" else LONG_TEXT
     settings = tab.settings.settings(values, longest)
+    neutral = neutral_texts_of(studio.library()) if values[tab.settings.neutral] else None
     match source:
         case "pairs":
             leave_out = values[pairs.leave_out]
             texts = pair_request(studio, pairs.mapping(values), leave_out=leave_out)
         case "stories":
-            texts = story_request(values[stories.file], values[stories.pair_by_name])
+            texts = story_request(values[stories.file], values[stories.pair_by_name], neutral)
         case _:
-            texts = memory_request(tab.memories, values)
+            texts = memory_request(tab.memories, values, neutral)
     return texts, settings
 
 
@@ -290,4 +295,9 @@ def _build_settings() -> SettingsInputs:
             info="What of a decoder block is read.",
             elem_id="src-layer-type",
         )
-    return SettingsInputs(method, read, layers, layer_type)
+        neutral = gr.Checkbox(
+            label="Neutral texts of the description folder set the zero of scores",
+            info="For stories and memories; pairs always use them.",
+            elem_id="src-neutral",
+        )
+    return SettingsInputs(method, read, layers, layer_type, neutral)

@@ -35,7 +35,7 @@ from readout_ui.texts.memory import (
 )
 
 if TYPE_CHECKING:
-    from readout_ui.vectors.sources import TextSource
+    from readout_ui.vectors.sources import Texts, TextSource
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
 MAX_NODES = 100_000
@@ -220,7 +220,9 @@ def chosen_examples(inputs: MemoryInputs, values: Values) -> tuple[ConceptExampl
     return tuple(extraction.examples(name) for name in chosen_concepts(extraction, concepts))
 
 
-def memory_request(inputs: MemoryInputs, values: Values) -> TextSource:
+def memory_request(
+    inputs: MemoryInputs, values: Values, neutral: Texts | None = None
+) -> TextSource:
     """The examples on screen, to be trained on.
 
     Raises:
@@ -229,7 +231,7 @@ def memory_request(inputs: MemoryInputs, values: Values) -> TextSource:
     from readout_ui.vectors.sources import example_source
 
     examples = chosen_examples(inputs, values)
-    return example_source(examples, tuple(lint_examples(examples)))
+    return example_source(examples, tuple(lint_examples(examples)), neutral)
 
 
 def pack_examples(inputs: MemoryInputs, values: Values) -> Changes:

@@ -12,6 +12,7 @@ import pytest
 
 import readout_ui as ro
 from tests.conftest import SMALL_LIBRARY
+from tests.support.readme_code import PAGES, code_blocks
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import LoadedModel
@@ -116,3 +117,10 @@ def test_what_a_notebook_shows_of_an_object_is_short(names: dict[str, Any]) -> N
         ro.pairs("irony"),
     ]
     assert [repr(each) for each in shown if len(repr(each)) > 300] == []
+
+
+def test_the_example_in_the_readme_runs(names: dict[str, Any]) -> None:
+    example = next(code for code in code_blocks("python", PAGES[:1]) if "ro.train" in code)
+    assert len(example.splitlines()) <= 10
+    exec(compile(example, "README.md", "exec"), {})
+    assert Path("control-vectors.zip").is_file()

@@ -6,7 +6,7 @@ line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
@@ -24,12 +24,9 @@ from readout_ui.progress import Bars
 from readout_ui.runs.run import Run
 from readout_ui.runs.training import train as train_run
 from readout_ui.texts.library import Library
-from readout_ui.texts.pairs import PairSet
 from readout_ui.texts.sources import Source
-from readout_ui.texts.stories import StoryLibrary
-from readout_ui.vectors.pairs import pair_source
-from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.sources import TextSource, example_source, story_source
+from readout_ui.vectors.settings import TrainSettings, layer_paths
+from readout_ui.vectors.sources import TextSource
 from readout_ui.vectors.training import capture_settings
 
 if TYPE_CHECKING:
@@ -164,18 +161,24 @@ def load_model(model: str | ModelSpec = "", **spec: Any) -> LoadedModel:
 
 
 def train(
-    source: Library | Source | TextSource,
+    texts: Library | Source | TextSource,
     model: LoadedModel,
     settings: TrainSettings | None = None,
+    *,
+    method: str | Callable[..., Tensor] = "",
     **changes: Any,
 ) -> Readout:
     """Fit one direction per concept and layer.
 
     Args:
-        source: a `Library`, or what `pairs`, `stories` or `examples` gave.
+        texts: a `Library`, or what `pairs`, `stories` or `examples` gave.
         model: from `load_model`.
-        settings: method, read rule, layers, seed; None for the defaults.
-        changes: single settings, e.g. method="pca", layers="all".
+        settings: read rule, layers, seed and more; None for the defaults.
+        method: one of `METHODS`, or a function of the positive and the negative activations of
+            one layer, (n_pairs, d_model) each, that gives a direction (d_model,); an aggregator of
+            steering-vectors is one. Empty for that of the settings.
+        changes: single settings, e.g. layers="all", layer_type="mlp". `layer_config` takes a dict
+            of module paths, "model.layers.{num}.mlp" or a function of the layer number.
 
     Returns:
         The model with its vectors, (n_concepts, n_layers, d_model) at unit length.
@@ -187,10 +190,16 @@ def train(
     >>> readout = ro.train(ro.Library("descriptions"), model, layers="14,16")
     >>> readout.run.vectors.directions.shape
     torch.Size([4, 2, 576])
+    >>> def median(positive, negative):
+    ...     return (positive - negative).median(dim=0).values
+    >>> ro.train(ro.Library("descriptions"), model, method=median, layers="16").layers
+    (16,)
     """
-    asked = replace(settings or TrainSettings(), **changes)
+    named = {"method": method} if isinstance(method, str) and method else {}
+    own = None if isinstance(method, str) else method
+    asked = _settings(settings, {**changes, **named})
     with Bars() as report:
-        run = train_run(_text_source(source), model, asked, _cache(cache_folder()), report)
+        run = train_run(texts, model, asked, _cache(cache_folder()), report, method=own)
     return _readout(model, run)
 
 
@@ -217,7 +226,7 @@ def extract_activations(
     >>> ro.extract_activations(["I feel calm.", "How dare they!"], model).shape
     torch.Size([2, 30, 576])
     """
-    asked = capture_settings(replace(settings or TrainSettings(), **changes))
+    asked = capture_settings(_settings(settings, changes))
     with Bars() as report:
         cache = _cache(cache_folder())
         return read_activations(model, tuple(texts), asked, cache, None, report).pooled
@@ -246,6 +255,12 @@ def load(
     return _readout(on, run)
 
 
+def _settings(settings: TrainSettings | None, changes: dict[str, Any]) -> TrainSettings:
+    if isinstance(changes.get("layer_config"), Mapping):
+        changes = {**changes, "layer_config": layer_paths(changes["layer_config"])}
+    return replace(settings or TrainSettings(), **changes)
+
+
 def _readout(model: LoadedModel, run: Run) -> Readout:
     return Readout(
         model=model,
@@ -255,17 +270,6 @@ def _readout(model: LoadedModel, run: Run) -> Readout:
         cache=_cache(cache_folder()),
         run=run,
     )
-
-
-def _text_source(source: Library | Source | TextSource) -> Library | TextSource:
-    if not isinstance(source, Source):
-        return source
-    content = source.content
-    if isinstance(content, PairSet):
-        return pair_source(content, source.neutral)
-    if isinstance(content, StoryLibrary):
-        return story_source(content, source.neutral)
-    return example_source(content, source.warnings(), source.neutral)
 
 
 @cache

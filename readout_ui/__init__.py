@@ -15,15 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from readout_ui import plots
+    from readout_ui.activations.extract import extract_activations
     from readout_ui.activations.pooling import READ_RULES
     from readout_ui.errors import UserError
-    from readout_ui.evaluation.public import (
-        Readout,
-        extract_activations,
-        load,
-        load_model,
-        train,
-    )
+    from readout_ui.evaluation.public import Readout, load, load_model, train
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.steering_setup import Steer, SteeringSetup
     from readout_ui.models.loading import ModelSpec
@@ -68,9 +63,10 @@ __all__ = [
 ]
 
 _MODULES = {
+    "activations.extract": ("extract_activations",),
     "activations.pooling": ("READ_RULES",),
     "errors": ("UserError",),
-    "evaluation.public": ("Readout", "extract_activations", "load", "load_model", "train"),
+    "evaluation.public": ("Readout", "load", "load_model", "train"),
     "inference.reading": ("Reading",),
     "inference.steering_setup": ("Steer", "SteeringSetup"),
     "models.loading": ("ModelSpec",),

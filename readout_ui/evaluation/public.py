@@ -6,7 +6,7 @@ line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.activations.extract import read_activations
 from readout_ui.evaluation import judging
 from readout_ui.files import cache_folder
 from readout_ui.inference.readout import Readout as ModelWithRun
@@ -27,7 +26,6 @@ from readout_ui.texts.library import Library
 from readout_ui.texts.sources import Source
 from readout_ui.vectors.settings import TrainSettings, layer_paths
 from readout_ui.vectors.sources import TextSource
-from readout_ui.vectors.training import capture_settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -201,35 +199,6 @@ def train(
     with Bars() as report:
         run = train_run(texts, model, asked, _cache(cache_folder()), report, method=own)
     return _readout(model, run)
-
-
-def extract_activations(
-    texts: Iterable[str],
-    model: LoadedModel,
-    settings: TrainSettings | None = None,
-    **changes: Any,
-) -> Tensor:
-    """The residual stream of whole texts at every layer, pooled as a training does; remembered.
-
-    Args:
-        texts: each is framed as the assistant's answer, like a description.
-        model: from `load_model`.
-        settings: read rule, layer type, most tokens of a text; None for the defaults.
-        changes: single settings, e.g. read="content_last", layer_type="mlp".
-
-    Returns:
-        (n_texts, n_layers, d_model), float32, on the CPU.
-
-    Raises:
-        UserError: an empty text, an unknown setting, or a text that does not fit into memory.
-
-    >>> ro.extract_activations(["I feel calm.", "How dare they!"], model).shape
-    torch.Size([2, 30, 576])
-    """
-    asked = capture_settings(_settings(settings, changes))
-    with Bars() as report:
-        cache = _cache(cache_folder())
-        return read_activations(model, tuple(texts), asked, cache, None, report).pooled
 
 
 def load(

@@ -278,7 +278,10 @@ class Crosstalk:
         `cosine_differs` (beyond chance); `score`, what held-out texts of the first concept score on
         the direction of the second, in standard deviations, with the same three.
         """
-        parts = {"cosine": (self.cosines, "cosine"), "score": (self.held_out, "mean")}
+        parts: dict[str, tuple[CosineMatrix | HeldOutMatrix, str]] = {
+            "cosine": (self.cosines, "cosine"),
+            "score": (self.held_out, "mean"),
+        }
         columns = {}
         for name, (matrix, main) in parts.items():
             for what, ending in ((main, ""), ("low", "_low"), ("high", "_high"), ("differs",) * 2):

@@ -101,7 +101,7 @@ def test_layers_that_were_not_fitted_are_empty_and_counted() -> None:
     filled = fill_layers(sweep, corpora, [1])
     assert filled.n_missing == 2 * 2 * 3
     assert {c.computed for c in filled.columns if c.method == "pca"} == {(1,)}
-    assert np.isnan(filled.to_frame().iloc[0, 2])
+    assert np.isnan(filled.to_frame().to_numpy()[0, 2])
 
 
 def test_pca_and_logistic_find_what_is_planted() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from readout_ui.app.assets import STYLES
-from readout_ui.app.evidence import Evidence
+from readout_ui.app.evidence import Evidence, Question
 from readout_ui.app.tabs.crosstalk import build_crosstalk_tab
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import umap_installed
@@ -108,7 +108,7 @@ def test_the_tab_shows_the_planted_pair_in_every_figure(
     for name in ("cosines", "responses", "map"):
         expect(figure(page, name)).to_be_visible(timeout=WAIT)
     # The clustering puts the two alike concepts side by side, whichever rows those are.
-    order = served.studio.answers["Cross-talk: cosines", 2].order.tolist()
+    order = served.studio.answers[Question("Cross-talk: cosines", 2)].order.tolist()
     row, column = order.index(1), order.index(4)
     told = hover(page, "cosines", row, column)
     expect(told).to_contain_text(re.compile(r"c1.*c4.*cosine 0\.\d\d.*95 %.*0\.\d\d"))

@@ -88,12 +88,12 @@ def text_of(argument: str) -> str:
     return text
 
 
-def open_run(source: Path, score: str = "z", texts: Path | None = None) -> Run:
+def open_run(source: Path, score: str = "", texts: Path | None = None) -> Run:
     """A run's folder, or vectors of any format that can be read back.
 
     Args:
         source: what to open.
-        score: how it will be read; directions alone have raw scores only.
+        score: how it will be read; directions alone have raw scores only. Empty: anyhow.
         texts: folder of the texts that an export was trained on.
 
     Raises:
@@ -102,8 +102,14 @@ def open_run(source: Path, score: str = "z", texts: Path | None = None) -> Run:
     from readout_ui.runs.run import Run
 
     run = Run.open(source, texts)
-    if score != "raw":
+    if not score:
         run.require_calibrated()
+    elif score != "raw" and not run.manifest.calibrated:
+        raise UserError(
+            f"it holds directions alone, so there is no {score} score",
+            where=str(source),
+            fix="read with --score raw, or use an export in the format readout or npz",
+        )
     return run
 
 

@@ -114,11 +114,7 @@ class Run:
         return cls(manifest, lambda: bare)
 
     def steering_vector(self, concept: str) -> SteeringVector:
-        """A concept's direction, of unit length, as the steering-vectors library has it.
-
-        Raises:
-            UserError: the concept was not trained.
-        """
+        """A concept's unit direction as steering-vectors has it; UserError if not trained."""
         from readout_ui.runs.formats.steering_vectors import steering_vectors
 
         kept = self.vectors.select([concept])
@@ -126,10 +122,10 @@ class Run:
 
     def guide_files(self, name: str, pickled: bool = False) -> dict[str, bytes]:
         """`{name}.safetensors`, `.json` and, if asked for, `.pkl`, as the seed guide has them."""
-        from readout_ui.runs.formats.guide import guide_files
+        from readout_ui.runs.formats import guide
 
-        parts = (self.manifest, self.distances, self.created)
-        return guide_files(name, self.vectors, *parts, pickled=pickled)
+        about = (self.manifest, self.distances, self.created)
+        return guide.guide_files(name, self.vectors, *about, pickled)
 
     @cached_property
     def vectors(self) -> ConceptVectors:
@@ -246,18 +242,11 @@ class Run:
 
     def refuse_other_model(self, model: LoadedModel) -> None:
         """Raise a UserError unless the vectors belong to this model, as far as they say."""
-        manifest = self.manifest
-        if manifest.model.fingerprint:
+        self._refuse_other_shape(model)
+        if self.model_fingerprint:
             self._refuse_other_weights(model)
-        last = max(self.layers)
-        if manifest.hidden_size != model.d_model or last >= model.n_layers:
-            raise UserError(
-                f"the vectors have {manifest.hidden_size} numbers and go to layer {last}; "
-                f"{model.name} has {model.d_model} and its last layer is {model.n_layers - 1}",
-                where=self.where,
-                fix=f"load {manifest.model.id or 'the model they were made for'}",
-            )
-        frame, own = manifest.frame, model.framed(manifest.settings.get("frame", "chat")).frame
+        frame = self.manifest.frame
+        own = model.framed(self.manifest.settings.get("frame", "chat")).frame
         if frame.fingerprint not in ("", own.fingerprint):
             raise UserError(
                 f"the vectors were trained in another prompt frame ({frame.description}), "
@@ -265,6 +254,15 @@ class Run:
                 where=self.where,
                 fix="load the same tokenizer or train again",
             )
+
+    def _refuse_other_shape(self, model: LoadedModel) -> None:
+        size, last, most = self.manifest.hidden_size, max(self.layers), model.n_layers - 1
+        fault = f"there are vectors of layer {last}, the last layer of {model.name} is {most}"
+        if size != model.d_model:
+            fault = f"the vectors have {size} numbers, {model.name} has {model.d_model}"
+        if size != model.d_model or last > most:
+            fix = f"load {self.model_name or 'the model they were made for'}"
+            raise UserError(fault, where=self.where, fix=fix)
 
     def _refuse_other_weights(self, model: LoadedModel) -> None:
         trained = self.manifest.model

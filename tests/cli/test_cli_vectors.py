@@ -144,8 +144,8 @@ def other_model(folder: Path, n_layers: int) -> Path:
         ("readout", 3, "the vectors were trained on tiny"),
         ("steering", 3, "the vectors were trained on tiny"),
         ("npz", 2, "the last layer of other is 1"),
-        ("gguf", 2, "go to layer 2; other has 32 and 2 layers"),
-        ("steering", 2, "go to layer 2; other has 32 and 2 layers"),
+        ("gguf", 2, "the last layer of other is 1"),
+        ("steering", 2, "the last layer of other is 1"),
     ],
 )
 def test_vectors_of_another_model_are_refused(

@@ -52,6 +52,11 @@ class FakeModel:
     n_layers: int = 4
     frame_fingerprint: str = "a" * 64
 
+    def framed(self, frame: str) -> Any:
+        """The same model; there is one frame."""
+        del frame
+        return self
+
     @property
     def frame(self) -> SimpleNamespace:
         return SimpleNamespace(fingerprint=self.frame_fingerprint, describe=lambda: "a frame")
@@ -289,7 +294,7 @@ def test_unchanged_descriptions_are_not_refused() -> None:
     ("model", "said"),
     [
         (FakeModel(d_model=128), "64 numbers"),
-        (FakeModel(n_layers=3), "go to layer 3; tiny/model has 64 and its last layer is 2"),
+        (FakeModel(n_layers=3), "layer 3, the last layer of tiny/model is 2"),
         (FakeModel(name="other/model", fingerprint="e"), "trained on tiny/model"),
         (FakeModel(fingerprint="e"), "weights of tiny/model differ"),
         (FakeModel(frame_fingerprint="b"), "another prompt frame"),

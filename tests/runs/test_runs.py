@@ -278,7 +278,8 @@ def test_the_size_of_what_is_kept_is_known(store: RunStore) -> None:
 
 def fake_model(**changes: str) -> Any:
     parts = {"name": "tiny/model", "fingerprint": "f" * 16, "d_model": 64, "n_layers": 4}
-    return SimpleNamespace(**{**parts, **changes}, frame=SimpleNamespace(fingerprint="a" * 64))
+    framed = SimpleNamespace(frame=SimpleNamespace(fingerprint="a" * 64))
+    return SimpleNamespace(**{**parts, **changes}, framed=lambda _: framed)
 
 
 def test_a_run_refuses_another_model_by_name(store: RunStore) -> None:

@@ -76,7 +76,7 @@ def train_shipped(cache: ActivationCache) -> Shipped:
     settings = TrainSettings(layers="all")
     trained = train(library, model, settings, cache)
     corpus = read_corpus(model, library.texts(), settings, cache)
-    scorer = Readout(model, trained.vectors, settings, library.texts(), cache)
+    scorer = Readout(model, trained, cache)
     return Shipped(trained, corpus, scorer, ActivationCache(cache_folder() / "bench"))
 
 

@@ -77,7 +77,7 @@ def main() -> None:
     settings = TrainSettings(layers="auto")
     with closing(ActivationCache(cache_folder() / "activations")) as cache:
         trained = train(library, model, settings, cache)
-        readout = Readout(model, trained.vectors, settings, library.texts(), cache)
+        readout = Readout(model, trained, cache)
         readout.norms()
     layer = trained.best_layer
     reads = readout.select(layers=[layer])
@@ -89,7 +89,7 @@ def main() -> None:
     sampling = Sampling(temperature=0, max_new_tokens=N_TOKENS, repetition_penalty=1.1)
     rows: list[Row] = []
     for multiplier in MULTIPLIERS:
-        for name, steers in (("concept", reads), ("random", replace(reads, vectors=random))):
+        for name, steers in (("concept", reads), ("random", reads.with_vectors(random))):
             trial = Trial(reads, prompt, sampling, steers)
             found = judge(trial, multiplier, layer, texts)
             label = f"{name} directions, {multiplier:g} x norm"

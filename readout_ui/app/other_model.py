@@ -76,7 +76,7 @@ def read_with_other_model(
     try:
         model = load_model(spec, told)
         run.refuse_other_model(model)
-        return Readout(model, run.vectors, run.settings, run=run).read(content, mode)
+        return Readout(model, run).read(content, mode)
     finally:
         del model
         release_memory()

@@ -376,7 +376,7 @@ class Studio:
         known = self._readout
         if known is not None and known.run is run and known.model is model:
             return known.reporting_to(report)
-        readout = Readout(model, run.vectors, run.settings, run.texts, self._cache, report, run)
+        readout = Readout(model, run, self._cache, report)
         if run is self._in_use:
             self._readout = readout
         return readout

@@ -124,9 +124,7 @@ def open_scorer(source: Run, spec: ModelSpec) -> Iterator[Readout]:
         from readout_ui.inference.readout import Readout
 
         source.refuse_other_model(work.model)
-        yield Readout(
-            work.model, source.vectors, source.settings, source.texts, work.cache, work.report
-        )
+        yield Readout(work.model, source, work.cache, work.report)
 
 
 def as_table(found: Generalization) -> str:

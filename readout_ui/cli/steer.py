@@ -208,9 +208,7 @@ def _trial(ask: Ask, work: Work) -> Trial:
     source, model = ask.source, work.model
     source.refuse_other_model(model)
     return Trial(
-        readout=Readout(
-            model, source.vectors, source.settings, source.texts, work.cache, work.report
-        ),
+        readout=Readout(model, source, work.cache, work.report),
         prompt=frame_for_answer(model, [Turn("user", ask.prompt)], ask.system),
         sampling=ask.sampling,
     )

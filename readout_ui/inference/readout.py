@@ -54,24 +54,36 @@ class _Measured:
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """A model and the vectors that were trained on it."""
+    """A model and the run that was trained on it."""
 
     model: LoadedModel
-    vectors: ConceptVectors
-    settings: TrainSettings = field(default_factory=TrainSettings)
-    """How the training read its texts; new texts are read alike."""
-    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """The texts of the training by file name; empty where they are not there."""
+    run: Run
     cache: ActivationCache | None = None
     """Activations read earlier."""
     report: Report = silent
     """Told after every step of what takes long; it may raise Cancelled."""
-    run: Run = field(default=None)  # type: ignore[assignment]
+    _others: ConceptVectors | None = None
+    """Instead of all the run's vectors."""
     _measured: _Measured = field(default_factory=_Measured)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(str, self.layers[:6])) + (", …" if len(self.layers) > 6 else "")
         return f"<Readout of {len(self.concepts)} concepts at layers {layers} of {self.model.name}>"
+
+    @property
+    def vectors(self) -> ConceptVectors:
+        """What is read out: the run's vectors, or those of them that were selected."""
+        return self.run.vectors if self._others is None else self._others
+
+    @property
+    def settings(self) -> TrainSettings:
+        """How the training read its texts; new texts are read alike."""
+        return self.run.settings
+
+    @property
+    def texts(self) -> Mapping[str, Sequence[str]]:
+        """The texts of the training by file name; empty where they are not there."""
+        return self.run.texts
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -85,10 +97,9 @@ class Readout:
 
     @property
     def best_layer(self) -> int:
-        """The layer nearest to the one that told held-out texts apart best, else the middle one."""
-        layers = sorted(self.layers)
-        best = self.run.best_layer if self.run else layers[len(layers) // 2]
-        return min(layers, key=lambda layer: (abs(layer - best), layer))
+        """The layer that is read and nearest to the run's best one."""
+        best = self.run.best_layer
+        return min(self.layers, key=lambda layer: (abs(layer - best), layer))
 
     def select(
         self, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
@@ -98,7 +109,11 @@ class Readout:
         Raises:
             UserError: one of them was not trained.
         """
-        return replace(self, vectors=self.vectors.select(concepts, layers))
+        return self.with_vectors(self.vectors.select(concepts, layers))
+
+    def with_vectors(self, vectors: ConceptVectors) -> Readout:
+        """The same with other vectors, e.g. random ones to compare with."""
+        return replace(self, _others=vectors)
 
     def reporting_to(self, report: Report) -> Self:
         """The same with another listener to its progress; what was measured stays known."""

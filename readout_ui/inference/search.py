@@ -234,7 +234,7 @@ class Search:
         require_fit(model, readout.vectors)
         chosen = readout.vectors.select(layers=[self.settings.layer])
         reader = WindowReader(model.framed(readout.settings.frame), chosen, self.settings.kind)
-        self.run_id = readout.run.id if readout.run else ""
+        self.run_id = readout.run.id
         self._ranks = _Ranks(chosen.concepts, model.tokenizer, self.settings)
         held: list[Window] = []
         for window in self._windows(reader):

@@ -111,8 +111,8 @@ _Piece = tuple[str, dict[str, Any] | None]
 class Service:
     """One model on one device, with or without vectors; answers one request after the other."""
 
-    def __init__(self, model: LoadedModel, readout: Run | None) -> None:
-        self.model, self.readout = model, readout
+    def __init__(self, model: LoadedModel, run: Run | None) -> None:
+        self.model, self.run = model, run
         self.started = int(time.time())
         self._device = threading.Lock()
 
@@ -143,13 +143,13 @@ class Service:
             send((text[sent:], self._scores(live, prompt)))
             sent = max(sent, len(text))
 
-        loaded = self.readout
+        run = self.run
         with self._device:
             made = generate(
                 self.model,
                 prompt,
                 request.sampling(),
-                vectors=loaded.vectors if loaded else None,
+                vectors=run.vectors if run else None,
                 on_text=on_text,
                 stop=stop,
             )
@@ -181,9 +181,9 @@ def build_server(service: Service) -> FastAPI:
 
     @app.get("/v1/readout/manifest")
     def manifest() -> Response:
-        if service.readout is None:
+        if service.run is None:
             return _error(404, "no vectors are loaded; start the server with --vectors DIR")
-        return JSONResponse(service.readout.manifest.model_dump(mode="json"))
+        return JSONResponse(service.run.manifest.model_dump(mode="json"))
 
     @app.get("/v1/models")
     def models() -> dict[str, Any]:

@@ -28,7 +28,6 @@ from readout_ui.app.tabs.steering_results import build_results
 from readout_ui.app.tabs.steering_run import layers_to_read, pick_token
 from readout_ui.errors import UserError
 from readout_ui.inference.generation import frame_for_answer
-from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import Pair, Sweep, Trial, compare, sweep
@@ -38,7 +37,7 @@ from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
 from readout_ui.plots.token_grid import concept_grid, share_scale
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
-from tests.support.loaded_tiny import load_tiny, random_vectors
+from tests.support.loaded_tiny import load_tiny, random_readout
 from tests.support.trained_example import make_run
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def trial() -> Trial:
     model = load_tiny()
     prompt = frame_for_answer(model, [Turn("user", "How do you feel?")])
     sampling = Sampling(temperature=0.9, max_new_tokens=6, seed=3)
-    return Trial(Readout(model, random_vectors(model)), prompt, sampling)
+    return Trial(random_readout(model), prompt, sampling)
 
 
 @pytest.fixture(scope="module")

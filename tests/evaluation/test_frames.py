@@ -103,7 +103,7 @@ def test_what_is_found_is_shown_in_one_short_line() -> None:
 def test_a_readout_is_judged_by_one_call(tiny_folder: Path, descriptions: Path) -> None:
     model = load_model(ModelSpec(str(tiny_folder), device="cpu"))
     trained = train(read_library(descriptions), model, TrainSettings())
-    readout = Readout(model, trained.vectors, trained.settings, trained.texts)
+    readout = Readout(model, trained)
     assert len(crosstalk(readout, 1).to_frame()) == 4 * 3
     assert compare_layers(readout).n_layers == model.n_layers
     assert len(advise(readout, 0).influences) == 12

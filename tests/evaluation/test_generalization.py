@@ -116,9 +116,7 @@ def test_texts_go_through_a_model_once(tmp_path: Path, descriptions: Path) -> No
     reports: list[Progress] = []
     scorer = Readout(
         model,
-        trained.vectors,
-        trained.settings,
-        trained.texts,
+        trained,
         ActivationCache(tmp_path / "cache"),
         reports.append,
     )

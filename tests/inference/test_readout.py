@@ -18,7 +18,7 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, setup_json
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.fingerprint import weights_fingerprint
-from tests.support.loaded_tiny import load_tiny, random_vectors
+from tests.support.loaded_tiny import load_tiny, random_readout
 
 TEXT = "I did not expect to see you here!"
 GREEDY = Sampling(temperature=0, max_new_tokens=5)
@@ -27,7 +27,7 @@ GREEDY = Sampling(temperature=0, max_new_tokens=5)
 @pytest.fixture(scope="module")
 def readout() -> Readout:
     model = load_tiny()
-    return Readout(model, random_vectors(model))
+    return random_readout(model)
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +187,7 @@ def test_whole_texts_are_scored_with_the_vectors_of_one_layer(readout: Readout) 
 
 
 def test_vectors_say_where_they_were_read(readout: Readout) -> None:
-    mlp = replace(readout, vectors=replace(readout.vectors, layer_type="mlp"))
+    mlp = readout.with_vectors(replace(readout.vectors, layer_type="mlp"))
     assert not np.allclose(mlp.read(TEXT).raw, readout.read(TEXT).raw)
     assert mlp.select(layers=[0]).vectors.layer_type == "mlp"
 

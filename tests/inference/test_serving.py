@@ -29,7 +29,7 @@ def model(tiny_folder: Path) -> LoadedModel:
 
 
 @pytest.fixture
-def readout(studio: Studio, tmp_path: Path) -> Run:
+def run(studio: Studio, tmp_path: Path) -> Run:
     studio.load_model()
     studio.start_training().result()
     return Run.open(studio.export_folder([], [1, 2], tmp_path / "out"))
@@ -48,8 +48,8 @@ def started(service: Service) -> tuple[uvicorn.Server, str]:
 
 
 @pytest.fixture
-def service(model: LoadedModel, readout: Run) -> Service:
-    return Service(model, readout)
+def service(model: LoadedModel, run: Run) -> Service:
+    return Service(model, run)
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def test_streamed_chunks_carry_the_scores_of_every_token(
     )
     chunks = list(stream)
     readouts = [chunk.readout for chunk in chunks if hasattr(chunk, "readout")]
-    assert service.readout
-    vectors = service.readout.vectors
+    assert service.run
+    vectors = service.run.vectors
     assert len(readouts) == chunks[-1].usage.completion_tokens
     assert np.shape(readouts[0]["scores"]) == (len(vectors.layers), len(vectors.concepts))
     assert chunks[-1].choices[0].finish_reason in ("length", "stop")
@@ -94,8 +94,8 @@ def test_the_scores_are_those_of_an_offline_read_of_the_prompt(
         model=service.model.name, messages=ASK, max_tokens=1, temperature=0
     )
     prompt = service.model.frame.frame_chat([Turn("user", ASK[0]["content"])], True)
-    assert service.readout
-    offline = read_chat(service.model, service.readout.vectors, prompt)
+    assert service.run
+    offline = read_chat(service.model, service.run.vectors, prompt)
     assert whole.readout["position"] == [len(prompt.token_ids) - 1]
     assert np.allclose(whole.readout["scores"][0], offline.raw[-1], rtol=1e-3, atol=1e-4)
     assert np.allclose(whole.readout["z"][0], offline.z[-1], rtol=1e-3, atol=1e-3)
@@ -104,9 +104,9 @@ def test_the_scores_are_those_of_an_offline_read_of_the_prompt(
 def test_the_manifest_is_served_and_without_vectors_it_is_404(
     url: str, service: Service, model: LoadedModel
 ) -> None:
-    assert service.readout
+    assert service.run
     answer = httpx.get(f"{url}/readout/manifest")
-    assert answer.json()["concepts"] == list(service.readout.manifest.concepts)
+    assert answer.json()["concepts"] == list(service.run.manifest.concepts)
     server, bare = started(Service(model, None))
     missing = httpx.get(f"{bare}/readout/manifest")
     assert missing.status_code == 404

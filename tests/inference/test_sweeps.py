@@ -5,7 +5,6 @@ import pytest
 
 from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.reading import z_scores
-from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import (
@@ -21,7 +20,7 @@ from readout_ui.models.chat_template import Turn
 from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel
 from readout_ui.progress import Cancelled, Progress
-from tests.support.loaded_tiny import load_tiny, random_vectors
+from tests.support.loaded_tiny import load_tiny, random_readout
 
 SETUP = SteeringSetup((Steer("calm", (0,), 0.5),))
 
@@ -35,7 +34,7 @@ def model() -> LoadedModel:
 def trial(model: LoadedModel) -> Trial:
     prompt = frame_for_answer(model, [Turn("user", "How do you feel?")])
     sampling = Sampling(temperature=0.9, max_new_tokens=6, seed=3)
-    return Trial(Readout(model, random_vectors(model)), prompt, sampling)
+    return Trial(random_readout(model), prompt, sampling)
 
 
 def test_a_pair_starts_from_the_same_seed_and_differs_only_by_the_setup(trial: Trial) -> None:

@@ -4,10 +4,13 @@ from typing import Any
 
 import torch
 
+from readout_ui.inference.readout import Readout
 from readout_ui.models.blocks import hidden_size, n_layers
 from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel, ModelSpec
 from readout_ui.models.prompt import frame_for
+from readout_ui.runs.manifest import describe_bare
+from readout_ui.runs.run import Run
 from readout_ui.vectors.vectors import ConceptVectors
 from tests.support.architectures import CHATML, build, tiny_tokenizer
 
@@ -44,3 +47,9 @@ def random_vectors(model: LoadedModel, layers: tuple[int, ...] = (0, 2)) -> Conc
         neutral_mean=torch.randn(3, len(layers), generator=random),
         neutral_std=torch.rand(3, len(layers), generator=random) + 0.5,
     )
+
+
+def random_readout(model: LoadedModel) -> Readout:
+    """A model with random vectors at two layers, as from a file of directions alone."""
+    vectors = random_vectors(model)
+    return Readout(model, Run(describe_bare(vectors, "random", {"id": "tiny"}), lambda: vectors))

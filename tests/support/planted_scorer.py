@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from readout_ui.inference.readout import Readout
-from readout_ui.vectors.settings import TrainSettings
+from readout_ui.runs.manifest import describe_bare
+from readout_ui.runs.run import Run
 from readout_ui.vectors.vectors import ConceptVectors
 
 D_MODEL = 64
@@ -46,6 +47,7 @@ def planted_scorer(
         neutral_mean=torch.zeros(n, 1),
         neutral_std=torch.ones(n, 1),
     )
-    scorer = PlantedScorer(cast(Any, None), vectors, TrainSettings(), descriptions or {})
+    run = Run(describe_bare(vectors, "planted", {}), lambda: vectors, dict(descriptions or {}))
+    scorer = PlantedScorer(cast(Any, None), run)
     object.__setattr__(scorer, "meaning", meaning)
     return scorer

@@ -193,7 +193,7 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
         def at_layer(run: Run) -> Corpus:
             readout, own = evidence.readout, evidence
             if run.id != readout.run.id:
-                by = replace(readout, run=run, settings=run.settings, texts=run.texts)
+                by = replace(readout, run=run)
                 own = replace(evidence, readout=by, known=None)
             return replace(own.corpus, pooled=own.corpus.pooled[:, [layer]])
 

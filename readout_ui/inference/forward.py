@@ -129,7 +129,7 @@ TOKENS_AT_ONCE = 256
 def perplexity(model: LoadedModel, token_ids: Sequence[int], start: int) -> float | None:
     """exp of the mean negative log likelihood of `token_ids[start:]`, each given all before it.
 
-    Whatever steers the model at the moment steers this forward as well.
+    A setup that steers the model steers this forward as well.
 
     Args:
         model: the model.

@@ -31,6 +31,8 @@ from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import capture_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.inference.reading import Reading
     from readout_ui.models.loading import LoadedModel
@@ -118,6 +120,18 @@ class Readout:
     def reporting_to(self, report: Report) -> Self:
         """The same with another listener to its progress; what was measured stays known."""
         return replace(self, report=report)
+
+    def save(self, runs: str | Path) -> Run:
+        """Keep the run, with all its vectors, as a new folder in the folder `runs`.
+
+        Raises:
+            UserError: the disk refuses.
+        """
+        return self.run.save(runs)
+
+    def export(self, path: str | Path, format: str = "readout") -> Path:
+        """Write the concepts and layers that are read; `Run.export` says formats and errors."""
+        return self.run.export(path, format, self.concepts, self.layers)
 
     # Reading
 

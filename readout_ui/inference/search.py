@@ -197,7 +197,7 @@ class WindowReader:
 
 
 BYTES_PER_TOKEN = 4
-"""Rough, for spreading a sample over a file whose tokens nobody has counted."""
+"""Rough, for spreading a sample over a file whose tokens are not counted."""
 HELD_WINDOWS = 64
 """Windows that are held to be sorted into batches."""
 SHOWN_BAD = 20
@@ -205,7 +205,7 @@ SHOWN_BAD = 20
 
 @dataclass(eq=False)
 class Search:
-    """A search while it runs; only the worker's thread changes it, anybody may look at counts."""
+    """A search while it runs; one thread changes it, others may look at the counts."""
 
     texts: TextFile
     settings: SnippetSettings
@@ -373,5 +373,7 @@ def _nothing(name: str, bad: Sequence[BadLine]) -> UserError:
     if not bad:
         return UserError("there is no text in it", where=name, fix="bring one with text")
     return UserError(
-        f"no line can be read: line {bad[0].line} {bad[0].reason}", where=name, fix="mend the file"
+        f"no line can be read: line {bad[0].line} {bad[0].reason}",
+        where=name,
+        fix="correct the file",
     )

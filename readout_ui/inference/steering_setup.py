@@ -249,7 +249,7 @@ def setup_json(setup: SteeringSetup, model: str, fingerprint: str) -> str:
 
 
 def parse_setup(raw: bytes, name: str, model: str, fingerprint: str) -> SteeringSetup:
-    """The setup that `setup_json` wrote, for the model at hand.
+    """The setup that `setup_json` wrote, for the loaded model.
 
     Args:
         raw: content of the file.

@@ -30,7 +30,7 @@ PLAIN = SteeringSetup(())
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A prompt, and everything that stays the same whatever is steered."""
+    """A prompt, and everything that does not depend on the steering."""
 
     readout: Readout
     """The model, and what is read of it."""

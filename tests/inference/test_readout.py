@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, setup_json
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.fingerprint import weights_fingerprint
+from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.runs.run import Run
+from readout_ui.runs.training import train
+from readout_ui.texts.library import read_library
+from readout_ui.vectors.settings import TrainSettings
 from tests.support.loaded_tiny import load_tiny, random_readout
 
 TEXT = "I did not expect to see you here!"
@@ -190,6 +196,33 @@ def test_vectors_say_where_they_were_read(readout: Readout) -> None:
     mlp = readout.with_vectors(replace(readout.vectors, layer_type="mlp"))
     assert not np.allclose(mlp.read(TEXT).raw, readout.read(TEXT).raw)
     assert mlp.select(layers=[0]).vectors.layer_type == "mlp"
+
+
+def test_what_is_read_is_exported(readout: Readout, tmp_path: Path) -> None:
+    some = readout.select(concepts=["sad"], layers=[2])
+    kept = Run.open(some.export(tmp_path / "out", format="gguf"))
+    assert (kept.concepts, kept.layers) == (("sad",), (2,))
+    again = Readout(readout.model, kept).read(TEXT)
+    np.testing.assert_allclose(again.raw, some.read(TEXT).raw, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["kept", "readout", "npz"])
+def test_a_run_of_another_module_is_read_there_after_it_was_written(
+    form: str, tiny_folder: Path, descriptions: Path, tmp_path: Path
+) -> None:
+    model = load_model(ModelSpec(str(tiny_folder), device="cpu", dtype="fp32"))
+    own = (("own", "model.layers.{num}.mlp.down_proj"),)
+    for settings in (
+        TrainSettings(layer_type="self_attn"),
+        TrainSettings(layer_type="own", layer_config=own),
+    ):
+        trained = Readout(model, train(read_library(descriptions), model, settings))
+        place = tmp_path / settings.layer_type
+        kept = trained.save(place) if form == "kept" else Run.open(trained.export(place, form))
+        expected = trained.read(TEXT).z
+        np.testing.assert_allclose(Readout(model, kept).read(TEXT).z, expected, atol=0.02)
+        blocks = replace(trained.vectors, layer_type="decoder_block")
+        assert np.abs(trained.with_vectors(blocks).read(TEXT).z - expected).max() > 1
 
 
 def test_names_are_short(readout: Readout) -> None:

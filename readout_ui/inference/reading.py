@@ -167,7 +167,12 @@ class Reading:
         import pandas as pd
 
         shown = self.layer_to_show(layer)
-        levels = [range(len(self.tokens)), list(self.tokens), list(self.roles), self.scored]
+        levels: list[Any] = [
+            range(len(self.tokens)),
+            list(self.tokens),
+            list(self.roles),
+            self.scored,
+        ]
         index = pd.MultiIndex.from_arrays(levels, names=["position", "token", "role", "scored"])
         scores = self.scores(kind)[:, self.layer_index(shown)]  # (n_tokens, n_concepts)
         frame = pd.DataFrame(scores, index=index, columns=list(self.concepts))

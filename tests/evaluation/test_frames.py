@@ -111,4 +111,4 @@ def test_a_readout_is_judged_by_one_call(tiny_folder: Path, descriptions: Path) 
     with pytest.raises(UserError, match="there are no such texts"):
         evaluate(readout, "no/such/file.csv")
     with pytest.raises(UserError, match="texts of the training are not there"):
-        crosstalk(replace(readout, texts={}))
+        crosstalk(Readout(model, replace(trained, texts={})))

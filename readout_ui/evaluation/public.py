@@ -132,7 +132,7 @@ class Readout(ModelWithRun):
         >>> readout.export("my-vectors", format="npz").name
         'my-vectors'
         """
-        return self.run.export(path, format)
+        return self.run.export(path, format, self.concepts, self.layers)
 
 
 def load_model(model: str | ModelSpec = "", **spec: Any) -> LoadedModel:
@@ -231,14 +231,7 @@ def _settings(settings: TrainSettings | None, changes: dict[str, Any]) -> TrainS
 
 
 def _readout(model: LoadedModel, run: Run) -> Readout:
-    return Readout(
-        model=model,
-        vectors=run.vectors,
-        settings=run.settings,
-        texts=run.texts,
-        cache=_cache(cache_folder()),
-        run=run,
-    )
+    return Readout(model, run, _cache(cache_folder()))
 
 
 @cache

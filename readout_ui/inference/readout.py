@@ -31,8 +31,6 @@ from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import capture_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.inference.reading import Reading
     from readout_ui.models.loading import LoadedModel
@@ -113,25 +111,13 @@ class Readout:
         """
         return self.with_vectors(self.vectors.select(concepts, layers))
 
-    def with_vectors(self, vectors: ConceptVectors) -> Readout:
+    def with_vectors(self, vectors: ConceptVectors) -> Self:
         """The same with other vectors, e.g. random ones to compare with."""
         return replace(self, _others=vectors)
 
     def reporting_to(self, report: Report) -> Self:
         """The same with another listener to its progress; what was measured stays known."""
         return replace(self, report=report)
-
-    def save(self, runs: str | Path) -> Run:
-        """Keep the run, with all its vectors, as a new folder in the folder `runs`.
-
-        Raises:
-            UserError: the disk refuses.
-        """
-        return self.run.save(runs)
-
-    def export(self, path: str | Path, format: str = "readout") -> Path:
-        """Write the concepts and layers that are read; `Run.export` says formats and errors."""
-        return self.run.export(path, format, self.concepts, self.layers)
 
     # Reading
 

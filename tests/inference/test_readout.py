@@ -198,9 +198,11 @@ def test_vectors_say_where_they_were_read(readout: Readout) -> None:
     assert mlp.select(layers=[0]).vectors.layer_type == "mlp"
 
 
-def test_what_is_read_is_exported(readout: Readout, tmp_path: Path) -> None:
+def test_directions_alone_are_read_as_before_they_were_exported(
+    readout: Readout, tmp_path: Path
+) -> None:
     some = readout.select(concepts=["sad"], layers=[2])
-    kept = Run.open(some.export(tmp_path / "out", format="gguf"))
+    kept = Run.open(some.run.export(tmp_path / "out", "gguf", some.concepts, some.layers))
     assert (kept.concepts, kept.layers) == (("sad",), (2,))
     again = Readout(readout.model, kept).read(TEXT)
     np.testing.assert_allclose(again.raw, some.read(TEXT).raw, rtol=1e-3, atol=1e-3)
@@ -216,9 +218,10 @@ def test_a_run_of_another_module_is_read_there_after_it_was_written(
         TrainSettings(layer_type="self_attn"),
         TrainSettings(layer_type="own", layer_config=own),
     ):
-        trained = Readout(model, train(read_library(descriptions), model, settings))
+        run = train(read_library(descriptions), model, settings)
+        trained = Readout(model, run)
         place = tmp_path / settings.layer_type
-        kept = trained.save(place) if form == "kept" else Run.open(trained.export(place, form))
+        kept = run.save(place) if form == "kept" else Run.open(run.export(place, form))
         expected = trained.read(TEXT).z
         np.testing.assert_allclose(Readout(model, kept).read(TEXT).z, expected, atol=0.02)
         blocks = replace(trained.vectors, layer_type="decoder_block")

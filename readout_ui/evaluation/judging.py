@@ -62,14 +62,12 @@ def corpus_of(readout: Readout, settings: TrainSettings | None = None) -> Corpus
             fix="judge the readout of a run, or one that was just trained",
         )
     by, chosen = readout, settings or readout.settings
-    if by.run is None:
-        return read_corpus(by.model, by.texts, chosen, by.cache, by.report)
     return corpus_of_run(by.model, by.run.manifest, by.texts, chosen, by.cache, by.report)
 
 
 def own_directions(readout: Readout) -> ConceptVectors | None:
     """The vectors where they do not follow from the texts by the method alone, else None."""
-    return readout.vectors if readout.run is not None and readout.run.source else None
+    return readout.vectors if readout.run.source else None
 
 
 def corpus_of_run(

@@ -60,9 +60,9 @@ class TrainSettings:
     """What stands round a text: "chat" (the model's chat template) or "none"."""
 
     def __post_init__(self) -> None:
-        if not self.method.startswith(OWN_METHOD):
+        if not str(self.method).startswith(OWN_METHOD):
             _one_of("method", self.method, METHOD_NAMES)
-        if not _TOKEN.fullmatch(self.read):
+        if not _TOKEN.fullmatch(str(self.read)):
             _one_of("read rule", self.read, READ_RULE_NAMES)
         _one_of("frame", self.frame, FRAME_NAMES)
         _one_of("layer type", self.layer_type, {*LAYER_TYPE_NAMES, *dict(self.layer_config)})

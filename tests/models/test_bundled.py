@@ -165,7 +165,7 @@ def in_another_process(tiny: Path, prelude: str = "") -> subprocess.Popen[str]:
     """bundled_folder() in a process of its own, with the tiny model and `prelude` before it."""
     code = f"""
 from pathlib import Path
-from readout_ui import bundled
+from readout_ui.models import bundled
 bundled.bundled_gguf = lambda: Path({str(tiny)!r})
 {prelude}
 print(bundled.bundled_folder())

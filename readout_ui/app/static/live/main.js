@@ -1,10 +1,10 @@
 // The Live page: a chat whose answers are read token by token while the model speaks.
 
-import { el, plural, say } from "../lib/dom.js";
-import { growingBox, Transcript } from "./chat.js";
-import { Readings } from "./readings.js";
+import { say } from "../lib/dom.js";
+import { arrange, buildParts } from "./parts.js";
 import { emptyStream, fitReach, takeNews } from "./scores.js";
-import { buildSettings, setOptions } from "./settings.js";
+import { setOptions } from "./settings.js";
+import { statusWords } from "./status.js";
 import { keepChat, loadChat, rememberTurns } from "./store.js";
 
 const POLL_MS = 120;
@@ -14,7 +14,6 @@ const OFFLINE = {
   offline: true,
   message: "The app does not answer. It may be restarting.",
 };
-const ENDINGS = { end: "ended by itself", length: "cut at the longest answer", stopped: "stopped" };
 
 // What gr.HTML hands over; `server` holds the functions of the app.
 export function start({ element, server }) {
@@ -35,55 +34,9 @@ class LivePage {
     this.ready = false;
     this.fault = "";
     this.painted = { key: "", n: 0 };
-    this.buildParts();
-    root.replaceChildren(this.buildMain(), this.readings.side, this.readings.wide);
+    Object.assign(this, buildParts(this));
+    root.replaceChildren(arrange(this), this.readings.side, this.readings.wide);
     this.listen();
-  }
-
-  buildParts() {
-    const { chat, look } = this;
-    this.transcript = new Transcript(chat, look, this);
-    this.readings = new Readings(look, this, chat.mean);
-    this.settings = buildSettings(chat, look, (what) => this.changed(what));
-    this.line = el("p", { class: "lv-message", role: "alert", hidden: true });
-    this.status = el("p", { class: "lv-status", role: "status" });
-    const attributes = {
-      id: "live-composer",
-      class: "lv-input",
-      "aria-label": "Message",
-      placeholder: "Write to the model. Enter sends, Shift+Enter begins a line, Esc stops.",
-      typed: (text) => {
-        chat.draft = text;
-        this.keep();
-      },
-    };
-    this.composer = growingBox(attributes, () => this.send());
-    this.composer.value = chat.draft;
-    const undo = "Bring back the turns before the last change";
-    const begin = "Begin anew; Undo brings this chat back";
-    this.buttons = {
-      send: tool("live-send", "Send", "Enter", () => this.send(), "lv-primary"),
-      stop: tool("live-stop", "Stop", "Esc", () => this.stop(), "lv-primary"),
-      undo: tool("live-undo", "Undo", undo, () => this.undo()),
-      begin: tool("live-new", "New chat", begin, () => this.begin()),
-    };
-  }
-
-  buildMain() {
-    const { send, stop, undo, begin } = this.buttons;
-    const space = el("span", { class: "lv-space" });
-    const tools = el("div", { class: "lv-tools" }, begin, undo, space, stop, send);
-    return el(
-      "div",
-      { class: "lv-main" },
-      this.settings.bar,
-      this.readings.legend,
-      this.transcript.list,
-      this.line,
-      this.status,
-      el("div", { class: "lv-compose" }, this.composer, tools),
-      this.settings.more,
-    );
   }
 
   listen() {
@@ -436,28 +389,8 @@ class LivePage {
   }
 }
 
-function tool(id, label, title, onclick, kind = "") {
-  return el("button", { type: "button", id, class: `lv-button ${kind}`, title, onclick }, label);
-}
-
 // The concept with the highest score at the prompt's last token.
 function loudest({ source, rows }) {
   const row = rows[Math.min(source.n_prompt, rows.length) - 1];
   return source.concepts[row.indexOf(Math.max(...row))];
-}
-
-function statusWords(stream, asked) {
-  if (!stream) return asked ? "" : "Nothing said yet. Everything stays on this machine.";
-  const { state, before, made, ending } = stream;
-  if (state === "waiting") {
-    if (!before.length) return "Waiting for the device";
-    return `${plural(before.length, "job")} before this one: ${before.join(", ")}`;
-  }
-  if (state === "running") {
-    return made ? `Answering · ${plural(made, "token")}` : "Reading the chat";
-  }
-  if (!ending) return "";
-  const { n_tokens: count, seconds, finish, note } = ending;
-  const pace = `${plural(count, "token")} in ${seconds.toFixed(1)} s`;
-  return [`${pace}, ${ENDINGS[finish]}`, note].filter(Boolean).join(". ");
 }

@@ -178,6 +178,8 @@ def test_a_mistake_shows_no_traceback_in_a_shell(tmp_path: Path) -> None:
 def test_ctrl_c_ends_with_status_130_and_no_traceback() -> None:
     script = (
         "import os, signal, sys; from readout_ui.cli import program as cli, read as cli_read;"
+        # A test run in the background of a shell is started with Ctrl+C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "cli_read.text_of = lambda _text: os.kill(os.getpid(), signal.SIGINT);"
         "sys.exit(cli.run(['read', '--vectors', 'x', 'y']))"
     )

@@ -47,7 +47,7 @@ class Cancelled(Exception):
 
 
 def silent(_progress: Progress) -> None:
-    """A report that nobody reads."""
+    """A report that goes nowhere."""
 
 
 class Bars:

@@ -163,7 +163,7 @@ def _counted_reading(gguf_file: Path, report: Report) -> Iterator[None]:
         (gguf, "dequantize"): dequantize,
         # Built anew for every module of the model otherwise, 400 times.
         (gguf, "get_tensor_name_map"): cache(gguf.get_tensor_name_map),
-        # Its bar goes to the terminal whoever is looking; `report` tells the same.
+        # Its bar would always go to the terminal; `report` tells the same.
         (reading, "tqdm"): lambda tensors, **_: tensors,
     }
     originals = {

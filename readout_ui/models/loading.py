@@ -284,7 +284,7 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     """Find, check and load a model, its tokenizer and its frame.
 
     Raises:
-        UserError: every way in which this can fail for a reason the user can mend.
+        UserError: every way in which this can fail for a reason the user can remove.
     """
     device = choose_device(spec.device)
     dtype = choose_dtype(spec.dtype, device)

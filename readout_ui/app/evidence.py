@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
     from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
-    from readout_ui.vectors.vectors import ConceptVectors
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,6 @@ class Evidence:
         from readout_ui.evaluation.judging import corpus_of
 
         return corpus_of(self.readout, settings)
-
-    @property
-    def own_directions(self) -> ConceptVectors | None:
-        """The run's vectors where they do not follow from its texts by its method alone."""
-        return self.readout.vectors if self.readout.run.source else None
 
 
 def advise(evidence: Evidence, layer: int) -> Judged:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from readout_ui.runs.run import Run
     from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
-    from readout_ui.vectors.vectors import ConceptVectors
 
 MOST_CONFUSIONS = 20
 """Confusions that are named; the heatmap has all."""
@@ -46,11 +45,6 @@ class Subject:
 
         by, source = self.scorer, self.source
         return corpus_of_run(by.model, source.manifest, source.texts, settings, by.cache, by.report)
-
-    @property
-    def own_directions(self) -> ConceptVectors | None:
-        """The vectors where they do not follow from the texts by their method alone."""
-        return self.scorer.vectors if self.source.manifest.source else None
 
 
 def judge_layers(subject: Subject) -> Section:
@@ -109,9 +103,10 @@ def _sets_table(sets: LayerSets) -> Table:
 def judge_cosines(subject: Subject) -> Section:
     """Cosines at the layer and averaged over all."""
     from readout_ui.evaluation.crosstalk import cosine_matrix
+    from readout_ui.evaluation.judging import own_directions
     from readout_ui.plots.directions import draw_cosines
 
-    corpus, layer, own = subject.corpus, subject.layer, subject.own_directions
+    corpus, layer, own = subject.corpus, subject.layer, own_directions(subject.scorer)
     one = cosine_matrix(corpus, layer, own=own)
     mean = cosine_matrix(corpus, None, report=subject.scorer.report, own=own)
     return Section(
@@ -148,11 +143,12 @@ def judge_responses(subject: Subject) -> Section:
 
 def judge_redundancy(subject: Subject) -> Section:
     """What of each direction the others explain, and the map."""
+    from readout_ui.evaluation.judging import own_directions
     from readout_ui.evaluation.redundancy import concept_map, redundancy
     from readout_ui.plots.directions import draw_map
 
     corpus, layer = subject.corpus, subject.layer
-    plane = draw_map(concept_map(corpus, layer, own=subject.own_directions))
+    plane = draw_map(concept_map(corpus, layer, own=own_directions(subject.scorer)))
     rows = tuple(
         (
             one.concept,

@@ -300,9 +300,10 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
 
     def judge_cosines(evidence: Evidence) -> CosineMatrix:
         from readout_ui.evaluation.crosstalk import cosine_matrix
+        from readout_ui.evaluation.judging import own_directions
 
         chosen = None if averaged else layer
-        own = evidence.own_directions
+        own = own_directions(evidence.readout)
         return cosine_matrix(evidence.corpus, chosen, report=evidence.readout.report, own=own)
 
     def judge_responses(evidence: Evidence) -> HeldOutMatrix:
@@ -316,9 +317,11 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
         return redundancy(evidence.corpus, layer)
 
     def judge_map(evidence: Evidence) -> ConceptMap:
+        from readout_ui.evaluation.judging import own_directions
         from readout_ui.evaluation.redundancy import concept_map
 
-        return concept_map(evidence.corpus, layer, method, own=evidence.own_directions)
+        own = own_directions(evidence.readout)
+        return concept_map(evidence.corpus, layer, method, own=own)
 
     return Findings(
         studio.judge(Question("Cross-talk: cosines", None if averaged else layer), judge_cosines),

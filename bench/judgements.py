@@ -33,7 +33,7 @@ from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.runs.run import Run
 from readout_ui.runs.training import train
 from readout_ui.texts.labelled import LabelledText, read_shipped
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.auroc import Bools, Floats, auroc
 from readout_ui.vectors.metrics import random_directions
 from readout_ui.vectors.settings import TrainSettings
@@ -72,7 +72,7 @@ class Shipped:
 
 def train_shipped(cache: ActivationCache) -> Shipped:
     """Train the shipped library with the default settings, keeping all layers."""
-    model, library = load_model(ModelSpec(device="cpu", dtype="fp32")), read_library(DESCRIPTIONS)
+    model, library = load_model(ModelSpec(device="cpu", dtype="fp32")), Library(DESCRIPTIONS)
     settings = TrainSettings(layers="all")
     trained = train(library, model, settings, cache)
     corpus = read_corpus(model, library.texts(), settings, cache)

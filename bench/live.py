@@ -19,7 +19,7 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.models.prompt import FramedChat
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.vectors import ConceptVectors
 
 DESCRIPTIONS = Path(__file__).parents[1] / "descriptions"
@@ -109,7 +109,7 @@ def random_vectors(model: LoadedModel, concepts: tuple[str, ...]) -> ConceptVect
 def measure(model: LoadedModel) -> list[Row]:
     """Both sides in turns, so that a busy machine slows both."""
     prompt = frame_for_answer(model, [Turn("user", PROMPT)])
-    vectors = random_vectors(model, read_library(DESCRIPTIONS).names())
+    vectors = random_vectors(model, Library(DESCRIPTIONS).names())
     plain(model, prompt), read_out(model, prompt, vectors)
     pairs = [(plain(model, prompt), read_out(model, prompt, vectors)) for _ in range(ROUNDS)]
     ratio = median(bare / read for bare, read in pairs)

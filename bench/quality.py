@@ -19,7 +19,7 @@ from readout_ui.activations.extract import Activations, CaptureSettings, read_ac
 from readout_ui.activations.pooling import READ_RULES
 from readout_ui.files import cache_folder
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.cross_validation import cross_validated_layers
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS, neutral_center
@@ -59,7 +59,7 @@ class Material:
 
 def read_material(model: LoadedModel, read: str, cache: ActivationCache) -> Material:
     """Descriptions and situations through the model, or from the benchmark's own cache."""
-    texts, groups = group_texts(read_library(DESCRIPTIONS).texts())
+    texts, groups = group_texts(Library(DESCRIPTIONS).texts())
     situations = read_situations()
     settings = CaptureSettings(read=read)
     trained = read_activations(model, texts, settings, cache)

@@ -23,7 +23,7 @@ from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.runs.store import RunStore
 from readout_ui.runs.training import train
 from readout_ui.texts.editing import save_concept
-from readout_ui.texts.library import Library, read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 
 TEXTS = Path(__file__).parent / "descriptions"
@@ -58,7 +58,7 @@ def timed_training(
 
 def first_training(model: LoadedModel, folder: Path) -> Training:
     """Train with an empty cache."""
-    library = read_library(TEXTS)
+    library = Library(TEXTS)
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
         cache = ActivationCache(Path(fresh) / "cache")
         return timed_training(library, model, cache, RunStore(Path(fresh) / "runs"))
@@ -71,12 +71,12 @@ def retraining(model: LoadedModel, folder: Path, edits: int) -> list[Training]:
     for file in TEXTS.glob("*.txt"):
         (texts / file.name).write_bytes(file.read_bytes())
     cache, store = ActivationCache(folder / "cache"), RunStore(folder / "runs")
-    timed_training(read_library(texts), model, cache, store)
+    timed_training(Library(texts), model, cache, store)
     times = []
     for number in range(edits):
         edit_one(texts, number)
         started = time.perf_counter()
-        library = read_library(texts)
+        library = Library(texts)
         hashed = time.perf_counter() - started
         training = timed_training(library, model, cache, store)
         times.append(Training(training.whole + hashed, {"hash": hashed, **training.parts}))
@@ -85,14 +85,14 @@ def retraining(model: LoadedModel, folder: Path, edits: int) -> list[Training]:
 
 def edit_one(texts: Path, number: int) -> None:
     """Replace the first description of `calm` by one never seen before."""
-    calm = read_library(texts).concept("calm")
+    calm = Library(texts).concept("calm")
     edited = (f"{EDIT} {'Again. ' * number}".strip(), *calm.descriptions[1:])
     save_concept(texts, "calm", edited, opened=calm.fingerprint)
 
 
 def bare_forward(model: LoadedModel, batch_size: int) -> float:
     """Seconds of the model without head over all framed texts, length-sorted, padded right."""
-    library = read_library(TEXTS)
+    library = Library(TEXTS)
     texts = [t for c in library.files for t in c.descriptions]
     framed = sorted(
         (
@@ -146,7 +146,7 @@ def against_bare_forward(model: LoadedModel, folder: Path) -> list[Row]:
 
 def against_seed(model: LoadedModel, folder: Path) -> list[Row]:
     """First training and retraining against one run of the seed's loop."""
-    library = read_library(TEXTS)
+    library = Library(TEXTS)
     texts = {c.name: c.descriptions for c in (*library.concepts, *library.neutral)}
     first = median(first_training(model, folder).whole for _ in range(ROUNDS))
     retrain, *parts = retrain_rows(retraining(model, folder, ROUNDS))

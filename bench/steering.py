@@ -27,7 +27,7 @@ from readout_ui.inference.sweep import Trial, answer_mean
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.runs.training import train
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.metrics import bag_of_words_scores, one_vs_rest, random_directions
 from readout_ui.vectors.settings import TrainSettings
 
@@ -73,7 +73,7 @@ def judge(trial: Trial, multiplier: float, layer: int, texts: dict[str, tuple[st
 
 def main() -> None:
     model = load_model(ModelSpec(device="cpu", dtype="fp32"))
-    library = read_library(DESCRIPTIONS)
+    library = Library(DESCRIPTIONS)
     settings = TrainSettings(layers="auto")
     with closing(ActivationCache(cache_folder() / "activations")) as cache:
         trained = train(library, model, settings, cache)

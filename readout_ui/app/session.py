@@ -20,7 +20,7 @@ from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 from readout_ui.texts.editing import record_library
-from readout_ui.texts.library import Library, count_changes, read_library, state_of
+from readout_ui.texts.library import Library, count_changes, state_of
 from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Studio:
 
     def library(self) -> Library:
         """What is on disk now; versions written by other programs go to the history."""
-        library = read_library(self.folder)
+        library = Library(self.folder)
         if not self.read_only:
             self._seen = record_library(library, self._seen)
         return library

@@ -157,9 +157,9 @@ def files_of_run(
     form: str,
 ) -> Mapping[str, bytes]:
     """An export's files; texts that changed since are refused where `descriptions` is given."""
-    from readout_ui.texts.library import read_library
+    from readout_ui.texts.library import Library
 
-    library = read_library(descriptions) if descriptions is not None else None
+    library = Library(descriptions) if descriptions is not None else None
     if library is not None and not (run.source or allow_changed):
         run.refuse_changed(library)
     return run.files(form, concepts, layers)

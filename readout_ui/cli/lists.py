@@ -59,10 +59,10 @@ def check(
     json: AsJson = False,
 ) -> None:
     """List what is wrong with the descriptions; exit status 1 when something is an error."""
-    from readout_ui.texts.library import read_library
+    from readout_ui.texts.library import Library
     from readout_ui.texts.lint import check_library
 
-    library = read_library(folder)
+    library = Library(folder)
     findings = check_library(library)
     print(findings_json(library, findings) if json else findings_text(library, findings))
     if any(finding.severity == "error" for finding in findings):

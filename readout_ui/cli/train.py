@@ -39,10 +39,10 @@ class LongTraining(Training):
 
 def train(descriptions: Descriptions, output: Output, training: Training) -> None:
     """Fit a direction for every concept and write them as an export."""
-    from readout_ui.texts.library import read_library, require_trainable
+    from readout_ui.texts.library import Library, require_trainable
 
     settings = training.settings()
-    library = read_library(descriptions)
+    library = Library(descriptions)
     require_trainable(library)
     if training.preview:
         return show_preview(training, library.concepts[0].descriptions[0])

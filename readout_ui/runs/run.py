@@ -26,7 +26,7 @@ from readout_ui.runs.run_files import (
     read_folder,
     size_of,
 )
-from readout_ui.texts.library import Library, changed_files, read_library
+from readout_ui.texts.library import Library, changed_files
 from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Run:
         Raises:
             UserError: they are not those of the training.
         """
-        library = read_library(folder)
+        library = Library(folder)
         now, trained = library.fingerprints(), self.fingerprints
         names = now.keys() | trained.keys()
         if changed := sorted(name for name in names if now.get(name) != trained.get(name)):

@@ -174,11 +174,6 @@ _KEPT_FOLDERS = 8
 _SETTLED_NS = 2_000_000_000
 
 
-def read_library(folder: Path | str) -> Library:
-    """The library in a folder; see `Library`."""
-    return Library(folder)
-
-
 def _read_folder(folder: Path) -> tuple[list[Concept], list[Concept], list[Problem]]:
     """Concepts, neutral files and problems; unchanged files (same status) are not reopened.
 

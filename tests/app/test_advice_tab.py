@@ -24,7 +24,7 @@ from readout_ui.app.tabs.advice import (
 )
 from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import judge_descriptions
-from readout_ui.texts.library import Library, read_library
+from readout_ui.texts.library import Library
 from tests.support.synthetic_corpus import Floats, make_corpus
 
 gr = pytest.importorskip("gradio")
@@ -70,7 +70,7 @@ class JudgingStudio:
         return SimpleNamespace(result=lambda: None)
 
     def library(self) -> Library:
-        return read_library(self.folder)
+        return Library(self.folder)
 
     def concept_states(self) -> dict[str, str]:
         return {}

@@ -16,7 +16,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.tabs.concepts import build_concepts_tab
 from readout_ui.evaluation.influence import Influence
 from readout_ui.texts.editing import record_library
-from readout_ui.texts.library import Library, read_library
+from readout_ui.texts.library import Library
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -38,7 +38,7 @@ class FolderDesk:
     influences: tuple[Influence, ...] = ()
 
     def library(self) -> Library:
-        library = read_library(self.folder)
+        library = Library(self.folder)
         if not self.read_only:
             self.known = record_library(library, self.known)
         return library

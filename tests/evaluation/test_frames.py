@@ -20,7 +20,7 @@ from readout_ui.evaluation.results import Crosstalk
 from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.runs.training import train
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 from tests.support.planted_corpus import make_corpus
 from tests.support.planted_scorer import CONCEPTS, planted_scorer
@@ -102,7 +102,7 @@ def test_what_is_found_is_shown_in_one_short_line() -> None:
 
 def test_a_readout_is_judged_by_one_call(tiny_folder: Path, descriptions: Path) -> None:
     model = load_model(ModelSpec(str(tiny_folder), device="cpu"))
-    trained = train(read_library(descriptions), model, TrainSettings())
+    trained = train(Library(descriptions), model, TrainSettings())
     readout = Readout(model, trained)
     assert len(crosstalk(readout, 1).to_frame()) == 4 * 3
     assert compare_layers(readout).n_layers == model.n_layers

@@ -13,7 +13,7 @@ from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.progress import Progress
 from readout_ui.runs.training import train
 from readout_ui.texts.labelled import IGNORE, NEUTRAL, OTHER, LabelledText
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 from tests.support.planted_scorer import CONCEPTS, planted_scorer
 from tests.support.tiny_model import save_tiny_model
@@ -112,7 +112,7 @@ def test_a_layer_that_was_not_trained_is_refused_before_anything_is_read() -> No
 def test_texts_go_through_a_model_once(tmp_path: Path, descriptions: Path) -> None:
     folder = save_tiny_model(tmp_path / "tiny")
     model = load_model(ModelSpec(model=str(folder), device="cpu", dtype="fp32"))
-    trained = train(read_library(descriptions), model, TrainSettings())
+    trained = train(Library(descriptions), model, TrainSettings())
     reports: list[Progress] = []
     scorer = Readout(
         model,

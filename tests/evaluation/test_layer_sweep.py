@@ -17,7 +17,7 @@ from readout_ui.evaluation.layers import (
 )
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.progress import Progress
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.cross_validation import cross_validated_layers
 from readout_ui.vectors.groups import TextGroups
 from readout_ui.vectors.methods import METHODS
@@ -163,7 +163,7 @@ def test_the_rules_of_one_capture_are_swept_without_a_new_pass(
 ) -> None:
     model = load_model(ModelSpec(str(save_tiny_model(tmp_path / "model")), device="cpu"))
     cache = ActivationCache(tmp_path / "cache")
-    texts = read_library(descriptions).texts()
+    texts = Library(descriptions).texts()
     corpus = read_corpus(model, texts, TrainSettings(), cache)
     reports: list[Progress] = []
     corpora = list(

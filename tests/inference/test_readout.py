@@ -22,7 +22,7 @@ from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.runs.run import Run
 from readout_ui.runs.training import train
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 from tests.support.loaded_tiny import load_tiny, random_readout
 
@@ -218,7 +218,7 @@ def test_a_run_of_another_module_is_read_there_after_it_was_written(
         TrainSettings(layer_type="self_attn"),
         TrainSettings(layer_type="own", layer_config=own),
     ):
-        run = train(read_library(descriptions), model, settings)
+        run = train(Library(descriptions), model, settings)
         trained = Readout(model, run)
         place = tmp_path / settings.layer_type
         kept = run.save(place) if form == "kept" else Run.open(run.export(place, form))

@@ -14,7 +14,7 @@ from readout_ui.runs.export import write_files
 from readout_ui.runs.manifest import ModelPart
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import BROUGHT, ROUNDED, RunStore, adopted
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 from tests.support.trained_example import make_run, make_vectors
 
@@ -139,7 +139,7 @@ def whole(trained: Run, form: str, folder: Path) -> Run:
 def test_some_of_the_concepts_or_another_source_are_no_run(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     store.save(make_run())
-    library = read_library(tmp_path)
+    library = Library(tmp_path)
     some = make_run(vectors=make_vectors().select(["calm"]))
     with pytest.raises(UserError, match=r"1 of the 3 concepts .* \(not afraid, sad\)"):
         adopted(whole(some, "npz", tmp_path / "a"), "x.npz", library, store.list())

@@ -20,7 +20,7 @@ from readout_ui.texts.editing import (
     rename_concept,
     save_concept,
 )
-from readout_ui.texts.library import read_library, require_trainable
+from readout_ui.texts.library import Library, require_trainable
 from readout_ui.texts.names import check_name
 from readout_ui.texts.reading import format_descriptions, normalise_descriptions, parse_descriptions
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def messages(folder: Path) -> list[str]:
-    return [problem.message for problem in read_library(folder).problems]
+    return [problem.message for problem in Library(folder).problems]
 
 
 # --- the text format -------------------------------------------------------------------------
@@ -81,13 +81,13 @@ def test_whitespace_only_means_no_descriptions(raw: bytes) -> None:
 def test_a_blank_line_inside_one_description_does_not_split_it_when_saved(folder: Path) -> None:
     saved = save_concept(folder, "new", ["First part.\n \n\nSecond part.", "Other."], None)
     assert saved.descriptions == ("First part.\nSecond part.", "Other.")
-    assert read_library(folder).concept("new").descriptions == saved.descriptions
+    assert Library(folder).concept("new").descriptions == saved.descriptions
 
 
 def test_invalid_utf8_names_byte_and_line_and_leaves_the_bytes(folder: Path) -> None:
     raw = b"I am fine.\r\n\r\nI am caf\xe9.\n"
     (folder / "latin.txt").write_bytes(raw)
-    (problem,) = read_library(folder).problems
+    (problem,) = Library(folder).problems
     assert (problem.file, problem.line) == ("latin.txt", 3)
     assert "byte 22 (line 3) is not UTF-8" in problem.message
     assert (folder / "latin.txt").read_bytes() == raw
@@ -100,7 +100,7 @@ def test_utf16_is_named_as_such(folder: Path) -> None:
 
 def test_nul_bytes_are_not_text(folder: Path) -> None:
     (folder / "zero.txt").write_bytes(b"I am.\nfine\0.\n")
-    (problem,) = read_library(folder).problems
+    (problem,) = Library(folder).problems
     assert problem.line == 2
     assert "NUL" in problem.message
 
@@ -154,7 +154,7 @@ def test_a_leading_underscore_needs_the_word_neutral(folder: Path) -> None:
     made = create_concept(folder, "more", ["The bus is late."], neutral=True)
     assert made.name == "_more"
     assert made.is_neutral
-    assert "more" not in read_library(folder).names()
+    assert "more" not in Library(folder).names()
 
 
 @given(st.text(max_size=120))
@@ -176,7 +176,7 @@ def test_every_name_is_refused_or_makes_one_file_in_the_folder(name: str) -> Non
 
 
 def test_a_folder_is_read_sorted_with_neutral_texts_apart(folder: Path) -> None:
-    library = read_library(folder)
+    library = Library(folder)
     assert library.names() == ("calm", "sad")
     assert library.concept("calm").descriptions == CALM
     assert library.neutral_texts() == ("I read the manual.",)
@@ -193,7 +193,7 @@ def test_one_bad_file_does_not_hide_the_others(folder: Path) -> None:
     (folder / "CON.txt").write_text("I am.")
     (folder / "CALM.txt").write_text("I am.")
     (folder / os.fsdecode(b"caf\xe9.txt")).write_text("I am.")
-    library = read_library(folder)
+    library = Library(folder)
     assert {problem.file for problem in library.problems} == {
         *("bad.txt", "folder.txt", "gone.txt", "loop.txt", "pipe.txt", "CON.txt", "calm.txt"),
         "caf\\xe9.txt",
@@ -236,38 +236,38 @@ def test_a_file_the_system_refuses_to_open_is_a_problem(
         return opened(path, mode)
 
     monkeypatch.setattr(Path, "open", refuse)
-    (problem,) = read_library(folder).problems
+    (problem,) = Library(folder).problems
     assert problem.file == "calm.txt"
     assert "Permission denied" in problem.message
 
 
 def test_a_missing_folder_and_a_file_as_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
-        read_library(tmp_path / "none")
+        Library(tmp_path / "none")
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="not a folder"):
-        read_library(tmp_path / "file")
+        Library(tmp_path / "file")
 
 
 def test_an_unknown_concept_offers_close_names(folder: Path) -> None:
     with pytest.raises(UserError) as caught:
-        read_library(folder).concept("Clam")
+        Library(folder).concept("Clam")
     assert caught.value.options == ("calm",)
 
 
 def test_another_editors_change_is_seen_at_the_next_read(folder: Path) -> None:
-    before = read_library(folder).concept("sad")
+    before = Library(folder).concept("sad")
     (folder / "sad.txt").write_text("I feel HEAVY. It stays.\n")  # same size
-    after = read_library(folder).concept("sad")
+    after = Library(folder).concept("sad")
     assert after.descriptions == ("I feel HEAVY. It stays.",)
     assert after.fingerprint != before.fingerprint
     (folder / "sad.txt").unlink()
-    assert read_library(folder).names() == ("calm",)
+    assert Library(folder).names() == ("calm",)
 
 
 def test_a_settled_file_is_not_opened_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library_module, "_SETTLED_NS", -1)
-    read_library(folder)
+    Library(folder)
     opened: list[str] = []
 
     def record(path: Path) -> bytes:
@@ -275,52 +275,52 @@ def test_a_settled_file_is_not_opened_again(folder: Path, monkeypatch: pytest.Mo
         return path.read_bytes()
 
     monkeypatch.setattr(library_module, "read_bytes", record)
-    first = read_library(folder)
+    first = Library(folder)
     assert opened == []
     (folder / "sad.txt").write_text("I am new.")
-    assert read_library(folder).concept("sad").descriptions == ("I am new.",)
+    assert Library(folder).concept("sad").descriptions == ("I am new.",)
     assert opened == ["sad.txt"]
-    assert first.concept("calm") is read_library(folder).concept("calm")
+    assert first.concept("calm") is Library(folder).concept("calm")
 
 
 # --- what can be trained ---------------------------------------------------------------------
 
 
 def test_a_complete_library_is_trainable(folder: Path) -> None:
-    require_trainable(read_library(folder))
+    require_trainable(Library(folder))
 
 
 def test_each_reason_not_to_train_is_named(folder: Path) -> None:
     (folder / "sad.txt").write_bytes(b" \n")
     with pytest.raises(UserError, match="sad: the concept has no descriptions"):
-        require_trainable(read_library(folder))
+        require_trainable(Library(folder))
     (folder / "sad.txt").write_bytes(b"\xff")
     with pytest.raises(UserError, match=r"sad.txt: byte 0 \(line 1\)"):
-        require_trainable(read_library(folder))
+        require_trainable(Library(folder))
     (folder / "sad.txt").unlink()
-    require_trainable(read_library(folder))
+    require_trainable(Library(folder))
     (folder / "_baseline.txt").unlink()
     with pytest.raises(UserError, match="calm: one concept alone"):
-        require_trainable(read_library(folder))
+        require_trainable(Library(folder))
     (folder / "calm.txt").unlink()
     with pytest.raises(UserError, match="there are no concepts"):
-        require_trainable(read_library(folder))
+        require_trainable(Library(folder))
 
 
 # --- saving ----------------------------------------------------------------------------------
 
 
 def test_saving_what_was_opened_writes_and_keeps_the_earlier_version(folder: Path) -> None:
-    opened = read_library(folder).concept("sad")
+    opened = Library(folder).concept("sad")
     saved = save_concept(folder, "sad", ["I ache. Slowly."], opened.fingerprint)
     assert (folder / "sad.txt").read_text() == "I ache. Slowly.\n"
-    assert read_library(folder).concept("sad") == saved
+    assert Library(folder).concept("sad") == saved
     assert [read_version(v) for v in list_versions(folder, "sad")] == [opened.descriptions]
     assert sorted(p.name for p in folder.iterdir() if p.name.startswith(".")) == [".history"]
 
 
 def test_a_change_made_meanwhile_is_never_overwritten_silently(folder: Path) -> None:
-    opened = read_library(folder).concept("sad")
+    opened = Library(folder).concept("sad")
     (folder / "sad.txt").write_text("Theirs.\n")
     with pytest.raises(FileChanged) as caught:
         save_concept(folder, "sad", ["Mine."], opened.fingerprint)
@@ -333,7 +333,7 @@ def test_a_change_made_meanwhile_is_never_overwritten_silently(folder: Path) -> 
 
 
 def test_a_file_deleted_meanwhile_asks_and_can_be_written_again(folder: Path) -> None:
-    opened = read_library(folder).concept("sad")
+    opened = Library(folder).concept("sad")
     (folder / "sad.txt").unlink()
     with pytest.raises(FileChanged, match="deleted") as caught:
         save_concept(folder, "sad", ["Mine."], opened.fingerprint)
@@ -343,7 +343,7 @@ def test_a_file_deleted_meanwhile_asks_and_can_be_written_again(folder: Path) ->
 
 
 def test_their_unreadable_change_is_shown_and_kept_byte_for_byte(folder: Path) -> None:
-    opened = read_library(folder).concept("sad")
+    opened = Library(folder).concept("sad")
     (folder / "sad.txt").write_bytes(b"caf\xe9")
     with pytest.raises(FileChanged) as caught:
         save_concept(folder, "sad", ["Mine."], opened.fingerprint)
@@ -362,7 +362,7 @@ def test_saving_the_same_descriptions_leaves_the_files_bytes_alone(folder: Path)
 def test_a_save_that_the_disk_refuses_leaves_the_old_text_and_no_litter(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = read_library(folder).concept("sad")
+    opened = Library(folder).concept("sad")
     replace = os.replace
 
     def full(source: Path, target: Path) -> None:
@@ -374,7 +374,7 @@ def test_a_save_that_the_disk_refuses_leaves_the_old_text_and_no_litter(
     with pytest.raises(UserError, match="No space left on device"):
         save_concept(folder, "sad", ["I ache."], opened.fingerprint)
     monkeypatch.undo()
-    assert read_library(folder).concept("sad") == opened
+    assert Library(folder).concept("sad") == opened
     assert [p.name for p in folder.iterdir() if p.name.startswith(".saving")] == []
     assert [read_version(v) for v in list_versions(folder, "sad")] == [("I ache.",)]
 
@@ -399,7 +399,7 @@ def test_saving_through_a_link_keeps_the_link_and_permissions(folder: Path, tmp_
     target.write_text("I am here.")
     target.chmod(0o640)
     (folder / "linked.txt").symlink_to(target)
-    opened = read_library(folder).concept("linked")
+    opened = Library(folder).concept("linked")
     save_concept(folder, "linked", ["I am there."], opened.fingerprint)
     assert (folder / "linked.txt").is_symlink()
     assert target.read_text() == "I am there.\n"
@@ -407,9 +407,9 @@ def test_saving_through_a_link_keeps_the_link_and_permissions(folder: Path, tmp_
 
 
 def test_saving_under_another_case_changes_the_one_file(folder: Path) -> None:
-    opened = read_library(folder).concept("sad")
+    opened = Library(folder).concept("sad")
     save_concept(folder, "SAD", ["I ache."], opened.fingerprint)
-    assert read_library(folder).names() == ("calm", "sad")
+    assert Library(folder).names() == ("calm", "sad")
 
 
 @pytest.mark.parametrize("name", ["../x", "CON", "a/b", "x" * 300])
@@ -437,24 +437,24 @@ def test_a_new_concept_may_be_empty_but_not_twice(folder: Path) -> None:
 
 
 def test_renaming_keeps_text_and_history(folder: Path) -> None:
-    opened = read_library(folder).concept("sad")
+    opened = Library(folder).concept("sad")
     save_concept(folder, "sad", ["I ache."], opened.fingerprint)
     renamed = rename_concept(folder, "sad", "sorrowful")
     assert renamed.descriptions == ("I ache.",)
-    assert read_library(folder).names() == ("calm", "sorrowful")
+    assert Library(folder).names() == ("calm", "sorrowful")
     assert [read_version(v) for v in list_versions(folder, "sorrowful")] == [opened.descriptions]
     assert list_versions(folder, "sad") == []
 
 
 def test_renaming_may_change_only_the_case(folder: Path) -> None:
     assert rename_concept(folder, "sad", "Sad").name == "Sad"
-    assert read_library(folder).names() == ("Sad", "calm")
+    assert Library(folder).names() == ("Sad", "calm")
 
 
 def test_renaming_onto_another_concept_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="already a concept 'calm'"):
         rename_concept(folder, "sad", "Calm")
-    assert read_library(folder).concept("calm").descriptions == CALM
+    assert Library(folder).concept("calm").descriptions == CALM
 
 
 def test_renaming_onto_a_deleted_concepts_name_merges_the_histories(folder: Path) -> None:
@@ -478,4 +478,4 @@ def test_deleting_moves_the_bytes_to_the_trash(folder: Path) -> None:
     entry = delete_concept(folder, "calm")
     assert (entry.name, entry.n_descriptions) == ("calm", 2)
     assert entry.path.read_bytes() == raw
-    assert read_library(folder).names() == ("sad",)
+    assert Library(folder).names() == ("sad",)

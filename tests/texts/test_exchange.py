@@ -27,7 +27,7 @@ from readout_ui.texts.exchange import (
     read_jsonl,
     read_zip,
 )
-from readout_ui.texts.library import Library, read_library
+from readout_ui.texts.library import Library
 from readout_ui.texts.names import check_name, fold_name
 
 
@@ -54,7 +54,7 @@ TEXTS = st.lists(
 def written(folder: Path, concepts: dict[str, list[str]]) -> Library:
     for name, texts in concepts.items():
         save_concept(folder, name, texts, None)
-    return read_library(folder)
+    return Library(folder)
 
 
 def held(library: Library) -> dict[str, tuple[str, ...]]:
@@ -90,7 +90,7 @@ def test_every_format_brings_back_exactly_what_was_exported(
 @pytest.mark.parametrize("suffix", SET_SUFFIXES)
 def test_equal_sets_export_equal_bytes(tmp_path: Path, suffix: str) -> None:
     library = written(tmp_path, {"calm": ["I rest."], "_baseline": ["I read."]})
-    assert export_bytes(library, suffix) == export_bytes(read_library(tmp_path), suffix)
+    assert export_bytes(library, suffix) == export_bytes(Library(tmp_path), suffix)
 
 
 @given(st.binary(max_size=400))
@@ -128,21 +128,21 @@ def test_a_plan_tells_added_changed_same_and_refused_and_writes_nothing(tmp_path
     imported = read_csv(
         b"Calm,I rest.\nsad,I weep.\nawed,I gape.\n../x,I go.\nbad,I am.\n", "s.csv"
     )
-    plan = plan_import(read_library(tmp_path), imported)
+    plan = plan_import(Library(tmp_path), imported)
     assert plan.summary() == "1 added, 1 changed, 1 the same, 2 refused"
     assert [c.name for c in plan.of("same")] == ["calm"]
     (changed,) = plan.of("changed")
     assert (changed.before, changed.descriptions) == (("I ache.",), ("I weep.",))
     assert {refusal.name for refusal in plan.refused} == {"../x", "bad"}
     assert sorted(tmp_path.rglob("*")) == before
-    assert held(library) == held(read_library(tmp_path))
+    assert held(library) == held(Library(tmp_path))
 
 
 def test_an_applied_plan_keeps_what_it_replaces(tmp_path: Path) -> None:
     library = written(tmp_path, {"sad": ["I ache."]})
     plan = plan_import(library, read_csv(b"sad,I weep.\n_base,I read.\n", "s.csv"))
     assert [c.name for c in apply_import(tmp_path, plan)] == ["_base", "sad"]
-    assert held(read_library(tmp_path)) == {"sad": ("I weep.",), "_base": ("I read.",)}
+    assert held(Library(tmp_path)) == {"sad": ("I weep.",), "_base": ("I read.",)}
     assert [read_version(v) for v in list_versions(tmp_path, "sad")] == [("I ache.",)]
 
 
@@ -153,7 +153,7 @@ def test_a_folder_that_changed_since_the_plan_is_left_alone(tmp_path: Path, file
     (tmp_path / file).write_text("By another editor.")
     with pytest.raises(UserError, match="nothing was imported"):
         apply_import(tmp_path, plan)
-    assert "alert" not in read_library(tmp_path).names()
+    assert "alert" not in Library(tmp_path).names()
     assert (tmp_path / file).read_text() == "By another editor."
 
 

@@ -20,7 +20,7 @@ from readout_ui.texts.editing import (
     restore_version,
     save_concept,
 )
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.texts.versions import list_trash
 
 
@@ -29,7 +29,7 @@ def texts(folder: Path, name: str) -> list[tuple[str, ...]]:
 
 
 def save(folder: Path, name: str, *descriptions: str) -> None:
-    library = read_library(folder)
+    library = Library(folder)
     save_concept(folder, name, descriptions, library.fingerprints().get(name))
 
 
@@ -63,22 +63,22 @@ def test_a_version_of_a_deleted_concept_can_be_restored(tmp_path: Path) -> None:
     delete_concept(tmp_path, "calm")
     (version,) = list_versions(tmp_path, "calm")
     restore_version(tmp_path, "calm", version)
-    assert read_library(tmp_path).concept("calm").descriptions == ("One.",)
+    assert Library(tmp_path).concept("calm").descriptions == ("One.",)
 
 
 def test_another_editors_text_is_recorded_when_noticed(tmp_path: Path) -> None:
     save(tmp_path, "calm", "One.")
-    known = record_library(read_library(tmp_path))
+    known = record_library(Library(tmp_path))
     for text in ("By another editor.", "And again."):
         (tmp_path / "calm.txt").write_text(text)
-        known = record_library(read_library(tmp_path), known)
+        known = record_library(Library(tmp_path), known)
     assert texts(tmp_path, "calm") == [("By another editor.",), ("One.",)]
 
 
 def test_recording_what_is_stored_already_changes_nothing(tmp_path: Path) -> None:
     save(tmp_path, "calm", "One.")
     before = sorted((tmp_path / ".history").rglob("*"))
-    record_version(tmp_path, read_library(tmp_path).concept("calm"))
+    record_version(tmp_path, Library(tmp_path).concept("calm"))
     assert sorted((tmp_path / ".history").rglob("*")) == before
 
 
@@ -87,11 +87,11 @@ def test_a_history_that_cannot_be_written_does_not_stop_reading_and_is_tried_aga
 ) -> None:
     (tmp_path / "calm.txt").write_text("One.")
     (tmp_path / ".history").write_text("in the way")
-    library = read_library(tmp_path)
+    library = Library(tmp_path)
     assert record_library(library) == {}
     with pytest.raises(UserError, match="nothing was changed"):
         save_concept(tmp_path, "calm", ["Two."], library.fingerprints()["calm"])
-    assert read_library(tmp_path) == library
+    assert Library(tmp_path) == library
     (tmp_path / ".history").unlink()
     assert record_library(library) == library.fingerprints()
     save(tmp_path, "calm", "Two.")
@@ -107,7 +107,7 @@ def test_a_damaged_version_is_refused_and_does_not_hide_the_others(tmp_path: Pat
     assert [v.n_descriptions for v in list_versions(tmp_path, "calm")] == [0, 1]
     with pytest.raises(UserError, match="damaged"):
         restore_version(tmp_path, "calm", damaged)
-    assert read_library(tmp_path).concept("calm").descriptions == ("Three.",)
+    assert Library(tmp_path).concept("calm").descriptions == ("Three.",)
 
 
 def test_a_deletion_is_undone_with_exact_bytes_and_history(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_deletion_is_undone_with_exact_bytes_and_history(tmp_path: Path) -> No
 def test_an_unreadable_file_can_be_deleted_and_brought_back(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00")
     entry = delete_concept(tmp_path, "bad")
-    assert read_library(tmp_path).problems == ()
+    assert Library(tmp_path).problems == ()
     with pytest.raises(UserError, match="UTF-16"):
         restore_trashed(tmp_path, entry)
     assert (tmp_path / "bad.txt").read_bytes() == b"\xff\xfe\x00"
@@ -140,7 +140,7 @@ def test_a_restored_name_that_is_in_use_leaves_the_choice(tmp_path: Path) -> Non
         restore_trashed(tmp_path, entry)
     assert list_trash(tmp_path) == [entry]
     assert restore_trashed(tmp_path, entry, "calm_again").name == "calm_again"
-    assert read_library(tmp_path).names() == ("Calm", "calm_again")
+    assert Library(tmp_path).names() == ("Calm", "calm_again")
 
 
 def test_replacing_the_present_concept_puts_it_into_the_history(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_replacing_the_present_concept_puts_it_into_the_history(tmp_path: Path) 
     entry = delete_concept(tmp_path, "calm")
     create_concept(tmp_path, "calm", ["Present."])
     restore_trashed(tmp_path, entry, replace=True)
-    assert read_library(tmp_path).concept("calm").descriptions == ("Deleted.",)
+    assert Library(tmp_path).concept("calm").descriptions == ("Deleted.",)
     assert texts(tmp_path, "calm") == [("Present.",)]
 
 
@@ -182,11 +182,11 @@ def test_nothing_ever_saved_is_lost(steps: list[tuple[str, str]]) -> None:
             if action == "save":
                 save(folder, "calm", text)
                 written.add((text,))
-            elif action == "delete" and read_library(folder).names():
+            elif action == "delete" and Library(folder).names():
                 delete_concept(folder, "calm")
             elif action == "undelete" and list_trash(folder):
                 restore_trashed(folder, list_trash(folder)[-1], replace=True)
             elif action == "restore" and list_versions(folder, "calm"):
                 restore_version(folder, "calm", list_versions(folder, "calm")[-1])
-        present = {concept.descriptions for concept in read_library(folder).concepts}
+        present = {concept.descriptions for concept in Library(folder).concepts}
         assert written <= present | set(texts(folder, "calm"))

@@ -61,9 +61,9 @@ def test_good_descriptions_have_no_findings() -> None:
 
 def test_the_shipped_descriptions_name_no_other_concept() -> None:
     folder = Path(__file__).parents[2] / "descriptions"
-    from readout_ui.texts.library import read_library
+    from readout_ui.texts.library import Library
 
-    found = check_library(read_library(folder))
+    found = check_library(Library(folder))
     assert [f for f in found if f.rule in {"other-concept", "duplicate", "first-person"}] == []
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rapidfuzz import fuzz, process
 
-from readout_ui.texts.library import read_library, require_trainable
+from readout_ui.texts.library import Library, require_trainable
 
 FOLDER = Path(__file__).parents[2] / "descriptions"
 
@@ -172,7 +172,7 @@ def test_the_library_ships_24_neutral_texts_in_several_registers() -> None:
 
 
 def test_the_app_reads_the_shipped_library_without_a_problem() -> None:
-    library = read_library(FOLDER)
+    library = Library(FOLDER)
     require_trainable(library)
     assert library.problems == ()
     assert {concept.name: concept.descriptions for concept in library.concepts} == CONCEPTS

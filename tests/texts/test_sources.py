@@ -15,7 +15,7 @@ from readout_ui.errors import UserError
 from readout_ui.texts import library as library_module
 from readout_ui.texts import sources as sources_module
 from readout_ui.texts.examples import ConceptExamples, Example
-from readout_ui.texts.library import Concept, Library, read_library, require_trainable
+from readout_ui.texts.library import Concept, Library, require_trainable
 from readout_ui.texts.pairs import ContrastPair, PairSet
 from readout_ui.texts.sources import examples, neutral_texts, pairs, stories
 from readout_ui.texts.stories import StoryLibrary
@@ -134,7 +134,7 @@ def test_a_library_is_made_of_a_folder_or_of_texts(tmp_path: Path) -> None:
     for name, some in texts.items():
         (tmp_path / f"{name}.txt").write_text("\n\n".join(some) + "\n")
     read, made = Library(str(tmp_path)), Library(texts)
-    assert read == read_library(tmp_path)
+    assert read == Library(tmp_path)
     assert made.texts() == read.texts()
     assert made.fingerprints() == read.fingerprints()
     assert made.names() == ("calm", "sad")
@@ -150,7 +150,7 @@ def test_a_concept_made_in_python_is_what_its_file_would_be(tmp_path: Path) -> N
     concept = Concept("calm", ("I rest.\r\n\r\nI wait.", " "))
     assert concept.descriptions == ("I rest.\nI wait.",)
     (tmp_path / "calm.txt").write_text("I rest.\nI wait.\n")
-    assert concept.fingerprint == read_library(tmp_path).concept("calm").fingerprint
+    assert concept.fingerprint == Library(tmp_path).concept("calm").fingerprint
 
 
 def test_stories_come_from_a_zip_too(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from readout_ui.activations.cache import ActivationCache
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.progress import Progress
 from readout_ui.runs.training import train
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import read_corpus
 from tests.conftest import SMALL_LIBRARY
@@ -25,7 +25,7 @@ def test_after_a_training_a_corpus_needs_no_forward(
     model: LoadedModel, descriptions: Path, tmp_path: Path
 ) -> None:
     cache = ActivationCache(tmp_path / "cache")
-    trained = train(read_library(descriptions), model, TrainSettings(), cache)
+    trained = train(Library(descriptions), model, TrainSettings(), cache)
     reports: list[Progress] = []
     corpus = read_corpus(model, trained.texts, trained.settings, cache, reports.append)
     assert not any(report.stage == "Reading texts" and report.done for report in reports)

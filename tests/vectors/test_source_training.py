@@ -14,7 +14,7 @@ from readout_ui.runs.store import RunStore
 from readout_ui.runs.training import train
 from readout_ui.texts import sources
 from readout_ui.texts.examples import ConceptExamples, Example
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.texts.stories import Story, StoryLibrary
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import NEGATIVES, example_source, story_source
@@ -52,7 +52,7 @@ def test_stories_without_scenes_train_like_descriptions(
     settings = TrainSettings(method=method)
     stories = [Story(name, text) for name, texts in SMALL_LIBRARY.items() for text in texts]
     made = train(story_source(StoryLibrary("s", tuple(stories))), model, settings)
-    usual = train(read_library(descriptions), model, settings)
+    usual = train(Library(descriptions), model, settings)
     cosines = (made.vectors.directions * usual.vectors.directions).sum(dim=2)
     assert float(cosines.min()) > 0.999
     assert made.best_layer == usual.best_layer

@@ -11,7 +11,7 @@ from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.progress import Cancelled, Progress
 from readout_ui.runs.training import train
 from readout_ui.texts.editing import save_concept
-from readout_ui.texts.library import read_library
+from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import group_texts
 from tests.conftest import SMALL_LIBRARY
@@ -36,7 +36,7 @@ def counts(reports: list[Progress]) -> str:
 def test_a_training_fits_every_concept_at_every_layer(
     model: LoadedModel, descriptions: Path
 ) -> None:
-    trained = train(read_library(descriptions), model, TrainSettings())
+    trained = train(Library(descriptions), model, TrainSettings())
     assert trained.vectors.concepts == ("afraid", "angry", "calm", "happy")
     assert trained.vectors.layers == tuple(range(model.n_layers))
     assert trained.n_texts == 16
@@ -46,7 +46,7 @@ def test_a_training_fits_every_concept_at_every_layer(
 
 def test_the_directions_are_the_difference_of_means(model: LoadedModel, descriptions: Path) -> None:
     """The default method, recomputed from one plain forward per text."""
-    library = read_library(descriptions)
+    library = Library(descriptions)
     texts, groups = group_texts(library.texts())
     pooled = torch.stack([plain_mean(model, text) for text in texts])
     own = pooled[list(groups.rows[2])].mean(0)
@@ -78,21 +78,21 @@ def plain_mean(model: LoadedModel, text: str) -> torch.Tensor:
 def test_a_retrain_reads_only_the_edited_text(
     model: LoadedModel, descriptions: Path, cache: ActivationCache
 ) -> None:
-    train(read_library(descriptions), model, TrainSettings(), cache)
-    calm = read_library(descriptions).concept("calm")
+    train(Library(descriptions), model, TrainSettings(), cache)
+    calm = Library(descriptions).concept("calm")
     save_concept(descriptions, "calm", ("I rest.", *calm.descriptions[1:]), calm.fingerprint)
     reports: list[Progress] = []
-    train(read_library(descriptions), model, TrainSettings(), cache, reports.append)
+    train(Library(descriptions), model, TrainSettings(), cache, reports.append)
     assert counts(reports) == "1 texts read, 15 from the cache"
 
 
 def test_another_method_reads_nothing_anew(
     model: LoadedModel, descriptions: Path, cache: ActivationCache
 ) -> None:
-    train(read_library(descriptions), model, TrainSettings(), cache)
+    train(Library(descriptions), model, TrainSettings(), cache)
     reports: list[Progress] = []
     settings = TrainSettings(method="pca", read="content_tail")
-    train(read_library(descriptions), model, settings, cache, reports.append)
+    train(Library(descriptions), model, settings, cache, reports.append)
     assert counts(reports) == "0 texts read, 16 from the cache"
 
 
@@ -100,7 +100,7 @@ def test_another_method_reads_nothing_anew(
 def test_only_the_layers_asked_for_are_kept(
     model: LoadedModel, descriptions: Path, spec: str
 ) -> None:
-    trained = train(read_library(descriptions), model, TrainSettings(layers=spec))
+    trained = train(Library(descriptions), model, TrainSettings(layers=spec))
     wanted = {"auto": (trained.best_layer,), "0,2": (0, 2), "-1": (model.n_layers - 1,)}[spec]
     assert trained.vectors.layers == wanted
     assert trained.best_layer in wanted
@@ -110,7 +110,7 @@ def test_without_neutral_texts_the_calibration_says_what_it_rests_on(
     model: LoadedModel, descriptions: Path
 ) -> None:
     (descriptions / "_baseline.txt").unlink()
-    trained = train(read_library(descriptions), model, TrainSettings())
+    trained = train(Library(descriptions), model, TrainSettings())
     assert trained.manifest.calibration.on == "tokens of the descriptions"
     assert "no neutral texts" in trained.warnings[0]
 
@@ -119,7 +119,7 @@ def test_a_text_over_the_limit_is_named_in_a_warning(
     model: LoadedModel, descriptions: Path
 ) -> None:
     longest = SMALL_LIBRARY["happy"][0]
-    trained = train(read_library(descriptions), model, TrainSettings(max_length=12))
+    trained = train(Library(descriptions), model, TrainSettings(max_length=12))
     assert any(longest[:40] in warning for warning in trained.warnings)
 
 
@@ -128,14 +128,14 @@ def test_an_empty_concept_is_named_and_nothing_is_trained(
 ) -> None:
     (descriptions / "proud.txt").write_text("\n", encoding="utf-8")
     with pytest.raises(UserError, match="proud"):
-        train(read_library(descriptions), model, TrainSettings())
+        train(Library(descriptions), model, TrainSettings())
 
 
 def test_a_layer_that_does_not_exist_is_refused_with_the_range(
     model: LoadedModel, descriptions: Path
 ) -> None:
     with pytest.raises(UserError, match="0 to 2"):
-        train(read_library(descriptions), model, TrainSettings(layers="7"))
+        train(Library(descriptions), model, TrainSettings(layers="7"))
 
 
 def test_cancel_passes_through_and_what_was_read_stays_in_the_cache(
@@ -147,6 +147,6 @@ def test_cancel_passes_through_and_what_was_read_stays_in_the_cache(
 
     settings = TrainSettings(batch_size=4)
     with pytest.raises(Cancelled):
-        train(read_library(descriptions), model, settings, cache, stop_after_the_first_batch)
+        train(Library(descriptions), model, settings, cache, stop_after_the_first_batch)
     assert 0 < cache.summary().entries < 16
     assert all(not module._forward_hooks for module in model.model.modules())

@@ -54,7 +54,7 @@ class Evidence:
 
     def read(self, settings: TrainSettings) -> Corpus:
         """The run's texts read as other settings say, e.g. by another read rule."""
-        from readout_ui.evaluation.judging import corpus_of
+        from readout_ui.evaluation.public import corpus_of
 
         return corpus_of(self.readout, settings)
 

@@ -64,8 +64,9 @@ def compare(
 
 def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChanges:
     with work_with(spec) as work:
-        from readout_ui.evaluation.judging import corpus_of_run
+        from readout_ui.evaluation.public import corpus_of
         from readout_ui.evaluation.run_diff import compare_scores
+        from readout_ui.inference.readout import Readout
         from readout_ui.vectors.vectors import resolve_layers
 
         model, chosen = work.model, new.best_layer
@@ -73,8 +74,7 @@ def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChan
         if layer is not None:
             (chosen,) = resolve_layers(str(layer), model.n_layers)
         first, second = (
-            corpus_of_run(model, run.manifest, run.texts, run.settings, work.cache, work.report)
-            for run in (old, new)
+            corpus_of(Readout(model, run, work.cache, work.report)) for run in (old, new)
         )
         return compare_scores(first, second, chosen)
 

@@ -58,7 +58,7 @@ def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) 
         from readout_ui.cli.report_chapters import CHAPTERS, Subject
         from readout_ui.plots.report import draw_report
 
-        subject = Subject(source, scorer, chosen)
+        subject = Subject(scorer, chosen)
         sections = []
         for done, chapter in enumerate(CHAPTERS):
             scorer.report(Progress(STAGE, done, len(CHAPTERS), "chapters"))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from readout_ui.evaluation.influence import Influence
     from readout_ui.evaluation.layer_sets import LayerSets
     from readout_ui.inference.readout import Readout
-    from readout_ui.runs.run import Run
     from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
 
@@ -30,21 +29,19 @@ MOST_CONFUSIONS = 20
 class Subject:
     """What the chapters are about."""
 
-    source: Run
     scorer: Readout
     layer: int
 
     @cached_property
     def corpus(self) -> Corpus:
         """The texts of the training with their activations."""
-        return self.read(self.source.settings)
+        return self.read(self.scorer.settings)
 
     def read(self, settings: TrainSettings) -> Corpus:
         """The same texts read as other settings say."""
-        from readout_ui.evaluation.judging import corpus_of_run
+        from readout_ui.evaluation.public import corpus_of
 
-        by, source = self.scorer, self.source
-        return corpus_of_run(by.model, source.manifest, source.texts, settings, by.cache, by.report)
+        return corpus_of(self.scorer, settings)
 
 
 def judge_layers(subject: Subject) -> Section:
@@ -103,7 +100,7 @@ def _sets_table(sets: LayerSets) -> Table:
 def judge_cosines(subject: Subject) -> Section:
     """Cosines at the layer and averaged over all."""
     from readout_ui.evaluation.crosstalk import cosine_matrix
-    from readout_ui.evaluation.judging import own_directions
+    from readout_ui.evaluation.public import own_directions
     from readout_ui.plots.directions import draw_cosines
 
     corpus, layer, own = subject.corpus, subject.layer, own_directions(subject.scorer)
@@ -143,7 +140,7 @@ def judge_responses(subject: Subject) -> Section:
 
 def judge_redundancy(subject: Subject) -> Section:
     """What of each direction the others explain, and the map."""
-    from readout_ui.evaluation.judging import own_directions
+    from readout_ui.evaluation.public import own_directions
     from readout_ui.evaluation.redundancy import concept_map, redundancy
     from readout_ui.plots.directions import draw_map
 

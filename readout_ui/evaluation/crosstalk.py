@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 from scipy.stats import false_discovery_control
 
 from readout_ui.evaluation.direction_samples import (
@@ -23,7 +21,7 @@ from readout_ui.evaluation.results import (
     Bools,
     CosineMatrix,
     Floats,
-    Indices,
+    cluster,
 )
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.groups import PairSettings
@@ -132,16 +130,6 @@ def judge_cosines(
         differs=differs,
         method=corpus.settings.method,
     )
-
-
-def cluster(cosine: Floats) -> tuple[Indices, Floats]:
-    """Leaf order and average-linkage tree over 1 - cosine, (n,) and (n - 1, 4)."""
-    if len(cosine) < 2:
-        return np.arange(len(cosine)), np.empty((0, 4))
-    distance = np.clip(1 - (cosine + cosine.T) / 2, 0, 2)
-    np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return np.asarray(leaves_list(tree), dtype=np.intp), tree
 
 
 def fitted_cosines(corpus: Corpus, layer: int) -> Floats:

@@ -6,7 +6,7 @@ line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.evaluation import judging
+from readout_ui.errors import UserError
+from readout_ui.evaluation.advice import Judged, judge_descriptions
+from readout_ui.evaluation.crosstalk import cosine_matrix
+from readout_ui.evaluation.generalization import judge_texts
+from readout_ui.evaluation.held_out import held_out_matrix
+from readout_ui.evaluation.layers import LayerSweep, corpora_by_rule, sweep_means
+from readout_ui.evaluation.redundancy import concept_map, redundancy
+from readout_ui.evaluation.results import Crosstalk
 from readout_ui.files import cache_folder
 from readout_ui.inference.readout import Readout as ModelWithRun
 from readout_ui.models import loading
@@ -22,16 +29,31 @@ from readout_ui.models.loading import LoadedModel, ModelSpec
 from readout_ui.progress import Bars
 from readout_ui.runs.run import Run
 from readout_ui.runs.training import train as train_run
+from readout_ui.texts.labelled import (
+    SHIPPED_SETS,
+    LabelledText,
+    check_mapping,
+    labels_of,
+    mapping_of,
+    read_labelled,
+    read_shipped,
+    suggest_mapping,
+)
 from readout_ui.texts.library import Library
 from readout_ui.texts.sources import Source
+from readout_ui.vectors.pairs import read_run_texts
 from readout_ui.vectors.settings import TrainSettings, layer_paths
 from readout_ui.vectors.sources import TextSource
+from readout_ui.vectors.training import Corpus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from readout_ui.evaluation.judgements import Generalization
-    from readout_ui.evaluation.results import Crosstalk
+    from readout_ui.evaluation.judgements import Generalization, JudgeSettings
+    from readout_ui.vectors.vectors import ConceptVectors
+
+LabelledTexts = str | Path | Iterable[tuple[str, str | Sequence[str]]]
+"""The name of a shipped set, a file or folder, or pairs of a text and its label or labels."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,32 +84,39 @@ class Readout(ModelWithRun):
 
     def evaluate(
         self,
-        texts: judging.Labelled = "situations",
+        texts: LabelledTexts = "situations",
         mapping: Mapping[str, str] | None = None,
         layer: int | None = None,
+        settings: JudgeSettings | None = None,
     ) -> Generalization:
         """Do the vectors work on texts by other writers? Beside bag of words and random directions.
 
         Args:
             texts: "situations" or "dialogue" (shipped, never trained on), a file or folder of
-                labelled texts, or pairs of a text and its label.
+                labelled texts, or pairs of a text and its label (or labels).
             mapping: concept of a label whose name does not say it; also "neutral", "other" and
                 "ignore".
             layer: one of the run's layers; None for the best.
+            settings: draws, threshold and seed.
 
         Returns:
             AUROC, average precision and top-k with 95 % intervals; `to_frame()` has one row per
             concept.
 
         Raises:
-            UserError: no label stands for a concept, or the layer was not trained.
+            UserError: no such texts, no label stands for a concept, or the layer was not trained.
 
         >>> texts = [("Nothing pulls at me.", "calm"), ("How dare they!", "angry")]
         >>> readout.evaluate(texts).to_frame().index.tolist()
         ['angry', 'calm']
         """
+        labelled = _labelled(texts)
+        suggested = mapping_of(suggest_mapping(labels_of(labelled), self.concepts))
+        targets = check_mapping(suggested | dict(mapping or {}), self.concepts)
         with Bars() as report:
-            return judging.evaluate(self.reporting_to(report), texts, mapping, layer)
+            return judge_texts(
+                self.reporting_to(report), labelled, targets, self._layer(layer), settings
+            )
 
     def crosstalk(self, layer: int | None = None) -> Crosstalk:
         """Which directions point the same way, and which held-out texts score on another concept.
@@ -105,8 +134,43 @@ class Readout(ModelWithRun):
         >>> readout.crosstalk(layer=16).cosines.to_frame().shape
         (4, 4)
         """
+        corpus, own, at = self._corpus(), own_directions(self), self._layer(layer)
+        return Crosstalk(
+            cosines=cosine_matrix(corpus, at, own=own),
+            held_out=held_out_matrix(corpus, at),
+            redundancy=redundancy(corpus, at),
+            map=concept_map(corpus, at, own=own),
+        )
+
+    def compare_layers(self) -> LayerSweep:
+        """Held-out AUROC of every layer of the model by every read rule, with mean differences.
+
+        Raises:
+            UserError: the texts of the training are not there.
+        """
         with Bars() as report:
-            return judging.crosstalk(self.reporting_to(report), layer)
+            by = self.reporting_to(report)
+            corpora = corpora_by_rule(corpus_of(by), lambda settings: corpus_of(by, settings))
+            return sweep_means(corpora, report=report)
+
+    def advise(self, layer: int | None = None) -> Judged:
+        """Influence of every text on its direction, shortcuts, and what to change in the texts.
+
+        Args:
+            layer: a layer of the model; None for the best.
+
+        Raises:
+            UserError: the texts of the training are not there.
+        """
+        corpus, at = self._corpus(), self._layer(layer)
+        return judge_descriptions(corpus, at, redundancy(corpus, at))
+
+    def _corpus(self) -> Corpus:
+        with Bars() as report:
+            return corpus_of(self.reporting_to(report))
+
+    def _layer(self, layer: int | None) -> int:
+        return self.best_layer if layer is None else layer
 
     def save(self, runs: str | Path) -> Run:
         """Keep the run as a new folder in `runs`, where the app and the command line find it.
@@ -133,6 +197,33 @@ class Readout(ModelWithRun):
         'my-vectors'
         """
         return self.run.export(path, format, self.concepts, self.layers)
+
+
+def corpus_of(readout: ModelWithRun, settings: TrainSettings | None = None) -> Corpus:
+    """Activations of the texts that a readout was trained on, at every layer of the model.
+
+    Args:
+        readout: a model with the vectors of a run.
+        settings: how the texts are read; by default as in the training.
+
+    Raises:
+        UserError: the texts are not there.
+    """
+    if not readout.texts:
+        raise UserError(
+            "the texts of the training are not there",
+            fix="judge the readout of a run, or one that was just trained",
+        )
+    prompts = (readout.run.manifest.contrast or {}).get("prompts")
+    asked = settings or readout.settings
+    return read_run_texts(
+        readout.model, readout.texts, prompts, asked, readout.cache, readout.report
+    )
+
+
+def own_directions(readout: ModelWithRun) -> ConceptVectors | None:
+    """The vectors where they do not follow from the texts by the method alone, else None."""
+    return readout.vectors if readout.run.source else None
 
 
 def load_model(model: str | ModelSpec = "", **spec: Any) -> LoadedModel:
@@ -222,6 +313,19 @@ def load(
     on = model or load_model(run.model_name)
     run.refuse_other_model(on)
     return _readout(on, run)
+
+
+def _labelled(texts: LabelledTexts) -> tuple[LabelledText, ...]:
+    if isinstance(texts, str) and texts in SHIPPED_SETS:
+        return read_shipped(texts, "neutral")
+    if isinstance(texts, str | Path):
+        if not Path(texts).exists():
+            raise UserError("there are no such texts", where=str(texts), options=SHIPPED_SETS[:2])
+        return read_labelled(Path(texts))
+    return tuple(
+        LabelledText(text, (label,) if isinstance(label, str) else tuple(label))
+        for text, label in texts
+    )
 
 
 def _settings(settings: TrainSettings | None, changes: dict[str, Any]) -> TrainSettings:

@@ -12,7 +12,6 @@ from scipy.linalg import lapack
 from readout_ui.errors import UserError
 from readout_ui.evaluation.crosstalk import (
     chance_of,
-    cluster,
     cosines_of,
     discoveries,
     fitted_cosines,
@@ -36,6 +35,7 @@ from readout_ui.evaluation.results import (
     Neighbour,
     Redundancy,
     Rows,
+    cluster,
     umap_installed,
 )
 from readout_ui.vectors.blas import single_thread

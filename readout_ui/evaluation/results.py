@@ -297,6 +297,19 @@ class Crosstalk:
         return f"<cross-talk of {len(self.cosines.concepts)} concepts; .to_frame() shows it>"
 
 
+def cluster(cosine: Floats) -> tuple[Indices, Floats]:
+    """Leaf order and average-linkage tree over 1 - cosine, (n,) and (n - 1, 4)."""
+    if len(cosine) < 2:
+        return np.arange(len(cosine)), np.empty((0, 4))
+    from scipy.cluster.hierarchy import leaves_list, linkage  # half a second to import
+    from scipy.spatial.distance import squareform
+
+    distance = np.clip(1 - (cosine + cosine.T) / 2, 0, 2)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return np.asarray(leaves_list(tree), dtype=np.intp), tree
+
+
 def _square_frame(
     result: CosineMatrix | HeldOutMatrix, what: str, known: tuple[str, ...]
 ) -> pd.DataFrame:

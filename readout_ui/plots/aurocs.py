@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from readout_ui.plots.colours import rising_scale
-from readout_ui.plots.look import FAINT, GREY, intervals, layout
+from readout_ui.plots.colours import FAINT, GREY, intervals, layout, rising_scale
 from readout_ui.vectors.auroc import Floats
 
 CHANCE = 0.5

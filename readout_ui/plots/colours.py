@@ -1,9 +1,11 @@
 """Colours that keep their meaning for colour-blind eyes, on paper and in dark mode.
 
 Sign is hue (orange above, blue below), magnitude is opacity over whatever lies behind, so one
-figure fits both modes and zero vanishes in either.
+figure fits both modes and zero vanishes in either. All figures have a clear ground, quiet words,
+readable hover labels and one kind of colour bar.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from readout_ui.errors import UserError
+from readout_ui.evaluation.results import cluster
 from readout_ui.inference.reading import LESS, MORE, FloatArray, Reading
 
 ABOVE = MORE
@@ -106,6 +109,70 @@ def _rgba(colour: tuple[int, int, int], opacity: float) -> str:
     return f"rgba({colour[0]},{colour[1]},{colour[2]},{opacity:.3f})"
 
 
+CLEAR = "rgba(0,0,0,0)"
+GREY = "#808080"
+FAINT = "rgba(128,128,128,0.2)"
+"""Grid lines, on white and on black."""
+MONOSPACE = "ui-monospace, Menlo, Consolas, monospace"
+HOVER = {"bgcolor": INK, "bordercolor": INK, "font": {"color": "#ffffff", "size": 13}}
+_BAR = {
+    "orientation": "h",
+    "thickness": 10,
+    "lenmode": "pixels",
+    "x": 0,
+    "xanchor": "left",
+    "y": 0,
+    "yanchor": "top",
+    "ypad": 8,
+    "xpad": 0,
+    "outlinewidth": 0,
+    "nticks": 5,
+}
+
+
+def layout(**rest: Any) -> dict[str, Any]:
+    """Settings of a figure that takes the page's colours; `rest` is added to them."""
+    return {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "font_color": GREY, **rest}
+
+
+def fixed_layout(family: str = "", **rest: Any) -> dict[str, Any]:
+    """Settings of a figure of fixed size that is not moved: dark words, no template.
+
+    Args:
+        family: of the letters, e.g. MONOSPACE; empty for the page's.
+        rest: added to the settings.
+    """
+    return {
+        "template": "none",
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": {"color": INK, "size": 12, **({"family": family} if family else {})},
+        "dragmode": False,
+        "hoverlabel": HOVER,
+        **rest,
+    }
+
+
+def colour_bar(title: str, length: int) -> dict[str, Any]:
+    """A flat bar of so many pixels below the cells, its title under it."""
+    text = {"text": title, "side": "bottom", "font": {"size": 11}}
+    return {**_BAR, "len": length, "title": text}
+
+
+def intervals(
+    values: Sequence[float], low: Sequence[float], high: Sequence[float], **line: Any
+) -> dict[str, Any]:
+    """Error bars from `low` to `high` around the values; `line` is their colour and thickness."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [end - value for end, value in zip(high, values, strict=True)],
+        "arrayminus": [value - end for end, value in zip(low, values, strict=True)],
+        "width": 0,
+        **line,
+    }
+
+
 ORDERS = ("peak", "alphabet", "similarity")
 
 
@@ -147,10 +214,4 @@ def cluster_order(similarity: FloatArray) -> npt.NDArray[np.intp]:
     """
     if len(similarity) < 3:
         return np.arange(len(similarity))
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    distance = np.clip(1 - (similarity + similarity.T) / 2, 0, 2)
-    np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return np.asarray(leaves_list(tree), dtype=np.intp)
+    return cluster(similarity)[0]

@@ -21,8 +21,14 @@ from readout_ui.evaluation.results import (
     HeldOutMatrix,
     Indices,
 )
-from readout_ui.plots.colours import diverging_scale, fit_scale
-from readout_ui.plots.look import FAINT, MONOSPACE, colour_bar, fixed_layout
+from readout_ui.plots.colours import (
+    FAINT,
+    MONOSPACE,
+    colour_bar,
+    diverging_scale,
+    fit_scale,
+    fixed_layout,
+)
 from readout_ui.plots.token_grid import CHARACTER_WIDTH, cut_label
 
 TREE_HEIGHT = 90

@@ -11,8 +11,7 @@ import plotly.graph_objects as go
 
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.evaluation.resampling import Estimate
-from readout_ui.plots.colours import ABOVE, BELOW
-from readout_ui.plots.look import FAINT, GREY, fixed_layout, intervals
+from readout_ui.plots.colours import ABOVE, BELOW, FAINT, GREY, fixed_layout, intervals
 from readout_ui.vectors.auroc import Floats
 
 if TYPE_CHECKING:

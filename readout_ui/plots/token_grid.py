@@ -13,14 +13,16 @@ import plotly.graph_objects as go
 
 from readout_ui.inference.reading import BoolArray, FloatArray, Reading
 from readout_ui.plots.colours import (
+    MONOSPACE,
     ROLE_COLOURS,
     ROLE_LETTERS,
     ROLE_NAMES,
     ColourScale,
+    colour_bar,
     diverging_scale,
     fit_scale,
+    fixed_layout,
 )
-from readout_ui.plots.look import MONOSPACE, colour_bar, fixed_layout
 
 LONGEST_TICK = 18
 """Characters of a token or name that an axis shows."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from readout_ui.activations.extract import read_activations
+from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.errors import UserError
 from readout_ui.models.prompt import FramedText, PromptFrame, frame_for, raw_frame
 from readout_ui.progress import Report, silent
 from readout_ui.texts.library import Library
+from readout_ui.texts.names import is_neutral_name
 from readout_ui.texts.pairs import PairSet
 from readout_ui.texts.reading import format_descriptions
 from readout_ui.texts.sources import Source
@@ -35,6 +36,8 @@ from readout_ui.vectors.training import (
     Corpus,
     Extracted,
     capture_settings,
+    group_texts,
+    read_corpus,
     tokens_to_keep,
     warnings_of,
 )
@@ -68,25 +71,14 @@ class PairSource(TextSource):
         report: Report = silent,
     ) -> Extracted:
         """Read every unique text after every prompt that it answers once."""
-        model = model.framed(settings.frame)
-        capture, sides = capture_settings(settings), self._sides()
-        plain = [*self.neutral, *(text for prompt, text in sides if not prompt)]
-        answers = [prompted(prompt, text) for prompt, text in sides if prompt]
         kept = tokens_to_keep(self.neutral, range(len(self.neutral)))
-        parts = [read_activations(model, plain, capture, cache, kept, report)]
-        found = {("", text): parts[0].pooled[i] for i, text in enumerate(plain)}
-        if answers:
-            part = read_activations(with_prompts(model), answers, capture, cache, None, report)
-            found |= {unprompted(text): part.pooled[i] for i, text in enumerate(answers)}
-            parts.append(replace(part, truncated=tuple(unprompted(t)[1] for t in part.truncated)))
-        pooled = torch.stack([*parts[0].pooled[: len(self.neutral)], *(found[s] for s in sides)])
+        sides = [*(("", text) for text in self.neutral), *self._sides()]
+        pooled, parts = _read_sides(model, sides, settings, kept, cache, report)
         return Extracted(
-            corpus=Corpus(
-                (*self.neutral, *(text for _, text in sides)), self._groups(), pooled, settings
-            ),
+            corpus=Corpus(tuple(text for _, text in sides), self._groups(), pooled, settings),
             tokens=parts[0].kept,
             neutral=tuple(range(len(self.neutral))),
-            n_texts=len(found),
+            n_texts=len(set(sides)),
             seconds={k: sum(p.seconds.get(k, 0.0) for p in parts) for k in parts[0].seconds},
             warnings=warnings_of(parts),
             note=f"{sum(p.n_computed for p in parts)} texts read, "
@@ -226,6 +218,63 @@ class PromptedFrame(PromptFrame):
         prompt, answer = unprompted(text)
         frame = frame_for(self.tokenizer, prompt)
         return (raw_frame(frame, prompt) if self.raw else frame).frame(answer, max_length)
+
+
+def read_run_texts(
+    model: LoadedModel,
+    texts: Mapping[str, Sequence[str]],
+    prompts: Sequence[str] | None,
+    settings: TrainSettings,
+    cache: ActivationCache | None = None,
+    report: Report = silent,
+) -> Corpus:
+    """Activations of a run's texts, whatever it was trained on; cached ones are not read again.
+
+    Sides of contrast pairs stand after the prompt of their pair, all other texts in the model's
+    default frame.
+
+    Args:
+        model: the model the run was trained on.
+        texts: the run's, by file name; names with a leading underscore are neutral.
+        prompts: of contrast pairs, in their order; None for other texts.
+        settings: the run's, or the same with another read rule.
+        cache: activations read earlier.
+        report: told after every batch.
+    """
+    if not prompts:
+        return read_corpus(model, texts, settings, cache, report)
+    every, groups = group_texts(texts)
+    sides = {groups.concepts[0], f"_{groups.concepts[0]}_negative"}
+    order = sorted(texts, key=lambda name: (is_neutral_name(name), name))
+    asked = [
+        prompt
+        for name in order
+        for prompt in (prompts if name in sides else [""] * len(texts[name]))
+    ]
+    pairs = list(zip(asked, every, strict=True))
+    pooled, _ = _read_sides(model, pairs, settings, None, cache, report)
+    return Corpus(every, groups, pooled, settings)
+
+
+def _read_sides(
+    model: LoadedModel,
+    sides: Sequence[tuple[str, str]],
+    settings: TrainSettings,
+    kept: Mapping[str, int] | None,
+    cache: ActivationCache | None,
+    report: Report,
+) -> tuple[Tensor, list[Activations]]:
+    """Activations of texts after their prompts, empty for none, (n_sides, n_layers, d_model)."""
+    model, capture = model.framed(settings.frame), capture_settings(settings)
+    plain = [text for prompt, text in sides if not prompt]
+    answers = [prompted(prompt, text) for prompt, text in sides if prompt]
+    parts = [read_activations(model, plain, capture, cache, kept, report)]
+    found = {("", text): parts[0].pooled[i] for i, text in enumerate(plain)}
+    if answers:
+        part = read_activations(with_prompts(model), answers, capture, cache, None, report)
+        found |= {unprompted(text): part.pooled[i] for i, text in enumerate(answers)}
+        parts.append(replace(part, truncated=tuple(unprompted(t)[1] for t in part.truncated)))
+    return torch.stack([found[side] for side in sides]), parts
 
 
 def prompted(prompt: str, answer: str) -> str:

@@ -38,7 +38,7 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge
 from readout_ui.texts.labelled import IGNORE, NEUTRAL
 from tests.conftest import SMALL_LIBRARY
-from tests.evaluation.test_judging import QUICK, scored
+from tests.support.scored_texts import QUICK, scored
 from tests.support.tiny_model import save_tiny_model
 
 gr = pytest.importorskip("gradio")

@@ -33,7 +33,7 @@ from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.inference.sweep import Pair, Sweep, Trial, compare, sweep
 from readout_ui.models.chat_template import Turn
 from readout_ui.plots.colours import fit_scale
-from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
+from readout_ui.plots.curves import SweepCurves, draw_sweep_curves
 from readout_ui.plots.token_grid import concept_grid, share_scale
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore

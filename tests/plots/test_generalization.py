@@ -7,7 +7,7 @@ from readout_ui.evaluation.dose import dose_curves
 from readout_ui.evaluation.generalization import judge
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.plots.new_texts import MACRO, draw_dose, draw_forest, draw_violins
-from tests.evaluation.test_judging import CONCEPTS, QUICK, scored
+from tests.support.scored_texts import CONCEPTS, QUICK, scored
 
 
 @pytest.fixture(scope="module")

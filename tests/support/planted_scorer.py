@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from readout_ui.inference.readout import Readout
+from readout_ui.evaluation.public import Readout
 from readout_ui.runs.manifest import describe_bare
 from readout_ui.runs.run import Run
 from readout_ui.vectors.vectors import ConceptVectors
@@ -18,10 +19,11 @@ CONCEPTS = ("angry", "calm", "happy", "sad")
 Meaning = Callable[[str], Sequence[str]]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class PlantedScorer(Readout):
     """Reads what `meaning` finds in a text as the sum of those concepts' directions plus noise."""
 
-    meaning: Meaning
+    meaning: Meaning = field(kw_only=True)
 
     def activations(self, texts: Sequence[str], layer: int) -> Tensor:
         return torch.stack([self._activation(text) for text in texts])
@@ -48,6 +50,4 @@ def planted_scorer(
         neutral_std=torch.ones(n, 1),
     )
     run = Run(describe_bare(vectors, "planted", {}), lambda: vectors, dict(descriptions or {}))
-    scorer = PlantedScorer(cast(Any, None), run)
-    object.__setattr__(scorer, "meaning", meaning)
-    return scorer
+    return PlantedScorer(cast(Any, None), run, meaning=meaning)

@@ -25,7 +25,7 @@ from readout_ui.app.tabs.compare_view import Compared, Look, draw_comparison, fi
 from readout_ui.app.tabs.inspect import MODES
 from readout_ui.app.widgets import build_plot, build_score_map
 from readout_ui.inference.compare import ORDERS
-from readout_ui.plots.trajectories import MOST_LINES
+from readout_ui.plots.curves import MOST_LINES
 
 KINDS = {"z-score": "z", "Cosine": "cosine"}
 ORDER_NAMES = dict(

@@ -22,9 +22,9 @@ from readout_ui.inference.compare import (
 )
 from readout_ui.inference.reading import FloatArray, Reading
 from readout_ui.plots.colours import ColourScale, fit_scale
+from readout_ui.plots.curves import MOST_LINES, draw_trajectories
 from readout_ui.plots.score_map import ScoreMap, Unit, Window, pack_map, pool_overview, window_at
 from readout_ui.plots.token_grid import UNITS
-from readout_ui.plots.trajectories import MOST_LINES, draw_trajectories
 
 _DIGITS = {"z": 2, "cosine": 3}
 LEAD = 3

@@ -300,7 +300,7 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
 
     def judge_cosines(evidence: Evidence) -> CosineMatrix:
         from readout_ui.evaluation.crosstalk import cosine_matrix
-        from readout_ui.evaluation.judging import own_directions
+        from readout_ui.evaluation.public import own_directions
 
         chosen = None if averaged else layer
         own = own_directions(evidence.readout)
@@ -317,7 +317,7 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
         return redundancy(evidence.corpus, layer)
 
     def judge_map(evidence: Evidence) -> ConceptMap:
-        from readout_ui.evaluation.judging import own_directions
+        from readout_ui.evaluation.public import own_directions
         from readout_ui.evaluation.redundancy import concept_map
 
         own = own_directions(evidence.readout)

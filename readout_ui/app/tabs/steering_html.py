@@ -14,7 +14,7 @@ from gradio.components.plot import PlotData
 from readout_ui.app.html import table
 from readout_ui.app.widgets import plot_data
 from readout_ui.inference.reading import FloatArray, Reading
-from readout_ui.plots.sweep import SweepCurves, draw_sweep_curves
+from readout_ui.plots.curves import SweepCurves, draw_sweep_curves
 from readout_ui.plots.token_grid import (
     Grid,
     concept_grid,

@@ -13,11 +13,10 @@ from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.dose import read_dose
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.influence import influence
-from readout_ui.evaluation.judging import advise, compare_layers, crosstalk, evaluate
 from readout_ui.evaluation.layers import sweep_means
+from readout_ui.evaluation.public import Readout
 from readout_ui.evaluation.redundancy import concept_map, redundancy
 from readout_ui.evaluation.results import Crosstalk
-from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.runs.training import train
 from readout_ui.texts.library import Library
@@ -68,7 +67,7 @@ def test_rows_become_rows_and_intervals_three_columns() -> None:
     texts_by_label = {c: c for c in CONCEPTS}
     readout = planted_scorer(lambda text: [c for c in CONCEPTS if c in text])
     pairs = [(f"Text {i} is {CONCEPTS[i % 4]}.", CONCEPTS[i % 4]) for i in range(24)]
-    found = evaluate(readout, pairs, texts_by_label)
+    found = Readout.evaluate(readout, pairs, texts_by_label)
     frame = found.to_frame()
     assert list(frame.index) == list(CONCEPTS)
     assert frame.loc["calm", "auroc_low"] == found.of("calm").auroc.low
@@ -104,11 +103,11 @@ def test_a_readout_is_judged_by_one_call(tiny_folder: Path, descriptions: Path) 
     model = load_model(ModelSpec(str(tiny_folder), device="cpu"))
     trained = train(Library(descriptions), model, TrainSettings())
     readout = Readout(model, trained)
-    assert len(crosstalk(readout, 1).to_frame()) == 4 * 3
-    assert compare_layers(readout).n_layers == model.n_layers
-    assert len(advise(readout, 0).influences) == 12
-    assert "situations" not in repr(evaluate(readout, "situations"))
+    assert len(readout.crosstalk(1).to_frame()) == 4 * 3
+    assert readout.compare_layers().n_layers == model.n_layers
+    assert len(readout.advise(0).influences) == 12
+    assert "situations" not in repr(readout.evaluate("situations"))
     with pytest.raises(UserError, match="there are no such texts"):
-        evaluate(readout, "no/such/file.csv")
+        readout.evaluate("no/such/file.csv")
     with pytest.raises(UserError, match="texts of the training are not there"):
-        crosstalk(Readout(model, replace(trained, texts={})))
+        Readout(model, replace(trained, texts={})).crosstalk()

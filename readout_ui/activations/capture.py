@@ -11,7 +11,7 @@ from readout_ui.activations.batches import Feed, TokenBatch, pad_batch
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
-from readout_ui.models.kv_cache import cache_argument, returned_cache
+from readout_ui.models.calling import cache_argument, returned_cache
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths

@@ -15,9 +15,9 @@ from readout_ui.activations.capture import PooledBatch, capture_batch
 from readout_ui.activations.hooks import inference
 from readout_ui.activations.pooling import CONTENT_RULES
 from readout_ui.errors import UserError
-from readout_ui.models.blocks import bare_model, text_config
+from readout_ui.models.blocks import bare_model, config_values
+from readout_ui.models.calling import returned_cache
 from readout_ui.models.devices import is_out_of_memory
-from readout_ui.models.kv_cache import returned_cache
 from readout_ui.models.prompt import FramedText, shared_prefix_length
 
 if TYPE_CHECKING:
@@ -166,14 +166,16 @@ _ROPE_LENGTH = "original_max_position_embeddings"
 
 
 def _bounds(model: "LoadedModel") -> list[int]:
-    config = text_config(model.model)
+    def values(name: str) -> tuple[Any, ...]:
+        return config_values(model.model, name)
+
     # Most architectures have none of these. transformers 4 says rope_scaling where 5 has
     # rope_parameters, which may differ by kind of layer.
-    ropes = [getattr(config, name, None) or {} for name in ("rope_parameters", "rope_scaling")]
-    by_kind = [rope for given in ropes for rope in given.values() if isinstance(rope, dict)]
-    values = [getattr(config, name, None) for name in (*_WINDOWS, _ROPE_LENGTH)]
-    values += [rope.get(_ROPE_LENGTH) for rope in (*ropes, *by_kind)]
-    return [value for value in values if isinstance(value, int) and value > 0]
+    ropes = [*values("rope_parameters"), *values("rope_scaling")]
+    ropes += [rope for given in ropes for rope in given.values() if isinstance(rope, dict)]
+    found = [value for name in (*_WINDOWS, _ROPE_LENGTH) for value in values(name)]
+    found += [rope.get(_ROPE_LENGTH) for rope in ropes]
+    return [value for value in found if isinstance(value, int) and value > 0]
 
 
 def _cut_states(_model: "LoadedModel", probe: FramedText, plain: PooledBatch) -> Any:

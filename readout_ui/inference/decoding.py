@@ -8,21 +8,23 @@ What transformers' `generate` is told: limits, chance, end tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-import transformers
 from transformers import GenerationConfig, StoppingCriteria
 
-from readout_ui.errors import UserError, required
+from readout_ui.errors import UserError, library_error, required
 from readout_ui.inference.projection import Projector, Scorer
 from readout_ui.inference.sampling import Sampling
+from readout_ui.models.calling import arguments_by_name
 from readout_ui.models.chat_template import TokenRole
 from readout_ui.models.prompt import FramedChat
 from readout_ui.models.tokens import visible_tokens
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from readout_ui.inference.reading import Reading
     from readout_ui.models.loading import LoadedModel
     from readout_ui.vectors.vectors import ConceptVectors
@@ -58,10 +60,13 @@ class TokenTracker(StoppingCriteria):
         self.finish: list[Finish | None] = [None] * n_rows
         self._limit, self._end_tokens, self._stop = limit, frozenset(end_tokens), stop
         self._extra_pass, self._on_token = extra_pass, on_token
+        self.newest: torch.Tensor | None = None
+        """(n_rows, 1): what the next pass has to be fed; None before the first token."""
 
     def __call__(self, input_ids: Any, _scores: Any, **_more: Any) -> Any:
         """True for every row once nothing more is needed of any."""
         was_over = self.over
+        self.newest = input_ids[:, -1:]
         if not was_over:
             self._take(input_ids[:, -1].tolist())
             self._on_token()
@@ -129,10 +134,25 @@ def decoding_config(
         repetition_penalty=sampling.repetition_penalty,
         max_new_tokens=max_new_tokens,
         num_beams=1,
+        use_cache=True,
         pad_token_id=pad_token(model),
         eos_token_id=_NO_TOKEN,
     )
     return config
+
+
+@contextmanager
+def own_choices(model: PreTrainedModel) -> Iterator[None]:
+    """Meanwhile the model has a generation config without any choice of the checkpoint's.
+
+    `generate` takes from it whatever its caller leaves open: guidance, prompt lookup, a time limit.
+    """
+    theirs, empty = model.generation_config, GenerationConfig.from_dict({})
+    model.generation_config = empty
+    try:
+        yield
+    finally:
+        model.generation_config = theirs
 
 
 def end_tokens(model: LoadedModel) -> frozenset[int]:
@@ -143,7 +163,7 @@ def end_tokens(model: LoadedModel) -> frozenset[int]:
     special = special_tokens(model)
     after = tokenizer(model.frame.after, add_special_tokens=False)["input_ids"][:1]
     ends = [*several, tokenizer.eos_token_id, *(token for token in after if token in special)]
-    return frozenset(int(token) for token in ends if token is not None)
+    return frozenset(token for token in ends if isinstance(token, int))
 
 
 @contextmanager
@@ -233,17 +253,29 @@ class Answers:
     def grow(self, sampling: Sampling) -> None:
         """Run transformers' `generate` until every row has ended."""
         ids, mask = self._padded()
-        generate_text: Any = self.model.model.generate
-        # transformers 4 would replace what equals its defaults by the checkpoint's own values; it
-        # refuses an argument that it does not know.
-        own = transformers.__version__.startswith("4.")
-        generate_text(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=decoding_config(self.model, sampling, self.limit + 1),
-            stopping_criteria=[self.tracker],
-            **({"use_model_defaults": False} if own else {}),
-        )
+        whole: Any = self.model.model
+        self._due = ids
+        watch = whole.register_forward_pre_hook(self._check_fed, with_kwargs=True)
+        with own_choices(whole), ExitStack() as stack:
+            stack.callback(watch.remove)
+            whole.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=decoding_config(self.model, sampling, self.limit + 1),
+                stopping_criteria=[self.tracker],
+            )
+
+    def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Scores are told apart by the order of the passes, so each must feed what is expected."""
+        fed = arguments_by_name(module, args, kwargs).get("input_ids")
+        due = self._due if self.tracker.newest is None else self.tracker.newest
+        if not isinstance(fed, torch.Tensor) or not torch.equal(fed, due):
+            shape = tuple(getattr(fed, "shape", ()))
+            raise library_error(
+                "transformers",
+                f"a pass was fed {shape} tokens that are not the next {tuple(due.shape)} of the "
+                "answer",
+            )
 
     def text(self, row: int) -> str:
         """The new tokens of a row as text."""

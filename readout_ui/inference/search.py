@@ -28,8 +28,8 @@ from readout_ui.inference.top_tokens import (
     average_over,
 )
 from readout_ui.models.blocks import bare_model
+from readout_ui.models.calling import cache_argument
 from readout_ui.models.devices import is_out_of_memory, release_memory
-from readout_ui.models.kv_cache import cache_argument
 from readout_ui.models.tokens import visible_tokens
 from readout_ui.progress import Progress, Report
 from readout_ui.texts.streams import BadLine, TextFile

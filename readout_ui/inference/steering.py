@@ -26,7 +26,7 @@ from readout_ui.errors import UserError, library_error
 from readout_ui.inference.forward import read_blocks, require_fit
 from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, Where, as_where
 from readout_ui.models.blocks import bare_model
-from readout_ui.models.kv_cache import arguments_by_name, past_length
+from readout_ui.models.calling import arguments_by_name, past_length
 from readout_ui.progress import Report, silent
 from readout_ui.vectors.training import (
     CALIBRATION_TOKENS,

@@ -93,6 +93,21 @@ def text_config(model: "nn.Module") -> Any:
     return required(config, "get_text_config", "transformers")(decoder=True)
 
 
+def config_values(model: "nn.Module", name: str) -> tuple[Any, ...]:
+    """What the text config says of `name`: one value, one per layer where layers differ, or none.
+
+    Gemma 4's full-attention layers have another head_dim; since transformers 5.15 asking such a
+    config as a whole raises RuntimeError, which getattr lets through.
+    """
+    config = text_config(model)
+    try:
+        value = getattr(config, name, None)
+    except RuntimeError:
+        layers = required(config, "per_layer_config", "transformers")
+        return tuple(getattr(layer, name, None) for layer in layers)
+    return () if value is None else (value,)
+
+
 def modules(model: "nn.Module", paths: BlockPaths) -> list["nn.Module"]:
     """The modules behind the paths, layer 0 first."""
     return [model.get_submodule(name) for name in paths.names]
@@ -101,7 +116,7 @@ def modules(model: "nn.Module", paths: BlockPaths) -> list["nn.Module"]:
 def bare_model(model: "nn.Module") -> "nn.Module":
     """The text decoder without LM head and without towers for other inputs.
 
-    It takes input_ids, attention_mask, use_cache and what `kv_cache.cache_argument` names.
+    It takes input_ids, attention_mask, use_cache and what `calling.cache_argument` names.
     """
     embeddings, parts = _embeddings_path(model), _block_names(model)[0].split(".")
     return model.get_submodule(".".join(_shared(embeddings, parts)))

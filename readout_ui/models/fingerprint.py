@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from readout_ui.models.blocks import text_config
+from readout_ui.models.blocks import config_values, text_config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -73,10 +73,16 @@ def _weighted(values: "Tensor") -> "Tensor":
 
 def _settings(model: "nn.Module") -> dict[str, Any]:
     config = text_config(model)
-    settings = {key: getattr(config, key, None) for key in _CONFIG_KEYS}
+    settings = {key: _one_or_all(config_values(model, key)) for key in _CONFIG_KEYS}
     # transformers 4 has rope_theta and rope_scaling where 5 has rope_parameters.
     rope = getattr(config, "rope_parameters", None) or {}
     settings["rope_theta"] = rope.get("rope_theta") or getattr(config, "rope_theta", None)
     scaling = getattr(config, "rope_scaling", None) or rope
     settings["rope_factor"] = scaling.get("factor")
+    if getattr(config, "is_heterogeneous", False):  # transformers 5.15 on: layers that differ
+        settings["per_layer_config"] = config.to_dict().get("per_layer_config")
     return settings
+
+
+def _one_or_all(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values) or None

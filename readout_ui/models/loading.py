@@ -11,6 +11,7 @@ from readout_ui.errors import UserError
 from readout_ui.models.blocks import (
     BlockPaths,
     LayerConfig,
+    config_values,
     hidden_size,
     n_layers,
     resolve_blocks,
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
 QUANTIZATIONS = ("none", "8bit", "4bit")
 _BITS_AND_BYTES = {"8bit": 1.0, "4bit": 0.6}
 """Bytes per weight, scales and the parts that stay whole included."""
+_OUTPUTS = {
+    "use_cache": True,
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "torchscript": False,
+}
 _NOT_CAUSAL = (
     "ForMaskedLM",
     "ForSequenceClassification",
@@ -140,7 +148,16 @@ def load_weights(
         ) from error
     notes = _check_complete(checkpoint, info["missing_keys"])
     model.eval().requires_grad_(False)
+    _settle_outputs(model)
     return model, notes
+
+
+def _settle_outputs(model: "PreTrainedModel") -> None:
+    """What a forward pass returns is asked for here, and not by the checkpoint's config.json."""
+    for config in (model.config, text_config(model)):
+        for name, ours in _OUTPUTS.items():
+            if getattr(config, name, ours) != ours:
+                setattr(config, name, ours)
 
 
 def _auto_class(checkpoint: Checkpoint, trusted: bool) -> Any:
@@ -337,7 +354,7 @@ def _loaded(
             *notes,
             f"the tokenizer has {len(tokenizer)} tokens, the model {len(embeddings)}",
         )
-    length = getattr(text_config(model), "max_position_embeddings", None)
+    lengths = [n for n in config_values(model, "max_position_embeddings") if n]
     return LoadedModel(
         spec=spec,
         name=checkpoint.name,
@@ -349,7 +366,7 @@ def _loaded(
         dtype=embeddings.dtype,
         n_layers=n_layers(model),
         d_model=hidden_size(model),
-        context_length=int(length) if length else None,
+        context_length=min(map(int, lengths), default=None),
         fingerprint=weights_fingerprint(model),
         notes=notes,
     )

@@ -1,5 +1,9 @@
+import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +12,7 @@ import torch
 
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
-from readout_ui.inference.forward import read_chat
+from readout_ui.inference.forward import perplexity, read_chat
 from readout_ui.inference.generation import (
     Generated,
     frame_for_answer,
@@ -18,7 +22,7 @@ from readout_ui.inference.generation import (
 from readout_ui.inference.reading import Reading
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.loading import LoadedModel
+from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.models.prompt import FramedChat
 from readout_ui.progress import Cancelled
 from readout_ui.vectors.vectors import ConceptVectors
@@ -114,6 +118,72 @@ def test_settings_are_the_users_and_not_the_checkpoints() -> None:
     free = Sampling(temperature=1.0, top_p=1, max_new_tokens=16)
     drawn = generate(LLAMA, asked(LLAMA), free)
     assert generate(model, asked(model), free).token_ids == drawn.token_ids
+
+
+LEAKS: dict[str, dict[str, Any]] = {
+    "guidance": {"guidance_scale": 3.0},
+    "prompt lookup": {"prompt_lookup_num_tokens": 3},
+    "time": {"max_time": 0.0001},
+    "repeats": {"no_repeat_ngram_size": 1},
+    "encoder repeats": {"encoder_repetition_penalty": 3.0},
+    "several": {"num_return_sequences": 2, "do_sample": True},
+    "beams": {"num_beams": 3},
+    "stop strings": {"stop_strings": ["e"]},
+    "no cache": {"use_cache": False},
+    "suppressed": {"suppress_tokens": list(range(3, 200)), "begin_suppress_tokens": [5]},
+    "bad words": {"bad_words_ids": [[token] for token in range(3, 200)]},
+    "bias": {"sequence_bias": [[[token], -50.0] for token in range(3, 200)]},
+    "forced": {"forced_bos_token_id": 5, "forced_eos_token_id": 6},
+    "length": {"min_length": 99, "max_length": 3, "exponential_decay_length_penalty": [1, 9.0]},
+    "assistant": {"assistant_early_exit": 1, "is_assistant": True},
+    "dola": {"dola_layers": "low"},
+    "offloaded": {"cache_implementation": "offloaded"},
+    "static": {"cache_implementation": "static"},
+    "outputs": {"output_scores": True, "return_dict_in_generate": True, "output_logits": True},
+    "states": {"output_attentions": True, "output_hidden_states": True},
+    "prefill": {"prefill_chunk_size": 4},
+    "sampling": {"do_sample": True, "temperature": 9.0, "min_p": 0.9, "typical_p": 0.2},
+    "watermark": {"watermarking_config": {"bias": 9.0}},
+}
+
+
+@pytest.mark.parametrize("place", ["generation_config.json", "config.json"])
+@pytest.mark.parametrize("leak", LEAKS)
+def test_no_choice_of_a_checkpoint_reaches_an_answer(
+    place: str, leak: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    (folder / "generation_config.json").unlink()
+    file = folder / place
+    given = json.loads(file.read_text()) if file.is_file() else {}
+    more = {"return_dict": False, "torchscript": True} if place == "config.json" else {}
+    file.write_text(json.dumps({**given, **LEAKS[leak], **more}))
+    model = load_model(ModelSpec(str(folder), device="cpu", dtype="fp32"))
+    before = model.model.generation_config
+    made = generate(model, asked(model), GREEDY, vectors=VECTORS)
+    assert made.token_ids == generate(LLAMA, asked(LLAMA), GREEDY).token_ids
+    assert_equals_offline(model, VECTORS, made)
+    assert model.model.generation_config is before
+    assert perplexity(model, made.whole.token_ids, 4) is not None
+
+
+def test_a_pass_that_is_fed_other_tokens_than_the_answers_is_refused() -> None:
+    model = load_tiny()
+    whole: Any = model.model
+    real = whole.prepare_inputs_for_generation
+
+    @wraps(real)  # transformers looks at its parameters
+    def twice(ids: Any, **options: Any) -> Any:
+        given = real(ids, **options)
+        if ids.shape[1] > len(asked(model).token_ids):
+            given["input_ids"] = given["input_ids"].repeat(1, 2)
+            given["attention_mask"] = given["position_ids"] = None
+        return given
+
+    whole.prepare_inputs_for_generation = twice
+    with pytest.raises(UserError, match=r"fed \(1, 2\) tokens that are not the next \(1, 1\)"):
+        generate(model, asked(model), GREEDY, vectors=VECTORS)
+    assert not any(module._forward_pre_hooks for module in whole.modules())
 
 
 def test_an_answer_ends_at_the_end_of_its_turn() -> None:

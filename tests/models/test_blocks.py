@@ -17,7 +17,7 @@ from readout_ui.models.blocks import (
     n_layers,
     resolve_blocks,
 )
-from readout_ui.models.kv_cache import cache_argument, returned_cache
+from readout_ui.models.calling import cache_argument, returned_cache
 from tests.support.architectures import CACHE_LOSES_STATE, HYBRID, WITH_VISION, available, build
 
 TEMPLATES = {

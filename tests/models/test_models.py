@@ -307,6 +307,14 @@ def test_the_fingerprint_notices_settings_that_change_activations() -> None:
     assert weights_fingerprint(build("llama", **changed)) != plain
 
 
+@pytest.mark.skipif("gemma4" not in available(), reason="transformers 4 has no such config")
+def test_the_fingerprint_covers_what_layers_have_of_their_own() -> None:
+    plain = weights_fingerprint(build("gemma4"))
+    own = {2: {"head_dim": 16, "sliding_window": 4}}
+    assert weights_fingerprint(build("gemma4")) == plain
+    assert weights_fingerprint(build("gemma4", per_layer_config=own)) != plain
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_the_fingerprint_reads_every_number_format(dtype: torch.dtype) -> None:
     model: Any = build("llama")

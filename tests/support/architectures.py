@@ -49,10 +49,9 @@ LINEAR_ATTENTION = {
 GEMMA = {"head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8}
 GEMMA4 = {
     "head_dim": 8,
-    "global_head_dim": 8,
     "sliding_window": 16,
     "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
-    "per_layer_config": {},
+    "per_layer_config": {2: {"head_dim": 16}},  # as every published Gemma 4
     "hidden_size_per_layer_input": 4,
     "vocab_size_per_layer_input": N_TOKENS,
 }

@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
-from readout_ui.models.kv_cache import (
+from readout_ui.models.calling import (
     arguments_by_name,
     cache_argument,
     past_length,

@@ -10,9 +10,11 @@ first. Browsers mark such requests with `Sec-Fetch-Site: cross-site`.
 
 import functools
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import gradio as gr
+from gradio.blocks import Block
 from packaging.version import Version
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
@@ -70,6 +72,19 @@ def bound(handler: Callable[..., Result], *known: Any) -> Callable[..., Result |
     hints = handler.__annotations__
     call.__annotations__ = {n: gr.EventData for n, h in hints.items() if h == "gr.EventData"}
     return guarded(call)
+
+
+def components(*parts: Any) -> list[Any]:
+    """Every component in some dataclasses: outputs of a handler that changes any of them."""
+    found: list[Any] = []
+    for part in parts:
+        if isinstance(part, Block):
+            found.append(part)
+        elif isinstance(part, tuple):
+            found += components(*part)
+        elif is_dataclass(part):
+            found += components(*vars(part).values())
+    return found
 
 
 HIDDEN: bool | Literal["hidden"] = "hidden" if Version(gr.__version__) < Version("6.18") else False

@@ -13,9 +13,9 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, seen_if
-from readout_ui.app.header import draw_progress
-from readout_ui.app.html import count, error_text, headline
 from readout_ui.app.jobs import Job, JobState, JobView, Worker
+from readout_ui.app.status import Status
+from readout_ui.app.widgets import count, error_text, headline
 from readout_ui.errors import UserError
 
 LOOK_SECONDS = 0.12
@@ -77,7 +77,8 @@ class Follower:
             yield from self.follow(str(request.session_hash), partial(ask, values))
 
         shown = [self.progress, self.cancel_button, *self.starts]
-        button.click(start, inputs, [*shown, *outputs], **FOLLOWING)
+        each_once = list(dict.fromkeys([*shown, *outputs]))
+        button.click(start, inputs, each_once, **FOLLOWING)
 
     def wire_cancel(self) -> None:
         """Cancel stops the session's own job."""
@@ -173,3 +174,39 @@ def draw_end(view: JobView) -> str:
 def draw_failure(sentence: str) -> str:
     """What a person can set right."""
     return headline("That did not work.", f"{sentence[:1].upper()}{sentence[1:]}", "failed")
+
+
+def is_training(status: Status) -> bool:
+    """True while a training waits or runs."""
+    return status.training is not None and not status.training.state.finished
+
+
+def draw_progress(job: JobView) -> str:
+    """One job's stage, real counts, time left and bar."""
+    progress = job.progress
+    stage = "Waiting for the device" if job.state is JobState.WAITING else job.title
+    counts = ""
+    if progress is not None:
+        stage = progress.stage
+        counts = f"{progress.done} of {progress.total} {progress.unit}" if progress.total else ""
+    if job.cancelling:
+        stage = "Stopping"
+    left = f"about {_duration(job.seconds_left)} left" if job.seconds_left is not None else ""
+    words = " · ".join(word for word in (counts, left) if word)
+    bar = _bar(job.fraction)
+    return (
+        f"<span class='chip job {job.kind}'><b>{escape(stage)}</b>"
+        f"<span class='detail'>{escape(words)}</span>{bar}</span>"
+    )
+
+
+def _bar(fraction: float | None) -> str:
+    if fraction is None:
+        return "<progress></progress>"
+    return f"<progress max='1' value='{fraction:.3f}'></progress>"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import QUIET, guarded
-from readout_ui.app.jobs import JobState, JobView
+from readout_ui.app.events import QUIET, Changes, bound, components, guarded
+from readout_ui.app.follow import draw_progress, is_training
+from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
+from readout_ui.app.tabs.train import TrainTab, draw_training
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,6 @@ def retrain_label(status: Status) -> str:
     return "Retrain" if status.run and not status.run.source else "Train"
 
 
-def is_training(status: Status) -> bool:
-    """True while a training waits or runs."""
-    return status.training is not None and not status.training.state.finished
-
-
 def draw_status(status: Status) -> str:
     """The status line as HTML: model, changed descriptions, running work."""
     chips = [_model_chip(status), _changes_chip(status)]
@@ -93,32 +91,58 @@ def _chip(kind: str, label: str, detail: str) -> str:
     return f"<span class='chip {kind}' title='{escape(detail)}'><b>{escape(label)}</b>{text}</span>"
 
 
-def draw_progress(job: JobView) -> str:
-    """One job's stage, real counts, time left and bar."""
-    progress = job.progress
-    stage = "Waiting for the device" if job.state is JobState.WAITING else job.title
-    counts = ""
-    if progress is not None:
-        stage = progress.stage
-        counts = f"{progress.done} of {progress.total} {progress.unit}" if progress.total else ""
-    if job.cancelling:
-        stage = "Stopping"
-    left = f"about {_duration(job.seconds_left)} left" if job.seconds_left is not None else ""
-    words = " · ".join(word for word in (counts, left) if word)
-    bar = _bar(job.fraction)
-    return (
-        f"<span class='chip job {job.kind}'><b>{escape(stage)}</b>"
-        f"<span class='detail'>{escape(words)}</span>{bar}</span>"
-    )
+TICK_SECONDS = 1.0
 
 
-def _bar(fraction: float | None) -> str:
-    if fraction is None:
-        return "<progress></progress>"
-    return f"<progress max='1' value='{fraction:.3f}'></progress>"
+@dataclass(frozen=True)
+class Clock:
+    """What brings header and progress up to date, every second and after a click."""
+
+    studio: Studio
+    header: Header
+    progress: gr.HTML
+    """Of the newest training, on the Train tab."""
+    run: gr.State
+    """Changes when another run is in use."""
+    standing: gr.State
+    """Changes with the run, once its texts differ, and once the model is loaded."""
+    seen: gr.State
+    """What this page shows already, by the id of the component."""
+
+    def tick_after(self, event: Any) -> None:
+        """Do not wait for the next second after this event."""
+        event.then(bound(tick, self), self.seen, components(self), **QUIET)
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min"
+def build_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> Clock:
+    """Poll the session from now on."""
+    states = gr.State(""), gr.State(""), gr.State({})
+    clock = Clock(studio, header, train.progress, *states)
+    show = bound(tick, clock)
+    gr.Timer(TICK_SECONDS).tick(show, clock.seen, components(clock), **QUIET)
+    app.load(show, clock.seen, components(clock), **QUIET)
+    return clock
+
+
+def tick(clock: Clock, seen: dict[int, Any]) -> Changes:
+    """Only what differs from what this page shows already."""
+    status, header = clock.studio.status(), clock.header
+    used, busy = status.run.id if status.run else "", is_training(status)
+    stopping = bool(status.training and status.training.cancelling)
+    label, idle = retrain_label(status), not busy and not clock.studio.read_only
+    words: Changes = {
+        header.status: draw_status(status),
+        clock.progress: draw_training(status),
+        clock.run: used,
+        clock.standing: f"{used} {status.changed > 0} {status.model_ready}",
+    }
+    buttons: Changes = {
+        header.retrain: {"value": label, "interactive": idle},
+        header.cancel: {"visible": busy, "interactive": not stopping},
+    }
+    now = {each._id: value for each, value in (words | buttons).items()}
+    fresh = {each for each in (*words, *buttons) if now[each._id] != seen.get(each._id)}
+    if not fresh:
+        return {}
+    drawn = words | {each: gr.Button(**look) for each, look in buttons.items()}
+    return {clock.seen: now, **{each: drawn[each] for each in fresh}}

@@ -9,7 +9,6 @@ import gradio as gr
 
 from readout_ui.app.api import publish_programs
 from readout_ui.app.assets import ASK_AGAIN, STYLES
-from readout_ui.app.clock import Clock, build_clock
 from readout_ui.app.events import (
     DEVICE,
     PRIVATE,
@@ -18,9 +17,10 @@ from readout_ui.app.events import (
     Changes,
     Values,
     bound,
+    components,
     guarded,
 )
-from readout_ui.app.header import Header, build_header
+from readout_ui.app.header import Clock, Header, build_clock, build_header
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import build_advice_tab, refresh_advice
 from readout_ui.app.tabs.compare import build_compare_tab, refresh_compare
@@ -86,13 +86,14 @@ def build_app(studio: Studio) -> gr.Blocks:
             (refresh_layers, layers, layers.shown),
         )
         for refresh, tab, inputs in followers:
-            clock.run.change(bound(refresh, studio, tab), inputs, tab.refreshed, **QUIET)
+            clock.run.change(bound(refresh, studio, tab), inputs, components(tab), **QUIET)
         # These follow the texts as well, and advice waits for the device.
-        again = bound(refresh_advice, studio, advice)
-        clock.standing.change(again, None, advice.refreshed, **{**DEVICE, **QUIET})
-        clock.standing.change(bound(refresh_train, studio, train), None, train.refreshed, **QUIET)
-        again = bound(refresh_export, studio, export)
-        clock.standing.change(again, None, export.refreshed, **QUIET)
+        for refresh, tab, manner in (
+            (refresh_advice, advice, {**DEVICE, **QUIET}),
+            (refresh_train, train, QUIET),
+            (refresh_export, export, QUIET),
+        ):
+            clock.standing.change(bound(refresh, studio, tab), None, components(tab), **manner)
         publish_programs(studio)
     return app
 

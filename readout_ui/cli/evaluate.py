@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,18 +19,19 @@ from readout_ui.cli.options import (
     TrainedTexts,
     Vectors,
 )
-from readout_ui.cli.output import as_json, table, work_with
+from readout_ui.cli.output import as_json, cut, table, work_with
 from readout_ui.errors import UserError
+from readout_ui.files import write_file
+from readout_ui.progress import Progress
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.judgements import Generalization
-    from readout_ui.evaluation.resampling import Estimate
+    from readout_ui.evaluation.run_diff import Moves, RunDiff, ScoreChanges
     from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.run import Run
     from readout_ui.texts.labelled import LabelledText
-
-SHIPPED = "the shipped test set"
+    from readout_ui.vectors.training import Corpus
 
 
 def evaluate(
@@ -114,7 +116,7 @@ def labelled_texts(
     texts = read_shipped() if path is None else read_labelled(path, text_column, label_columns)
     concepts = source.manifest.concepts
     parsed = parse_mapping(mapping, labels_of(texts), concepts)
-    return Labelled(SHIPPED if path is None else str(path), texts, parsed)
+    return Labelled("the shipped test set" if path is None else str(path), texts, parsed)
 
 
 @contextmanager
@@ -131,7 +133,7 @@ def as_table(found: Generalization) -> str:
     """One row per concept, the macro row last, then top-k and notes."""
     lines = [
         f"layer {found.layer}",
-        table(*table_rows(found)),
+        table(*found.table()),
         *(f"top-{top.k}: {top.hits} (chance {top.chance:.3f})" for top in found.top),
     ]
     if found.macro.gain is not None:
@@ -139,38 +141,185 @@ def as_table(found: Generalization) -> str:
     return "\n".join([*lines, *(f"Note: {note}" for note in found.notes)])
 
 
-def table_rows(
-    found: Generalization,
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Header and cells of the table; the last row is the macro mean."""
-    rows = [
-        (
-            each.concept,
-            str(each.n_texts),
-            str(each.auroc),
-            f"{each.average_precision:.3f}",
-            f"{each.top1:.0%}",
-            _value(each.words),
-            _value(each.random),
-            f"{each.p:.3f}",
-            f"{each.recall:.0%}",
-            "–" if each.false_positives is None else f"{each.false_positives.value:.0%}",
-        )
-        for each in found.per_concept
-    ]
-    macro = found.macro
-    means = (f"{macro.average_precision:.3f}", "", _value(macro.words), _value(macro.random))
-    total = ("macro", str(len(found.texts)), str(macro.auroc), *means, f"{macro.p:.3f}", "", "")
-    header = ("concept", "texts", "AUROC [95 %]", "AP", "top-1", "words", "random", "p", "recall")
-    return (*header, "false pos."), (*rows, total)
-
-
-def _value(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else f"{estimate.value:.3f}"
-
-
 def as_values(found: Generalization, labelled: Labelled) -> dict[str, Any]:
     """The judgement with where its texts came from; what too few texts leave open is None."""
     from readout_ui.files import json_values
 
     return {"texts": labelled.name, "map": labelled.mapping, **json_values(found.as_json())}
+
+
+LEAST_TURN = 0.999
+"""Mean cosine from which a direction counts as unmoved in the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What moved, and which scores changed."""
+
+    diff: RunDiff
+    changes: ScoreChanges | None
+    reason: str
+    """Why there are no scores, else empty."""
+
+
+def compare(
+    *,
+    old: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with.")],
+    new: Annotated[str, typer.Argument(metavar="RUN", help="The run to look at.")],
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of kept runs.")] = Path("runs"),
+    scores: Annotated[
+        bool, typer.Option(help="Load the model and compare scores of the texts both have.")
+    ] = True,
+    layer: Layer = None,
+    model: Model = "",
+    weights: JudgedWeights,
+    json: AsJson = False,
+) -> None:
+    """Say what moved between two runs: texts, directions, and scores beyond noise."""
+    from readout_ui.evaluation.run_diff import compare_runs
+    from readout_ui.runs.store import RunStore
+
+    store = RunStore(runs)
+    first, second = (store.open(run_id) for run_id in (old, new))
+    diff = compare_runs(first, second)
+    found = Comparison(diff, None, "Scores were left out." if diff.same_space else "")
+    if scores and diff.same_space:
+        try:
+            spec = weights.spec_of(second.manifest, model)
+            found = Comparison(diff, _scores(first, second, spec, layer), "")
+        except UserError as error:
+            found = Comparison(diff, None, f"Scores were not compared: {error}")
+    print(as_line(found) if json else as_text(found))
+
+
+def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChanges:
+    with work_with(spec) as work:
+        from readout_ui.evaluation.public import corpus_of
+        from readout_ui.evaluation.run_diff import compare_scores
+        from readout_ui.inference.readout import Readout
+        from readout_ui.vectors.vectors import resolve_layers
+
+        model, chosen = work.model, new.best_layer
+        new.refuse_other_model(model)
+        if layer is not None:
+            (chosen,) = resolve_layers(str(layer), model.n_layers)
+        first, second = (
+            corpus_of(Readout(model, run, work.cache, work.report)) for run in (old, new)
+        )
+        return compare_scores(first, second, chosen)
+
+
+def as_line(found: Comparison) -> str:
+    """The comparison as one JSON object on one line."""
+    from readout_ui.evaluation.run_diff import diff_json
+
+    scores = None if found.changes is None else asdict(found.changes)
+    return as_json({**diff_json(found.diff), "scores": scores, "why_no_scores": found.reason})
+
+
+def as_text(found: Comparison) -> str:
+    """Settings, texts, directions and scores, one after the other."""
+    diff = found.diff
+    lines = [f"{diff.old} → {diff.new}", *diff.settings]
+    for noun, names in (("new", diff.concepts_added), ("gone", diff.concepts_removed)):
+        lines += [f"{noun} concepts: {', '.join(names)}"] if names else []
+    kinds = Counter(change.kind for change in diff.texts)
+    counted = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+    lines.append(f"texts: {counted or 'the same'}")
+    lines += [
+        f"  {change.concept}: {change.kind}: {cut(change.after or change.before, 70)}"
+        for change in diff.texts
+    ]
+    lines.append(diff.why_no_moves if diff.moves is None else _moves_text(diff.moves))
+    lines.append(_scores_text(found.changes) if found.changes else found.reason)
+    return "\n".join(filter(None, lines))
+
+
+def _moves_text(moves: Moves) -> str:
+    means = moves.mean().tolist()
+    pairs = sorted(zip(means, moves.concepts, strict=True))
+    turned = [(name, f"{cosine:.3f}") for cosine, name in pairs if cosine < LEAST_TURN]
+    if not turned:
+        return f"directions: all {len(moves.concepts)} as they were"
+    head = f"directions: {len(turned)} of {len(moves.concepts)} turned, mean over layers"
+    return f"{head}\n{table(('concept', 'cosine old to new'), turned)}"
+
+
+def _scores_text(changes: ScoreChanges) -> str:
+    rows = [
+        (
+            change.concept,
+            str(change.n_texts),
+            f"{change.before:.3f}",
+            f"{change.after:.3f}",
+            f"{change.change:+.3f} [{change.low:+.3f}, {change.high:+.3f}]",
+            f"{change.p:.3f}",
+            "yes" if change.beyond_noise else "no",
+        )
+        for change in (changes.macro, *changes.concepts)
+    ]
+    header = ("concept", "texts", "before", "after", "change [95 %]", "p", "beyond noise")
+    head = f"held-out AUROC of the {changes.n_texts} texts both runs have, layer {changes.layer}"
+    return f"{head}\n{table(header, rows)}"
+
+
+STAGE = "Writing the report"
+
+
+def report(
+    *,
+    vectors: Vectors,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")
+    ],
+    layer: Layer = None,
+    descriptions: TrainedTexts = None,
+    model: Model = "",
+    weights: JudgedWeights,
+) -> None:
+    """Write every figure about the vectors as one HTML page that works offline."""
+    from readout_ui.cli.read import open_run
+
+    source = open_run(vectors, texts=descriptions)
+    print(f"Wrote {write_report(source, weights.spec_of(source.manifest, model), layer, output)}")
+
+
+def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) -> Path:
+    """Judge the vectors in every way and write the page; returns its path.
+
+    Raises:
+        UserError: the texts of an export are missing, or it belongs to another model.
+    """
+    if not source.texts:
+        raise UserError(
+            "a report needs the texts of the training",
+            where=source.where,
+            fix="name their folder with --descriptions, or the folder of a kept run",
+        )
+    if output.is_dir():
+        raise UserError("is a folder", where=str(output), fix="name a file, such as report.html")
+    chosen = source.layer(layer)
+    with open_scorer(source, spec) as scorer:
+        from readout_ui.cli.report import CHAPTERS, Subject
+        from readout_ui.plots.report import draw_report
+
+        subject = Subject(scorer, chosen)
+        sections = []
+        for done, chapter in enumerate(CHAPTERS):
+            scorer.report(Progress(STAGE, done, len(CHAPTERS), "chapters"))
+            sections.append(chapter(subject))
+    page = draw_report("Readout Studio report", _about(source, subject.corpus, chosen), sections)
+    write_file(output, page.encode())
+    return output
+
+
+def _about(source: Run, corpus: Corpus, layer: int) -> tuple[str, ...]:
+    manifest = source.manifest
+    n_own = sum(len(rows) for rows in corpus.groups.rows)
+    return (
+        f"{len(manifest.concepts)} concepts, {n_own} descriptions, "
+        f"{len(corpus.groups.neutral)} neutral texts.",
+        f"Model {manifest.model.id} ({manifest.model.dtype}), {manifest.frame.description}.",
+        f"Directions by {manifest.method}, read rule {manifest.read.rule}, judged at layer "
+        f"{layer}. Intervals are 95 %, by bootstrap over texts.",
+    )

@@ -13,14 +13,12 @@ from typing import Annotated
 import typer
 
 from readout_ui import __version__
-from readout_ui.cli.compare import compare
-from readout_ui.cli.evaluate import evaluate
+from readout_ui.cli.evaluate import compare, evaluate, report
 from readout_ui.cli.export import export, verify
 from readout_ui.cli.extract import extract
 from readout_ui.cli.lists import cache, check, models, serve
 from readout_ui.cli.options import with_groups
 from readout_ui.cli.read import read
-from readout_ui.cli.report import report
 from readout_ui.cli.steer import steer
 from readout_ui.cli.train import train, train_examples, train_stories
 from readout_ui.cli.train_pairs import train_pairs

@@ -1,80 +1,307 @@
-"""The command that writes every judgement of some vectors on one page."""
+"""The chapters of a report: one judgement each, drawn as a section of the page."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
 
-import typer
+import numpy as np
 
-from readout_ui.cli.evaluate import open_scorer
-from readout_ui.cli.options import JudgedWeights, Layer, Model, TrainedTexts, Vectors
 from readout_ui.errors import UserError
-from readout_ui.files import write_file
-from readout_ui.progress import Progress
+from readout_ui.files import size_text
+from readout_ui.plots.report import Section, Table
 
 if TYPE_CHECKING:
-    from readout_ui.models.loading import ModelSpec
-    from readout_ui.runs.run import Run
+    from readout_ui.evaluation.influence import Influence
+    from readout_ui.evaluation.layer_sets import LayerSets
+    from readout_ui.inference.readout import Readout
+    from readout_ui.vectors.settings import TrainSettings
     from readout_ui.vectors.training import Corpus
 
-STAGE = "Writing the report"
+MOST_CONFUSIONS = 20
+"""Confusions that are named; the heatmap has all."""
 
 
-def report(
-    *,
-    vectors: Vectors,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")
-    ],
-    layer: Layer = None,
-    descriptions: TrainedTexts = None,
-    model: Model = "",
-    weights: JudgedWeights,
-) -> None:
-    """Write every figure about the vectors as one HTML page that works offline."""
-    from readout_ui.cli.read import open_run
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What the chapters are about."""
 
-    source = open_run(vectors, texts=descriptions)
-    print(f"Wrote {write_report(source, weights.spec_of(source.manifest, model), layer, output)}")
+    scorer: Readout
+    layer: int
 
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The texts of the training with their activations."""
+        return self.read(self.scorer.settings)
 
-def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) -> Path:
-    """Judge the vectors in every way and write the page; returns its path.
+    def read(self, settings: TrainSettings) -> Corpus:
+        """The same texts read as other settings say."""
+        from readout_ui.evaluation.public import corpus_of
 
-    Raises:
-        UserError: the texts of an export are missing, or it belongs to another model.
-    """
-    if not source.texts:
-        raise UserError(
-            "a report needs the texts of the training",
-            where=source.where,
-            fix="name their folder with --descriptions, or the folder of a kept run",
-        )
-    if output.is_dir():
-        raise UserError("is a folder", where=str(output), fix="name a file, such as report.html")
-    chosen = source.layer(layer)
-    with open_scorer(source, spec) as scorer:
-        from readout_ui.cli.report_chapters import CHAPTERS, Subject
-        from readout_ui.plots.report import draw_report
-
-        subject = Subject(scorer, chosen)
-        sections = []
-        for done, chapter in enumerate(CHAPTERS):
-            scorer.report(Progress(STAGE, done, len(CHAPTERS), "chapters"))
-            sections.append(chapter(subject))
-    page = draw_report("Readout Studio report", _about(source, subject.corpus, chosen), sections)
-    write_file(output, page.encode())
-    return output
+        return corpus_of(self.scorer, settings)
 
 
-def _about(source: Run, corpus: Corpus, layer: int) -> tuple[str, ...]:
-    manifest = source.manifest
-    n_own = sum(len(rows) for rows in corpus.groups.rows)
-    return (
-        f"{len(manifest.concepts)} concepts, {n_own} descriptions, "
-        f"{len(corpus.groups.neutral)} neutral texts.",
-        f"Model {manifest.model.id} ({manifest.model.dtype}), {manifest.frame.description}.",
-        f"Directions by {manifest.method}, read rule {manifest.read.rule}, judged at layer "
-        f"{layer}. Intervals are 95 %, by bootstrap over texts.",
+def judge_layers(subject: Subject) -> Section:
+    """AUROC of every layer, method, read rule and concept; the best sets of layers."""
+    from readout_ui.evaluation.layer_sets import best_layer_sets
+    from readout_ui.evaluation.layers import corpora_by_rule, fill_layers, sweep_means
+    from readout_ui.plots.aurocs import draw_sweep
+
+    report, corpus = subject.scorer.report, subject.corpus
+    sweep = sweep_means(corpora_by_rule(corpus, subject.read), report=report)
+    sets = best_layer_sets(corpus)
+    if sets.sets:
+        corpora = corpora_by_rule(corpus, subject.read)
+        sweep = fill_layers(sweep, corpora, [sets.recommended], report)
+    best = sweep.best()
+    if best is None:
+        return Section("Layers", ("Two descriptions of a concept are needed to compare layers.",))
+    marked = (sweep.columns.index(best[0]), best[1])
+    columns = [column.label for column in sweep.columns]
+    per_concept = sweep.columns[[c.method == "mean" for c in sweep.columns].index(True)]
+    return Section(
+        "Layers",
+        (
+            f"Held-out descriptions, {sweep.folds} folds. Highest: layer {best[1]} with "
+            f"{best[0].label}. auto takes layer {sets.recommended}: within one standard error of "
+            "the best, nearest to 0.6 of the depth. Empty cells were not computed: PCA and "
+            "logistic regression fit anew for every fold.",
+            draw_sweep(sweep.scores(), columns, marked, "Macro AUROC"),
+            draw_sweep(
+                per_concept.auroc.T, sweep.concepts, None, f"AUROC of each, {per_concept.label}"
+            ),
+            _sets_table(sets),
+        ),
     )
+
+
+def _sets_table(sets: LayerSets) -> Table:
+    header = (
+        *("layers", "AUROC", "chosen on half, scored on the other", "over one layer"),
+        *("export", "multiply-adds per token"),
+    )
+    rows = tuple(
+        (
+            ", ".join(map(str, one.layers)),
+            f"{one.auroc:.3f}",
+            f"{one.elsewhere:.3f}",
+            "–" if len(one.layers) == 1 else f"{one.gain:+.3f} ± {one.gain_error:.3f}",
+            size_text(one.n_bytes),
+            f"{one.multiply_adds:,}",
+        )
+        for one in sets.sets
+    )
+    return Table(header, rows)
+
+
+def judge_cosines(subject: Subject) -> Section:
+    """Cosines at the layer and averaged over all."""
+    from readout_ui.evaluation.crosstalk import cosine_matrix
+    from readout_ui.evaluation.public import own_directions
+    from readout_ui.plots.directions import draw_cosines
+
+    corpus, layer, own = subject.corpus, subject.layer, own_directions(subject.scorer)
+    one = cosine_matrix(corpus, layer, own=own)
+    mean = cosine_matrix(corpus, None, report=subject.scorer.report, own=own)
+    return Section(
+        "Cosines between directions",
+        (f"Layer {layer}", draw_cosines(one), "Mean over all layers", draw_cosines(mean)),
+    )
+
+
+def judge_responses(subject: Subject) -> Section:
+    """Held-out descriptions on every direction, and what they are taken for."""
+    from readout_ui.evaluation.crosstalk import cosine_matrix
+    from readout_ui.evaluation.held_out import held_out_matrix
+    from readout_ui.plots.directions import draw_responses
+
+    found = held_out_matrix(subject.corpus, subject.layer)
+    top1 = found.top1
+    confusions = tuple(
+        (one.concept, one.taken_for, f"{one.count} of {one.of}", "yes" if one.differs else "no")
+        for one in found.confusions[:MOST_CONFUSIONS]
+    )
+    rest = len(found.confusions) - len(confusions)
+    return Section(
+        "Responses of held-out descriptions",
+        (
+            "Each description is scored on directions fitted without it. "
+            f"{top1.value:.0%} ({top1.low:.0%} to {top1.high:.0%}) score highest on their own "
+            f"concept; chance is {found.chance:.1%}.",
+            draw_responses(found, cosine_matrix(subject.corpus, subject.layer).order),
+            Table(("descriptions of", "score highest on", "how many", "beyond chance"), confusions),
+            *((f"And {rest} more pairs of concepts.",) if rest else ()),
+        ),
+    )
+
+
+def judge_redundancy(subject: Subject) -> Section:
+    """What of each direction the others explain, and the map."""
+    from readout_ui.evaluation.public import own_directions
+    from readout_ui.evaluation.redundancy import concept_map, redundancy
+    from readout_ui.plots.directions import draw_map
+
+    corpus, layer = subject.corpus, subject.layer
+    plane = draw_map(concept_map(corpus, layer, own=own_directions(subject.scorer)))
+    rows = tuple(
+        (
+            one.concept,
+            ", ".join(f"{near.concept} {near.cosine:.2f}" for near in one.nearest),
+            f"{one.r2:.2f} [{one.r2_low:.2f}, {one.r2_high:.2f}]"
+            + ("" if one.r2_differs else " like chance"),
+            f"{one.r2_chance:.2f}",
+            f"{one.first_component_share:.2f}",
+        )
+        for one in sorted(redundancy(corpus, layer), key=lambda one: -one.r2)
+    )
+    header = ("concept", "nearest", "R2 from the others", "R2 of random groups", "first component")
+    return Section("Redundancy and map", (Table(header, rows), plane))
+
+
+MOST_ROWS = 20
+"""Rows of the longer tables."""
+
+
+def judge_generalization(subject: Subject) -> Section:
+    """The shipped test set beside its baselines."""
+    from readout_ui.evaluation.generalization import judge_texts
+    from readout_ui.plots.new_texts import draw_forest, draw_violins
+    from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
+
+    title, texts = "Generalization", read_shipped()
+    mapping = mapping_of(suggest_mapping(labels_of(texts), subject.scorer.concepts))
+    try:
+        found = judge_texts(subject.scorer, texts, mapping, subject.layer)
+    except UserError as error:
+        return Section(title, (f"Not judged on the shipped test set: {error}",))
+    misses = tuple(
+        (miss.text, ", ".join(miss.concepts), miss.rival, f"{miss.margin:.3f}")
+        for miss in found.misses
+    )
+    return Section(
+        title,
+        (
+            f"On the shipped test set, which was never trained on: {len(found.texts)} texts.",
+            draw_forest(found),
+            "words: a bag of words trained on the same descriptions. random: directions of no "
+            "meaning. p: permuted labels, corrected over concepts. recall and false positives on "
+            "neutral texts: at the threshold that finds four in five of a concept's own texts.",
+            Table(*found.table()),
+            *(f"Top-{top.k}: {top.hits}, chance {top.chance:.3f}." for top in found.top),
+            draw_violins(found),
+            Table(("worst misses", "labelled", "taken for", "by"), misses),
+            *found.notes,
+        ),
+    )
+
+
+def judge_words(subject: Subject) -> Section:
+    """Scores without the concept's own word, and with the word in another sense."""
+    from readout_ui.evaluation.generalization import control_words
+    from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
+
+    texts = read_shipped()
+    mapping = mapping_of(suggest_mapping(labels_of(texts), subject.scorer.concepts))
+    try:
+        found = control_words(subject.scorer, texts, mapping, subject.layer)
+    except UserError as error:
+        return Section("Lexical control", (f"Not judged: {error}",))
+    before, after = found.macro
+    lines: list[str | Table] = [
+        f"{found.n_named} texts hold their concept's own word. With it masked, macro AUROC goes "
+        f"from {before:.3f} to {after:.3f}."
+        if found.n_named
+        else "No text holds its concept's own word: the scores above owe nothing to it."
+    ]
+    named = [each for each in found.masked if each.n_named]
+    if named:
+        header = ("concept", "texts with its word", "AUROC", "masked", "cosine moved")
+        rows = tuple(
+            (m.concept, str(m.n_named), f"{m.before:.3f}", f"{m.after:.3f}", f"{m.moved:+.3f}")
+            for m in sorted(named, key=lambda each: each.after - each.before)
+        )
+        lines.append(Table(header, rows))
+    other = found.other_sense
+    if other is not None:
+        lines.append(
+            "On sentences that use the word in another sense, judged as if they meant the "
+            f"concept: {other.macro.auroc} (0.5 says that the word alone moves nothing)."
+        )
+    return Section("Lexical control", tuple(lines))
+
+
+def judge_doses(subject: Subject) -> Section:
+    """How every concept's score follows a number in an example text."""
+    from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
+    from readout_ui.plots.new_texts import draw_dose
+
+    found = read_dose(subject.scorer, EXAMPLE_TEXT, parse_values(EXAMPLE_VALUES), subject.layer)
+    strongest = sorted(range(len(found.concepts)), key=lambda c: -abs(found.rho[c]))[:MOST_ROWS]
+    rows = tuple(
+        (found.concepts[c], f"{found.rho[c]:+.2f}", f"{found.p[c]:.3f}") for c in strongest
+    )
+    return Section(
+        "Dose",
+        (
+            f"An example: {EXAMPLE_TEXT}",
+            draw_dose(found),
+            Table(("concept", "Spearman rho", "p, corrected"), rows),
+        ),
+    )
+
+
+def advise(subject: Subject) -> Section:
+    """What to change, shortcuts, and the descriptions that do most."""
+    from readout_ui.evaluation.advice import judge_descriptions
+
+    found = judge_descriptions(subject.corpus, subject.layer)
+    rows = tuple((one.title, one.evidence, one.concept) for one in found.advice)
+    advice: Table | str = "Nothing stands out beyond chance."
+    if rows:
+        advice = Table(("what to do", "why", "concept"), rows)
+    shortcuts = tuple(
+        (one.concept, one.kind, one.sentence(), f"{one.p:.2g}") for one in found.shortcuts.found
+    )
+    told: Table | str = "No word, opening, length or mark tells a concept by itself."
+    if shortcuts:
+        told = Table(("concept", "shortcut", "evidence", "p"), shortcuts[:MOST_ROWS])
+    return Section("Advice", (advice, told, *_most_influential(found.influences)))
+
+
+def _most_influential(influences: Sequence[Influence]) -> tuple[str, Table]:
+    order = sorted(
+        influences, key=lambda b: (not b.outlier, not b.heavy, -np.nan_to_num(b.influence))
+    )
+    rows = tuple(
+        (
+            f"{one.concept} {one.index + 1}",
+            one.text,
+            f"{one.influence:.3f}",
+            f"{one.own:.1f}",
+            one.pull or "",
+            "outlier" if one.outlier else "heavy" if one.heavy else "",
+        )
+        for one in order[:MOST_ROWS]
+    )
+    header = ("description", "text", "influence", "own score", "pulls towards", "mark")
+    about = (
+        f"The {len(rows)} descriptions that move their direction most, marked ones first. "
+        "Influence is 1 - cosine of the concept's direction with and without the text; the own "
+        "score is in standard deviations above other concepts' texts, held out."
+    )
+    return about, Table(header, rows)
+
+
+Chapter: TypeAlias = Callable[[Subject], Section]
+CHAPTERS: tuple[Chapter, ...] = (
+    judge_generalization,
+    judge_words,
+    judge_doses,
+    judge_layers,
+    judge_cosines,
+    judge_responses,
+    judge_redundancy,
+    advise,
+)

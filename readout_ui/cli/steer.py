@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from readout_ui.cli.options import AsJson, JudgedWeights, Model, Vectors
-from readout_ui.cli.output import Work, work_with
-from readout_ui.cli.read import text_of
+from readout_ui.cli.output import Work, as_json, cut, table, work_with
+from readout_ui.cli.read import open_run, text_of
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
 from readout_ui.inference.sampling import Sampling
@@ -27,21 +29,23 @@ from readout_ui.inference.steering_setup import (
 from readout_ui.vectors.settings import split_layers
 
 if TYPE_CHECKING:
-    from readout_ui.cli.steer_output import Answered, Ask
-    from readout_ui.inference.sweep import Trial
-    from readout_ui.models.loading import ModelSpec
+    from readout_ui.inference.generation import Generated
+    from readout_ui.inference.reading import FloatArray
+    from readout_ui.inference.sweep import Pair, Sweep, Trial
     from readout_ui.runs.run import Run
 
 DEFAULT_MULTIPLIER = 0.25
+SHOWN_TEXT = 60
+"""Characters of an answer in the table of a sweep."""
 
 
-def steer(
-    *,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the user says, or -.")],
-    vectors: Vectors,
+@dataclass(frozen=True)
+class Steering:
+    """What to steer by, in the words of a command line."""
+
     concept: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Steer with it. Repeatable.")
-    ] = None,
+    ] = None
     multiplier: Annotated[
         list[float] | None,
         typer.Option(
@@ -49,23 +53,73 @@ def steer(
             help="How much, once or once per --concept: the length added, in --unit; for ablate "
             "and clamp the share of the change (default 1).",
         ),
-    ] = None,
+    ] = None
     unit: Annotated[
         str, typer.Option(help="norm (mean length of the residual stream there) or raw.")
-    ] = "norm",
-    operator: Annotated[str, typer.Option(help="add, ablate, ablate_then_add or clamp.")] = "add",
+    ] = "norm"
+    operator: Annotated[str, typer.Option(help="add, ablate, ablate_then_add or clamp.")] = "add"
     value: Annotated[
         float | None, typer.Option(metavar="X", help="The projection clamp sets, in --unit.")
-    ] = None,
+    ] = None
     layers: Annotated[
         str, typer.Option("--layers", "--layer", help="Such as 10,14; by default the best one.")
-    ] = "",
+    ] = ""
     where: Annotated[
         str, typer.Option(help="all, prompt, generated, from:12 or spans:3-7,12 (token positions).")
-    ] = "all",
+    ] = "all"
     setup: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A saved setup, instead of the above.")
-    ] = None,
+    ] = None
+
+    def of(self, source: Run) -> SteeringSetup | Path:
+        """The setup, checked against what was trained; a file's is read once the model is known.
+
+        Raises:
+            UserError: neither or both are given; a concept, layer, operator, unit or place that
+                there is not; or as many multipliers as make no sense.
+        """
+        concepts, trained = self.concept or [], source.manifest
+        if bool(concepts) == (self.setup is not None):
+            raise UserError(
+                "a setup names its own concepts" if concepts else "nothing says what to steer with",
+                fix="give either --concept (and --multiplier) or --setup FILE",
+                options=() if concepts else trained.concepts,
+            )
+        if self.setup is not None:
+            return self.setup
+        for name in concepts:
+            if name not in trained.concepts:
+                raise UserError(f"concept {name} was not trained", options=trained.concepts)
+        chosen = split_layers(self.layers, trained.layers) or [source.layer(None)]
+        for layer in chosen:
+            if layer not in trained.layers:
+                raise UserError(f"layer {layer} was not trained", options=map(str, trained.layers))
+        amounts = self._amounts(len(concepts))
+        steers = tuple(
+            Steer(name, tuple(chosen), amount, self.unit, self.operator, self.value)  # type: ignore[arg-type]
+            for name, amount in zip(concepts, amounts, strict=True)
+        )
+        return SteeringSetup(steers, parse_where(self.where))
+
+    def _amounts(self, n_concepts: int) -> list[float]:
+        if self.operator not in OPERATORS or self.unit not in UNITS:
+            options = (*OPERATORS, "and", *UNITS)
+            raise UserError(f"cannot steer by {self.operator} in {self.unit}", options=options)
+        usual = 1.0 if self.operator in ("ablate", "clamp") else DEFAULT_MULTIPLIER
+        amounts = self.multiplier or [usual]
+        if len(amounts) not in (1, n_concepts):
+            raise UserError(
+                f"{n_concepts} concepts but {len(amounts)} multipliers",
+                fix="give one --multiplier for all, or one after each --concept",
+            )
+        return amounts * n_concepts if len(amounts) == 1 else amounts
+
+
+def steer(
+    *,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the user says, or -.")],
+    vectors: Vectors,
+    steering: Steering,
     save_setup: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the setup as JSON.")
     ] = None,
@@ -90,125 +144,191 @@ def steer(
     """Answer a prompt with and without steering, from the same seed, and score both answers."""
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     factors = parse_factors(sweep) if sweep else ()
-    from readout_ui.cli.read import open_run
-    from readout_ui.cli.steer_output import Ask, as_line, as_text
-
     source = open_run(vectors)
-    parts = {"unit": unit, "operator": operator, "value": value, "layers": layers, "where": where}
-    asked = _setup(source, concept or [], multiplier or [], parts, setup)
-    ask = Ask(
-        source=source,
-        prompt=text_of(prompt),
-        system=system,
-        sampling=sampling,
-        setup=asked,
-        factors=factors,
-        save_to=save_setup,
-        read_layer=source.layer(read_layer),
-        top=top,
-    )
-    found = answer(ask, weights.spec_of(source.manifest, model))
-    print(as_line(ask, found) if json else as_text(ask, found))
-
-
-def _setup(
-    source: Run,
-    concepts: Sequence[str],
-    multipliers: Sequence[float],
-    parts: dict[str, Any],
-    file: Path | None,
-) -> SteeringSetup | Path:
-    """The setup that was asked for; a file's is read once the model is known."""
-    if bool(concepts) == (file is not None):
-        raise UserError(
-            "nothing says what to steer with" if not concepts else "a setup names its own concepts",
-            fix="give either --concept (and --multiplier) or --setup FILE",
-            options=source.manifest.concepts if not concepts else (),
-        )
-    return file if file is not None else setup_from(source, concepts, multipliers, **parts)
-
-
-def setup_from(
-    source: Run,
-    concepts: Sequence[str],
-    multipliers: Sequence[float],
-    *,
-    unit: str,
-    operator: str,
-    value: float | None,
-    layers: str,
-    where: str,
-) -> SteeringSetup:
-    """A setup from the words of a command line, checked against what was trained.
-
-    Raises:
-        UserError: a concept, layer, operator, unit or place that there is not, or as many
-            multipliers as make no sense.
-    """
-    trained = source.manifest
-    for name in concepts:
-        if name not in trained.concepts:
-            raise UserError(f"concept {name} was not trained", options=trained.concepts)
-    chosen = split_layers(layers, trained.layers) or [source.layer(None)]
-    for layer in chosen:
-        if layer not in trained.layers:
-            known = [str(one) for one in trained.layers]
-            raise UserError(f"layer {layer} was not trained", options=known)
-    if operator not in OPERATORS or unit not in UNITS:
-        raise UserError(
-            f"cannot steer by {operator} in {unit}", options=(*OPERATORS, "and", *UNITS)
-        )
-    amounts = list(multipliers) or [1.0 if operator in ("ablate", "clamp") else DEFAULT_MULTIPLIER]
-    if len(amounts) == 1:
-        amounts *= len(concepts)
-    if len(amounts) != len(concepts):
-        raise UserError(
-            f"{len(concepts)} concepts but {len(amounts)} multipliers",
-            fix="give one --multiplier for all, or one after each --concept",
-        )
-    steers = tuple(
-        Steer(name, tuple(chosen), amount, unit, operator, value)  # type: ignore[arg-type]
-        for name, amount in zip(concepts, amounts, strict=True)
-    )
-    return SteeringSetup(steers, parse_where(where))
-
-
-def answer(ask: Ask, spec: ModelSpec) -> Answered:
-    """Load the model, answer, and write the setup where that was asked for.
-
-    Raises:
-        UserError: the vectors or the setup belong to another model, or the prompt is too long.
-    """
-    with work_with(spec) as work:
-        from readout_ui.cli.steer_output import Answered
-        from readout_ui.inference.sweep import compare, sweep
-
-        model, report = work.model, work.report
-        setup = ask.setup
+    setup, said, layer = steering.of(source), text_of(prompt), source.layer(read_layer)
+    with work_with(weights.spec_of(source.manifest, model)) as work:
+        loaded = work.model
         if isinstance(setup, Path):
-            setup = load_setup(setup, model.name, model.fingerprint)
-        trial = _trial(ask, work)
-        outcome = (
-            sweep(trial, setup, ask.factors, report)
-            if ask.factors
-            else compare(trial, setup, report)
-        )
-    if ask.save_to is not None:
-        text = setup_json(setup, model.name, model.fingerprint)
-        write_file(ask.save_to.expanduser(), text.encode())
-    return Answered(trial, setup, outcome)
+            setup = load_setup(setup, loaded.name, loaded.fingerprint)
+        trial = _trial(source, said, system, sampling, work)
+        found = _answered(trial, setup, factors, work)
+    if save_setup is not None:
+        text = setup_json(setup, loaded.name, loaded.fingerprint)
+        write_file(save_setup.expanduser(), text.encode())
+    shown = Answered(trial, setup, found, layer)
+    print(shown.as_line(said) if json else shown.as_text(top))
 
 
-def _trial(ask: Ask, work: Work) -> Trial:
+def _trial(source: Run, prompt: str, system: str, sampling: Sampling, work: Work) -> Trial:
     from readout_ui.inference.generation import frame_for_answer
     from readout_ui.inference.readout import Readout
     from readout_ui.inference.sweep import Trial
     from readout_ui.models.chat_template import Turn
 
-    source, model = ask.source, work.model
-    source.refuse_other_model(model)
+    source.refuse_other_model(work.model)
     return Trial(
-        readout=Readout(model, source, work.cache, work.report),
-        prompt=frame_for_answer(model, [Turn("user", ask.prompt)], ask.system),
-        sampling=ask.sampling,
+        readout=Readout(work.model, source, work.cache, work.report),
+        prompt=frame_for_answer(work.model, [Turn("user", prompt)], system),
+        sampling=sampling,
     )
+
+
+def _answered(
+    trial: Trial, setup: SteeringSetup, factors: tuple[float, ...], work: Work
+) -> Pair | Sweep:
+    from readout_ui.inference.sweep import compare, sweep
+
+    if factors:
+        return sweep(trial, setup, factors, work.report)
+    return compare(trial, setup, work.report)
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What came out, for people or as JSON."""
+
+    trial: Trial
+    setup: SteeringSetup
+    found: Pair | Sweep
+    layer: int
+    """Whose scores are shown."""
+
+    def as_text(self, top: int) -> str:
+        """What was done, the answers and their scores; `top` concepts in the table of a pair."""
+        from readout_ui.inference.sweep import Pair
+
+        norms_of, found = self.trial.readout.norms(), self.found
+        norms = ", ".join(f"{norms_of[i]:.4g} at layer {i}" for i in self.setup.layers)
+        body = (
+            _pair_text(found, self.layer, top)
+            if isinstance(found, Pair)
+            else _sweep_text(found, self.layer)
+        )
+        return f"{self.setup.describe()}\n1 x norm = {norms}\n\n{body}"
+
+    def as_line(self, prompt: str) -> str:
+        """Everything as one JSON object."""
+        from readout_ui.inference.sweep import Pair
+
+        norms_of, found = self.trial.readout.norms(), self.found
+        values: dict[str, Any] = {
+            "model": self.trial.readout.model.name,
+            "prompt": prompt,
+            "sampling": asdict(self.trial.sampling),
+            "steers": [asdict(one) for one in self.setup.steers],
+            "where": str(self.setup.where),
+            "norms": {str(layer): norms_of[layer] for layer in self.setup.layers},
+            "layer": self.layer,
+        }
+        came = (
+            _pair_values(found, self.layer)
+            if isinstance(found, Pair)
+            else _sweep_values(found, self.layer)
+        )
+        return as_json({**values, **came})
+
+
+def _pair_text(pair: Pair, layer: int, top: int) -> str:
+    means, names = pair.means(layer), pair.alone.concepts
+    rows = [[names[i], *(_signed(mean[i]) for mean in means)] for i in pair.order(layer)[:top]]
+    return "\n".join(
+        (
+            _answer_text("Without steering", pair.baseline),
+            _answer_text("With steering", pair.steered),
+            f"Mean z of the answer at layer {layer}; the last column reads the steered "
+            "answer without steering.",
+            table(["concept", "plain", "steered", "its words alone"], rows),
+            "",
+            f"Perplexity of the plain answer: {_number(pair.plain_perplexity)}, "
+            f"under steering {_number(pair.steered_perplexity)}",
+        )
+    )
+
+
+def _answer_text(title: str, made: Generated) -> str:
+    note = f"\n{made.note}" if made.note else ""
+    end = f"{len(made.token_ids)} tokens, {made.ending}"
+    return f"{title} ({end}):\n{made.text.strip()}{note}\n"
+
+
+def _sweep_text(swept: Sweep, layer: int) -> str:
+    from readout_ui.inference.sweep import USABLE_RULE
+
+    steered = list(dict.fromkeys(one.concept for one in swept.setup.steers))
+    columns = [swept.concepts.index(name) for name in steered]
+    scores = [swept.means(kind, layer)[:, columns] for kind in ("during", "alone")]
+    usable = swept.usable
+    rows = [
+        [
+            f"{point.factor:+g}",
+            _number(point.perplexity),
+            "yes" if usable is not None and point.factor in usable else "no",
+            *(_signed(score) for kind in scores for score in kind[i]),
+            f"  {cut(' '.join(point.text.split()), SHOWN_TEXT)}",
+        ]
+        for i, point in enumerate(swept.points)
+    ]
+    alone = [f"{name} alone" for name in steered]
+    head = ["factor", "perplexity", "usable", *steered, *alone, "  answer"]
+    return (
+        f"Every multiplier times the factor. Concepts: mean z of the answer at layer {layer} "
+        f"under steering, and of its words alone.\n{table(head, rows, left=0)}\n\n"
+        f"Usable factors: {usable.describe() if usable else 'not measured'}. {USABLE_RULE}"
+    )
+
+
+def _pair_values(pair: Pair, layer: int) -> dict[str, Any]:
+    plain, during, alone = (_by_name(pair.alone.concepts, mean) for mean in pair.means(layer))
+    return {
+        "baseline": {**_answer_values(pair.baseline), "z": plain},
+        "steered": {**_answer_values(pair.steered), "z": during, "z_of_words_alone": alone},
+        "perplexity": {
+            "plain": _finite(pair.plain_perplexity),
+            "steered": _finite(pair.steered_perplexity),
+        },
+    }
+
+
+def _sweep_values(swept: Sweep, layer: int) -> dict[str, Any]:
+    from readout_ui.inference.sweep import USABLE_RULE
+
+    during, alone = (swept.means(kind, layer) for kind in ("during", "alone"))
+    usable = swept.usable
+    return {
+        "baseline": _answer_values(swept.baseline),
+        "perplexity": _finite(swept.plain_perplexity),
+        "usable": [usable.low, usable.high] if usable else None,
+        "usable_rule": USABLE_RULE,
+        "points": [
+            {
+                "factor": point.factor,
+                "text": point.text,
+                "n_tokens": point.n_tokens,
+                "finish": point.finish,
+                "perplexity": _finite(point.perplexity),
+                "z": _by_name(swept.concepts, during[i]),
+                "z_of_words_alone": _by_name(swept.concepts, alone[i]),
+            }
+            for i, point in enumerate(swept.points)
+        ],
+    }
+
+
+def _answer_values(made: Generated) -> dict[str, Any]:
+    return {"text": made.text, "n_tokens": len(made.token_ids), "finish": made.finish}
+
+
+def _by_name(names: Sequence[str], values: FloatArray) -> dict[str, float | None]:
+    return {name: _finite(float(value)) for name, value in zip(names, values, strict=True)}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 6)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if math.isfinite(value) else "–"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.4g}" if value < 1e6 else f"{value:.2g}"

@@ -1,7 +1,8 @@
-"""The commands that train on descriptions, stories and examples, and what every training says."""
+"""The commands that train on descriptions, stories and examples."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,17 +11,15 @@ import typer
 
 from readout_ui.cli.options import Descriptions, Output, Training
 from readout_ui.cli.output import as_json, progress_report, table, work_with
+from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.runs.run import Run
     from readout_ui.texts.library import Library
     from readout_ui.texts.sources import Source
-    from readout_ui.vectors.settings import TrainSettings
 
 LONG_TEXTS = 1024
 """Tokens read of a story or an example; descriptions are short."""
-
-
 Neutral = Annotated[
     Path | None,
     typer.Option(
@@ -132,7 +131,11 @@ def _train_and_write(
         run = train_on(texts, work.model, settings, work.cache, work.report)
     keep(run, training.runs)
     run.export(output)
-    print(summary_json(run, output) if training.json else summary(run, output))
+    if training.json:
+        print(as_json(_values(run, output)))
+    else:
+        counts = [(name, str(len(run.texts[name]))) for name in run.concepts]
+        print(summary(table(("concept", "texts"), counts), _facts(run), run, output))
 
 
 def keep(run: Run, runs: Path | None) -> None:
@@ -144,39 +147,32 @@ def keep(run: Run, runs: Path | None) -> None:
         store.set_current(store.save(run).id)
 
 
-def summary(run: Run, output: Path) -> str:
-    """What was trained, as text."""
-    model = run.manifest.model
-    counts = table(
-        ("concept", "texts"),
-        [(name, str(len(run.texts[name]))) for name in run.concepts],
-    )
-    facts = [
-        ("model", f"{model.id}, {model.dtype}, {run.manifest.read.module_path}"),
-        ("settings", f"{run.settings.method}, {run.settings.read}"),
-        ("concepts", str(len(run.concepts))),
-        ("texts", f"{run.n_texts} different"),
-        ("layers", ", ".join(map(str, run.layers))),
-        ("best layer", best_layer(run)),
-        ("seconds", ", ".join(f"{k} {v:.1f}" for k, v in run.timings.items())),
-        ("written to", str(output)),
-    ]
+def summary(head: str, facts: Mapping[str, str], run: Run, output: Path) -> str:
+    """What was trained, as text; warnings last."""
+    rows = [*facts.items(), ("written to", str(output))]
     warnings = "".join(f"\nWarning: {warning}" for warning in run.warnings)
-    return f"{counts}\n{table(('', ''), facts, left=2)}{warnings}"
+    return f"{head}\n{table(('', ''), rows, left=2)}{warnings}"
 
 
-def best_layer(run: Run) -> str:
-    """The best layer and how good it is."""
-    score = run.layer_scores[run.best_layer] if run.layer_scores else None
-    if score is None:
-        return f"{run.best_layer} (too few texts to compare layers)"
-    return f"{run.best_layer} (held-out AUROC {score:.3f})"
+def _facts(run: Run) -> dict[str, str]:
+    model, score = run.manifest.model, None
+    if run.layer_scores:
+        score = run.layer_scores[run.best_layer]
+    good = "too few texts to compare layers" if score is None else f"held-out AUROC {score:.3f}"
+    return {
+        "model": f"{model.id}, {model.dtype}, {run.manifest.read.module_path}",
+        "settings": f"{run.settings.method}, {run.settings.read}",
+        "concepts": str(len(run.concepts)),
+        "texts": f"{run.n_texts} different",
+        "layers": ", ".join(map(str, run.layers)),
+        "best layer": f"{run.best_layer} ({good})",
+        "seconds": ", ".join(f"{k} {v:.1f}" for k, v in run.timings.items()),
+    }
 
 
-def summary_json(run: Run, output: Path) -> str:
-    """What was trained, as one JSON object."""
+def _values(run: Run, output: Path) -> dict[str, Any]:
     model = run.manifest.model
-    values: dict[str, Any] = {
+    return {
         "output": str(output),
         "model": {
             "id": model.id,
@@ -194,4 +190,3 @@ def summary_json(run: Run, output: Path) -> str:
         "seconds": run.timings,
         "warnings": list(run.warnings),
     }
-    return as_json(values)

@@ -12,7 +12,7 @@ import typer
 
 from readout_ui.cli.options import Form, Training
 from readout_ui.cli.output import as_json, table, work_with
-from readout_ui.cli.train import Neutral, keep, show_preview
+from readout_ui.cli.train import Neutral, keep, show_preview, summary
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
 from readout_ui.texts.lint_sources import check_pairs, refuse_errors
@@ -49,28 +49,70 @@ class PairTraining(Training):
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = TrainSettings.seed
 
 
-def train_pairs(
-    *,
+@dataclass(frozen=True)
+class NamedPairs:
+    """Which pairs are trained on."""
+
     contrast_type: Annotated[
         str, typer.Option(help="tom, irony, self_other or harmfulness; a new name with --pairs.")
-    ] = "",
+    ] = ""
     num_samples: Annotated[
         int | None, typer.Option(help="Only the first pairs; by default all.")
-    ] = None,
+    ] = None
     data_dir: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of pair files; by default the shipped pairs."),
-    ] = None,
+    ] = None
     pairs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One file of pairs: JSON, JSONL, CSV, TSV.")
-    ] = None,
+    ] = None
     positive: Annotated[
         str, typer.Option(metavar="COL", help="Column the direction points to.")
-    ] = "",
-    negative: Annotated[str, typer.Option(metavar="COL", help="Column it points away from.")] = "",
+    ] = ""
+    negative: Annotated[str, typer.Option(metavar="COL", help="Column it points away from.")] = ""
     prompt: Annotated[
         str, typer.Option(metavar="COL", help="Column of what the user says before either.")
-    ] = "",
+    ] = ""
+
+    def find(self) -> PairSet:
+        """The pairs.
+
+        Raises:
+            UserError: the options name none, or what they name cannot be used.
+        """
+        columns, name = self._columns(), self.contrast_type
+        if self.pairs is not None and self.data_dir is not None:
+            raise UserError("choose one of --pairs and --data-dir")
+        if self.pairs is not None:
+            return read_pairs(self.pairs, columns, name).first(self.num_samples)
+        if not name:
+            raise UserError("no pairs are named", fix="give --contrast-type or --pairs")
+        require_contrast(name)
+        if self.data_dir is not None:
+            file = find_pairs(self.data_dir, name)
+            return read_pairs(file, columns, name).first(self.num_samples)
+        if columns is not None:
+            raise UserError("the shipped pairs have columns of their own", fix="name --pairs FILE")
+        return shipped_pairs(name).first(self.num_samples)
+
+    def _columns(self) -> PairColumns | None:
+        if not (self.positive or self.negative or self.prompt):
+            return None
+        if not (self.positive and self.negative):
+            raise UserError("both sides have to be named", fix="give --positive and --negative")
+        return PairColumns(self.positive, self.negative, self.prompt)
+
+    def data_name(self, found: PairSet) -> str:
+        """The contrast's name, with that of the file where the pairs come from --pairs."""
+        from readout_ui.texts.names import check_name
+
+        stem = check_name(self.pairs.stem) if self.pairs else found.name
+        return found.name if stem == found.name else f"{found.name}_{stem}"
+
+
+def train_pairs(
+    *,
+    named: NamedPairs,
     output_dir: Annotated[
         Path,
         typer.Option(
@@ -96,61 +138,35 @@ def train_pairs(
 
     settings = training.settings()
     warning = format_named(form).warning
-    columns = _columns(positive, negative, prompt)
-    found = find_pair_set(contrast_type, pairs, data_dir, columns).first(num_samples)
+    found = named.find()
     if training.preview:
         return show_preview(training, found.pairs[0].positive, found.pairs[0].prompt)
-    texts = neutral_of(neutral, descriptions)
+    texts = _neutral_texts(neutral, descriptions)
     for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
         print(line, file=sys.stderr)
     with work_with(training.spec(), no_progress) as work:
         from readout_ui.runs.training import train
         from readout_ui.texts.sources import Source
 
-        name = output_name(_data_name(found, pairs), work.model.name, settings.layers)
+        name = output_name(named.data_name(found), work.model.name, settings.layers)
         written = output_dir / name
         require_target(written, form, (found.name,))
         _refuse_other_pairs(written, found)
-        source = Source(found, texts)
-        run = train(source, work.model, settings, work.cache, work.report)
+        run = train(Source(found, texts), work.model, settings, work.cache, work.report)
     keep(run, training.runs)
     run.export(written, form)
     for file, raw in run.guide_files(name, pickled).items():
         write_file(output_dir / file, raw)
     if warning:
         print(f"Warning: {warning}", file=sys.stderr)
-    values = (found, run, written)
-    print(as_json(_values(*values)) if training.json else _summary(*values))
+    if training.json:
+        print(as_json(_pair_values(found, run, written)))
+    else:
+        print(summary(_scores_table(run), _pair_facts(found, run), run, written))
 
 
-def find_pair_set(
-    contrast_type: str, pairs: Path | None, data_dir: Path | None, columns: PairColumns | None
-) -> PairSet:
-    """The pairs that the options name.
-
-    Raises:
-        UserError: they name none, or what they name cannot be used.
-    """
-    if pairs is not None and data_dir is not None:
-        raise UserError("choose one of --pairs and --data-dir")
-    if pairs is not None:
-        return read_pairs(pairs, columns, contrast_type)
-    if not contrast_type:
-        raise UserError("no pairs are named", fix="give --contrast-type or --pairs")
-    require_contrast(contrast_type)
-    if data_dir is not None:
-        return read_pairs(find_pairs(data_dir, contrast_type), columns, contrast_type)
-    if columns is not None:
-        raise UserError("the shipped pairs have columns of their own", fix="name --pairs FILE")
-    return shipped_pairs(contrast_type)
-
-
-def neutral_of(neutral: Path | None, descriptions: Path) -> dict[str, tuple[str, ...]]:
-    """The neutral texts that the options name; the shipped ones where there are no descriptions.
-
-    Raises:
-        UserError: what was named has none.
-    """
+def _neutral_texts(neutral: Path | None, descriptions: Path) -> dict[str, tuple[str, ...]]:
+    """The neutral texts that the options name; the shipped ones where there are no descriptions."""
     from readout_ui.texts.sources import neutral_texts, shipped_neutral
 
     if neutral is None and descriptions == NEUTRAL_FOLDER and not descriptions.is_dir():
@@ -166,14 +182,6 @@ def output_name(contrast_type: str, model: str, layers: str) -> str:
     numbers = "-".join(part.strip() for part in layers.split(","))
     named = f"{layers}-layers" if layers in {"all", "auto", "middle"} else f"layers-{numbers}"
     return f"{contrast_type}_{short}_{named}_{date.today():%Y%m%d}"
-
-
-def _data_name(found: PairSet, file: Path | None) -> str:
-    """The contrast's name, with that of the file where the pairs come from --pairs."""
-    from readout_ui.texts.names import check_name
-
-    stem = check_name(file.stem) if file else found.name
-    return found.name if stem == found.name else f"{found.name}_{stem}"
 
 
 def _refuse_other_pairs(folder: Path, found: PairSet) -> None:
@@ -193,27 +201,26 @@ def _refuse_other_pairs(folder: Path, found: PairSet) -> None:
         )
 
 
-def _columns(positive: str, negative: str, prompt: str) -> PairColumns | None:
-    if not (positive or negative or prompt):
-        return None
-    if not (positive and negative):
-        raise UserError("both sides have to be named", fix="give --positive and --negative")
-    return PairColumns(positive, negative, prompt)
-
-
 def _lint_lines(found: PairSet) -> list[str]:
-    """Findings for the terminal; a pair's sides being equal stops the training.
-
-    Raises:
-        UserError: an error among the findings.
-    """
+    """Findings for the terminal; a pair's sides being equal stops the training."""
     findings = check_pairs(found)
     places = {f: "" if f.index is None else f"pair {f.index + 1}: " for f in findings}
     refuse_errors(found, findings)
     return [f"{f.severity.capitalize()}: {places[f]}{f.message} {f.suggestion}" for f in findings]
 
 
-def _values(found: PairSet, run: Run, written: Path) -> dict[str, Any]:
+def _pair_facts(found: PairSet, run: Run) -> dict[str, str]:
+    return {
+        "contrast": f"{found.name}: {found.columns.polarity}",
+        "pairs": f"{len(found.pairs)} of {found.source}",
+        "model": run.model_name,
+        "settings": f"{run.settings.method}, {run.settings.read}",
+        "layers": ", ".join(map(str, run.layers)),
+        "best layer": str(run.best_layer),
+    }
+
+
+def _pair_values(found: PairSet, run: Run, written: Path) -> dict[str, Any]:
     return {
         "output": str(written),
         "contrast_type": found.name,
@@ -225,33 +232,13 @@ def _values(found: PairSet, run: Run, written: Path) -> dict[str, Any]:
         "read": run.settings.read,
         "layers": list(run.layers),
         "best_layer": run.best_layer,
-        "held_out": _held_out(run),
+        "held_out": (run.manifest.contrast or {}).get("held_out"),
         "warnings": list(run.warnings),
     }
 
 
-def _summary(found: PairSet, run: Run, written: Path) -> str:
-    layers = ", ".join(map(str, run.layers))
-    facts = [
-        ("contrast", f"{found.name}: {found.columns.polarity}"),
-        ("pairs", f"{len(found.pairs)} of {found.source}"),
-        ("model", run.model_name),
-        ("settings", f"{run.settings.method}, {run.settings.read}"),
-        ("layers", layers),
-        ("best layer", str(run.best_layer)),
-        ("written to", str(written)),
-    ]
-    warnings = "".join(f"\nWarning: {warning}" for warning in run.warnings)
-    return f"{_scores_table(run)}\n{table(('', ''), facts, left=2)}{warnings}"
-
-
-def _held_out(run: Run) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = (run.manifest.contrast or {}).get("held_out")
-    return found
-
-
 def _scores_table(run: Run) -> str:
-    scores = _held_out(run)
+    scores: Any = (run.manifest.contrast or {}).get("held_out")
     if scores is None:
         return "Too few pairs to hold some out."
     layers = dict.fromkeys([*run.layers, scores["best"]])

@@ -192,6 +192,29 @@ class Generalization:
             f"macro AUROC {self.macro.auroc}>"
         )
 
+    def table(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        """Titles and rows for people; the last row is the macro mean."""
+        rows = [
+            (
+                each.concept,
+                str(each.n_texts),
+                str(each.auroc),
+                f"{each.average_precision:.3f}",
+                f"{each.top1:.0%}",
+                _value(each.words),
+                _value(each.random),
+                f"{each.p:.3f}",
+                f"{each.recall:.0%}",
+                "–" if each.false_positives is None else f"{each.false_positives.value:.0%}",
+            )
+            for each in self.per_concept
+        ]
+        macro = self.macro
+        means = (f"{macro.average_precision:.3f}", "", _value(macro.words), _value(macro.random))
+        total = ("macro", str(len(self.texts)), str(macro.auroc), *means, f"{macro.p:.3f}", "", "")
+        titles = ("concept", "texts", "AUROC [95 %]", "AP", "top-1", "words", "random", "p")
+        return (*titles, "recall", "false pos."), (*rows, total)
+
     def as_json(self) -> dict[str, Any]:
         """Everything but the single scores, as values that JSON can hold."""
         return {
@@ -208,6 +231,10 @@ class Generalization:
 
 WORST = 10
 """Misses that are shown as texts."""
+
+
+def _value(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else f"{estimate.value:.3f}"
 
 
 @dataclass(frozen=True, eq=False)

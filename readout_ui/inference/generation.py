@@ -26,6 +26,13 @@ Steering = Callable[[Sequence[FramedChat]], AbstractContextManager[object]]
 """Changes the model for the rows of a batch, in the order given, while the context is open."""
 
 
+ENDS: dict[Finish, str] = {
+    "end": "ended by itself",
+    "length": "cut at the limit",
+    "stopped": "stopped",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Generated:
     """One finished generation."""
@@ -46,6 +53,11 @@ class Generated:
     """Wall-clock time, of the whole batch where there was one."""
     note: str = ""
     """What the user should know, e.g. that the context window cut the answer short."""
+
+    @property
+    def ending(self) -> str:
+        """Why it ended, in words."""
+        return ENDS[self.finish]
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else f"{self.text[:59]}…"

@@ -12,7 +12,7 @@ import numpy as np
 
 from readout_ui.inference.decoding import Live
 from readout_ui.inference.forward import perplexity, read_chat
-from readout_ui.inference.generation import Generated, generate
+from readout_ui.inference.generation import ENDS, Generated, generate
 from readout_ui.inference.reading import FloatArray, Reading
 from readout_ui.inference.steering import Patch
 from readout_ui.inference.steering_setup import SteeringSetup
@@ -91,6 +91,21 @@ class Pair:
     steered_perplexity: float | None
     """Of the same text under the setup."""
 
+    def means(self, layer: int) -> tuple[FloatArray, ...]:
+        """(n_concepts,) each: mean z of the plain answer, the steered one, and its words alone."""
+        start = len(self.baseline.prompt.token_ids)
+        readings = (self.baseline.reading, self.steered.reading, self.alone)
+        found = (one for one in readings if one is not None)
+        return tuple(answer_mean(one, start)[one.layer_index(layer)] for one in found)
+
+    def order(self, layer: int) -> list[int]:
+        """Columns of concepts: the steered ones first, then by how far the answer moved."""
+        plain, during, _ = self.means(layer)
+        moved = np.nan_to_num(np.abs(during - plain))
+        steered = {one.concept for one in self.setup.steers}
+        names = self.alone.concepts
+        return sorted(range(len(names)), key=lambda i: (names[i] not in steered, -moved[i]))
+
 
 def compare(
     trial: Trial,
@@ -151,6 +166,11 @@ class SweepPoint:
     """(n_layers, n_concepts): mean z of the answer's tokens in the steered model."""
     alone: FloatArray
     """(n_layers, n_concepts): mean z of the same tokens in the plain model."""
+
+    @property
+    def ending(self) -> str:
+        """Why it ended, in words."""
+        return ENDS[self.finish]
 
 
 @dataclass(frozen=True)

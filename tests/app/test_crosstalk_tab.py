@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from readout_ui.app.events import HIDDEN
+from readout_ui.app.events import HIDDEN, components
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.crosstalk import (
     CrosstalkTab,
@@ -83,7 +83,7 @@ def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: S
     changes = show_findings(studio, tab, values(tab, last))
     assert changes[tab.judged.notice] == ""
     assert changes[tab.judged.results].visible is True
-    assert set(changes) == {*tab.judged.outputs, *tab.drawn}
+    assert set(changes) == set(components(tab)) - {tab.layer, tab.mean, tab.shown, tab.plane}
     again = judge_crosstalk(studio, last, False)
     assert again.cosines is judge_crosstalk(studio, last, False).cosines
     assert judge_crosstalk(studio, 0, True).cosines.layer is None
@@ -96,7 +96,7 @@ def test_the_tab_judges_when_it_is_opened_and_when_a_choice_changes(studio: Stud
     chosen = (tab.layer, tab.mean, tab.plane)
     expected = {(page._id, "select"), *((each._id, "input") for each in chosen)}
     assert targets == expected
-    assert set(tab.refreshed) == set(refresh_crosstalk(studio, tab, ""))
+    assert set(refresh_crosstalk(studio, tab, "")) <= set(components(tab))
 
 
 def test_opened_right_after_the_first_training_it_shows_the_best_layer(studio: Studio) -> None:
@@ -139,7 +139,9 @@ def test_without_umap_the_choice_says_how_to_get_it(
 def test_sentences_count_what_the_figures_show(studio: Studio) -> None:
     findings, tab = planted(), built(studio)
     drawn = draw_findings(tab, findings)
-    note, confusions, table, map_note, *plots = (drawn[each] for each in tab.drawn)
+    notes = (tab.cosine_note, tab.confusions, tab.redundancy, tab.map_note)
+    note, confusions, table, map_note = (drawn[each] for each in notes)
+    plots = [drawn[each] for each in (tab.cosines, tab.responses, tab.map)]
     assert "<b>1 of 15 pairs</b> differ from chance (layer 0)" in note
     assert f"<b>{findings.responses.top1.value:.0%}</b>" in confusions
     assert "<b>c1</b> is taken for <b>c4</b>" in confusions

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.app.editor import overview, review
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.concepts_calls import Answer, concept_calls
-from readout_ui.app.tabs.concepts_exchange import exchange_calls
+from readout_ui.app.tabs.concepts import exchange_calls
+from readout_ui.app.tabs.concepts_calls import Answer, concept_calls, overview, review
 
 
 @pytest.fixture

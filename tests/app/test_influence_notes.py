@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from readout_ui.app.editor import influence_notes
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
+from readout_ui.app.tabs.concepts_calls import influence_notes
 from readout_ui.evaluation.influence import Influence, influence
 from tests.support.synthetic_corpus import Floats, make_corpus
 

@@ -16,7 +16,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import build_advice_tab, show_advice
 from readout_ui.app.tabs.crosstalk import build_crosstalk_tab, show_findings
 from readout_ui.app.tabs.layers import MACRO, build_layers_tab, draw_layers
-from readout_ui.cli.report import write_report
+from readout_ui.cli.evaluate import write_report
 from readout_ui.errors import UserError
 from readout_ui.models.loading import ModelSpec
 from readout_ui.texts.examples import ConceptExamples, Example

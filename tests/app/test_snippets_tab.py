@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from readout_ui.app.events import HIDDEN
+from readout_ui.app.events import HIDDEN, components
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.top_tokens import (
     SnippetsTab,
@@ -95,7 +95,7 @@ def test_text_of_other_people_stays_text_and_the_rest_is_told() -> None:
 
 def test_what_was_found_fills_the_page_and_the_filters_only_the_list(tab: SnippetsTab) -> None:
     results, some = tab.results, found(2)
-    assert set(show_found(results, some)) == set(results.outputs)
+    assert set(show_found(results, some)) == set(components(results))
     typed = {results.found: some, results.concept: "c1", results.wanted: ""}
     assert filter_snippets(results, typed) == {results.shown: draw_results(some, "c1", "")}
     assert filter_snippets(results, typed | {results.found: None}) == {}

@@ -9,10 +9,10 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from readout_ui.app.events import HIDDEN, Values, seen_if
+from readout_ui.app.events import HIDDEN, Values, components, seen_if
 from readout_ui.app.follow import Follower, Task
 from readout_ui.app.jobs import JobState, Worker
-from readout_ui.app.tabs.steering import redraw_pair, show_pair
+from readout_ui.app.tabs.steering import layers_to_read, pick_token, redraw_pair, show_pair
 from readout_ui.app.tabs.steering_form import (
     MOST_STEERS,
     SetupInputs,
@@ -23,9 +23,7 @@ from readout_ui.app.tabs.steering_form import (
     setup_from,
     show_setup,
 )
-from readout_ui.app.tabs.steering_html import PairLook, draw_pair, draw_sweep
-from readout_ui.app.tabs.steering_results import build_results
-from readout_ui.app.tabs.steering_run import layers_to_read, pick_token
+from readout_ui.app.tabs.steering_results import PairLook, build_results, draw_pair, draw_sweep
 from readout_ui.errors import UserError
 from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.sampling import Sampling
@@ -107,7 +105,7 @@ def test_what_makes_no_sense_is_said(
 
 def test_a_setup_that_is_shown_is_the_setup_that_is_read(inputs: SetupInputs) -> None:
     shown = show_setup(inputs, SteeringSetup(SETUP.steers, Where("from", start=7)))
-    assert set(shown) <= set(inputs.outputs)
+    assert set(shown) <= set(components(inputs))
     assert shown[inputs.open] == (True, True, False, False, False, False)
     assert shown[inputs.place] == "from"
     assert (shown[inputs.tokens].value, shown[inputs.tokens].visible) == ("7", True)
@@ -216,7 +214,7 @@ def test_a_pair_settles_the_choices_and_fills_both_sides(pair: Pair) -> None:
     assert shown[results.look.layer].value in pair.alone.layers
     assert shown[results.look.concept].value == "calm"
     assert shown[results.look.chosen].value == []
-    assert set(results.pair_drawn) < set(shown)
+    assert set(shown) <= set(components(results))
 
 
 def test_shared_colours_span_the_cells_of_both(pair: Pair) -> None:

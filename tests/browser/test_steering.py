@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.app.events import components
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from tests.conftest import SMALL_LIBRARY
@@ -55,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs(), gr.Tab("Steering"):
             tab = build_steering_tab(studio)
             again = gr.Button("Another run", elem_id="another-run")
-            again.click(lambda: refresh_steering(studio, tab), None, tab.refreshed)
+            again.click(lambda: refresh_steering(studio, tab), None, components(tab))
         options = launch_options(studio)
         _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **options)
         yield Served(studio, url)

@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import DEVICE, QUIET, Changes, bound
+from readout_ui.app.events import DEVICE, QUIET, Changes, bound, components
 from readout_ui.app.evidence import Question, advise
-from readout_ui.app.html import count, decimals, sentence, table
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import NO_RUN, JudgedPart, build_judged, layer_slider
+from readout_ui.app.widgets import (
+    NO_RUN,
+    JudgedPart,
+    build_judged,
+    count,
+    decimals,
+    layer_slider,
+    sentence,
+    table,
+)
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.advice import Action, Advice, Judged
@@ -56,17 +64,6 @@ class AdviceTab:
     shortcuts: gr.HTML
 
     @property
-    def drawn(self) -> list[Any]:
-        """The outputs of `show_advice`."""
-        found = [self.about, self.cards, self.influences, self.shortcuts]
-        return [self.recheck, *self.judged.outputs, *found]
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_advice`."""
-        return [self.layer, *self.drawn]
-
-    @property
     def open_requested(self) -> tuple[Callable[..., Any], ...]:
         """Listeners, told concept, index, text, kind and hint when a button asks for the editor.
 
@@ -95,9 +92,9 @@ def build_advice_tab(studio: Studio) -> AdviceTab:
     manner = {**DEVICE, "show_progress_on": judged.notice}
     show = bound(show_advice, studio, tab)
     if isinstance(choices.parent, gr.Tab):
-        choices.parent.select(show, layer, tab.drawn, **manner)
-    layer.input(show, layer, tab.drawn, trigger_mode="always_last", **{**DEVICE, **QUIET})
-    recheck.click(bound(train_and_advise, studio, tab), None, tab.refreshed, **manner)
+        choices.parent.select(show, layer, components(tab), **manner)
+    layer.input(show, layer, components(tab), trigger_mode="always_last", **{**DEVICE, **QUIET})
+    recheck.click(bound(train_and_advise, studio, tab), None, components(tab), **manner)
     return tab
 
 
@@ -109,7 +106,7 @@ def train_and_advise(studio: Studio, tab: AdviceTab) -> Changes:
 
 
 def refresh_advice(studio: Studio, tab: AdviceTab) -> Changes:
-    """New values for `AdviceTab.refreshed`, judged at the best layer of the run in use.
+    """The advice, judged at the best layer of the run in use.
 
     Waits for the device; the editor asks for the same judgement, which is made once.
     """
@@ -142,8 +139,6 @@ def judge_advice(studio: Studio, layer: int) -> Judged:
     Raises:
         UserError: nothing was trained yet, or the model is not loaded.
     """
-    if studio.runs.current() is None:
-        raise NO_RUN
     return studio.judge(Question("Advice", layer), lambda evidence: advise(evidence, layer))
 
 

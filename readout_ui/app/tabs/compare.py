@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, seen_if
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, components, seen_if
 from readout_ui.app.follow import Follower, Task
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.compare_run import (
@@ -63,12 +63,6 @@ class Question:
         """What `asked_from` takes."""
         return {*self.chosen, self.mode, self.first_text, self.second_text, self.location}
 
-    @property
-    def refreshed(self) -> list[Any]:
-        """What `refresh_compare` fills."""
-        boxes = [self.first_text, self.second_text, self.first_run, self.second_run]
-        return [*boxes, self.location, self.go, self.notice]
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -92,14 +86,10 @@ class Answer:
     plot: gr.Plot
 
     @property
-    def looks(self) -> list[Any]:
+    def looks(self) -> set[Any]:
         """What a person chooses of `Look`."""
-        return [self.kind, self.layer, self.other_layer, self.order, self.lines]
-
-    @property
-    def drawn(self) -> list[Any]:
-        """The outputs of `draw`."""
-        return [self.about, *self.heads, *self.maps, self.differs, self.difference, self.plot]
+        chosen = {self.kind, self.layer, self.other_layer, self.order, self.lines}
+        return {*chosen, self.middle}
 
     def look(self, values: Values) -> Look:
         """How the two readings are to be shown."""
@@ -139,13 +129,8 @@ def build_compare_tab(studio: Studio) -> CompareTab:
     tab = CompareTab(question, answer)
     _wire_question(studio, question)
     follower = Follower(studio.worker, question.notice, question.stop, [question.go])
-    found = [answer.compared, answer.results, *answer.looks[1:3], answer.lines, answer.middle]
-    follower.wire(
-        question.go,
-        partial(compare, studio, tab),
-        {*question.asked, *answer.looks, answer.middle},
-        [*found, *answer.drawn],
-    )
+    asked = question.asked | answer.looks
+    follower.wire(question.go, partial(compare, studio, tab), asked, components(answer))
     follower.wire_cancel()
     _wire_looks(answer)
     return tab
@@ -249,28 +234,25 @@ def _build_answer() -> Answer:
 
 def _wire_question(studio: Studio, question: Question) -> None:
     refresh = bound(refresh_compare, studio, question)
-    question.way.input(refresh, question.chosen, question.refreshed, **QUIET)
+    outputs = components(question)
+    question.way.input(refresh, question.chosen, outputs, **QUIET)
     page: Any = question.way.parent
     while page is not None and not isinstance(page, gr.Tab):
         page = page.parent
     if page is not None:
-        page.select(refresh, question.chosen, question.refreshed, **QUIET)
+        page.select(refresh, question.chosen, outputs, **QUIET)
 
 
 def _wire_looks(answer: Answer) -> None:
     """Every change below the question draws anew; no model is asked."""
-    inputs: set[Any] = {answer.compared, *answer.looks, answer.middle}
+    inputs, outputs = {answer.compared, *answer.looks}, components(answer)
     manner = {**QUIET, "concurrency_limit": None}
-    again = bound(redraw, answer)
-    changed = [look.input for look in answer.looks]
-    gr.on(changed, again, inputs, answer.drawn, trigger_mode="always_last", **manner)
+    again, click = bound(redraw, answer), bound(click_map, answer)
+    changed = [look.input for look in answer.looks - {answer.middle}]
+    gr.on(changed, again, inputs, outputs, trigger_mode="always_last", **manner)
     for one in (*answer.maps, answer.difference):
-        one.select(
-            bound(click_map, answer),
-            {answer.lines, answer.middle},
-            [answer.lines, answer.middle],
-            **manner,
-        ).then(again, inputs, answer.drawn, **manner)
+        clicked = one.select(click, {answer.lines, answer.middle}, outputs, **manner)
+        clicked.then(again, inputs, outputs, **manner)
 
 
 def refresh_compare(studio: Studio, question: Question, values: Values) -> Changes:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from pydantic import Field
 
 from readout_ui.app.assets import on_load
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.concepts_calls import concept_calls
-from readout_ui.app.tabs.concepts_exchange import exchange_calls
+from readout_ui.app.tabs.concepts_calls import (
+    Answer,
+    Call,
+    Request,
+    answering,
+    concept_calls,
+    overview_answer,
+)
+from readout_ui.errors import UserError
+from readout_ui.texts.exchange import (
+    ImportPlan,
+    PlannedConcept,
+    apply_import,
+    export_bytes,
+    import_set,
+    plan_import,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,3 +62,92 @@ def build_concepts_tab(studio: Studio) -> ConceptsTab:
             server_functions=[*concept_calls(studio), *exchange_calls(studio)],
         )
     )
+
+
+MAX_UPLOAD_CHARACTERS = 28_000_000
+"""Base64 of 20 MB, which the page refuses before it sends more."""
+
+_UNSAFE = re.compile(r"[^\w. ()-]+")
+
+
+class Export(Request):
+    """The kind of file wanted."""
+
+    format: str = Field(max_length=20)
+
+
+class SetFile(Request):
+    """A set as the page read it from a file."""
+
+    file_name: str = Field(max_length=1000)
+    content: str = Field(max_length=MAX_UPLOAD_CHARACTERS)
+    """Base64."""
+
+
+class Apply(SetFile):
+    """What to import of it."""
+
+    chosen: dict[str, str | None]
+    """Concept to the fingerprint of its file when the plan was shown, None for a new one."""
+
+
+def exchange_calls(studio: Studio) -> list[Call]:
+    """The server functions of the import and export sheets."""
+    return [
+        answering("export_set", Export, lambda r: exported(studio, r.format)),
+        answering("plan_import", SetFile, lambda r: planned(plan_of(studio, r))),
+        answering("apply_import", Apply, lambda r: applied(studio, r)),
+    ]
+
+
+def exported(studio: Studio, suffix: str) -> Answer:
+    """The whole set as a file to download."""
+    content = base64.b64encode(export_bytes(studio.library(), suffix)).decode("ascii")
+    return {"file_name": f"descriptions{suffix}", "content": content}
+
+
+def plan_of(studio: Studio, sent: SetFile) -> ImportPlan:
+    """What importing the file would do.
+
+    Raises:
+        UserError: it is no set of descriptions.
+    """
+    try:
+        content = base64.b64decode(sent.content, validate=True)
+    except binascii.Error:
+        raise UserError("the file did not arrive whole", fix="choose it again") from None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _plain_name(sent.file_name)
+        path.write_bytes(content)
+        return plan_import(studio.library(), import_set(path))
+
+
+def planned(plan: ImportPlan) -> Answer:
+    """A plan as the page shows it."""
+    return {
+        "changes": [asdict(concept) for concept in plan.concepts],
+        "refused": [asdict(refusal) for refusal in plan.refused],
+        "notes": plan.notes,
+    }
+
+
+def applied(studio: Studio, asked: Apply) -> Answer:
+    """Import the chosen concepts, unless one of their files changed since the plan was shown."""
+    studio.refuse_if_read_only("import")
+    plan = plan_of(studio, asked)
+    chosen = tuple(_as_shown(c, asked) for c in plan.concepts if c.name in asked.chosen)
+    written = apply_import(studio.folder, replace(plan, concepts=chosen))
+    return {
+        "imported": [concept.name for concept in written],
+        "overview": overview_answer(studio),
+    }
+
+
+def _as_shown(concept: PlannedConcept, asked: Apply) -> PlannedConcept:
+    return replace(concept, opened=asked.chosen[concept.name])
+
+
+def _plain_name(file_name: str) -> str:
+    """The file's own name without folders, for messages and its suffix."""
+    plain = _UNSAFE.sub("_", file_name.replace("\\", "/").rsplit("/", 1)[-1]).strip(". ")
+    return plain[-80:] or "set"

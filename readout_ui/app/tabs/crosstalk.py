@@ -10,17 +10,19 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from readout_ui.app.events import DEVICE, QUIET, Changes, Values, bound
+from readout_ui.app.events import DEVICE, QUIET, Changes, Values, bound, components
 from readout_ui.app.evidence import Evidence, Question
-from readout_ui.app.html import bullets, count, table
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import (
     NO_RUN,
     JudgedPart,
     build_judged,
     build_plot,
+    bullets,
+    count,
     layer_slider,
     plot_data,
+    table,
 )
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import (
@@ -185,17 +187,6 @@ class CrosstalkTab:
         """What findings depend on besides the run."""
         return {self.layer, self.mean, self.plane}
 
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_crosstalk`."""
-        return [self.layer, self.shown, *self.judged.outputs]
-
-    @property
-    def drawn(self) -> list[Any]:
-        """The outputs of `draw_findings`."""
-        notes = [self.cosine_note, self.confusions, self.redundancy, self.map_note]
-        return [*notes, self.cosines, self.responses, self.map]
-
 
 def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
     """Lay out the tab; it judges the run in use whenever it is opened or its choices change."""
@@ -212,12 +203,12 @@ def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
         drawn = _build_results()
     tab = CrosstalkTab(layer, mean, gr.State(run.id if run else ""), judged, **drawn)
     manner = {**DEVICE, **QUIET}
-    outputs = [*judged.outputs, *tab.drawn]
+    outputs = components(tab)
     if isinstance(choices.parent, gr.Tab):
         choices.parent.select(
             bound(open_findings, studio, tab),
             {tab.shown, *tab.choices},
-            [tab.layer, tab.shown, *outputs],
+            outputs,
             **DEVICE,
             show_progress_on=judged.notice,
         )
@@ -332,7 +323,7 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
 
 
 def draw_findings(tab: CrosstalkTab, findings: Findings) -> Changes:
-    """Values of `CrosstalkTab.drawn`."""
+    """What was found, in its places."""
     cosines, responses = findings.cosines, findings.responses
     return {
         tab.cosine_note: draw_cosine_note(cosines),

@@ -22,9 +22,8 @@ from readout_ui.app.events import (
     guarded,
     seen_if,
 )
-from readout_ui.app.html import count
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import local_time
+from readout_ui.app.widgets import count, local_time
 from readout_ui.errors import UserError
 from readout_ui.runs.export import FORMATS
 from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
@@ -244,12 +243,6 @@ class ExportTab:
     about: gr.HTML
     """Which run would be exported, or what to do first."""
     chosen: Chosen
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_export`."""
-        chosen = self.chosen
-        return [self.about, chosen.concepts, chosen.layers, chosen.allow_changed]
 
 
 def build_export_tab(studio: Studio) -> ExportTab:

@@ -13,8 +13,7 @@ from typing import Any, get_args
 import gradio as gr
 
 from readout_ui.app.assets import calling, on_load, saving
-from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, Changes, Values, bound
-from readout_ui.app.html import headline
+from readout_ui.app.events import DEVICE, HIDDEN, PRIVATE, QUIET, Changes, Values, bound, components
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.inspect_view import (
     LastReading,
@@ -24,7 +23,7 @@ from readout_ui.app.tabs.inspect_view import (
     draw_csv,
     settle_choices,
 )
-from readout_ui.app.widgets import build_score_map
+from readout_ui.app.widgets import build_score_map, headline
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading
 from readout_ui.models.chat_template import Role, Turn
@@ -81,11 +80,6 @@ class Controls:
     def inputs(self) -> set[Any]:
         """What a redraw needs."""
         return {self.reading, *self.look.components.values()}
-
-    @property
-    def drawn(self) -> list[Any]:
-        """The outputs of `draw`."""
-        return [self.strip, self.rows, self.columns, self.plot, self.map]
 
     def draw(self, reading: Reading, look: Look) -> Changes:
         """A reading in its places."""
@@ -239,11 +233,6 @@ class InspectTab:
     """What to do next."""
     controls: Controls
 
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_inspect`."""
-        return [self.notice]
-
 
 def build_inspect_tab(studio: Studio) -> InspectTab:
     """Lay out the tab and wire its own events."""
@@ -271,10 +260,7 @@ def build_inspect_tab(studio: Studio) -> InspectTab:
     read.click(
         bound(read_and_draw, studio, tab),
         {prompt, mode, *look.components.values()},
-        [
-            *(controls.reading, notice, controls.results),
-            *(look.layer, look.concept, look.chosen, look.middle, *controls.drawn),
-        ],
+        components(tab),
         **DEVICE,
         show_progress_on=read,
     )
@@ -284,7 +270,7 @@ def build_inspect_tab(studio: Studio) -> InspectTab:
 
 def _wire_looks(controls: Controls) -> None:
     """Every change below the prompt draws anew from the reading; the model is not asked."""
-    look, inputs, drawn = controls.look, controls.inputs, controls.drawn
+    look, inputs, drawn = controls.look, controls.inputs, components(controls)
     manner = {**QUIET, "concurrency_limit": None}
     again = bound(redraw, controls)
     changed = [each.input for each in look.components.values() if each is not look.middle]

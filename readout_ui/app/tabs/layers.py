@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import DEVICE, HIDDEN, Changes, Values, bound
+from readout_ui.app.events import DEVICE, HIDDEN, Changes, Values, bound, components
 from readout_ui.app.evidence import Evidence, Question
-from readout_ui.app.html import sentence, table
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import build_plot, local_time, plot_data
+from readout_ui.app.widgets import build_plot, local_time, plot_data, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.files import size_text
 from readout_ui.plots.aurocs import ScoreBar, draw_moves, draw_score_changes, draw_sweep
@@ -257,17 +256,6 @@ class LayersTab:
     shown: gr.State
     """Id of the run that all this belongs to."""
 
-    @property
-    def drawn(self) -> list[Any]:
-        """The outputs of `draw_layers`."""
-        return [self.about, self.results, self.sweep, self.concept, self.chosen]
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_layers`."""
-        runs = self.runs
-        return [self.about, self.results, self.concept, runs.old, runs.new, self.shown]
-
 
 def build_layers_tab(studio: Studio) -> LayersTab:
     """Lay out the tab and wire its buttons, but for `use`."""
@@ -290,10 +278,10 @@ def build_layers_tab(studio: Studio) -> LayersTab:
         [compare.click, concept.input],
         bound(draw_layers, studio, tab),
         inputs,
-        tab.drawn,
+        components(tab),
         **manner,
     )
-    more.click(bound(add_layer, studio, tab), inputs, [*tab.drawn, tab.fitted], **manner)
+    more.click(bound(add_layer, studio, tab), inputs, components(tab), **manner)
     return tab
 
 

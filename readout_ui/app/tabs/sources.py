@@ -15,13 +15,13 @@ import gradio as gr
 
 from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, guarded, seen_if
 from readout_ui.app.follow import Follower, Task, draw_failure
-from readout_ui.app.html import sentence
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.sources_html import draw_stories, draw_trained
 from readout_ui.app.tabs.sources_memories import MemoryInputs, build_memory_inputs, memory_request
 from readout_ui.app.tabs.sources_pairs import PairInputs, build_pair_inputs, pair_request
 from readout_ui.app.tabs.train import READ_CHOICES
+from readout_ui.app.widgets import sentence
 from readout_ui.errors import UserError
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
 from readout_ui.vectors.settings import (
@@ -165,11 +165,6 @@ class SourcesTab:
         """What `request_from` takes."""
         sources = self.pairs.asked | self.stories.asked | self.memories.asked
         return {self.source, *vars(self.settings).values(), *sources}
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_sources`."""
-        return [self.trained]
 
 
 def build_sources_tab(studio: Studio) -> SourcesTab:

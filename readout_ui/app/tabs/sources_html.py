@@ -5,60 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from readout_ui.app.html import count, cut, sentence, table
+from readout_ui.app.widgets import cut, sentence, table
 from readout_ui.runs.run import Run
-from readout_ui.texts.examples import Extraction
-from readout_ui.texts.lint import Finding
-from readout_ui.texts.pairs import PairColumns, PairSet
 from readout_ui.texts.stories import StoryLibrary
 
-SHOWN_PAIRS = 5
-SHOWN_FINDINGS = 25
 SHOWN_SCENES = 8
-SHOWN_TEXT = 220
-SHOWN_CONCEPTS = 20
-SHOWN_PROBLEMS = 5
-
-
-def draw_polarity(columns: PairColumns, concept: str) -> str:
-    """Which side is positive and what high scores will mean."""
-    positive, negative = escape(columns.positive), escape(columns.negative)
-    prompt = f" The user says what is in <b>{escape(columns.prompt)}</b>." if columns.prompt else ""
-    return (
-        f"<p class='src-polarity' role='status'>Positive = <b>{positive}</b>: high scores of "
-        f"<b>{escape(concept)}</b> mean {positive}, low scores mean {negative}.{prompt}</p>"
-    )
-
-
-def draw_pairs(found: PairSet) -> str:
-    """The first pairs as they will be trained on."""
-    prompted = any(pair.prompt for pair in found.pairs)
-    heads = [
-        *([f"Prompt: {found.columns.prompt}"] if prompted else []),
-        f"Positive: {found.columns.positive}",
-        f"Negative: {found.columns.negative}",
-    ]
-    rows = []
-    for number, pair in enumerate(found.pairs[:SHOWN_PAIRS], start=1):
-        texts = [*([pair.prompt] if prompted else []), pair.positive, pair.negative]
-        rows.append((str(number), *(escape(cut(text, SHOWN_TEXT)) for text in texts)))
-    shown = min(SHOWN_PAIRS, len(found.pairs))
-    title = f"The first {shown} of {len(found.pairs):,} pairs"
-    return f"<h3>{title}</h3>{table(('Pair', *heads), rows)}"
-
-
-def draw_findings(findings: Sequence[Finding], note: str = "") -> str:
-    """What could be better in pairs, errors first, each with the number of its pair."""
-    if not findings:
-        return f"<p class='src-note'>Nothing to improve was found in the pairs.{escape(note)}</p>"
-    gravest = sorted(findings, key=lambda finding: finding.severity != "error")
-    items = "".join(_finding(finding) for finding in gravest[:SHOWN_FINDINGS])
-    more = len(findings) - SHOWN_FINDINGS
-    rest = f"<li>and {more:,} more</li>" if more > 0 else ""
-    return (
-        f"<h3>{count(len(findings), 'thing')} to look at{escape(note)}</h3>"
-        f"<ul class='src-findings'>{items}{rest}</ul>"
-    )
 
 
 def draw_stories(library: StoryLibrary) -> str:
@@ -81,29 +32,6 @@ def draw_stories(library: StoryLibrary) -> str:
         f"<h3>{len(library.stories):,} stories of {len(library.concepts())} concepts</h3>"
         f"{_scenes(shared)}{table(heads, rows)}{warnings}"
     )
-
-
-def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:
-    """Concepts by count, one memory as the model reads it, and tags that could not be read."""
-    counts = extraction.counts()
-    score = f"{extraction.settings.min_positive_score:g}"
-    heads = ("Concept", f"Scored {score} or more: for", "Tagged at all", "Not mentioned: against")
-    rows = [
-        (escape(c.concept), f"{c.n_positive:,}", f"{c.n_tagged:,}", f"{c.n_negative:,}")
-        for c in counts[:SHOWN_CONCEPTS]
-    ]
-    more = len(counts) - len(rows)
-    rest = f"<p class='src-note'>and {more:,} more concepts</p>" if more > 0 else ""
-    facts = (
-        f"{len(extraction.nodes):,} memories are long enough; {extraction.n_short:,} are too "
-        f"short, {extraction.n_repeated:,} say what another says."
-    )
-    first = sentence(f"The model reads: “{cut(extraction.nodes[0].text, SHOWN_TEXT)}”", "src-note")
-    warnings = "".join(sentence(each, "warning") for each in problems[:SHOWN_PROBLEMS])
-    if len(problems) > SHOWN_PROBLEMS:
-        warnings += sentence(f"and {len(problems) - SHOWN_PROBLEMS:,} more such tags", "src-note")
-    about = f"<h3>{len(counts):,} concepts</h3>{sentence(facts, 'src-note')}"
-    return f"{about}{table(heads, rows)}{rest}{first}{warnings}"
 
 
 def draw_trained(run: Run | None) -> str:
@@ -194,9 +122,3 @@ def _scenes(shared: Mapping[str, Sequence[str]]) -> str:
     )
     more = f" and {len(shared) - SHOWN_SCENES} more" if len(shared) > SHOWN_SCENES else ""
     return f"<p class='src-note'>Settings cancel in {len(shared)} scenes: {some}{more}.</p>"
-
-
-def _finding(finding: Finding) -> str:
-    place = "All pairs" if finding.index is None else f"Pair {finding.index + 1}"
-    words = f"{escape(finding.message)} {escape(finding.suggestion)}"
-    return f"<li class='{finding.severity}'><b>{place}</b> {words}</li>"

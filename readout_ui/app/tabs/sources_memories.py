@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, Changes, Values, bound
-from readout_ui.app.html import sentence
-from readout_ui.app.tabs.sources_html import draw_memories
+from readout_ui.app.widgets import MOST_SHOWN, cut, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.files import shown, write_file, zip_bytes
 from readout_ui.texts.examples import (
     ConceptExamples,
+    Extraction,
     ExtractionSettings,
     chosen_concepts,
     prepare,
@@ -283,3 +284,31 @@ def _build_concepts() -> gr.Dropdown:
         info="Each gets a direction from its examples for and against it.",
         elem_id="src-memory-concepts",
     )
+
+
+SHOWN_CONCEPTS = 20
+
+SHOWN_PROBLEMS = 5
+
+
+def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:
+    """Concepts by count, one memory as the model reads it, and tags that could not be read."""
+    counts = extraction.counts()
+    score = f"{extraction.settings.min_positive_score:g}"
+    heads = ("Concept", f"Scored {score} or more: for", "Tagged at all", "Not mentioned: against")
+    rows = [
+        (escape(c.concept), f"{c.n_positive:,}", f"{c.n_tagged:,}", f"{c.n_negative:,}")
+        for c in counts[:SHOWN_CONCEPTS]
+    ]
+    more = len(counts) - len(rows)
+    rest = f"<p class='src-note'>and {more:,} more concepts</p>" if more > 0 else ""
+    facts = (
+        f"{len(extraction.nodes):,} memories are long enough; {extraction.n_short:,} are too "
+        f"short, {extraction.n_repeated:,} say what another says."
+    )
+    first = sentence(f"The model reads: “{cut(extraction.nodes[0].text, MOST_SHOWN)}”", "src-note")
+    warnings = "".join(sentence(each, "warning") for each in problems[:SHOWN_PROBLEMS])
+    if len(problems) > SHOWN_PROBLEMS:
+        warnings += sentence(f"and {len(problems) - SHOWN_PROBLEMS:,} more such tags", "src-note")
+    about = f"<h3>{len(counts):,} concepts</h3>{sentence(facts, 'src-note')}"
+    return f"{about}{table(heads, rows)}{rest}{first}{warnings}"

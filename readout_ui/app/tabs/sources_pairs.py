@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from readout_ui.app.assets import calling
-from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, seen_if
-from readout_ui.app.html import sentence
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, components, seen_if
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.sources_html import (
-    draw_findings,
-    draw_pairs,
-    draw_polarity,
-)
+from readout_ui.app.widgets import MOST_SHOWN, count, cut, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.lint import Finding
@@ -137,11 +134,6 @@ class PairInputs:
         """The three columns."""
         return [self.positive, self.negative, self.prompt]
 
-    @property
-    def described(self) -> list[Any]:
-        """The outputs of `show_mapping`."""
-        return [self.name, self.about, self.leave_out]
-
     def mapping(self, values: Values) -> PairMapping:
         """What is on screen."""
         positive, negative, prompt = (values[column] for column in self.columns)
@@ -184,7 +176,7 @@ def _wire(inputs: PairInputs) -> None:
         [inputs.chosen.input, file.upload, file.clear],
         bound(show_pair_file, inputs),
         {inputs.chosen, file},
-        [file, inputs.box, *inputs.columns, inputs.brought, *inputs.described],
+        components(inputs),
         **QUIET,
     )
     # Whatever changes a column, the last look is at the columns as they stand on screen.
@@ -192,7 +184,7 @@ def _wire(inputs: PairInputs) -> None:
         [column.change for column in inputs.columns],
         bound(show_mapping, inputs),
         mapping,
-        inputs.described,
+        components(inputs),
         **manner,
     )
     name.input(bound(show_name, inputs), mapping, [inputs.about, inputs.leave_out], **manner)
@@ -213,9 +205,9 @@ def show_pair_file(inputs: PairInputs, values: Values) -> Changes:
     if table is None:
         nothing = gr.Dropdown(choices=[], value=None)
         problem = sentence(brought.problem, "failed") if brought.problem else sentence(TO_BEGIN)
-        described = ("", problem, gr.Checkbox(visible=HIDDEN))
+        hidden = gr.Checkbox(visible=HIDDEN)
         changes |= dict.fromkeys(inputs.columns, nothing)
-        return changes | dict(zip(inputs.described, described, strict=True))
+        return changes | {inputs.name: "", inputs.about: problem, inputs.leave_out: hidden}
     guessed, columns = guess_columns(table.columns), list(table.columns)
     positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
     prompt = guessed.prompt if guessed and guessed.prompt else NO_PROMPT
@@ -339,3 +331,55 @@ def pair_request(studio: Studio, mapping: PairMapping, *, leave_out: bool) -> Te
     else:
         refuse_errors(found, checked.findings)
     return pair_source(found, neutral_texts_of(studio.library()))
+
+
+SHOWN_PAIRS = 5
+
+SHOWN_FINDINGS = 25
+
+
+def draw_polarity(columns: PairColumns, concept: str) -> str:
+    """Which side is positive and what high scores will mean."""
+    positive, negative = escape(columns.positive), escape(columns.negative)
+    prompt = f" The user says what is in <b>{escape(columns.prompt)}</b>." if columns.prompt else ""
+    return (
+        f"<p class='src-polarity' role='status'>Positive = <b>{positive}</b>: high scores of "
+        f"<b>{escape(concept)}</b> mean {positive}, low scores mean {negative}.{prompt}</p>"
+    )
+
+
+def draw_pairs(found: PairSet) -> str:
+    """The first pairs as they will be trained on."""
+    prompted = any(pair.prompt for pair in found.pairs)
+    heads = [
+        *([f"Prompt: {found.columns.prompt}"] if prompted else []),
+        f"Positive: {found.columns.positive}",
+        f"Negative: {found.columns.negative}",
+    ]
+    rows = []
+    for number, pair in enumerate(found.pairs[:SHOWN_PAIRS], start=1):
+        texts = [*([pair.prompt] if prompted else []), pair.positive, pair.negative]
+        rows.append((str(number), *(escape(cut(text, MOST_SHOWN)) for text in texts)))
+    shown = min(SHOWN_PAIRS, len(found.pairs))
+    title = f"The first {shown} of {len(found.pairs):,} pairs"
+    return f"<h3>{title}</h3>{table(('Pair', *heads), rows)}"
+
+
+def draw_findings(findings: Sequence[Finding], note: str = "") -> str:
+    """What could be better in pairs, errors first, each with the number of its pair."""
+    if not findings:
+        return f"<p class='src-note'>Nothing to improve was found in the pairs.{escape(note)}</p>"
+    gravest = sorted(findings, key=lambda finding: finding.severity != "error")
+    items = "".join(_finding(finding) for finding in gravest[:SHOWN_FINDINGS])
+    more = len(findings) - SHOWN_FINDINGS
+    rest = f"<li>and {more:,} more</li>" if more > 0 else ""
+    return (
+        f"<h3>{count(len(findings), 'thing')} to look at{escape(note)}</h3>"
+        f"<ul class='src-findings'>{items}{rest}</ul>"
+    )
+
+
+def _finding(finding: Finding) -> str:
+    place = "All pairs" if finding.index is None else f"Pair {finding.index + 1}"
+    words = f"{escape(finding.message)} {escape(finding.suggestion)}"
+    return f"<li class='{finding.severity}'><b>{place}</b> {words}</li>"

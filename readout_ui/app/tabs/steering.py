@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -10,43 +11,41 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load, saving
-from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, bound, seen_if
-from readout_ui.app.follow import Follower, Task
+from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, bound, components, seen_if
+from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.steering_form import (
     PICKED,
+    Ask,
+    Buttons,
+    Request,
     SetupInputs,
     add_row,
     best_of,
+    build_ask,
+    build_buttons,
     build_setup,
     operator_fields,
     remove_row,
+    request_from,
     setup_from,
     show_setup,
 )
-from readout_ui.app.tabs.steering_html import draw_answer, first_concept
-from readout_ui.app.tabs.steering_results import (
-    Ask,
-    Buttons,
-    Results,
-    build_ask,
-    build_buttons,
-    build_results,
+from readout_ui.app.tabs.steering_results import Results, build_results, draw_answer, first_concept
+from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider
+from readout_ui.errors import UserError
+from readout_ui.inference.steering_setup import (
+    parse_factors,
+    parse_setup,
+    setup_json,
 )
-from readout_ui.app.tabs.steering_run import (
-    NO_RUN,
-    compare_answers,
-    request_from,
-    run_in_use,
-    sweep_answers,
-    wire_picker,
-)
-from readout_ui.app.widgets import draw_notice, layer_slider
-from readout_ui.inference.steering_setup import parse_factors, parse_setup, setup_json
+from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
-    from readout_ui.inference.sweep import Pair, Sweep
+    from readout_ui.inference.readout import Readout
+    from readout_ui.inference.sweep import Pair, Sweep, Trial
+    from readout_ui.models.prompt import FramedChat
 
 
 @dataclass(frozen=True)
@@ -59,13 +58,6 @@ class SteeringTab:
     ask: Ask
     buttons: Buttons
     results: Results
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_steering`."""
-        concepts = [row.concept for row in self.setup.rows]
-        layers = [self.setup.rows[0].layers, self.results.look.layer, self.results.sweep_layer]
-        return [self.notice, *layers, *concepts]
 
 
 def build_steering_tab(studio: Studio) -> SteeringTab:
@@ -100,18 +92,13 @@ def refresh_steering(studio: Studio, tab: SteeringTab) -> Changes:
 
 def _wire_setup(setup: SetupInputs) -> None:
     """Rows come and go; operators and places ask for what they need."""
-    rows = [setup.open, *(row.box for row in setup.rows)]
-    setup.add.click(
-        bound(add_row, setup),
-        {setup.open, setup.rows[0].layers},
-        [*rows, *(row.layers for row in setup.rows)],
-        **QUIET,
-    )
+    outputs, first = components(setup), setup.rows[0].layers
+    setup.add.click(bound(add_row, setup), {setup.open, first}, outputs, **QUIET)
     for row in setup.rows:
-        changed = [row.multiplier, row.value]
-        row.operator.input(bound(operator_fields, row), row.operator, changed, **QUIET)
+        fields = bound(operator_fields, row)
+        row.operator.input(fields, row.operator, [row.multiplier, row.value], **QUIET)
         remove = bound(remove_row, setup, row)
-        row.remove.click(remove, setup.open, [*rows, row.concept], **QUIET)
+        row.remove.click(remove, setup.open, outputs, **QUIET)
     setup.place.input(
         lambda place: gr.Textbox(visible=seen_if(place in PICKED)),
         setup.place,
@@ -126,21 +113,20 @@ def _wire_files(studio: Studio, tab: SteeringTab) -> None:
     tab.buttons.save.click(
         bound(save_setup, studio, tab), tab.setup.inputs, text, **PRIVATE
     ).success(None, text, js=saving("steering.json", "application/json"), **PRIVATE)
-    outputs = [tab.results.progress, *tab.setup.outputs]
     load = bound(load_setup, studio, tab)
-    tab.buttons.load.upload(load, tab.buttons.load, outputs, **QUIET)
+    tab.buttons.load.upload(load, tab.buttons.load, components(tab), **QUIET)
 
 
 def save_setup(studio: Studio, tab: SteeringTab, values: Values) -> str:
     """The setup on screen as a file's text."""
-    run = run_in_use(studio)
+    run = studio.run()
     found = setup_from(run, tab.setup, values)
     return setup_json(found, run.model_name, run.model_fingerprint)
 
 
 def load_setup(studio: Studio, tab: SteeringTab, raw: bytes) -> Changes:
     """A setup file on screen."""
-    run = run_in_use(studio)
+    run = studio.run()
     found = parse_setup(raw, "the setup file", run.model_name, run.model_fingerprint)
     note = f"<p class='steer-note'><b>Loaded.</b> {escape(found.describe())}</p>"
     return {tab.results.progress: note, **show_setup(tab.setup, found)}
@@ -152,20 +138,10 @@ def _wire_work(studio: Studio, tab: SteeringTab) -> None:
     starts = (buttons.steer, buttons.sweep)
     follower = Follower(studio.worker, results.progress, buttons.cancel, starts)
     asked = {*tab.ask.inputs, *tab.setup.inputs}
-    look = results.look
-    chosen = [look.layer, look.concept, look.chosen]
-    follower.wire(
-        buttons.steer,
-        partial(steer, studio, tab),
-        {*asked, *look.components.values()},
-        [results.pair, results.found, *chosen, *results.pair_drawn],
-    )
-    follower.wire(
-        buttons.sweep,
-        partial(sweep, studio, tab),
-        {*asked, results.sweep_layer, results.sweep_read},
-        [results.sweep, results.swept, results.sweep_layer, *results.sweep_drawn],
-    )
+    looks = {*components(results.look)}
+    follower.wire(buttons.steer, partial(steer, studio, tab), asked | looks, components(results))
+    looks = {results.sweep_layer, results.sweep_read}
+    follower.wire(buttons.sweep, partial(sweep, studio, tab), asked | looks, components(results))
     follower.wire_cancel()
 
 
@@ -252,22 +228,18 @@ def show_sweep(results: Results, values: Values, swept: Sweep) -> Changes:
 
 def _wire_looks(results: Results) -> None:
     """Another look draws anew from what was found; the model is not asked."""
-    looks = list(results.look.components.values())
-    manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    gr.on(
-        [each.input for each in looks],
-        bound(redraw_pair, results),
-        {results.found, *looks},
-        results.pair_drawn,
-        **manner,
-    )
-    gr.on(
-        [results.sweep_layer.input, results.sweep_read.input],
-        bound(redraw_sweep, results),
-        {results.swept, results.sweep_layer, results.sweep_read},
-        results.sweep_drawn,
-        **manner,
-    )
+    for looks, redraw, found in (
+        (components(results.look), redraw_pair, results.found),
+        ([results.sweep_layer, results.sweep_read], redraw_sweep, results.swept),
+    ):
+        gr.on(
+            [each.input for each in looks],
+            bound(redraw, results),
+            {found, *looks},
+            components(results),
+            trigger_mode="always_last",
+            **QUIET,
+        )
 
 
 def redraw_pair(results: Results, values: Values) -> Changes:
@@ -282,3 +254,140 @@ def redraw_sweep(results: Results, values: Values) -> Changes:
     if swept is None:
         return {}
     return results.show_sweep(swept, values[results.sweep_layer], values[results.sweep_read])
+
+
+MOST_SCORES = 4000
+"""Layers times concepts that are kept of every token; a session holds three readings."""
+
+
+def compare_answers(request: Request, on_text: Callable[[str, Live], None], used: Readout) -> Pair:
+    """Answer with and without steering, on the device's thread."""
+    from readout_ui.inference.sweep import compare
+
+    return compare(_trial(request, used), request.setup, used.report, on_text)
+
+
+def sweep_answers(request: Request, factors: tuple[float, ...], used: Readout) -> Sweep:
+    """Answer at every factor, on the device's thread."""
+    from readout_ui.inference.sweep import sweep
+
+    return sweep(_trial(request, used), request.setup, factors, used.report)
+
+
+def _trial(request: Request, used: Readout) -> Trial:
+    from readout_ui.inference.sweep import Trial
+
+    return Trial(
+        readout=used.select(layers=layers_to_read(used.run, request.setup.layers)),
+        steers=used,
+        prompt=framed_prompt(used, request.prompt, request.system),
+        sampling=request.sampling,
+    )
+
+
+def layers_to_read(run: Run, steered: Sequence[int]) -> tuple[int, ...]:
+    """All layers of a run, or some of them where every score of all would fill the memory.
+
+    Args:
+        run: the run; its best layer is always among them.
+        steered: layers that are always among them as well.
+    """
+    room = MOST_SCORES // len(run.concepts)
+    step = max(1, -(-len(run.layers) // max(1, room)))
+    wanted = {*run.layers[::step], run.best_layer, *steered}
+    return tuple(layer for layer in run.layers if layer in wanted)
+
+
+def framed_prompt(used: Readout, prompt: str, system: str) -> FramedChat:
+    """The prompt up to where the assistant is about to answer."""
+    from readout_ui.inference.generation import frame_for_answer
+    from readout_ui.models.chat_template import Turn
+
+    return frame_for_answer(used.model, [Turn("user", prompt)], system)
+
+
+def wire_picker(studio: Studio, setup: SetupInputs, ask: Ask, picker: gr.HTML) -> None:
+    """For chosen tokens: the prompt's tokens with their positions, to be clicked."""
+    gr.on(
+        [setup.place.change, ask.prompt.blur, setup.tokens.change],
+        bound(show_tokens, studio, setup, ask, picker),
+        {setup.place, ask.prompt, ask.system, setup.tokens},
+        picker,
+        trigger_mode="always_last",
+        concurrency_limit=None,
+        **QUIET,
+    )
+    chosen: set[Any] = {setup.place, setup.tokens}
+    picker.select(bound(click_token, setup), chosen, setup.tokens, **QUIET)
+
+
+def show_tokens(
+    studio: Studio, setup: SetupInputs, ask: Ask, picker: gr.HTML, values: Values
+) -> Changes:
+    """The prompt's tokens to be clicked, where only some are steered."""
+    place, prompt, system = values[setup.place], values[ask.prompt] or "", values[ask.system] or ""
+    if place not in PICKED:
+        return {picker: ""}
+    chosen = values[setup.tokens] or ""
+    if not prompt.strip():
+        return {picker: _draw_picker((), place, chosen)}
+    try:
+        job = studio.on_device("read", "Splitting a prompt", partial(_tokens, prompt, system))
+        return {picker: _draw_picker(job.result(), place, chosen)}
+    except UserError as error:
+        return {picker: draw_failure(str(error))}
+
+
+def click_token(setup: SetupInputs, values: Values, event: gr.EventData) -> Changes:
+    """The positions after a click on a token."""
+    place, chosen = values[setup.place], values[setup.tokens] or ""
+    return {setup.tokens: pick_token(place, chosen, int(event.token))}
+
+
+def pick_token(place: str, chosen: str, token: int) -> str:
+    """The positions after a click: the first one for "from", else one more or one less."""
+    if place == "from":
+        return str(token)
+    positions = _positions(chosen)
+    kept = sorted(positions ^ {token})
+    spans: list[list[int]] = []
+    for position in kept:
+        if spans and spans[-1][1] == position - 1:
+            spans[-1][1] = position
+        else:
+            spans.append([position, position])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+def _positions(chosen: str) -> set[int]:
+    from readout_ui.inference.steering_setup import parse_where
+
+    if not chosen.strip():
+        return set()
+    spans = parse_where(f"spans:{chosen}").spans
+    return {position for first, stop in spans for position in range(first, min(stop, 100_000))}
+
+
+def _draw_picker(tokens: tuple[str, ...], place: str, chosen: str) -> str:
+    if not tokens:
+        return "<p class='steer-note'>Write a prompt to see its tokens here.</p>"
+    try:
+        marked = _positions(chosen)
+    except UserError:
+        marked = set()
+    if place == "from" and marked:
+        marked = set(range(min(marked), len(tokens)))
+    buttons = "".join(
+        f"<button type='button' data-token='{i}' aria-pressed='{str(i in marked).lower()}'>"
+        f"<i>{i}</i>{escape(token)}</button>"
+        for i, token in enumerate(tokens)
+    )
+    after = f"Answer tokens follow from {len(tokens)} on."
+    return f"<div class='steer-tokens'>{buttons}</div><p class='steer-about'>{after}</p>"
+
+
+def _tokens(prompt: str, system: str, used: Readout) -> tuple[str, ...]:
+    from readout_ui.models.tokens import visible_tokens
+
+    framed = framed_prompt(used, prompt, system)
+    return visible_tokens(used.model.tokenizer, framed.token_ids)

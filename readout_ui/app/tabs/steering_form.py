@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from readout_ui.app.events import HIDDEN, Changes, Values, seen_if
+from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
+from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where, parse_where
 from readout_ui.runs.run import Run
+
+if TYPE_CHECKING:
+    pass
 
 MOST_STEERS = 6
 """Rows of the tab; a setup with more is for the command line."""
@@ -70,11 +75,6 @@ class SetupInputs:
     def inputs(self) -> set[Any]:
         """What `setup_from` takes."""
         return {self.place, self.tokens, *(each for row in self.rows for each in row.inputs)}
-
-    @property
-    def outputs(self) -> list[Any]:
-        """What `show_setup` and `show_rows` fill."""
-        return [self.open, *(row.box for row in self.rows), *self.inputs]
 
     def show_rows(self, shown: tuple[bool, ...]) -> Changes:
         """These rows and no others."""
@@ -261,3 +261,99 @@ def operator_fields(row: SteerRow, operator: str) -> Changes:
         row.multiplier: multiplier,
         row.value: gr.Number(visible=seen_if(operator == "clamp")),
     }
+
+
+PLACEHOLDER = "What the user says, for example: How was your day?"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Everything that is sent to the model."""
+
+    prompt: gr.Textbox
+    system: gr.Textbox
+    temperature: gr.Slider
+    longest: gr.Slider
+    seed: gr.Number
+    factors: gr.Textbox
+
+    @property
+    def inputs(self) -> set[Any]:
+        """What `request_from` takes, and the factors of a sweep."""
+        sampling = {self.temperature, self.longest, self.seed}
+        return {self.prompt, self.system, self.factors, *sampling}
+
+
+@dataclass(frozen=True)
+class Buttons:
+    """What can be pressed."""
+
+    steer: gr.Button
+    sweep: gr.Button
+    cancel: gr.Button
+    save: gr.Button
+    load: gr.UploadButton
+
+
+def build_ask() -> Ask:
+    """Lay out the prompt and everything about sampling."""
+    prompt = gr.Textbox(
+        label="Prompt", lines=2, max_lines=8, placeholder=PLACEHOLDER, elem_id="steer-prompt"
+    )
+    with gr.Accordion("System prompt, sampling and sweep", open=False, elem_id="steer-more"):
+        system = gr.Textbox("", label="System prompt", lines=1, max_lines=6)
+        with gr.Row():
+            temperature = gr.Slider(0, 2, value=0.7, step=0.05, label="Temperature", min_width=180)
+            longest = gr.Slider(
+                4, 384, value=48, step=4, label="Longest answer, tokens", min_width=180
+            )
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=100)
+            factors = gr.Textbox(
+                "-2..2:9",
+                label="Sweep over",
+                info="From..to:steps, or a list. Every multiplier is taken times each factor.",
+                min_width=200,
+                elem_id="steer-factors",
+            )
+    return Ask(prompt, system, temperature, longest, seed, factors)
+
+
+def build_buttons() -> Buttons:
+    """Lay out the row of buttons."""
+    with gr.Row(elem_id="steer-go"):
+        steer = gr.Button("Steer", variant="primary", elem_id="steer-run", min_width=120, scale=0)
+        sweep = gr.Button("Sweep", elem_id="steer-sweep", min_width=110, scale=0)
+        save = gr.Button("Save setup", elem_id="steer-save", min_width=130, scale=0)
+        load = gr.UploadButton(
+            "Load setup",
+            file_types=[".json"],
+            type="binary",
+            elem_id="steer-load",
+            min_width=130,
+            scale=0,
+        )
+        cancel = gr.Button("Cancel", elem_id="steer-cancel", visible=HIDDEN, min_width=100, scale=0)
+    return Buttons(steer, sweep, cancel, save, load)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One press of a button, checked."""
+
+    setup: SteeringSetup
+    prompt: str
+    system: str
+    sampling: Sampling
+
+
+def request_from(studio: Studio, ask: Ask, setup: SetupInputs, values: Values) -> Request:
+    """What is on screen, checked; UserError for a missing prompt or a setup that makes no sense."""
+    if not str(values[ask.prompt]).strip():
+        raise UserError("there is no prompt", fix="write what the user says")
+    sampling = Sampling(
+        temperature=float(values[ask.temperature]),
+        max_new_tokens=int(values[ask.longest]),
+        seed=int(values[ask.seed] or 0),
+    )
+    found = setup_from(studio.run(), setup, values)
+    return Request(found, values[ask.prompt], values[ask.system] or "", sampling)

@@ -18,13 +18,14 @@ from readout_ui.app.events import (
     Changes,
     Values,
     bound,
+    components,
     guarded,
     seen_if,
 )
 from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import draw_notice, layer_list
+from readout_ui.app.widgets import NO_RUN, draw_notice, layer_list
 from readout_ui.errors import UserError
 from readout_ui.inference.top_tokens import (
     WIDTHS,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
     from readout_ui.inference.search import Search
 
-NO_RUN = UserError("there are no vectors to search with yet", fix="press Train first")
 NO_FILE = UserError("there is no file yet", fix="drop a .txt or .jsonl")
 EVERY = "All concepts"
 AMOUNTS = {"Everything": 0, "About 100,000 tokens": 100_000, "About 10,000 tokens": 10_000}
@@ -89,11 +89,6 @@ class Results:
     shown: gr.HTML
     found: gr.State
 
-    @property
-    def outputs(self) -> list[Any]:
-        """What `show_found` fills."""
-        return [*vars(self).values()]
-
 
 @dataclass(frozen=True)
 class SnippetsTab:
@@ -103,11 +98,6 @@ class SnippetsTab:
     """What to do first; empty when there are vectors."""
     inputs: Inputs
     results: Results
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_snippets`."""
-        return [self.inputs.layer, self.notice]
 
 
 def build_snippets_tab(studio: Studio) -> SnippetsTab:
@@ -128,7 +118,7 @@ def build_snippets_tab(studio: Studio) -> SnippetsTab:
     gr.on(events, bound(show_file, inputs), inputs.file, described, **QUIET)
     follower = Follower(studio.worker, progress, stop, [find])
     search = partial(find_snippets, studio, tab, follower)
-    follower.wire(find, search, inputs.asked, tab.results.outputs)
+    follower.wire(find, search, inputs.asked, components(tab.results))
     follower.wire_cancel()
     return tab
 
@@ -170,8 +160,7 @@ def search_from(studio: Studio, inputs: Inputs, values: Values) -> Search:
     """
     from readout_ui.inference.search import Search
 
-    if studio.runs.current() is None:
-        raise NO_RUN
+    studio.run()
     if not values[inputs.file]:
         raise NO_FILE
     if values[inputs.layer] is None:

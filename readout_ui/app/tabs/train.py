@@ -11,7 +11,7 @@ from gradio.components.plot import PlotData
 
 from readout_ui.app.assets import on_load
 from readout_ui.app.events import PRIVATE, Changes, Values, guarded
-from readout_ui.app.header import draw_progress, is_training
+from readout_ui.app.follow import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
@@ -134,11 +134,6 @@ class TrainTab:
     """Cross-validated AUROC of every layer of the run in use."""
     run_chosen: Any
     """The event of going back to a run in the list."""
-
-    @property
-    def refreshed(self) -> list[Any]:
-        """The outputs of `refresh_train`."""
-        return [self.runs, self.layers]
 
 
 def build_train_tab(studio: Studio) -> TrainTab:

@@ -27,7 +27,7 @@ from readout_ui.app.api_answers import (
     describe_run,
     describe_status,
 )
-from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
@@ -187,10 +187,10 @@ class Programs:
         targets = settle_mapping(labelled, mapping or {}, run)
         at = run.best_layer if layer is None else layer
 
-        def work(evidence: Evidence) -> tuple[Run, Generalization]:
+        def work(readout: "Readout") -> tuple[Run, Generalization]:
             from readout_ui.evaluation.generalization import judge_texts
 
-            return evidence.readout.run, judge_texts(evidence.readout, labelled, targets, at)
+            return readout.run, judge_texts(readout, labelled, targets, at)
 
         asked = [[[each.text, *each.labels] for each in labelled], sorted(targets.items()), at]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()

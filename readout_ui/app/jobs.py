@@ -14,10 +14,13 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from readout_ui.errors import UserError
 from readout_ui.progress import Cancelled, Progress, Report
+
+if TYPE_CHECKING:
+    from readout_ui.runs.run import Run
 
 Result = TypeVar("Result")
 
@@ -230,6 +233,27 @@ def _print_unexpected(future: Future[Result]) -> None:
     failure = future.exception()
     if failure is not None and not isinstance(failure, UserError | Cancelled):
         _log.error("A job failed unexpectedly", exc_info=failure)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to be worked out about a run."""
+
+    title: str
+    """In words, e.g. "Cross-talk: cosines"; shown while it is worked out."""
+    about: Hashable
+    """Everything the answer depends on besides the run, e.g. the layer."""
+    needs_descriptions: bool = True
+    """Whether the texts of the training are judged: descriptions, stories, examples or pairs."""
+
+    def refuse(self, run: Run) -> None:
+        """Raise a UserError where the run has not what the question needs."""
+        if self.needs_descriptions and not run.texts:
+            raise UserError(
+                f"{self.title.partition(':')[0]} judges the texts of a training, and the run in "
+                "use has none",
+                fix="use a run that was trained here",
+            )
 
 
 class Answers:

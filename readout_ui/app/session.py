@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from readout_ui.app.evidence import Evidence, Question, advise
-from readout_ui.app.jobs import Answers, Job, JobState, Worker
+from readout_ui.app.jobs import Answers, Job, JobState, Question, Worker
 from readout_ui.app.status import Status, StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder
@@ -25,13 +24,13 @@ from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
+    from readout_ui.evaluation.advice import Judged
     from readout_ui.evaluation.influence import Influence
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import LoadedModel, ModelSpec
     from readout_ui.vectors.sources import TextSource
-    from readout_ui.vectors.training import Corpus
 
 Result = TypeVar("Result")
 
@@ -49,7 +48,6 @@ class Studio:
         self._in_use: Run | None = None
         self._readout: Readout | None = None
         self._answers = Answers()
-        self._corpus: tuple[str, Corpus] | None = None
         self._seen: dict[str, str] = {}
         current = self.runs.current()
         described = current if current and not current.source else None
@@ -115,7 +113,7 @@ class Studio:
         if run is None or run.source or self._model is None:
             return ()
         layer = run.best_layer
-        job = self.ask(Question("Advice", layer), lambda known: advise(known, layer), again=False)
+        job = self.advise(layer, again=False)
         state = job.view().state
         if not state.finished:
             return None
@@ -252,12 +250,12 @@ class Studio:
             self.settings = run.settings
         return run
 
-    def judge(self, question: Question, work: Callable[[Evidence], Result]) -> Result:
+    def judge(self, question: Question, work: Callable[[Readout], Result]) -> Result:
         """Work out something about the run in use on the device's thread, once; waits for it.
 
         Args:
             question: what is asked; the same question is answered from memory.
-            work: gets the run's vectors and the activations of its texts.
+            work: gets the model with the run.
 
         Raises:
             UserError: nothing was trained yet, or the run has not what the question needs.
@@ -265,25 +263,29 @@ class Studio:
         return self.ask(question, work).result()
 
     def ask(
-        self, question: Question, work: Callable[[Evidence], Result], *, again: bool = True
+        self, question: Question, work: Callable[[Readout], Result], *, again: bool = True
     ) -> Job[Result]:
         """The same in the background; with `again`, what failed before is tried anew."""
         run = self.run()
         question.refuse(run)
-
-        def find(report: Report) -> Result:
-            known = self._corpus[1] if self._corpus and self._corpus[0] == run.id else None
-            evidence = Evidence(self.readout_of(run, report), known)
-            found = work(evidence)
-            if question.needs_descriptions:
-                self._corpus = (run.id, evidence.corpus)
-            return found
-
         return self._answers.ask(
             (run.id, question),
-            lambda: self.worker.submit("judge", question.title, find),
+            lambda: self.on_device("judge", question.title, work),
             again=again,
         )
+
+    def advise(self, layer: int, *, again: bool = True) -> Job[Judged]:
+        """Influence, shortcuts and advice at one layer of the run in use, in the background."""
+
+        def work(readout: Readout) -> Judged:
+            from readout_ui.evaluation.advice import judge_descriptions
+            from readout_ui.evaluation.public import corpus_of
+            from readout_ui.evaluation.redundancy import redundancy
+
+            corpus = corpus_of(readout)
+            return judge_descriptions(corpus, layer, redundancy(corpus, layer))
+
+        return self.ask(Question("Advice", layer), work, again=again)
 
     def export_zip(
         self,

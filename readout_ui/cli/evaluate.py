@@ -300,15 +300,16 @@ def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) 
         raise UserError("is a folder", where=str(output), fix="name a file, such as report.html")
     chosen = source.layer(layer)
     with open_scorer(source, spec) as scorer:
-        from readout_ui.cli.report import CHAPTERS, Subject
+        from readout_ui.cli.chapters import CHAPTERS
+        from readout_ui.evaluation.public import corpus_of
         from readout_ui.plots.report import draw_report
 
-        subject = Subject(scorer, chosen)
         sections = []
         for done, chapter in enumerate(CHAPTERS):
             scorer.report(Progress(STAGE, done, len(CHAPTERS), "chapters"))
-            sections.append(chapter(subject))
-    page = draw_report("Readout Studio report", _about(source, subject.corpus, chosen), sections)
+            sections.append(chapter(scorer, chosen))
+        about = _about(source, corpus_of(scorer), chosen)
+    page = draw_report("Readout Studio report", about, sections)
     write_file(output, page.encode())
     return output
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from readout_ui.evaluation.layers import STAGE
 from readout_ui.evaluation.results import Rows
+from readout_ui.files import size_text
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
@@ -71,6 +72,25 @@ class LayerSets:
     def to_frame(self) -> pd.DataFrame:
         """By number of layers: AUROCs, gain over one layer, bytes and multiply-adds per token."""
         return self.sets.to_frame()
+
+    def table(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        """Titles and rows for people; one layer gains nothing over itself."""
+        titles = (
+            *("Best layers", "AUROC", "Chosen on half, scored on the other", "Over one layer"),
+            *("Export", "Multiply-adds per token"),
+        )
+        rows = (
+            (
+                ", ".join(map(str, one.layers)),
+                f"{one.auroc:.3f}",
+                f"{one.elsewhere:.3f}",
+                "–" if len(one.layers) == 1 else f"{one.gain:+.3f} ± {one.gain_error:.3f}",
+                size_text(one.n_bytes),
+                f"{one.multiply_adds:,}",
+            )
+            for one in self.sets
+        )
+        return titles, tuple(rows)
 
 
 def best_layer_sets(

@@ -6,9 +6,9 @@ line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,9 +149,7 @@ class Readout(ModelWithRun):
             UserError: the texts of the training are not there.
         """
         with Bars() as report:
-            by = self.reporting_to(report)
-            corpora = corpora_by_rule(corpus_of(by), lambda settings: corpus_of(by, settings))
-            return sweep_means(corpora, report=report)
+            return sweep_means(corpora_of(self.reporting_to(report)), report=report)
 
     def advise(self, layer: int | None = None) -> Judged:
         """Influence of every text on its direction, shortcuts, and what to change in the texts.
@@ -200,7 +198,7 @@ class Readout(ModelWithRun):
 
 
 def corpus_of(readout: ModelWithRun, settings: TrainSettings | None = None) -> Corpus:
-    """Activations of the texts that a readout was trained on, at every layer of the model.
+    """Activations of the texts that a readout was trained on, at every layer; read once.
 
     Args:
         readout: a model with the vectors of a run.
@@ -214,11 +212,19 @@ def corpus_of(readout: ModelWithRun, settings: TrainSettings | None = None) -> C
             "the texts of the training are not there",
             fix="judge the readout of a run, or one that was just trained",
         )
-    prompts = (readout.run.manifest.contrast or {}).get("prompts")
-    asked = settings or readout.settings
-    return read_run_texts(
-        readout.model, readout.texts, prompts, asked, readout.cache, readout.report
-    )
+    by, known = readout, readout.measured.corpus
+    if known is not None and settings in (None, known.settings):
+        return known
+    prompts, asked = (by.run.manifest.contrast or {}).get("prompts"), settings or by.settings
+    found = read_run_texts(by.model, by.texts, prompts, asked, by.cache, by.report)
+    if asked == by.settings:
+        by.measured.corpus = found
+    return found
+
+
+def corpora_of(readout: ModelWithRun) -> Iterator[Corpus]:
+    """The texts of the training by every read rule that their capture gave, one at a time."""
+    return corpora_by_rule(corpus_of(readout), partial(corpus_of, readout))
 
 
 def own_directions(readout: ModelWithRun) -> ConceptVectors | None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from readout_ui.models.loading import LoadedModel
     from readout_ui.models.prompt import FramedChat
     from readout_ui.runs.run import Run
+    from readout_ui.vectors.training import Corpus
     from readout_ui.vectors.vectors import ConceptVectors
 
 Scores = npt.NDArray[np.float32]
@@ -46,10 +47,12 @@ Steers: TypeAlias = Mapping[str, float] | SteeringSetup | SteeringVector
 
 
 @dataclass(eq=False)
-class _Measured:
+class Measured:
     """What is measured once for all copies of a readout."""
 
     norms: Mapping[int, float] | None = None
+    corpus: Corpus | None = None
+    """The texts of the training as it read them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ class Readout:
     """Told after every step of what takes long; it may raise Cancelled."""
     _others: ConceptVectors | None = None
     """Instead of all the run's vectors."""
-    _measured: _Measured = field(default_factory=_Measured)
+    measured: Measured = field(default_factory=Measured)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(str, self.layers[:6])) + (", …" if len(self.layers) > 6 else "")
@@ -269,11 +272,11 @@ class Readout:
 
     def norms(self) -> Mapping[int, float]:
         """Mean length of the residual stream by layer, over neutral tokens; measured once."""
-        if self._measured.norms is None:
-            self._measured.norms = residual_norms(
+        if self.measured.norms is None:
+            self.measured.norms = residual_norms(
                 self.model, self.settings, self.texts, self.cache, self.report
             )
-        return self._measured.norms
+        return self.measured.norms
 
 
 def turns_of(messages: Sequence[Message]) -> list[Turn]:

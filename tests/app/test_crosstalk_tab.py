@@ -10,7 +10,6 @@ from readout_ui.app.events import HIDDEN, components
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.crosstalk import (
     CrosstalkTab,
-    Findings,
     build_crosstalk_tab,
     draw_confusions,
     draw_cosine_note,
@@ -23,7 +22,7 @@ from readout_ui.app.tabs.crosstalk import (
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.redundancy import concept_map, redundancy
-from readout_ui.evaluation.results import umap_installed
+from readout_ui.evaluation.results import Crosstalk, umap_installed
 from tests.support.planted_corpus import make_corpus
 
 gr = pytest.importorskip("gradio")
@@ -34,9 +33,9 @@ def train(studio: Studio) -> None:
     studio.start_training().result()
 
 
-def planted(**kwargs: object) -> Findings:
+def planted(**kwargs: object) -> Crosstalk:
     corpus = make_corpus((8,) * 6, strength=1.0, copies={4: 1}, **kwargs)  # type: ignore[arg-type]
-    return Findings(
+    return Crosstalk(
         cosine_matrix(corpus, 0, 40),
         held_out_matrix(corpus, 0, 40),
         redundancy(corpus, 0, 40),
@@ -143,7 +142,7 @@ def test_sentences_count_what_the_figures_show(studio: Studio) -> None:
     note, confusions, table, map_note = (drawn[each] for each in notes)
     plots = [drawn[each] for each in (tab.cosines, tab.responses, tab.map)]
     assert "<b>1 of 15 pairs</b> differ from chance (layer 0)" in note
-    assert f"<b>{findings.responses.top1.value:.0%}</b>" in confusions
+    assert f"<b>{findings.held_out.top1.value:.0%}</b>" in confusions
     assert "<b>c1</b> is taken for <b>c4</b>" in confusions
     assert table.index("<b>c1</b>") < table.index("<b>c0</b>")
     assert "<b>1 cluster</b>" in map_note

@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from readout_ui.app.api import Programs
-from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import build_advice_tab, show_advice
 from readout_ui.app.tabs.crosstalk import build_crosstalk_tab, show_findings
 from readout_ui.app.tabs.layers import MACRO, build_layers_tab, draw_layers
 from readout_ui.cli.evaluate import write_report
 from readout_ui.errors import UserError
+from readout_ui.evaluation.public import corpus_of
+from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec
 from readout_ui.texts.examples import ConceptExamples, Example
 from readout_ui.texts.pairs import shipped_pairs
@@ -100,8 +102,8 @@ def test_sides_of_pairs_are_read_after_their_prompts(studio: Studio) -> None:
     studio.load_model()
     run = studio.start_training_from(prompted_pairs(studio), SETTINGS).result()
 
-    def read(evidence: Evidence) -> torch.Tensor:
-        groups, pooled = evidence.corpus.groups, evidence.corpus.pooled
+    def read(readout: Readout) -> torch.Tensor:
+        groups, pooled = corpus_of(readout).groups, corpus_of(readout).pooled
         sides = [name for name in sorted(run.texts) if name.startswith("_")]
         before = sum(len(run.texts[n]) for n in sides[: sides.index("_tom_negative")])
         negative = list(groups.neutral[before : before + len(groups.rows[0])])

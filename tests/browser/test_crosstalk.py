@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from readout_ui.app.assets import STYLES
-from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.jobs import Question
 from readout_ui.app.tabs.crosstalk import build_crosstalk_tab
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import umap_installed
@@ -46,8 +46,9 @@ class PlantedStudio:
         if self.run is None:
             raise UserError("there are no vectors yet", fix="press Train first")
         if question not in self.answers:
-            readout: Any = SimpleNamespace(report=silent, run=SimpleNamespace(source=None))
-            self.answers[question] = work(Evidence(readout, known=CORPUS))
+            run, known = SimpleNamespace(source=None), SimpleNamespace(corpus=CORPUS)
+            readout = SimpleNamespace(report=silent, run=run, texts={"c0": ()}, measured=known)
+            self.answers[question] = work(readout)
         return self.answers[question]
 
 

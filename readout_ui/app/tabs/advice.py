@@ -13,7 +13,6 @@ import gradio as gr
 
 from readout_ui.app.assets import on_load
 from readout_ui.app.events import DEVICE, QUIET, Changes, bound, components
-from readout_ui.app.evidence import Question, advise
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import (
     NO_RUN,
@@ -121,7 +120,7 @@ def show_advice(studio: Studio, tab: AdviceTab, layer: float) -> Changes:
     editable = run is None or not run.source  # texts of another source are in no editor
 
     def find() -> Changes:
-        judged = judge_advice(studio, int(layer))
+        judged = studio.advise(int(layer)).result()
         advice, shortcuts = judged.advice, judged.shortcuts
         return {
             tab.about: draw_about(judged, studio.changed_descriptions()),
@@ -131,15 +130,6 @@ def show_advice(studio: Studio, tab: AdviceTab, layer: float) -> Changes:
         }
 
     return {tab.recheck: gr.Button(_recheck_label(studio)), **tab.judged.show(find)}
-
-
-def judge_advice(studio: Studio, layer: int) -> Judged:
-    """Influence, shortcuts and advice of the run in use, worked out once per run and layer.
-
-    Raises:
-        UserError: nothing was trained yet, or the model is not loaded.
-    """
-    return studio.judge(Question("Advice", layer), lambda evidence: advise(evidence, layer))
 
 
 def _recheck_label(studio: Studio) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
 from readout_ui.app.events import DEVICE, QUIET, Changes, Values, bound, components
-from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import (
     NO_RUN,
@@ -29,12 +29,17 @@ from readout_ui.evaluation.results import (
     ConceptMap,
     Confusion,
     CosineMatrix,
+    Crosstalk,
     HeldOutMatrix,
     Neighbour,
     Redundancy,
+    Rows,
     umap_installed,
 )
 from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
+
+if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
 
 MOST_CONFUSIONS = 12
 """Confusions that are named; the heatmap has all."""
@@ -144,20 +149,6 @@ def _neighbour(near: Neighbour) -> str:
 PLANES = [("PCA", "pca"), ("UMAP", "umap")]
 ABOUT_UMAP = "UMAP keeps near concepts near, and says nothing about distances between far ones."
 NO_UMAP = "UMAP can be chosen here once it is installed: pip install umap-learn, then restart."
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that the tab shows of one layer."""
-
-    cosines: CosineMatrix
-    """Of the layer, or the mean over all."""
-    responses: HeldOutMatrix
-    """Of the layer."""
-    redundancy: tuple[Redundancy, ...]
-    """Of the layer."""
-    map: ConceptMap
-    """Of the layer."""
 
 
 @dataclass(frozen=True)
@@ -286,45 +277,47 @@ def show_findings(studio: Studio, tab: CrosstalkTab, values: Values) -> Changes:
     return tab.judged.show(lambda: draw_findings(tab, judge_crosstalk(studio, *choices)))
 
 
-def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "pca") -> Findings:
+def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "pca") -> Crosstalk:
     """Everything of one layer of the run in use; each part is worked out once per run and layer."""
 
-    def judge_cosines(evidence: Evidence) -> CosineMatrix:
+    chosen = None if averaged else layer
+
+    def cosines(readout: Readout) -> CosineMatrix:
         from readout_ui.evaluation.crosstalk import cosine_matrix
-        from readout_ui.evaluation.public import own_directions
+        from readout_ui.evaluation.public import corpus_of, own_directions
 
-        chosen = None if averaged else layer
-        own = own_directions(evidence.readout)
-        return cosine_matrix(evidence.corpus, chosen, report=evidence.readout.report, own=own)
+        own = own_directions(readout)
+        return cosine_matrix(corpus_of(readout), chosen, report=readout.report, own=own)
 
-    def judge_responses(evidence: Evidence) -> HeldOutMatrix:
+    def responses(readout: Readout) -> HeldOutMatrix:
         from readout_ui.evaluation.held_out import held_out_matrix
+        from readout_ui.evaluation.public import corpus_of
 
-        return held_out_matrix(evidence.corpus, layer)
+        return held_out_matrix(corpus_of(readout), layer)
 
-    def judge_redundancy(evidence: Evidence) -> tuple[Redundancy, ...]:
+    def redundant(readout: Readout) -> Rows[Redundancy]:
+        from readout_ui.evaluation.public import corpus_of
         from readout_ui.evaluation.redundancy import redundancy
 
-        return redundancy(evidence.corpus, layer)
+        return redundancy(corpus_of(readout), layer)
 
-    def judge_map(evidence: Evidence) -> ConceptMap:
-        from readout_ui.evaluation.public import own_directions
+    def plane(readout: Readout) -> ConceptMap:
+        from readout_ui.evaluation.public import corpus_of, own_directions
         from readout_ui.evaluation.redundancy import concept_map
 
-        own = own_directions(evidence.readout)
-        return concept_map(evidence.corpus, layer, method, own=own)
+        return concept_map(corpus_of(readout), layer, method, own=own_directions(readout))
 
-    return Findings(
-        studio.judge(Question("Cross-talk: cosines", None if averaged else layer), judge_cosines),
-        studio.judge(Question("Cross-talk: responses", layer), judge_responses),
-        studio.judge(Question("Cross-talk: redundancy", layer), judge_redundancy),
-        studio.judge(Question("Cross-talk: map", (layer, method)), judge_map),
+    return Crosstalk(
+        studio.judge(Question("Cross-talk: cosines", chosen), cosines),
+        studio.judge(Question("Cross-talk: responses", layer), responses),
+        studio.judge(Question("Cross-talk: redundancy", layer), redundant),
+        studio.judge(Question("Cross-talk: map", (layer, method)), plane),
     )
 
 
-def draw_findings(tab: CrosstalkTab, findings: Findings) -> Changes:
+def draw_findings(tab: CrosstalkTab, findings: Crosstalk) -> Changes:
     """What was found, in its places."""
-    cosines, responses = findings.cosines, findings.responses
+    cosines, responses = findings.cosines, findings.held_out
     return {
         tab.cosine_note: draw_cosine_note(cosines),
         tab.cosines: plot_data(draw_cosines(cosines), responsive=False),

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import bullets, table
 from readout_ui.errors import UserError
@@ -33,6 +33,7 @@ from readout_ui.texts.tables import TextTable, read_pasted
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.generalization import LexicalControl
+    from readout_ui.inference.readout import Readout
 
 SOURCES = {"The shipped test set": "shipped", "Pasted text": "paste", "Files": "files"}
 SHIPPED_CHOICES = {"Situations": "situations", "Dialogue": "dialogue"}
@@ -139,12 +140,10 @@ def judge_request(studio: Studio, request: Request) -> Generalization:
     """Judge the run in use on the texts on screen; the same question is answered once."""
     asked = _ask(studio, request)
 
-    def work(evidence: Evidence) -> Generalization:
+    def work(readout: Readout) -> Generalization:
         from readout_ui.evaluation.generalization import judge_texts
 
-        return judge_texts(
-            evidence.readout, asked.texts, asked.mapping, asked.layer, asked.settings
-        )
+        return judge_texts(readout, asked.texts, asked.mapping, asked.layer, asked.settings)
 
     return studio.judge(Question("Generalization", asked.key, needs_descriptions=False), work)
 
@@ -153,12 +152,10 @@ def judge_words(studio: Studio, request: Request) -> Any:
     """The lexical control of the texts on screen."""
     asked = _ask(studio, request)
 
-    def work(evidence: Evidence) -> Any:
+    def work(readout: Readout) -> Any:
         from readout_ui.evaluation.generalization import control_words
 
-        return control_words(
-            evidence.readout, asked.texts, asked.mapping, asked.layer, asked.settings
-        )
+        return control_words(readout, asked.texts, asked.mapping, asked.layer, asked.settings)
 
     question = Question("Generalization: words", asked.key, needs_descriptions=False)
     return studio.judge(question, work)
@@ -170,10 +167,10 @@ def judge_dose(studio: Studio, template: str, values: str, layer: int | None) ->
     chosen = _chosen_layer(layer)
     parsed = parse_values(values)
 
-    def work(evidence: Evidence) -> DoseCurves:
+    def work(readout: Readout) -> DoseCurves:
         from readout_ui.evaluation.dose import read_dose
 
-        return read_dose(evidence.readout, template, parsed, chosen)
+        return read_dose(readout, template, parsed, chosen)
 
     about = (template, parsed, chosen)
     question = Question("Generalization: dose", about, needs_descriptions=False)

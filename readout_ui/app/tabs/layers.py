@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.events import DEVICE, HIDDEN, Changes, Values, bound, components
-from readout_ui.app.evidence import Evidence, Question
+from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import build_plot, local_time, plot_data, sentence, table
 from readout_ui.errors import UserError
-from readout_ui.files import size_text
 from readout_ui.plots.aurocs import ScoreBar, draw_moves, draw_score_changes, draw_sweep
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.layer_sets import LayerSet, LayerSets
+    from readout_ui.evaluation.layer_sets import LayerSets
     from readout_ui.evaluation.layers import LayerSweep
     from readout_ui.evaluation.run_diff import RunDiff, ScoreChanges, TextChange
+    from readout_ui.inference.readout import Readout
     from readout_ui.vectors.training import Corpus
 
 SHOWN_TEXTS = 50
@@ -49,35 +49,7 @@ def draw_about(sets: LayerSets, sweep: LayerSweep, concept: str | None = None) -
             f"<p>{sweep.n_missing} empty cells were not computed: PCA and logistic regression fit "
             "anew for every fold, seconds per layer.</p>"
         )
-    return text + _sets_table(sets)
-
-
-def _sets_table(sets: LayerSets) -> str:
-    titles = (
-        "Best layers",
-        "AUROC",
-        "Chosen on half, scored on the other",
-        "Over one layer",
-        "Export",
-        "Multiply-adds per token",
-    )
-    rows = [
-        (
-            ", ".join(map(str, one.layers)),
-            f"{one.auroc:.3f}",
-            f"{one.elsewhere:.3f}",
-            _gain(one),
-            size_text(one.n_bytes),
-            f"{one.multiply_adds:,}",
-        )
-        for one in sets.sets
-    ]
-    return table(titles, rows, kind="judged") + sentence(ABOUT_SETS, "about")
-
-
-def _gain(one: LayerSet) -> str:
-    """What more layers give over the best single one, which gains nothing over itself."""
-    return "–" if len(one.layers) == 1 else f"{one.gain:+.3f} ± {one.gain_error:.3f}"
+    return text + table(*sets.table(), kind="judged") + sentence(ABOUT_SETS, "about")
 
 
 def draw_diff(diff: RunDiff, changes: ScoreChanges | None, reason: str) -> str:
@@ -182,19 +154,16 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
         return None, ""
     old, new = studio.runs.open(diff.old), studio.runs.open(diff.new)
 
-    def work(evidence: Evidence) -> ScoreChanges:
+    def work(readout: Readout) -> ScoreChanges:
+        from readout_ui.evaluation.public import corpus_of
         from readout_ui.evaluation.run_diff import compare_scores
 
-        model = evidence.readout.model
-        old.refuse_other_model(model)
+        old.refuse_other_model(readout.model)
         layer = new.best_layer
 
         def at_layer(run: Run) -> Corpus:
-            readout, own = evidence.readout, evidence
-            if run.id != readout.run.id:
-                by = replace(readout, run=run)
-                own = replace(evidence, readout=by, known=None)
-            return replace(own.corpus, pooled=own.corpus.pooled[:, [layer]])
+            whole = corpus_of(studio.readout_of(run, readout.report))
+            return replace(whole, pooled=whole.pooled[:, [layer]])
 
         return replace(compare_scores(at_layer(old), at_layer(new), 0), layer=layer)
 
@@ -352,26 +321,23 @@ def _set_label(layers: Sequence[int], auroc: float) -> str:
     return f"{len(layers)}: {', '.join(map(str, layers))} ({auroc:.3f})"
 
 
-def _choose_sets(evidence: Evidence) -> LayerSets:
+def _choose_sets(readout: Readout) -> LayerSets:
     from readout_ui.evaluation.layer_sets import best_layer_sets
+    from readout_ui.evaluation.public import corpus_of
 
-    return best_layer_sets(evidence.corpus, report=evidence.readout.report)
+    return best_layer_sets(corpus_of(readout), report=readout.report)
 
 
 def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:
     """The sweep with the methods that fit anew at so many layers; each layer is fitted once."""
-    from readout_ui.evaluation.layers import corpora_by_rule, fill_layers, refit_order, sweep_means
+    from readout_ui.evaluation.layers import fill_layers, refit_order, sweep_means
+    from readout_ui.evaluation.public import corpora_of
 
-    def means(evidence: Evidence) -> LayerSweep:
-        return sweep_means(_corpora(evidence), report=evidence.readout.report)
+    def means(readout: Readout) -> LayerSweep:
+        return sweep_means(corpora_of(readout), report=readout.report)
 
-    def fill(known: LayerSweep, layer: int) -> Callable[[Evidence], LayerSweep]:
-        return lambda evidence: fill_layers(
-            known, _corpora(evidence), [layer], evidence.readout.report
-        )
-
-    def _corpora(evidence: Evidence) -> Any:
-        return corpora_by_rule(evidence.corpus, evidence.read)
+    def fill(known: LayerSweep, layer: int) -> Callable[[Readout], LayerSweep]:
+        return lambda readout: fill_layers(known, corpora_of(readout), [layer], readout.report)
 
     sweep = studio.judge(Question(JUDGEMENT, "means"), means)
     order = refit_order(sweep.n_layers, sets.recommended)

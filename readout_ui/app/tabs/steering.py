@@ -228,9 +228,11 @@ def show_sweep(results: Results, values: Values, swept: Sweep) -> Changes:
 
 def _wire_looks(results: Results) -> None:
     """Another look draws anew from what was found; the model is not asked."""
+    of_pair: list[Any] = components(results.look)
+    of_sweep: list[Any] = [results.sweep_layer, results.sweep_read]
     for looks, redraw, found in (
-        (components(results.look), redraw_pair, results.found),
-        ([results.sweep_layer, results.sweep_read], redraw_sweep, results.swept),
+        (of_pair, redraw_pair, results.found),
+        (of_sweep, redraw_sweep, results.swept),
     ):
         gr.on(
             [each.input for each in looks],

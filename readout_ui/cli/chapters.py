@@ -1,60 +1,49 @@
-"""The chapters of a report: one judgement each, drawn as a section of the page."""
+"""The chapters of a report: one judgement each, drawn as a section of the page.
+
+Loaded when a report is written: this module imports torch and plotly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from readout_ui.errors import UserError
-from readout_ui.files import size_text
+from readout_ui.evaluation.advice import judge_descriptions
+from readout_ui.evaluation.crosstalk import cosine_matrix
+from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
+from readout_ui.evaluation.generalization import control_words, judge_texts
+from readout_ui.evaluation.held_out import held_out_matrix
+from readout_ui.evaluation.influence import Influence
+from readout_ui.evaluation.layer_sets import best_layer_sets
+from readout_ui.evaluation.layers import fill_layers, sweep_means
+from readout_ui.evaluation.public import corpora_of, corpus_of, own_directions
+from readout_ui.evaluation.redundancy import concept_map, redundancy
+from readout_ui.inference.readout import Readout
+from readout_ui.plots.aurocs import draw_sweep
+from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
+from readout_ui.plots.new_texts import draw_dose, draw_forest, draw_violins
 from readout_ui.plots.report import Section, Table
-
-if TYPE_CHECKING:
-    from readout_ui.evaluation.influence import Influence
-    from readout_ui.evaluation.layer_sets import LayerSets
-    from readout_ui.inference.readout import Readout
-    from readout_ui.vectors.settings import TrainSettings
-    from readout_ui.vectors.training import Corpus
+from readout_ui.texts.labelled import (
+    LabelledText,
+    labels_of,
+    mapping_of,
+    read_shipped,
+    suggest_mapping,
+)
 
 MOST_CONFUSIONS = 20
 """Confusions that are named; the heatmap has all."""
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What the chapters are about."""
-
-    scorer: Readout
-    layer: int
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        """The texts of the training with their activations."""
-        return self.read(self.scorer.settings)
-
-    def read(self, settings: TrainSettings) -> Corpus:
-        """The same texts read as other settings say."""
-        from readout_ui.evaluation.public import corpus_of
-
-        return corpus_of(self.scorer, settings)
-
-
-def judge_layers(subject: Subject) -> Section:
+def judge_layers(readout: Readout, _layer: int) -> Section:
     """AUROC of every layer, method, read rule and concept; the best sets of layers."""
-    from readout_ui.evaluation.layer_sets import best_layer_sets
-    from readout_ui.evaluation.layers import corpora_by_rule, fill_layers, sweep_means
-    from readout_ui.plots.aurocs import draw_sweep
-
-    report, corpus = subject.scorer.report, subject.corpus
-    sweep = sweep_means(corpora_by_rule(corpus, subject.read), report=report)
-    sets = best_layer_sets(corpus)
+    sweep = sweep_means(corpora_of(readout), report=readout.report)
+    sets = best_layer_sets(corpus_of(readout))
     if sets.sets:
-        corpora = corpora_by_rule(corpus, subject.read)
-        sweep = fill_layers(sweep, corpora, [sets.recommended], report)
+        sweep = fill_layers(sweep, corpora_of(readout), [sets.recommended], readout.report)
     best = sweep.best()
     if best is None:
         return Section("Layers", ("Two descriptions of a concept are needed to compare layers.",))
@@ -72,52 +61,25 @@ def judge_layers(subject: Subject) -> Section:
             draw_sweep(
                 per_concept.auroc.T, sweep.concepts, None, f"AUROC of each, {per_concept.label}"
             ),
-            _sets_table(sets),
+            Table(*sets.table()),
         ),
     )
 
 
-def _sets_table(sets: LayerSets) -> Table:
-    header = (
-        *("layers", "AUROC", "chosen on half, scored on the other", "over one layer"),
-        *("export", "multiply-adds per token"),
-    )
-    rows = tuple(
-        (
-            ", ".join(map(str, one.layers)),
-            f"{one.auroc:.3f}",
-            f"{one.elsewhere:.3f}",
-            "–" if len(one.layers) == 1 else f"{one.gain:+.3f} ± {one.gain_error:.3f}",
-            size_text(one.n_bytes),
-            f"{one.multiply_adds:,}",
-        )
-        for one in sets.sets
-    )
-    return Table(header, rows)
-
-
-def judge_cosines(subject: Subject) -> Section:
+def judge_cosines(readout: Readout, layer: int) -> Section:
     """Cosines at the layer and averaged over all."""
-    from readout_ui.evaluation.crosstalk import cosine_matrix
-    from readout_ui.evaluation.public import own_directions
-    from readout_ui.plots.directions import draw_cosines
-
-    corpus, layer, own = subject.corpus, subject.layer, own_directions(subject.scorer)
+    corpus, own = corpus_of(readout), own_directions(readout)
     one = cosine_matrix(corpus, layer, own=own)
-    mean = cosine_matrix(corpus, None, report=subject.scorer.report, own=own)
+    mean = cosine_matrix(corpus, None, report=readout.report, own=own)
     return Section(
         "Cosines between directions",
         (f"Layer {layer}", draw_cosines(one), "Mean over all layers", draw_cosines(mean)),
     )
 
 
-def judge_responses(subject: Subject) -> Section:
+def judge_responses(readout: Readout, layer: int) -> Section:
     """Held-out descriptions on every direction, and what they are taken for."""
-    from readout_ui.evaluation.crosstalk import cosine_matrix
-    from readout_ui.evaluation.held_out import held_out_matrix
-    from readout_ui.plots.directions import draw_responses
-
-    found = held_out_matrix(subject.corpus, subject.layer)
+    found = held_out_matrix(corpus_of(readout), layer)
     top1 = found.top1
     confusions = tuple(
         (one.concept, one.taken_for, f"{one.count} of {one.of}", "yes" if one.differs else "no")
@@ -130,21 +92,17 @@ def judge_responses(subject: Subject) -> Section:
             "Each description is scored on directions fitted without it. "
             f"{top1.value:.0%} ({top1.low:.0%} to {top1.high:.0%}) score highest on their own "
             f"concept; chance is {found.chance:.1%}.",
-            draw_responses(found, cosine_matrix(subject.corpus, subject.layer).order),
+            draw_responses(found, cosine_matrix(corpus_of(readout), layer).order),
             Table(("descriptions of", "score highest on", "how many", "beyond chance"), confusions),
             *((f"And {rest} more pairs of concepts.",) if rest else ()),
         ),
     )
 
 
-def judge_redundancy(subject: Subject) -> Section:
+def judge_redundancy(readout: Readout, layer: int) -> Section:
     """What of each direction the others explain, and the map."""
-    from readout_ui.evaluation.public import own_directions
-    from readout_ui.evaluation.redundancy import concept_map, redundancy
-    from readout_ui.plots.directions import draw_map
-
-    corpus, layer = subject.corpus, subject.layer
-    plane = draw_map(concept_map(corpus, layer, own=own_directions(subject.scorer)))
+    corpus = corpus_of(readout)
+    plane = draw_map(concept_map(corpus, layer, own=own_directions(readout)))
     rows = tuple(
         (
             one.concept,
@@ -164,16 +122,11 @@ MOST_ROWS = 20
 """Rows of the longer tables."""
 
 
-def judge_generalization(subject: Subject) -> Section:
+def judge_generalization(readout: Readout, layer: int) -> Section:
     """The shipped test set beside its baselines."""
-    from readout_ui.evaluation.generalization import judge_texts
-    from readout_ui.plots.new_texts import draw_forest, draw_violins
-    from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
-
-    title, texts = "Generalization", read_shipped()
-    mapping = mapping_of(suggest_mapping(labels_of(texts), subject.scorer.concepts))
+    title = "Generalization"
     try:
-        found = judge_texts(subject.scorer, texts, mapping, subject.layer)
+        found = judge_texts(readout, *_shipped(readout), layer)
     except UserError as error:
         return Section(title, (f"Not judged on the shipped test set: {error}",))
     misses = tuple(
@@ -197,15 +150,16 @@ def judge_generalization(subject: Subject) -> Section:
     )
 
 
-def judge_words(subject: Subject) -> Section:
-    """Scores without the concept's own word, and with the word in another sense."""
-    from readout_ui.evaluation.generalization import control_words
-    from readout_ui.texts.labelled import labels_of, mapping_of, read_shipped, suggest_mapping
-
+def _shipped(readout: Readout) -> tuple[tuple[LabelledText, ...], dict[str, str]]:
+    """The shipped test set, and which concepts its labels stand for."""
     texts = read_shipped()
-    mapping = mapping_of(suggest_mapping(labels_of(texts), subject.scorer.concepts))
+    return texts, mapping_of(suggest_mapping(labels_of(texts), readout.concepts))
+
+
+def judge_words(readout: Readout, layer: int) -> Section:
+    """Scores without the concept's own word, and with the word in another sense."""
     try:
-        found = control_words(subject.scorer, texts, mapping, subject.layer)
+        found = control_words(readout, *_shipped(readout), layer)
     except UserError as error:
         return Section("Lexical control", (f"Not judged: {error}",))
     before, after = found.macro
@@ -232,12 +186,9 @@ def judge_words(subject: Subject) -> Section:
     return Section("Lexical control", tuple(lines))
 
 
-def judge_doses(subject: Subject) -> Section:
+def judge_doses(readout: Readout, layer: int) -> Section:
     """How every concept's score follows a number in an example text."""
-    from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
-    from readout_ui.plots.new_texts import draw_dose
-
-    found = read_dose(subject.scorer, EXAMPLE_TEXT, parse_values(EXAMPLE_VALUES), subject.layer)
+    found = read_dose(readout, EXAMPLE_TEXT, parse_values(EXAMPLE_VALUES), layer)
     strongest = sorted(range(len(found.concepts)), key=lambda c: -abs(found.rho[c]))[:MOST_ROWS]
     rows = tuple(
         (found.concepts[c], f"{found.rho[c]:+.2f}", f"{found.p[c]:.3f}") for c in strongest
@@ -252,11 +203,9 @@ def judge_doses(subject: Subject) -> Section:
     )
 
 
-def advise(subject: Subject) -> Section:
+def advise(readout: Readout, layer: int) -> Section:
     """What to change, shortcuts, and the descriptions that do most."""
-    from readout_ui.evaluation.advice import judge_descriptions
-
-    found = judge_descriptions(subject.corpus, subject.layer)
+    found = judge_descriptions(corpus_of(readout), layer)
     rows = tuple((one.title, one.evidence, one.concept) for one in found.advice)
     advice: Table | str = "Nothing stands out beyond chance."
     if rows:
@@ -294,7 +243,7 @@ def _most_influential(influences: Sequence[Influence]) -> tuple[str, Table]:
     return about, Table(header, rows)
 
 
-Chapter: TypeAlias = Callable[[Subject], Section]
+Chapter: TypeAlias = Callable[[Readout, int], Section]
 CHAPTERS: tuple[Chapter, ...] = (
     judge_generalization,
     judge_words,

@@ -1,19 +1,22 @@
-"""Files on disk: bounded reads, writes that appear at once and whole, zips, the cache folder."""
+"""Files on disk: bounded reads, locks, writes that appear at once and whole, zips, own folders."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
+import tempfile
 import threading
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from atexit import register
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,8 +24,10 @@ from platformdirs import user_cache_path
 
 from readout_ui.errors import UnreadableFile, UserError
 
-WRITING = threading.RLock()
-"""Held while a concept is checked and replaced: two tabs cannot interleave."""
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 MAX_FILE_BYTES = 5_000_000
 _CHUNK = 1 << 20
@@ -103,261 +108,236 @@ def sha256_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def fingerprint_of(path: Path) -> str | None:
-    """sha256 of the file's bytes in hex, read in pieces; None when there is no file."""
-    if not os.path.lexists(path):
-        return None
-    require_regular(path)
-    digest = hashlib.sha256()
-    with _opened(path) as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
+_WAIT_SECONDS = 30.0
 
 
-def write_file(path: Path, data: bytes) -> None:
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Held while something in a folder is checked and replaced; the folder is made if missing.
+
+    No other thread and no other program of ours comes between, and nothing is left behind when one
+    is killed. The same thread may hold it twice.
+
+    Raises:
+        UserError: another program holds it for half a minute, or the system refuses.
+    """
+    lock = _lock_of(Path(os.path.realpath(folder)))
+    with lock.threads:
+        if lock.depth == 0:
+            with os_errors("cannot be written", str(folder), _SPACE):
+                lock.path.mkdir(parents=True, exist_ok=True)
+                release = _taken(lock.path)
+        lock.depth += 1
+        try:
+            yield
+        finally:
+            lock.depth -= 1
+            if lock.depth == 0:
+                release()
+
+
+@dataclass
+class _Lock:
+    """What keeps the threads of this program apart; the system keeps programs apart."""
+
+    path: Path
+    threads: threading.RLock = field(default_factory=threading.RLock)
+    depth: int = 0
+
+
+@cache
+def _lock_of(path: Path) -> _Lock:
+    return _Lock(path)
+
+
+def _taken(folder: Path) -> Callable[[], None]:
+    """Wait for the system's lock on a folder; what lets go of it again."""
+    end = time.monotonic() + _WAIT_SECONDS
+    while True:
+        with suppress(BlockingIOError):
+            return _try_lock(folder)
+        if time.monotonic() > end:
+            fix = "try again when it is done"
+            raise UserError("another program is writing here", where=str(folder), fix=fix)
+        time.sleep(0.005)
+
+
+def _try_lock(folder: Path) -> Callable[[], None]:
+    """BlockingIOError where another program has it."""
+    if fcntl is not None:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        except OSError:  # a network drive that locks files only
+            os.close(handle)
+        else:
+            return partial(os.close, handle)
+    return _lock_by_file(folder)
+
+
+def _lock_by_file(folder: Path) -> Callable[[], None]:
+    """The same where folders cannot be locked: by a file in the user's cache."""
+    from filelock import FileLock, Timeout
+
+    place = cache_folder() / "locks" / sha256_of(os.fsencode(folder))[:16]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BlockingIOError from None
+    return lock.release
+
+
+def write_file(path: Path, data: bytes, check: Callable[[], None] = lambda: None) -> None:
     """Replace or make the file at once: after a crash it holds all the old or all the new bytes.
 
     A link is followed, so that the file it names changes and the link stays.
 
+    Args:
+        path: the file; missing folders are made.
+        data: its new bytes.
+        check: called in the last moment before they replace the old ones; may raise.
+
     Raises:
         UserError: the system refuses; the file is then as it was.
     """
-    target = Path(os.path.realpath(path))
     with os_errors("could not be written", shown(path), f"{_SPACE}; the old text is untouched"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, data)
+        put_bytes(path, data, check)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy bytes in pieces; the copy appears at once and whole."""
+def put_bytes(
+    path: Path, data: bytes, check: Callable[[], None] = lambda: None, *, durable: bool = True
+) -> None:
+    """`write_file` that raises OSError as it comes.
+
+    Args:
+        path: as there.
+        data: as there.
+        check: as there.
+        durable: wait until the disk has the bytes, so that they survive a power cut as well.
+    """
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(target)
+    unfinished = target.parent / partial_name("saving")
     try:
-        with source.open("rb") as old, partial.open("xb") as new:
-            while piece := old.read(_CHUNK):
-                new.write(piece)
-            new.flush()
-            os.fsync(new.fileno())
-        os.replace(partial, target)
+        _write_new(unfinished, data, durable)
+        if target.exists():
+            unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+        check()
+        os.replace(unfinished, target)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
+    if durable:
+        sync_folder(target.parent)
+
+
+def _write_new(path: Path, data: bytes, durable: bool = True) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+
+
+def fsync_file(path: Path) -> None:
+    """Wait until the disk has what was written to a file; OSError where it cannot."""
+    with path.open("r+b") as file:  # for writing: Windows flushes no other
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in the folder durable, where the system can."""
+    """Make a rename in the folder durable, where the system can; it has happened in any case."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _replace(target: Path, data: bytes) -> None:
-    partial = _partial(target)
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            partial.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(target.parent)
-
-
-def _partial(target: Path) -> Path:
-    # A leading dot: a reader of the folder never takes half a file for a concept.
-    return target.parent / f".saving-{secrets.token_hex(8)}"
-
-
-MAX_BYTES = 16 << 30
-"""More than the largest export there can be; a file beyond it is not read into memory."""
-MAX_ZIP_ENTRIES = 10_000
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-_ENTRY_MARK = b"PK\x01\x02"
-ZIP_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError),
-    *(RuntimeError, ValueError),
-)
-"""What zipfile raises for archives whose parts contradict each other."""
-
-
-def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Collection[str]) -> None:
-    """Write `files` as a new folder that appears at once; a folder of the same kind is replaced.
-
-    Args:
-        folder: where to; missing parents are made.
-        files: bytes by file name.
-        replaceable: a folder that is there may hold these names and no others.
-
-    Raises:
-        UserError: something else is there, or the disk refuses; what was there is untouched.
-    """
-    target = Path(os.path.realpath(folder))
-    require_replaceable(target, replaceable)
-    partial = target.parent / f".{target.name}-{secrets.token_hex(6)}"
-    try:
-        with os_errors("cannot be written", str(folder), _SPACE):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fill_folder(partial, files)
-            swap_folders(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def require_replaceable(folder: Path, replaceable: Collection[str]) -> None:
-    """Raise a UserError when writing `folder` would lose something."""
-    if not os.path.lexists(folder):
-        return
-    if not folder.is_dir():
-        raise UserError("there is a file of that name", where=str(folder), fix="name a folder")
-    if os.path.ismount(folder):
-        raise UserError(
-            "a mount point cannot be replaced",
-            where=str(folder),
-            fix=f"name a folder inside it, such as {folder / 'readout'}",
-        )
-    if foreign := sorted({entry.name for entry in folder.iterdir()} - set(replaceable)):
-        raise UserError(
-            f"the folder holds {foreign[0]}, so it is not an earlier export",
-            where=str(folder),
-            fix="name a new or empty folder",
-        )
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def fill_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make the folder and write every file through to the disk."""
     folder.mkdir(parents=True)
     for name, raw in files.items():
-        with (folder / name).open("xb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(folder / name, raw)
     sync_folder(folder)
 
 
-def swap_folders(new: Path, target: Path) -> None:
-    """Rename `new` to `target`; what was there is removed afterwards, or put back on failure."""
-    old = target.parent / f".{target.name}-{secrets.token_hex(6)}-old"
-    had_old = target.exists()
-    if had_old:
-        os.rename(target, old)
-    try:
-        os.rename(new, target)
-    except OSError:
-        if had_old:
-            os.rename(old, target)
-        raise
-    sync_folder(target.parent)
-    if had_old:
-        shutil.rmtree(old, ignore_errors=True)
+_PARTIAL = re.compile(r"\.(?:saving|deleted|export)-(?:(\d+)-)?[0-9a-z]{4,16}")
+_STALE_SECONDS = 3600
 
 
-def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a zip with the same bytes for the same files; a file that is there is replaced only
-    if it is a zip of the same names.
-
-    Raises:
-        UserError: another file or a folder is there, or the disk refuses.
-    """
-    if path.is_dir():
-        raise UserError("there is a folder of that name", where=str(path), fix="name a file")
-    if path.exists() and _zip_names(path) != sorted(files):
-        raise UserError("another file is there", where=str(path), fix="choose another name")
-    write_file(path, zip_bytes(files))
-
-
-def zip_bytes(files: Mapping[str, bytes], compress: bool = False) -> bytes:
-    """A zip without times or owners, so that equal files give equal bytes.
+def partial_name(what: str) -> str:
+    """A new name for something unfinished; no reader takes what begins with a dot for a text.
 
     Args:
-        files: bytes by name.
-        compress: for texts; vectors hardly become smaller.
+        what: "saving", "deleted" or "export".
     """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(files):
-            entry = zipfile.ZipInfo(name, _ZIP_TIME)
-            entry.create_system = 3  # Unix everywhere: the default depends on the system
-            entry.external_attr = 0o644 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-            archive.writestr(entry, files[name])
-    return buffer.getvalue()
+    return f".{what}-{os.getpid()}-{secrets.token_hex(6)}"
 
 
-@contextmanager
-def open_zip(
-    source: Path | bytes, where: str, what: str = "this is not a zip file, or it is damaged"
-) -> Iterator[zipfile.ZipFile]:
-    """A zip to read from; the one place where an archive is opened that may be hostile.
-
-    Args:
-        source: the file, or its bytes.
-        where: what messages call it.
-        what: what a message says of a file that cannot be read.
-
-    Raises:
-        UserError: it is no zip, it is damaged, or it has too many entries.
-    """
-    if isinstance(source, bytes) and source.count(_ENTRY_MARK) > MAX_ZIP_ENTRIES:
-        # Before a list of entries is made that fills the memory.
-        raise UserError(f"the zip has more than {MAX_ZIP_ENTRIES:,} entries", where=where)
-    try:
-        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            yield opened
-    except ZIP_DAMAGE:
-        raise UserError(what, where=where) from None
-    except OSError:
-        if isinstance(source, Path):
-            raise
-        raise UserError(what, where=where) from None
+def remove_stale(folder: Path) -> None:
+    """Remove what our own programs left unfinished in a folder: they are gone, or an hour is."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        found = _PARTIAL.fullmatch(path.name)
+        if found and _is_stale(path, found[1]):
+            _remove(path)
 
 
-def read_files(source: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """The named files of a folder or zip; other files in it are not looked at.
+def _is_stale(path: Path, process: str | None) -> bool:
+    import psutil
 
-    Raises:
-        UserError: it is neither, or one of the files is missing, too large or cannot be read.
-    """
-    try:
-        if source.is_dir():
-            return {name: _read(source / name) for name in names}
-        with open_zip(source, str(source), "not a folder and not a readable zip") as archive:
-            return {name: _read_entry(archive, name, source) for name in names}
-    except FileNotFoundError as error:
-        raise UserError("no such file or folder", where=str(error.filename)) from error
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=str(source)) from error
+    if process is not None and not psutil.pid_exists(int(process)):
+        return True
+    with suppress(OSError):
+        return time.time() - path.lstat().st_mtime > _STALE_SECONDS
+    return False
 
 
-def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise UserError("this is a folder, not a file", where=str(path))
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError("the file is too large for an export", where=str(path))
-    return path.read_bytes()
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
-def _read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    if name not in archive.namelist():
-        raise UserError(f"there is no {name} in the zip", where=str(path))
-    # Exports are stored, so an entry larger than its zip is a bomb.
-    if archive.getinfo(name).file_size > path.stat().st_size * 20:
-        raise UserError(f"{name} unpacks to more than an export can be", where=str(path))
-    return archive.read(name)
+_SCRATCH = re.compile(r"readout-(\d+)-[a-z0-9_]{8}")
 
 
-def _zip_names(path: Path) -> list[str] | None:
-    try:
-        with open_zip(path, str(path)) as archive:
-            return sorted(archive.namelist())
-    except (UserError, OSError):
-        return None
+def scratch_folder() -> Path:
+    """This process's own folder for what is offered for download; gone when the process ends."""
+    made = _scratch()
+    made.mkdir(mode=0o700, exist_ok=True)  # where the system cleaned up after some days
+    return made
+
+
+@cache
+def _scratch() -> Path:
+    """A new folder; those of processes that were killed are removed at this moment."""
+    place = Path(tempfile.gettempdir())
+    for path in place.glob("readout-*"):
+        found = _SCRATCH.fullmatch(path.name)
+        if found and _is_own(path) and _is_stale(path, found[1]):
+            _remove(path)
+    made = Path(tempfile.mkdtemp(prefix=f"readout-{os.getpid()}-"))
+    register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def _is_own(path: Path) -> bool:
+    with suppress(OSError):
+        return not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
+    return False
 
 
 def cache_folder() -> Path:

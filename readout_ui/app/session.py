@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 from readout_ui.app.jobs import Answers, Job, JobState, Question, Worker
 from readout_ui.app.status import Status, StudioOptions
 from readout_ui.errors import UserError
-from readout_ui.files import cache_folder
+from readout_ui.files import cache_folder, scratch_folder
 from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 from readout_ui.texts.editing import record_library
 from readout_ui.texts.library import Library, count_changes, state_of
+from readout_ui.texts.versions import tidy_texts
 from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Studio:
         described = current if current and not current.source else None
         self.settings = described.settings if described else TrainSettings()
         self._described_run: tuple[str, Run | None] = ("", None)
+        self._tidy()
 
     @property
     def folder(self) -> Path:
@@ -225,6 +227,13 @@ class Studio:
     def close(self) -> None:
         """Stop the worker at its next report."""
         self.worker.close()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove and repair what programs that were killed left in the folders."""
+        if not self.read_only:
+            tidy_texts(self.folder)
+            self.runs.tidy()
 
     # Runs
 
@@ -296,7 +305,7 @@ class Studio:
         allow_changed: bool = False,
     ) -> Path:
         """Export the run in use as a zip in a temporary folder; empty choices mean all."""
-        path = Path(tempfile.mkdtemp(prefix="readout-")) / f"{form}.zip"
+        path = Path(tempfile.mkdtemp(dir=scratch_folder())) / f"{form}.zip"
         return self._export(path, concepts, layers, form, allow_changed)
 
     def export_folder(

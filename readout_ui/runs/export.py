@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError
-from readout_ui.files import require_replaceable, write_file, write_folder, write_zip
+from readout_ui.files import write_file
 from readout_ui.runs.manifest import EXPORT_FILES, MANIFEST_FILE, parse_manifest
 from readout_ui.runs.model_card import CARD_FILE, model_card
+from readout_ui.runs.run_files import require_replaceable, write_folder, write_zip
 
 if TYPE_CHECKING:
     from readout_ui.runs.manifest import Manifest

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from readout_ui.errors import UserError, printable
-from readout_ui.files import open_zip, read_files
+from readout_ui.files import scratch_folder
 from readout_ui.runs.formats.gguf import ARCHITECTURE, read_control_vector
 from readout_ui.runs.formats.gguf import SUFFIX as GGUF
 from readout_ui.runs.formats.npz import read_arrays
@@ -43,7 +43,9 @@ from readout_ui.runs.manifest import (
     describe_bare,
     parse_manifest,
 )
+from readout_ui.runs.run_files import read_files
 from readout_ui.runs.tensors import read_tensors
+from readout_ui.texts.reading import open_zip
 from readout_ui.vectors.vectors import BLOCK, ConceptVectors
 
 NPZ = ".npz"
@@ -141,7 +143,7 @@ def _on_disk(path: Path, names: Sequence[str]) -> Iterator[Mapping[str, Path]]:
     if path.is_dir():
         yield {name: path / name for name in names}
         return
-    with tempfile.TemporaryDirectory(prefix="readout-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         files = {}
         for number, (name, raw) in enumerate(read_files(path, names).items()):
             files[name] = Path(folder) / f"{number}{PurePosixPath(name).suffix}"

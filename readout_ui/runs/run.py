@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError
-from readout_ui.files import read_files, sha256_of
+from readout_ui.files import sha256_of
 from readout_ui.runs.manifest import MANIFEST_FILE as EXPORT_MANIFEST
 from readout_ui.runs.manifest import Manifest, json_bytes
 from readout_ui.runs.run_files import (
@@ -23,6 +23,7 @@ from readout_ui.runs.run_files import (
     VECTORS_FILE,
     RunFile,
     keep_files,
+    read_files,
     read_folder,
     size_of,
 )

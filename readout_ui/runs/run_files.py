@@ -1,4 +1,4 @@
-"""The files of a kept run: written as one folder that appears at once, read with every check.
+"""The files of runs and exports: folders and zips that appear at once, read with every check.
 
 A run's folder holds `vectors.safetensors` (float32), `manifest.json` and `descriptions.json`, whose
 bytes depend only on texts, model, settings and seed, and `run.json`, which holds what differs from
@@ -7,19 +7,29 @@ one training to the next.
 
 from __future__ import annotations
 
+import ctypes
 import os
-import secrets
 import shutil
-import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from readout_ui.errors import UserError
-from readout_ui.files import fill_folder, read_files, sha256_of
+from readout_ui.files import (
+    fill_folder,
+    locked,
+    os_errors,
+    partial_name,
+    remove_stale,
+    sha256_of,
+    sync_folder,
+    write_file,
+)
 from readout_ui.runs.manifest import Manifest, parse_manifest
+from readout_ui.texts.reading import open_zip, zip_bytes
 from readout_ui.vectors.settings import TrainSettings
 
 VECTORS_FILE = "vectors.safetensors"
@@ -27,7 +37,9 @@ MANIFEST_FILE = "manifest.json"
 DESCRIPTIONS_FILE = "descriptions.json"
 RUN_FILE = "run.json"
 _TEXTS = TypeAdapter(dict[str, tuple[str, ...]])
-_STALE_SECONDS = 3600
+_SPACE = "check the folder's permissions and free space"
+MAX_BYTES = 16 << 30
+"""More than the largest export there can be; a file beyond it is not read into memory."""
 
 
 class RunFile(BaseModel):
@@ -47,17 +59,13 @@ def keep_files(runs: Path, files: Mapping[str, bytes], created: datetime) -> Pat
     Raises:
         UserError: the disk refuses.
     """
-    partial = runs / f".saving-{secrets.token_hex(6)}"
+    partial = runs / partial_name("saving")
     try:
-        _remove_leftovers(runs)
-        fill_folder(partial, files)
-        return _settle(partial, created, files[MANIFEST_FILE])
-    except OSError as error:
-        raise UserError(
-            f"the run could not be saved ({error.strerror or type(error).__name__})",
-            where=str(runs),
-            fix="check the folder's permissions and free space",
-        ) from error
+        with os_errors("the run could not be saved", str(runs), _SPACE):
+            remove_stale(runs)
+            fill_folder(partial, files)
+            with locked(runs):
+                return _settle(partial, created, files[MANIFEST_FILE])
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -105,13 +113,144 @@ def _settle(partial: Path, created: datetime, manifest: bytes) -> Path:
         folder = partial.parent / (stem if number == 1 else f"{stem}-{number}")
         if not os.path.lexists(folder):
             os.rename(partial, folder)
+            sync_folder(folder.parent)
             return folder
         number += 1
 
 
-def _remove_leftovers(runs: Path) -> None:
-    """Remove what a killed program left behind, an hour later."""
-    for pattern in (".saving-*", ".deleted-*"):
-        for folder in runs.glob(pattern) if runs.is_dir() else ():
-            if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Collection[str]) -> None:
+    """Write `files` as a new folder that appears at once; a folder of the same kind is replaced.
+
+    Args:
+        folder: where to; missing parents are made.
+        files: bytes by file name.
+        replaceable: a folder that is there may hold these names and no others.
+
+    Raises:
+        UserError: something else is there, or the disk refuses; what was there is untouched.
+    """
+    target = Path(os.path.realpath(folder))
+    partial = target.parent / partial_name("export")
+    with locked(target.parent):
+        _put_back(target)
+        require_replaceable(target, replaceable)
+        try:
+            with os_errors("cannot be written", str(folder), _SPACE):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                remove_stale(target.parent)
+                fill_folder(partial, files)
+                _swap_folders(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_replaceable(folder: Path, replaceable: Collection[str]) -> None:
+    """Raise a UserError when writing `folder` would lose something."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise UserError("there is a file of that name", where=str(folder), fix="name a folder")
+    if os.path.ismount(folder):
+        raise UserError(
+            "a mount point cannot be replaced",
+            where=str(folder),
+            fix=f"name a folder inside it, such as {folder / 'readout'}",
+        )
+    if foreign := sorted({entry.name for entry in folder.iterdir()} - set(replaceable)):
+        raise UserError(
+            f"the folder holds {foreign[0]}, so it is not an earlier export",
+            where=str(folder),
+            fix="name a new or empty folder",
+        )
+
+
+def _swap_folders(new: Path, target: Path) -> None:
+    """Rename `new` to `target`; what was there lies at `new` then, or is put back on failure."""
+    if not target.exists():
+        os.rename(new, target)
+    elif not _exchanged(new, target):
+        old = _old_of(target)
+        os.rename(target, old)
+        try:
+            os.rename(new, target)
+        finally:
+            _put_back(target)
+        shutil.rmtree(old, ignore_errors=True)
+    sync_folder(target.parent)
+
+
+def _exchanged(one: Path, two: Path) -> bool:
+    """Whether two folders changed places in one step, which only Linux can."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(two), swap) == 0)
+
+
+def _old_of(target: Path) -> Path:
+    return target.parent / f".{target.name}-old"
+
+
+def _put_back(target: Path) -> None:
+    """Undo what a failed or killed swap in two steps did."""
+    if not os.path.lexists(target) and _old_of(target).is_dir():
+        os.rename(_old_of(target), target)
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a zip with the same bytes for the same files; a file that is there is replaced only
+    if it is a zip of the same names.
+
+    Raises:
+        UserError: another file or a folder is there, or the disk refuses.
+    """
+    with locked(path.parent):
+        if path.is_dir():
+            raise UserError("there is a folder of that name", where=str(path), fix="name a file")
+        if path.exists() and _zip_names(path) != sorted(files):
+            raise UserError("another file is there", where=str(path), fix="choose another name")
+        write_file(path, zip_bytes(files))
+
+
+def read_files(source: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """The named files of a folder or zip; other files in it are not looked at.
+
+    Raises:
+        UserError: it is neither, or one of the files is missing, too large or cannot be read.
+    """
+    try:
+        if source.is_dir():
+            return {name: _read(source / name) for name in names}
+        with open_zip(source, str(source), "not a folder and not a readable zip") as archive:
+            return {name: _read_entry(archive, name, source) for name in names}
+    except FileNotFoundError as error:
+        raise UserError("no such file or folder", where=str(error.filename)) from error
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(source)) from error
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise UserError("this is a folder, not a file", where=str(path))
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError("the file is too large for an export", where=str(path))
+    return path.read_bytes()
+
+
+def _read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    if name not in archive.namelist():
+        raise UserError(f"there is no {name} in the zip", where=str(path))
+    # Exports are stored, so an entry larger than its zip is a bomb.
+    if archive.getinfo(name).file_size > path.stat().st_size * 20:
+        raise UserError(f"{name} unpacks to more than an export can be", where=str(path))
+    return archive.read(name)
+
+
+def _zip_names(path: Path) -> list[str] | None:
+    try:
+        with open_zip(path, str(path)) as archive:
+            return sorted(archive.namelist())
+    except (UserError, OSError):
+        return None

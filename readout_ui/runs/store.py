@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from readout_ui.errors import UserError
-from readout_ui.files import write_file
+from readout_ui.files import locked, os_errors, partial_name, remove_stale, write_file
 from readout_ui.runs.manifest import Manifest
 from readout_ui.runs.run import Run, read_run
 from readout_ui.texts.library import Library
@@ -77,20 +77,25 @@ class RunStore:
     def set_current(self, run_id: str) -> None:
         """Use this run from now on; UserError if there is none or it is broken."""
         self.open(run_id)
-        write_file(self.folder / POINTER, f"{run_id}\n".encode())
+        with locked(self.folder):
+            self.open(run_id)  # another program may have deleted it meanwhile
+            write_file(self.folder / POINTER, f"{run_id}\n".encode())
 
     def delete(self, run_id: str) -> None:
         """Remove a run for good, broken or not; after the run in use there is none in use."""
         folder = self._folder_of(run_id)
-        doomed = self.folder / f".deleted-{secrets.token_hex(6)}"
-        try:
-            pointer = self.folder / POINTER
-            if pointer.exists() and pointer.read_text("utf-8").strip() == run_id:
-                pointer.unlink()
-            os.rename(folder, doomed)  # at once: a half deleted run is never listed
-            shutil.rmtree(doomed)
-        except OSError as error:
-            raise UserError(f"cannot be deleted ({error.strerror})", where=str(folder)) from error
+        doomed, pointer = self.folder / partial_name("deleted"), self.folder / POINTER
+        with locked(self.folder):
+            with os_errors("cannot be deleted", str(folder)):
+                os.rename(folder, doomed)  # at once: a half deleted run is never listed
+            with suppress(OSError, UnicodeDecodeError):
+                if pointer.read_text("utf-8").strip() == run_id:
+                    pointer.unlink()
+        shutil.rmtree(doomed, ignore_errors=True)  # what stays of it is stale and goes later
+
+    def tidy(self) -> None:
+        """Remove what programs that were killed left here."""
+        remove_stale(self.folder)
 
     def _entries(self) -> Sequence[Run | BrokenRun]:
         if not self.folder.is_dir():

@@ -2,19 +2,11 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from readout_ui.errors import UnreadableFile, UserError, printable
-from readout_ui.files import (
-    WRITING,
-    fingerprint_of,
-    os_errors,
-    read_bytes,
-    sha256_of,
-    shown,
-    sync_folder,
-    write_file,
-)
+from readout_ui.files import os_errors, read_bytes, sha256_of, shown, sync_folder, write_file
 from readout_ui.texts.library import Concept, Library, concept_files, concept_name, read_concept
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.reading import (
@@ -24,12 +16,15 @@ from readout_ui.texts.reading import (
     split_text,
 )
 from readout_ui.texts.versions import (
+    MAX_KEPT_BYTES,
     TrashEntry,
     Version,
+    begin_rename,
+    changing,
+    end_rename,
     keep_bytes,
     keep_version,
     move_to_trash,
-    move_versions,
     versions_of,
 )
 
@@ -40,20 +35,14 @@ class FileChanged(UserError):
     To keep mine, save again with `opened=error.theirs_fingerprint`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        mine: tuple[str, ...],
-        theirs: tuple[str, ...],
-        theirs_fingerprint: str | None,
-    ) -> None:
+    def __init__(self, name: str, mine: tuple[str, ...], present: bytes | None) -> None:
         self.mine = mine
         """What was to be saved, normalised."""
-        self.theirs = theirs
+        self.theirs = _readable(present)
         """What is on disk now (undecodable bytes shown as U+FFFD); empty when deleted."""
-        self.theirs_fingerprint = theirs_fingerprint
+        self.theirs_fingerprint = mark_of(present)
         """sha256 of the file on disk; None when it was deleted."""
-        happened = "was deleted" if theirs_fingerprint is None else "was changed on disk"
+        happened = "was deleted" if present is None else "was changed on disk"
         super().__init__(
             f"the file {happened} since it was opened here",
             where=f"{name}{SUFFIX}",
@@ -82,16 +71,30 @@ def save_concept(
     """
     folder = Path(folder)
     name = check_name(name, neutral=is_neutral_name(name))
-    mine = normalise_descriptions(descriptions)
-    data = encode_descriptions(mine, f"{name}{SUFFIX}")
-    with WRITING:
+    with changing(folder):
         path = find_concept_file(folder, name) or folder / f"{name}{SUFFIX}"
-        present = fingerprint_of(path)
-        if present is not None and _same_descriptions(path, mine):
-            return read_concept(path)
-        if present != opened:
-            raise FileChanged(name, mine, _theirs(path, present), present)
-        return replace_bytes(folder, path, data)
+        return put_concept(folder, path, normalise_descriptions(descriptions), opened)
+
+
+def put_concept(folder: Path, path: Path, mine: tuple[str, ...], opened: str | None) -> Concept:
+    """`save_concept` for whoever holds `versions.changing` and knows the file.
+
+    Args:
+        folder: the library's folder.
+        path: the concept's file, there or not.
+        mine: its normalised descriptions.
+        opened: as there.
+
+    Raises:
+        FileChanged, UserError: as there.
+    """
+    data = encode_descriptions(mine, path.name)
+    present = bytes_of(path)
+    if present is not None and _same_descriptions(present, mine):
+        return read_concept(path)
+    if mark_of(present) != opened:
+        raise FileChanged(concept_name(path), mine, present)
+    return _replace(folder, path, data, present)
 
 
 def create_concept(
@@ -109,8 +112,8 @@ def create_concept(
         UserError: the name is unsafe or taken.
     """
     folder = Path(folder)
-    with WRITING:
-        cleaned = check_name(name, _taken(folder), neutral=neutral)
+    with changing(folder):
+        cleaned = check_name(name, concept_index(folder), neutral=neutral)
         return save_concept(folder, cleaned, descriptions, None)
 
 
@@ -121,63 +124,82 @@ def rename_concept(folder: Path | str, old: str, new: str) -> Concept:
         UserError: no such concept, the new name is unsafe or taken, or the system refuses.
     """
     folder = Path(folder)
-    with WRITING:
+    with changing(folder):
         path = _require_file(folder, old)
         others = [concept_name(other) for other in concept_files(folder) if other != path]
         cleaned = check_name(new, others, neutral=is_neutral_name(old))
-        parse_descriptions(read_bytes(path), shown(path))
+        data = read_bytes(path)
+        parse_descriptions(data, shown(path))
         target = folder / f"{cleaned}{SUFFIX}"
+        keep_bytes(folder, concept_name(path), data)
         if target.name != path.name:
+            begin_rename(folder, concept_name(path), cleaned)
             _move(folder, path, target)
-            move_versions(folder, concept_name(path), cleaned)
-        keep_version(folder, cleaned, target)
+            end_rename(folder)
         return read_concept(target)
 
 
 def delete_concept(folder: Path | str, name: str) -> TrashEntry:
-    """Move a concept's file to the trash, from where `history.restore_trashed` brings it back.
+    """Move a concept's file to the trash, from where `restore_trashed` brings it back.
 
     Raises:
         UserError: no such concept, or the system refuses; nothing is deleted then.
     """
     folder = Path(folder)
-    with WRITING:
+    with changing(folder):
         path = _require_file(folder, name)
         if path.is_dir():
             raise UserError("this is a folder", where=shown(path), fix="remove it yourself")
-        if path.is_file():
+        if path.is_file() and path.stat().st_size <= MAX_KEPT_BYTES:
             keep_version(folder, concept_name(path), path)
         return move_to_trash(folder, concept_name(path), path)
 
 
 def find_concept_file(folder: Path, name: str) -> Path | None:
     """The concept's file: the exact name, else one equal under case folding and NFC."""
+    files = concept_index(folder)
+    return files.get(name) or files.get(fold_name(name))
+
+
+def concept_index(folder: Path) -> dict[str, Path]:
+    """The folder's files by concept, both as it is written and folded; empty without a folder."""
     if not folder.exists():
-        return None
+        return {}
     files = {concept_name(path): path for path in concept_files(folder)}
-    if name in files:
-        return files[name]
-    return next((p for other, p in files.items() if fold_name(other) == fold_name(name)), None)
+    return {**{fold_name(name): path for name, path in reversed(files.items())}, **files}
 
 
-def replace_bytes(folder: Path, path: Path, data: bytes) -> Concept:
-    """Write the file's bytes; the version before and the one after are both in the history.
+def _replace(folder: Path, path: Path, data: bytes, present: bytes | None) -> Concept:
+    """Write the file's bytes; those before and those after are both in the history.
 
-    The new version is stored before it is written, so a failed write loses neither.
+    Both are stored before the file is written, so a failed write loses neither.
+
+    Raises:
+        FileChanged: another program wrote the file after its bytes `present` were read.
     """
     name = concept_name(path)
-    with WRITING:
-        if path.exists():
-            keep_version(folder, name, path)
-        keep_bytes(folder, name, data)
-        write_file(path, data)
-        return read_concept(path)
+    if present is not None:
+        keep_bytes(folder, name, present)
+    keep_bytes(folder, name, data)
+
+    def check() -> None:
+        if (now := bytes_of(path)) != present:
+            raise FileChanged(name, _readable(data), now)
+
+    write_file(path, data, check)
+    return read_concept(path)
 
 
-def _taken(folder: Path) -> list[str]:
-    if not folder.exists():
-        return []
-    return [concept_name(path) for path in concept_files(folder)]
+def bytes_of(path: Path | None) -> bytes | None:
+    """The file's bytes, read once; None where there is no file."""
+    if path is None or not os.path.lexists(path):
+        return None
+    return read_bytes(path, MAX_KEPT_BYTES)
+
+
+def mark_of(data: bytes | None) -> str | None:
+    """The fingerprint that an editor keeps of what it opened; None where there was no file."""
+    return None if data is None else sha256_of(data)
 
 
 def _require_file(folder: Path, name: str) -> Path:
@@ -196,20 +218,16 @@ def _move(folder: Path, path: Path, target: Path) -> None:
         sync_folder(folder)
 
 
-def _same_descriptions(path: Path, mine: tuple[str, ...]) -> bool:
+def _same_descriptions(present: bytes, mine: tuple[str, ...]) -> bool:
     try:
-        return parse_descriptions(read_bytes(path), shown(path)) == mine
+        return parse_descriptions(present, "") == mine
     except UnreadableFile:
         return False
 
 
-def _theirs(path: Path, fingerprint: str | None) -> tuple[str, ...]:
-    if fingerprint is None:
-        return ()
-    try:
-        return split_text(read_bytes(path).decode("utf-8", "replace").replace("\0", "\ufffd"))
-    except UnreadableFile:
-        return ()
+def _readable(present: bytes | None) -> tuple[str, ...]:
+    """What bytes say to a person, whatever they are."""
+    return split_text((present or b"").decode("utf-8", "replace").replace("\0", "\ufffd"))
 
 
 class NameTaken(UserError):
@@ -226,8 +244,11 @@ class NameTaken(UserError):
 def list_versions(folder: Path | str, name: str) -> list[Version]:
     """Earlier versions that differ from the file as it is now, newest first."""
     folder = Path(folder)
-    present = _present_fingerprint(folder, name)
-    return [v for v in versions_of(folder, name) if v.fingerprint != present]
+    path = find_concept_file(folder, name)
+    with suppress(UnreadableFile):
+        present = mark_of(bytes_of(path))
+        return [v for v in versions_of(folder, name) if v.fingerprint != present]
+    return versions_of(folder, name)
 
 
 def read_version(version: Version) -> tuple[str, ...]:
@@ -246,31 +267,20 @@ def restore_version(folder: Path | str, name: str, version: Version) -> Concept:
         UserError: the stored bytes are gone, damaged, or were never readable.
     """
     folder = Path(folder)
-    with WRITING:
+    name = check_name(name, neutral=is_neutral_name(name))
+    with changing(folder):
         data = _stored_bytes(version)
         parse_descriptions(data, shown(version.path))
-        name = check_name(name, neutral=is_neutral_name(name))
         path = find_concept_file(folder, name) or folder / f"{name}{SUFFIX}"
-        return replace_bytes(folder, path, data)
-
-
-def record_version(folder: Path | str, concept: Concept) -> None:
-    """Store the file as another editor left it, unless these bytes are stored already.
-
-    Raises:
-        UserError: the history cannot be written.
-    """
-    folder = Path(folder)
-    with WRITING:
-        if concept.path.is_file():
-            keep_version(folder, concept.name, concept.path, again=False)
+        return _replace(folder, path, data, bytes_of(path))
 
 
 def record_library(library: Library, known: dict[str, str] | None = None) -> dict[str, str]:
     """Record every concept whose fingerprint is not the one in `known`; call it after a poll.
 
-    A history that cannot be written (a read-only folder) must not keep anyone from reading: what
-    was not recorded is missing in the answer and so tried again at the next call.
+    So what another editor wrote is in the history before it is replaced. A history that cannot be
+    written (a read-only folder) must not keep anyone from reading: what was not recorded is
+    missing in the answer and so tried again at the next call.
 
     Args:
         library: as read just now.
@@ -281,14 +291,20 @@ def record_library(library: Library, known: dict[str, str] | None = None) -> dic
     """
     seen = known or {}
     recorded = {n: f for n, f in library.fingerprints().items() if seen.get(n) == f}
-    for concept in library.files:
-        if concept.name not in recorded:
-            try:
-                record_version(library.folder, concept)
-            except UserError:
-                break
-            recorded[concept.name] = concept.fingerprint
+    due = [concept for concept in library.files if concept.name not in recorded]
+    with suppress(UserError):
+        if due:
+            with changing(library.folder):
+                for concept in due:
+                    _record(library.folder, concept)
+                    recorded[concept.name] = concept.fingerprint
     return recorded
+
+
+def _record(folder: Path, concept: Concept) -> None:
+    with suppress(UnreadableFile):  # gone since: there is nothing to keep
+        data = read_bytes(concept.path, MAX_KEPT_BYTES)
+        keep_bytes(folder, concept.name, data, again=False, durable=False)
 
 
 def restore_trashed(
@@ -308,7 +324,7 @@ def restore_trashed(
         UserError: unsafe new name, the entry is gone, or the system refuses.
     """
     folder = Path(folder)
-    with WRITING:
+    with changing(folder):
         name = entry.name
         if new_name is not None:
             name = check_name(new_name, neutral=is_neutral_name(name))
@@ -334,14 +350,6 @@ def _move_back(entry: TrashEntry, target: Path) -> None:
             where=printable(entry.name),
             fix="check the folder's permissions; it is still in the trash",
         ) from None
-
-
-def _present_fingerprint(folder: Path, name: str) -> str | None:
-    path = find_concept_file(folder, name)
-    try:
-        return fingerprint_of(path) if path is not None else None
-    except UnreadableFile:
-        return None
 
 
 def _stored_bytes(version: Version) -> bytes:

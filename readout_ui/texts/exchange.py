@@ -9,13 +9,14 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from readout_ui.errors import UserError, printable
-from readout_ui.files import WRITING, fingerprint_of, read_bytes, shown, write_file, zip_bytes
-from readout_ui.texts.editing import find_concept_file, save_concept
+from readout_ui.files import read_bytes, shown, too_large, write_file
+from readout_ui.texts.editing import bytes_of, concept_index, mark_of, put_concept
 from readout_ui.texts.library import Concept, Library
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.reading import (
@@ -24,9 +25,11 @@ from readout_ui.texts.reading import (
     json_lines,
     normalise_descriptions,
     parse_descriptions,
+    zip_bytes,
     zip_entries,
 )
 from readout_ui.texts.tables import csv_rows, first_line
+from readout_ui.texts.versions import changing
 
 _CONCEPT_TITLES = ("concept", "name")
 _TEXT_TITLES = ("description", "text")
@@ -130,8 +133,16 @@ def import_set(path: Path | str) -> ImportedSet:
         UserError: another suffix, too large, or not what the suffix says (with the line).
     """
     path = Path(path)
-    read, _ = _format(path.suffix)
-    return read(read_bytes(path, MAX_SET_BYTES), shown(path))
+    _format(path.suffix)
+    return read_set(read_bytes(path, MAX_SET_BYTES), shown(path))
+
+
+def read_set(raw: bytes, file: str) -> ImportedSet:
+    """A set's bytes, by the ending of the file's name; UserError as `import_set`."""
+    if len(raw) > MAX_SET_BYTES:
+        raise too_large(file, len(raw), MAX_SET_BYTES)
+    read, _ = _format(PurePosixPath(file).suffix)
+    return read(raw, file)
 
 
 def plan_import(library: Library, imported: ImportedSet) -> ImportPlan:
@@ -159,16 +170,30 @@ def apply_import(folder: Path | str, plan: ImportPlan) -> tuple[Concept, ...]:
     """
     folder = Path(folder)
     due = (*plan.of("added"), *plan.of("changed"))
-    with WRITING:
-        for concept in due:
-            path = find_concept_file(folder, concept.name)
-            if (fingerprint_of(path) if path is not None else None) != concept.opened:
+    with changing(folder):
+        files = concept_index(folder)
+        paths = [files.get(c.name) or files.get(fold_name(c.name)) for c in due]
+        for concept, path in zip(due, paths, strict=True):
+            if mark_of(bytes_of(path)) != concept.opened:
                 raise UserError(
                     "the file changed since the plan was made, so nothing was imported",
                     where=f"{concept.name}{SUFFIX}",
                     fix="open the import again and look at the new plan",
                 )
-        return tuple(save_concept(folder, c.name, c.descriptions, c.opened) for c in due)
+        return tuple(_import_all(folder, zip(due, paths, strict=True)))
+
+
+def _import_all(
+    folder: Path, due: Iterable[tuple[PlannedConcept, Path | None]]
+) -> Iterator[Concept]:
+    for number, (concept, path) in enumerate(due):
+        try:
+            target = path or folder / f"{concept.name}{SUFFIX}"
+            yield put_concept(folder, target, concept.descriptions, concept.opened)
+        except UserError as error:
+            done = f"{number} concepts were imported before it and stay"
+            fix = "; ".join(filter(None, (error.fix, done)))
+            raise UserError(error.what, where=error.where, fix=fix) from error
 
 
 def read_csv(raw: bytes, file: str) -> ImportedSet:
@@ -216,24 +241,19 @@ def read_zip(raw: bytes, file: str) -> ImportedSet:
     Raises:
         UserError: no zip file, too many entries, or too much text altogether.
     """
-    concepts: dict[str, tuple[str, ...]] = {}
-    refused: list[Refusal] = []
+    taken = _Taken()
     notes: list[str] = []
     for entry in zip_entries(raw, file, SUFFIX):
         path = entry.path
         if entry.data is None:
             notes.append(f"{printable(path.name)} is no .txt file and is ignored.")
-            continue
-        try:
-            if isinstance(entry.data, UserError):
-                raise entry.data
-            texts = parse_descriptions(entry.data, printable(path.name))
-            name, texts = _checked(path.name[: -len(SUFFIX)], texts, concepts)
-        except UserError as error:
-            refused.append(Refusal(printable(str(path)), str(error)))
+        elif isinstance(entry.data, UserError):
+            taken.refused.append(Refusal(printable(str(path)), str(entry.data)))
         else:
-            concepts[name] = texts
-    return ImportedSet(concepts, tuple(refused), tuple(notes[:20]))
+            where, data = printable(path.name), entry.data
+            texts = partial(parse_descriptions, data, where)
+            taken.add(path.name[: -len(SUFFIX)], texts, str(path))
+    return taken.as_set(notes)
 
 
 def _gather(rows: Iterable[Row], notes: Sequence[str]) -> ImportedSet:
@@ -241,36 +261,41 @@ def _gather(rows: Iterable[Row], notes: Sequence[str]) -> ImportedSet:
     texts: dict[str, list[str]] = {}
     for concept, description in rows:
         texts.setdefault(concept, []).append(description)
-    concepts: dict[str, tuple[str, ...]] = {}
-    refused = []
+    taken = _Taken()
     for typed, descriptions in texts.items():
+        taken.add(typed, partial(normalise_descriptions, descriptions), typed)
+    return taken.as_set(notes)
+
+
+class _Taken:
+    """Concepts of a file as they would be stored, and what of it cannot be."""
+
+    def __init__(self) -> None:
+        self._concepts: dict[str, tuple[str, ...]] = {}
+        self._names: dict[str, str] = {}
+        self.refused: list[Refusal] = []
+
+    def add(self, typed: str, read: Callable[[], tuple[str, ...]], where: str) -> None:
+        """Take a concept, unless its name is unsafe or taken or no file can hold its texts."""
         try:
-            name, normal = _checked(typed, descriptions, concepts)
+            name = check_name(typed, neutral=is_neutral_name(typed.strip()))
+            if (other := self._names.get(fold_name(name))) is not None:
+                raise UserError(
+                    f"the file has '{printable(other)}' too, which is the same name",
+                    where=f"concept name '{printable(typed)}'",
+                    fix="rename one of the two",
+                )
+            texts = read()
+            encode_descriptions(texts, name)
         except UserError as error:
-            refused.append(Refusal(printable(typed), str(error)))
+            self.refused.append(Refusal(printable(where), str(error)))
         else:
-            concepts[name] = normal
-    return ImportedSet(concepts, tuple(refused), tuple(notes))
+            self._names[fold_name(name)] = name
+            self._concepts[name] = texts
 
-
-def _checked(
-    typed: str, descriptions: Sequence[str], taken: Iterable[str]
-) -> tuple[str, tuple[str, ...]]:
-    """The name and descriptions as they would be stored.
-
-    Raises:
-        UserError: unsafe name, a name of `taken` in other spelling, or text no file can hold.
-    """
-    name = check_name(typed, neutral=is_neutral_name(typed.strip()))
-    other = next((t for t in taken if fold_name(t) == fold_name(name)), None)
-    if other is not None:
-        raise UserError(
-            f"the file has '{printable(other)}' too, which is the same name",
-            where=f"concept name '{printable(typed)}'",
-            fix="rename one of the two",
-        )
-    encode_descriptions(descriptions, name)
-    return name, normalise_descriptions(descriptions)
+    def as_set(self, notes: Sequence[str]) -> ImportedSet:
+        """All of it, with the first notes."""
+        return ImportedSet(self._concepts, tuple(self.refused), tuple(notes[:20]))
 
 
 def _columns(cells: Sequence[str], file: str) -> tuple[tuple[int, int], bool]:

@@ -14,6 +14,7 @@ from rapidfuzz import fuzz, process
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
+from readout_ui.texts.reading import require_readable
 from readout_ui.texts.tables import MAX_BYTES, MAX_ROWS, TableRow, TextTable, read_table
 from readout_ui.texts.words import phrase_forms, words_of
 
@@ -136,13 +137,7 @@ def _labelled(row: TableRow, text_at: int, labels_at: Sequence[int], file: str) 
     text = " ".join(row.cells[text_at]).strip()
     if not text:
         raise UserError("there is no text", where=where, fix="write one or remove the line")
-    if len(text) > MAX_TEXT:
-        raise UserError(
-            f"the text has {len(text):,} characters", where=where, fix=f"keep to {MAX_TEXT:,}"
-        )
-    bad = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
-    if bad is not None:
-        raise UserError(f"the text holds U+{ord(bad):04X}, which is no character", where=where)
+    require_readable(text, where, MAX_TEXT)
     parts = (part for at in labels_at for cell in row.cells[at] for part in _SEPARATOR.split(cell))
     labels = tuple(dict.fromkeys(filter(None, (part.strip() for part in parts))))
     if not labels:

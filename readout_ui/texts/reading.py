@@ -5,20 +5,51 @@ Descriptions are plain text with blank lines between them.
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from readout_ui.errors import UnreadableFile, UserError, printable
-from readout_ui.files import MAX_FILE_BYTES, ZIP_DAMAGE, open_zip, read_bytes, shown, too_large
+from readout_ui.files import MAX_FILE_BYTES, read_bytes, shown, too_large
 
 MAX_UNPACKED_BYTES = 50_000_000
 """Of all texts in one zip."""
+MAX_READ = 500_000
+"""Characters of what is given to a model at once: refused before it is cut into tokens."""
 _BOM = "\ufeff"
+
+
+def require_readable(text: str, where: str, limit: int = MAX_READ) -> None:
+    """Raise a UserError for text that no model can be given: too long, or no text at all.
+
+    Args:
+        text: what a person or program sent.
+        where: what messages call it.
+        limit: most characters.
+    """
+    if len(text) > limit:
+        what = f"the text has {len(text):,} characters, {limit:,} are read"
+        raise UserError(what, where=where, fix="send a part of it")
+    bad = no_character(text)
+    if bad:
+        raise UserError(f"the text holds {bad}, which is no character", where=where)
+
+
+def no_character(text: str) -> str:
+    """The first NUL or half of a surrogate pair in a text as U+XXXX, or nothing."""
+    found = _NO_CHARACTER.search(text)
+    return f"U+{ord(found[0]):04X}" if found else ""
+
+
+_NO_CHARACTER = re.compile(r"[\0\ud800-\udfff]")
 
 
 def decode_text(raw: bytes, file: str) -> str:
@@ -101,13 +132,9 @@ def encode_descriptions(descriptions: Iterable[str], file: str) -> bytes:
         UserError: a character that no UTF-8 text file can hold, or too much text.
     """
     text = format_descriptions(descriptions)
-    bad = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
-    if bad is not None:
-        raise UserError(
-            f"a description contains the character U+{ord(bad):04X}, which a text file cannot hold",
-            where=file,
-            fix="remove it",
-        )
+    if bad := no_character(text):
+        what = f"a description contains the character {bad}, which a text file cannot hold"
+        raise UserError(what, where=file, fix="remove it")
     data = text.encode("utf-8")
     if len(data) > MAX_FILE_BYTES:
         raise too_large(file, len(data))
@@ -177,6 +204,62 @@ def json_lines(
         if bare := line.strip("\ufeff \t\r\n"):
             where = f"{file} line {number}"
             yield JsonLine(number, where, parse_json(bare, where, fix))
+
+
+MAX_ZIP_ENTRIES = 10_000
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_ENTRY_MARK = b"PK\x01\x02"
+ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError),
+    *(RuntimeError, ValueError),
+)
+"""What zipfile raises for archives whose parts contradict each other."""
+
+
+def zip_bytes(files: Mapping[str, bytes], compress: bool = False) -> bytes:
+    """A zip without times or owners, so that equal files give equal bytes.
+
+    Args:
+        files: bytes by name.
+        compress: for texts; vectors hardly become smaller.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _ZIP_TIME)
+            entry.create_system = 3  # Unix everywhere: the default depends on the system
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+            archive.writestr(entry, files[name])
+    return buffer.getvalue()
+
+
+@contextmanager
+def open_zip(
+    source: Path | bytes, where: str, what: str = "this is not a zip file, or it is damaged"
+) -> Iterator[zipfile.ZipFile]:
+    """A zip to read from; the one place where an archive is opened that may be hostile.
+
+    Args:
+        source: the file, or its bytes.
+        where: what messages call it.
+        what: what a message says of a file that cannot be read.
+
+    Raises:
+        UserError: it is no zip, it is damaged, or it has too many entries.
+    """
+    if isinstance(source, bytes) and source.count(_ENTRY_MARK) > MAX_ZIP_ENTRIES:
+        # Before a list of entries is made that fills the memory.
+        raise UserError(f"the zip has more than {MAX_ZIP_ENTRIES:,} entries", where=where)
+    try:
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            yield opened
+    except ZIP_DAMAGE:
+        raise UserError(what, where=where) from None
+    except OSError:
+        if isinstance(source, Path):
+            raise
+        raise UserError(what, where=where) from None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from readout_ui.files import write_folder
+from readout_ui.files import fill_folder, os_errors, partial_name
 
 _PACKAGED = Path(__file__).parent / "data" / "descriptions"
 _CLONE = Path(__file__).parents[2]
@@ -40,5 +40,8 @@ def provide_descriptions() -> Path:
     folder = home() / "descriptions"
     if not folder.exists():
         files = {path.name: path.read_bytes() for path in shipped_descriptions().glob("*.txt")}
-        write_folder(folder, files, replaceable=())
+        partial = folder.parent / partial_name("saving")
+        with os_errors("cannot be written", str(folder), "name another with --descriptions"):
+            fill_folder(partial, files)
+            partial.rename(folder)
     return folder

@@ -1,35 +1,45 @@
 """Earlier versions and deleted concepts as files: `.history/<name>/` and `.trash/` in the folder.
 
-Every file name begins with the moment in UTC; contents are the replaced file's exact bytes.
+A file's name is the moment in UTC, a number that only grows, and the sha256 of its bytes (in the
+trash the concept's name); contents are the replaced file's exact bytes. The number tells what is
+newer, whatever the clock says. Nothing stored is relied upon before its bytes were read again.
 """
 
+import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from readout_ui.errors import UnreadableFile
+from readout_ui.errors import UnreadableFile, UserError
 from readout_ui.files import (
-    copy_file,
-    fingerprint_of,
+    fsync_file,
+    locked,
     os_errors,
+    put_bytes,
     read_bytes,
-    require_regular,
+    remove_stale,
     sha256_of,
     shown,
     sync_folder,
-    write_file,
 )
 from readout_ui.texts.names import SUFFIX
 from readout_ui.texts.reading import parse_descriptions
 
 HISTORY = ".history"
 TRASH = ".trash"
+MAX_KEPT_BYTES = 200_000_000
+"""Larger files are not kept as versions: they are no descriptions, and are never replaced."""
 
 _NOT_KEPT = "the present version could not be put into the history"
 _UNCHANGED = "check the folder's permissions and free space; nothing was changed"
 _MOMENT = "%Y%m%dT%H%M%S.%fZ"
-_MOMENT_LENGTH = 23
+# Files of before there was a number have none and come before all others.
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)(?:\.(\d{1,18}))?-(.+)\.txt", re.DOTALL)
+_RENAMING = ".renaming"
 
 
 @dataclass(frozen=True)
@@ -57,115 +67,215 @@ class TrashEntry:
     path: Path
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What a file's name in the history or the trash says."""
+
+    number: int
+    when: datetime
+    rest: str
+    """Fingerprint of a version, name of a deleted concept."""
+    path: Path
+
+    def holds_its_bytes(self) -> bool:
+        """Whether the bytes of a version are those that its name says."""
+        try:
+            return sha256_of(read_bytes(self.path, MAX_KEPT_BYTES)) == self.rest
+        except UnreadableFile:
+            return False
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Held while a concept's file is checked and replaced, by this program alone.
+
+    Raises:
+        UserError: see `files.locked`.
+    """
+    with locked(folder):
+        with suppress(OSError):
+            _finish_rename(folder)
+        yield
+
+
 def keep_version(folder: Path, name: str, source: Path, *, again: bool = True) -> None:
-    """Store the bytes of `source` as a version of `name`; equal bytes are stored once.
+    """Store the bytes of `source` as a version of `name`; see `keep_bytes`."""
+    keep_bytes(folder, name, read_bytes(source, MAX_KEPT_BYTES), again=again)
+
+
+def keep_bytes(
+    folder: Path, name: str, data: bytes, *, again: bool = True, durable: bool = True
+) -> None:
+    """Store bytes as a version of `name`; equal ones are stored once.
 
     Args:
         folder: the library's folder.
         name: the concept.
-        source: the file as it is now.
-        again: move an equal stored version to the present moment.
+        data: bytes that are to be replaced, or written.
+        again: let an equal stored version become the newest one.
+        durable: wait until the disk has them; needless while the file itself still holds them.
 
     Raises:
-        UserError: it cannot be stored; nothing should be replaced then.
+        UserError: they cannot be stored; nothing should be replaced then.
     """
-    require_regular(source)
-    fingerprint = fingerprint_of(source)
-    with os_errors(_NOT_KEPT, shown(source), _UNCHANGED):
-        target = _shelve(folder / HISTORY / name, f"{fingerprint}{SUFFIX}", again=again)
-        if target is not None:
-            copy_file(source, target)
-
-
-def keep_bytes(folder: Path, name: str, data: bytes) -> None:
-    """Store bytes that are about to be written as a version of `name`; see `keep_version`."""
-    shelf = folder / HISTORY / name
+    shelf, fingerprint = folder / HISTORY / name, sha256_of(data)
     with os_errors(_NOT_KEPT, shown(shelf), _UNCHANGED):
-        target = _shelve(shelf, f"{sha256_of(data)}{SUFFIX}", again=True)
-    if target is not None:
-        write_file(target, data)
+        kept = _kept_in(shelf)
+        stored = next((each for each in kept if each.rest == fingerprint), None)
+        if stored is not None and not stored.holds_its_bytes():
+            _repair(shelf)
+            kept, stored = _kept_in(shelf), None
+        if stored is None:
+            put_bytes(shelf / _new_name(kept, fingerprint), data, durable=durable)
+            return
+        if durable:
+            fsync_file(stored.path)
+        if again and stored is not kept[-1]:
+            os.replace(stored.path, shelf / _new_name(kept, fingerprint))
 
 
 def versions_of(folder: Path, name: str) -> list[Version]:
     """All stored versions, newest first; foreign files are passed over."""
-    shelf = folder / HISTORY / name
-    if not shelf.is_dir():
-        return []
-    found = (_version(path) for path in shelf.iterdir())
-    return sorted((v for v in found if v is not None), key=lambda v: v.path.name, reverse=True)
+    kept = reversed(_kept_in(folder / HISTORY / name))
+    return [Version(k.when, k.rest, _count(k.path, k.rest), k.path) for k in kept]
 
 
-def move_versions(folder: Path, old: str, new: str) -> None:
-    """Give the versions of `old` to `new`, beside those that `new` has already."""
-    source, target = folder / HISTORY / old, folder / HISTORY / new
-    if not source.is_dir() or source == target:
+def begin_rename(folder: Path, old: str, new: str) -> None:
+    """Note that `old` becomes `new`, so that its history follows even when this program is killed.
+
+    Raises:
+        UserError: it cannot be noted; nothing should be renamed then.
+    """
+    note = folder / HISTORY / _RENAMING
+    with os_errors("the history cannot be written", shown(folder), _UNCHANGED):
+        _finish_rename(folder)
+        put_bytes(note, json.dumps({"old": old, "new": new}).encode())
+
+
+def end_rename(folder: Path) -> None:
+    """Let the history follow a rename; where the system refuses, the next change does it."""
+    with suppress(OSError):
+        _finish_rename(folder)
+
+
+def _finish_rename(folder: Path) -> None:
+    note = folder / HISTORY / _RENAMING
+    if not note.exists():
+        return
+    try:
+        names = json.loads(note.read_bytes())
+        old, new = (str(Path(names[key]).name) for key in ("old", "new"))
+    except (ValueError, KeyError, TypeError):
+        note.unlink()
+        return
+    if (folder / f"{new}{SUFFIX}").exists() or not (folder / f"{old}{SUFFIX}").exists():
+        _move_versions(folder / HISTORY / old, folder / HISTORY / new)
+    note.unlink()
+
+
+def _move_versions(source: Path, target: Path) -> None:
+    """Give the versions of one concept to another, as the newest beside those it has already."""
+    if not source.is_dir() or (target.exists() and source.samefile(target)):
         return
     if not target.exists():
         os.replace(source, target)
+        sync_folder(target.parent)
         return
-    if source.samefile(target):  # the same folder on a disk that ignores case
-        return
-    for path in source.iterdir():
-        os.replace(path, target / path.name)
-    source.rmdir()
+    there = _kept_in(target)
+    for each in _kept_in(source):
+        moved = target / _new_name(there, each.rest, each.when)
+        os.replace(each.path, moved)
+        there.append(_Kept(_number(there), each.when, each.rest, moved))
+    with suppress(OSError):  # a file that is not ours stays
+        source.rmdir()
 
 
 def move_to_trash(folder: Path, name: str, path: Path) -> TrashEntry:
     """Move a concept's file into the trash."""
-    target = folder / TRASH / f"{_now()}-{name}{SUFFIX}"
+    shelf = folder / TRASH
     fix = "check the folder's permissions; nothing was deleted"
     with os_errors("could not be moved to the trash", shown(path), fix):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        shelf.mkdir(parents=True, exist_ok=True)
+        when, kept = datetime.now(UTC), _kept_in(shelf)
+        target = shelf / _name_of(when, _number(kept), name)
         os.replace(path, target)
-        sync_folder(folder)
-    entry = _trash_entry(target)
-    assert entry is not None
-    return entry
+    sync_folder(shelf)
+    sync_folder(folder)
+    return _trash_entry(_Kept(_number(kept), when, name, target))
 
 
 def list_trash(folder: Path | str) -> list[TrashEntry]:
     """What was deleted, newest first."""
-    shelf = Path(folder) / TRASH
+    return [_trash_entry(kept) for kept in reversed(_kept_in(Path(folder) / TRASH))]
+
+
+def _trash_entry(kept: _Kept) -> TrashEntry:
+    return TrashEntry(kept.rest, kept.when, _count(kept.path, None), kept.path)
+
+
+def tidy_texts(folder: Path) -> None:
+    """What a killed program left: its unfinished files, a half done rename, damaged versions.
+
+    Bytes that lie under another hash get their own, so that they are found; nothing is deleted
+    that is not stored elsewhere. Does nothing where the folder cannot be written.
+    """
+    if not folder.is_dir():
+        return
+    with suppress(UserError, OSError), changing(folder):
+        for place in (folder, folder / TRASH, folder / HISTORY):
+            remove_stale(place)
+        for shelf in (folder / HISTORY).iterdir() if (folder / HISTORY).is_dir() else ():
+            if shelf.is_dir():
+                remove_stale(shelf)
+                _repair(shelf)
+
+
+def _repair(shelf: Path) -> None:
+    kept = _kept_in(shelf)
+    intact = {each.rest for each in kept if each.holds_its_bytes()}
+    for each in kept:
+        if each.rest not in intact:
+            try:
+                found = sha256_of(read_bytes(each.path, MAX_KEPT_BYTES))
+            except UnreadableFile:
+                continue
+            if found in intact:
+                each.path.unlink()
+            else:
+                os.replace(each.path, shelf / _name_of(each.when, each.number, found))
+                intact.add(found)
+
+
+def _kept_in(shelf: Path) -> list[_Kept]:
+    """What is kept in a folder, oldest first; other files are passed over."""
     if not shelf.is_dir():
         return []
-    found = (_trash_entry(path) for path in shelf.iterdir())
-    return sorted((e for e in found if e is not None), key=lambda e: e.path.name, reverse=True)
+    found = (_kept(path) for path in shelf.iterdir())
+    return sorted((k for k in found if k is not None), key=lambda k: (k.number, k.path.name))
 
 
-def _shelve(shelf: Path, ending: str, *, again: bool) -> Path | None:
-    """Where a version should be written; None when it is stored already."""
-    target = shelf / f"{_now()}-{ending}"
-    stored = next(iter(shelf.glob(f"*-{ending}")), None) if shelf.is_dir() else None
-    if stored is not None and again:
-        os.replace(stored, target)
-    return target if stored is None else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime(_MOMENT)
-
-
-def _moment(file: str) -> datetime | None:
+def _kept(path: Path) -> _Kept | None:
+    parts = _NAME.fullmatch(path.name)
+    if parts is None:
+        return None
     try:
-        return datetime.strptime(file[:_MOMENT_LENGTH], _MOMENT).replace(tzinfo=UTC)
+        when = datetime.strptime(parts[1], _MOMENT).replace(tzinfo=UTC)
     except ValueError:
         return None
+    return _Kept(int(parts[2] or 0), when, parts[3], path)
 
 
-def _version(path: Path) -> Version | None:
-    when = _moment(path.name)
-    if when is None or not path.name.endswith(SUFFIX):
-        return None
-    fingerprint = path.name[_MOMENT_LENGTH + 1 : -len(SUFFIX)]
-    return Version(when, fingerprint, _count(path, fingerprint), path)
+def _new_name(kept: list[_Kept], rest: str, when: datetime | None = None) -> str:
+    """The name of what is newer than everything that is kept there already."""
+    return _name_of(when or datetime.now(UTC), _number(kept), rest)
 
 
-def _trash_entry(path: Path) -> TrashEntry | None:
-    when = _moment(path.name)
-    name = path.name[_MOMENT_LENGTH + 1 : -len(SUFFIX)]
-    if when is None or not name or not path.name.endswith(SUFFIX):
-        return None
-    return TrashEntry(name, when, _count(path, None), path)
+def _number(kept: list[_Kept]) -> int:
+    return kept[-1].number + 1 if kept else 1
+
+
+def _name_of(when: datetime, number: int, rest: str) -> str:
+    return f"{when.strftime(_MOMENT)}.{number}-{rest}{SUFFIX}"
 
 
 def _count(path: Path, fingerprint: str | None) -> int:

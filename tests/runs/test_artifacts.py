@@ -261,6 +261,7 @@ def test_a_failed_rename_puts_the_older_export_back(
             raise OSError(5, "Input/output error")
         rename(old, new)
 
+    monkeypatch.setattr("readout_ui.runs.run_files._exchanged", lambda *_: False)
     monkeypatch.setattr("readout_ui.files.os.rename", fail_second)
     with pytest.raises(UserError, match="Input/output error"):
         make_run(seed=2).export(tmp_path / "out")

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from readout_ui.errors import UserError
-from readout_ui.files import sha256_of, write_zip
+from readout_ui.files import sha256_of
 from readout_ui.runs.export import FORMATS, write_files
 from readout_ui.runs.formats.readout import round_vectors
 from readout_ui.runs.importing import read_vectors
 from readout_ui.runs.run import Run
+from readout_ui.runs.run_files import write_zip
 from readout_ui.texts.names import check_name
 from readout_ui.vectors.vectors import ConceptVectors, Probes
 from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_run, make_vectors

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from readout_ui import files
 from readout_ui.errors import UserError
 from readout_ui.texts import reading
 from readout_ui.texts.editing import list_versions, read_version, save_concept
@@ -342,7 +341,7 @@ def test_many_entries_that_unpack_to_too_much_stop_the_import(
 
 
 def test_a_zip_with_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_ZIP_ENTRIES", 3)
+    monkeypatch.setattr(reading, "MAX_ZIP_ENTRIES", 3)
     with pytest.raises(UserError, match="more than 3 entries"):
         read_zip(zipped(*((f"c{i}.txt", b"") for i in range(4))), "s.zip")
 

@@ -15,7 +15,6 @@ from readout_ui.texts.editing import (
     list_versions,
     read_version,
     record_library,
-    record_version,
     restore_trashed,
     restore_version,
     save_concept,
@@ -78,7 +77,7 @@ def test_another_editors_text_is_recorded_when_noticed(tmp_path: Path) -> None:
 def test_recording_what_is_stored_already_changes_nothing(tmp_path: Path) -> None:
     save(tmp_path, "calm", "One.")
     before = sorted((tmp_path / ".history").rglob("*"))
-    record_version(tmp_path, Library(tmp_path).concept("calm"))
+    record_library(Library(tmp_path))
     assert sorted((tmp_path / ".history").rglob("*")) == before
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -30,8 +28,8 @@ from readout_ui.texts.exchange import (
     PlannedConcept,
     apply_import,
     export_bytes,
-    import_set,
     plan_import,
+    read_set,
 )
 
 
@@ -116,10 +114,7 @@ def plan_of(studio: Studio, sent: SetFile) -> ImportPlan:
         content = base64.b64decode(sent.content, validate=True)
     except binascii.Error:
         raise UserError("the file did not arrive whole", fix="choose it again") from None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / _plain_name(sent.file_name)
-        path.write_bytes(content)
-        return plan_import(studio.library(), import_set(path))
+    return plan_import(studio.library(), read_set(content, _plain_name(sent.file_name)))
 
 
 def planned(plan: ImportPlan) -> Answer:

@@ -29,6 +29,7 @@ from readout_ui.texts.editing import (
 from readout_ui.texts.library import Concept
 from readout_ui.texts.lint import Finding, check_concept
 from readout_ui.texts.names import check_name, is_neutral_name
+from readout_ui.texts.reading import require_readable
 from readout_ui.texts.versions import TrashEntry, Version, list_trash
 
 
@@ -56,6 +57,7 @@ class Review:
 
 def review(studio: Studio, name: str, boxes: Sequence[str]) -> Review:
     """Check the texts in the boxes against each other and the rest of the library."""
+    require_readable("\n".join(boxes), printable(name))
     filled = [index for index, text in enumerate(boxes) if text.strip()]
     counts = studio.count_tokens([boxes[index] for index in filled]) if filled else []
     return Review(

@@ -25,6 +25,7 @@ from readout_ui.app.events import (
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import count, local_time
 from readout_ui.errors import UserError
+from readout_ui.files import scratch_folder
 from readout_ui.runs.export import FORMATS
 from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
 from readout_ui.runs.manifest import MANIFEST_FILE
@@ -70,7 +71,7 @@ def bring(studio: Studio, files: list[Path]) -> str:
     studio.refuse_if_read_only("bring vectors")
     if not files:
         raise UserError("there is no file", fix="choose one, or drop it on the box")
-    with tempfile.TemporaryDirectory(prefix="readout-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         source = files[0] if len(files) == 1 else _together(files, Path(folder))
         name = files[0].name if len(files) == 1 else f"{len(files)} files"
         try:

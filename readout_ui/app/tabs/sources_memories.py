@@ -15,7 +15,7 @@ import gradio as gr
 from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, Changes, Values, bound
 from readout_ui.app.widgets import MOST_SHOWN, cut, sentence, table
 from readout_ui.errors import UserError
-from readout_ui.files import shown, write_file, zip_bytes
+from readout_ui.files import scratch_folder, shown, write_file
 from readout_ui.texts.examples import (
     ConceptExamples,
     Extraction,
@@ -34,6 +34,7 @@ from readout_ui.texts.memory import (
     read_jsonl,
     read_sqlite,
 )
+from readout_ui.texts.reading import zip_bytes
 
 if TYPE_CHECKING:
     from readout_ui.vectors.sources import Texts, TextSource
@@ -239,7 +240,7 @@ def pack_examples(inputs: MemoryInputs, values: Values) -> Changes:
     """The examples as `readout-ui extract` writes them, in a zip to download."""
     examples = chosen_examples(inputs, values)
     settings = extraction_settings(inputs, values)
-    with tempfile.TemporaryDirectory(prefix="examples-") as place:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as place:
         folder = Path(place)
         write_examples(folder, examples, asdict(settings))
         files = {
@@ -247,7 +248,7 @@ def pack_examples(inputs: MemoryInputs, values: Values) -> Changes:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-    target = Path(tempfile.mkdtemp(prefix="readout-")) / "examples.zip"
+    target = Path(tempfile.mkdtemp(dir=scratch_folder())) / "examples.zip"
     write_file(target, zip_bytes(files))
     return {inputs.packed: gr.File(value=str(target), visible=True)}
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from readout_ui.errors import UserError
+from readout_ui.files import scratch_folder
 from readout_ui.texts.names import require_file_name
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def read_control_vector(path: Path) -> ControlVector:
 def _write(directions: dict[int, npt.NDArray[np.float32]], hint: str) -> bytes:
     from gguf import GGUFWriter
 
-    with tempfile.TemporaryDirectory() as folder:  # the writer knows files only
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:  # the writer knows files only
         path = Path(folder) / "vector.gguf"
         writer = GGUFWriter(path, ARCHITECTURE)
         writer.add_string(f"{ARCHITECTURE}.model_hint", hint)

@@ -23,13 +23,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from readout_ui.errors import UserError
-from readout_ui.files import read_files, sha256_of
+from readout_ui.files import sha256_of
 from readout_ui.runs.manifest import (
     CALIBRATION_FILE,
     EXPORT_FILES,
     Manifest,
     parse_manifest,
 )
+from readout_ui.runs.run_files import read_files
 from readout_ui.runs.tensors import (
     assemble_vectors,
     check_hashes,

@@ -20,8 +20,9 @@ from steering_vectors import SteeringVector
 from torch import Tensor
 
 from readout_ui.errors import UserError
-from readout_ui.files import read_files, sha256_of
+from readout_ui.files import sha256_of
 from readout_ui.runs.manifest import json_bytes
+from readout_ui.runs.run_files import read_files
 from readout_ui.runs.tensors import read_tensors
 from readout_ui.texts.names import require_file_name
 from readout_ui.vectors.vectors import ConceptVectors

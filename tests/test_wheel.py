@@ -64,6 +64,8 @@ def test_it_checks_trains_and_reads_outside_the_clone(
     )
     shipped = ran([programs / "python", "-c", code], tmp_path, environment).strip()
     assert "36 concepts" in ran([programs / "readout-ui", "check", shipped], tmp_path, environment)
+    stances = ran([programs / "readout-ui", "check", "shipped:stances"], tmp_path, environment)
+    assert "20 concepts" in stances
     on_tiny = ["--model", str(tiny_folder), "--device", "cpu"]
     train = ["train", "--descriptions", shipped, "--output", "out", *on_tiny]
     ran([programs / "readout-ui", *train], tmp_path, environment)

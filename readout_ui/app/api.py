@@ -42,7 +42,8 @@ from readout_ui.texts.labelled import (
     read_shipped,
     suggest_mapping,
 )
-from readout_ui.texts.library import Concept
+from readout_ui.texts.library import Concept, Library
+from readout_ui.texts.shipped import fitting_library, shipped_descriptions
 from readout_ui.texts.tables import MAX_ROWS, TableRow, TextTable
 from readout_ui.vectors.settings import TrainSettings
 
@@ -138,6 +139,7 @@ class Programs:
         | None = None,
         layers: str | None = None,
         seed: int | None = None,
+        library: Literal["emotions", "stances"] | None = None,
     ) -> TrainingResult:
         """Train the directions of all concepts in the description folder; returns when it is done.
 
@@ -148,6 +150,7 @@ class Programs:
             read: which positions of a text are pooled.
             layers: "all", "auto" for the best layer only, or numbers such as "14,22".
             seed: of the pair sampling.
+            library: train on this shipped library instead of the folder.
 
         Returns:
             the run, its best layer, the cross-validated AUROC of every layer, and the seconds.
@@ -157,7 +160,8 @@ class Programs:
         asked = {"method": method, "read": read, "layers": layers, "seed": seed}
         given = {name: value for name, value in asked.items() if value is not None}
         settings = TrainSettings.from_json({**self._studio.settings.as_json(), **given})
-        job = self._studio.start_training(settings)
+        texts = Library(shipped_descriptions(library)) if library else None
+        job = self._studio.start_training(settings, texts)
         run = job.result()
         if run.settings != settings:
             raise UserError("another training with other settings ran", fix="train again")
@@ -168,6 +172,7 @@ class Programs:
         texts: list[LabelledRow] | None = None,
         mapping: dict[str, str] | None = None,
         layer: int | None = None,
+        test_set: Literal["emotions", "stances"] | None = None,
     ) -> Evaluation:
         """Judge the vectors in use on labelled texts that they were not trained on.
 
@@ -175,15 +180,17 @@ class Programs:
         and as macro mean, beside bag of words, random directions and permuted labels.
 
         Args:
-            texts: objects with "text" and "label" (one or a list); by default a shipped test set.
+            texts: objects with "text" and "label" (one or a list); by default the test set.
             mapping: which concept a label stands for, where its name does not say so.
             layer: one of the run's layers; its best one by default.
+            test_set: of which shipped library; by default the one that fits the run.
 
         Returns:
             macro, per concept, top-k with chance, the worst misses, and notes on what was left out.
         """
         run = self._studio.run()
-        labelled = read_shipped() if texts is None else labelled_rows(texts)
+        library = test_set or fitting_library(run.concepts)
+        labelled = read_shipped(library=library) if texts is None else labelled_rows(texts)
         targets = settle_mapping(labelled, mapping or {}, run)
         at = run.best_layer if layer is None else layer
 

@@ -135,8 +135,15 @@ class Studio:
         """Load the model in the background; a second call while it loads joins the first."""
         return self.worker.submit("load", "Loading the model", self._load, exclusive=True)
 
-    def start_training(self, settings: TrainSettings | None = None) -> Job[Run]:
-        """Train in the background; a second click joins the training that runs."""
+    def start_training(
+        self, settings: TrainSettings | None = None, texts: Library | None = None
+    ) -> Job[Run]:
+        """Train in the background; a second click joins the training that runs.
+
+        Args:
+            settings: from now on; None leaves them.
+            texts: instead of those on disk.
+        """
         self.refuse_if_read_only("train")
         if settings is not None:
             self.settings = settings
@@ -144,7 +151,7 @@ class Studio:
         return self.worker.submit(
             "train",
             "Training",
-            lambda report: self._train(self.library(), chosen, report),
+            lambda report: self._train(texts or self.library(), chosen, report),
             exclusive=True,
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from readout_ui.errors import UserError, missing_import
-from readout_ui.texts.shipped import home, provide_descriptions
+from readout_ui.texts.shipped import home, library_named, provide_descriptions
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read by gradio while it is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -34,7 +34,12 @@ def parse_flags(
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
-    parser.add_argument("--descriptions", type=Path, default=home() / "descriptions")
+    parser.add_argument(
+        "--descriptions",
+        type=Path,
+        default=home() / "descriptions",
+        help="folder of {concept}.txt, or shipped:stances for a copy of that library to edit",
+    )
     parser.add_argument(
         "--runs", type=Path, default=home() / "runs", help="folder runs are kept in"
     )
@@ -81,8 +86,9 @@ def serve(flags: argparse.Namespace) -> None:
     from readout_ui.app.session import Studio
     from readout_ui.app.status import StudioOptions
 
-    if flags.descriptions == home() / "descriptions":
-        provide_descriptions()
+    library = library_named(flags.descriptions)
+    if library or flags.descriptions == home() / "descriptions":
+        flags.descriptions = provide_descriptions(library or "emotions")
     auth, for_programs = login(flags.auth), program_options(flags)
     warn_when_open(flags)
     studio = Studio(

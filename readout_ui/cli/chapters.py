@@ -33,6 +33,7 @@ from readout_ui.texts.labelled import (
     read_shipped,
     suggest_mapping,
 )
+from readout_ui.texts.shipped import fitting_library
 
 MOST_CONFUSIONS = 20
 """Confusions that are named; the heatmap has all."""
@@ -151,8 +152,8 @@ def judge_generalization(readout: Readout, layer: int) -> Section:
 
 
 def _shipped(readout: Readout) -> tuple[tuple[LabelledText, ...], dict[str, str]]:
-    """The shipped test set, and which concepts its labels stand for."""
-    texts = read_shipped()
+    """The shipped texts of the run's library, and which concepts their labels stand for."""
+    texts = read_shipped(library=fitting_library(readout.concepts))
     return texts, mapping_of(suggest_mapping(labels_of(texts), readout.concepts))
 
 

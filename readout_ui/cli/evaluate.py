@@ -42,7 +42,7 @@ def evaluate(
         typer.Option(
             metavar="FILE",
             help="CSV, TSV, JSONL, JSON or a folder of {concept}.txt; "
-            "by default the test set that ships with the program.",
+            "shipped:emotions or shipped:stances; by default the shipped one that fits.",
         ),
     ] = None,
     text_column: Annotated[
@@ -110,11 +110,15 @@ def labelled_texts(
         UserError: no such file or column, or a mapping to something unknown.
     """
     from readout_ui.texts.labelled import labels_of, parse_mapping, read_labelled, read_shipped
+    from readout_ui.texts.shipped import fitting_library
 
     if path is None and (text_column or label_columns):
         raise UserError("the columns are those of no file", fix="name one with --texts")
-    texts = read_shipped() if path is None else read_labelled(path, text_column, label_columns)
     concepts = source.manifest.concepts
+    if path is None:
+        texts = read_shipped(library=fitting_library(concepts))
+    else:
+        texts = read_labelled(path, text_column, label_columns)
     parsed = parse_mapping(mapping, labels_of(texts), concepts)
     return Labelled("the shipped test set" if path is None else str(path), texts, parsed)
 

@@ -30,7 +30,10 @@ Command = Callable[..., None]
 Descriptions = Annotated[
     Path,
     typer.Option(
-        "--descriptions", "--direct-dir", metavar="DIR", help="Folder of {concept}.txt files."
+        "--descriptions",
+        "--direct-dir",
+        metavar="DIR",
+        help="Folder of {concept}.txt files, or shipped:emotions or shipped:stances.",
     ),
 ]
 Output = Annotated[

@@ -28,6 +28,7 @@ from readout_ui.evaluation.resampling import Estimate, auroc_estimate, corrected
 from readout_ui.evaluation.results import frame_of
 from readout_ui.texts.labelled import IGNORE, OTHER, LabelledText, check_mapping, read_shipped
 from readout_ui.texts.names import is_neutral_name
+from readout_ui.texts.shipped import fitting_library
 from readout_ui.texts.words import phrase_forms
 from readout_ui.vectors.auroc import Bools, Floats, auroc, average_precision
 from readout_ui.vectors.metrics import bag_of_words_scores
@@ -230,9 +231,13 @@ def sort_texts(
         concepts=tuple(c for c, is_judged in zip(concepts, judged, strict=True) if is_judged),
         counted=tuple(counted),
         own=own[:, judged],
-        neutral=neutral or tuple(each.text for each in read_shipped("neutral")),
+        neutral=neutral or _shipped_neutral(concepts),
         notes=notes,
     )
+
+
+def _shipped_neutral(concepts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(t.text for t in read_shipped("neutral", library=fitting_library(concepts)))
 
 
 def _notes(

@@ -40,6 +40,7 @@ from readout_ui.texts.labelled import (
     suggest_mapping,
 )
 from readout_ui.texts.library import Library
+from readout_ui.texts.shipped import fitting_library, library_named
 from readout_ui.texts.sources import Source
 from readout_ui.vectors.pairs import read_run_texts
 from readout_ui.vectors.settings import TrainSettings, layer_paths
@@ -110,7 +111,7 @@ class Readout(ModelWithRun):
         >>> readout.evaluate(texts).to_frame().index.tolist()
         ['angry', 'calm']
         """
-        labelled = _labelled(texts)
+        labelled = _labelled(texts, self.concepts)
         suggested = mapping_of(suggest_mapping(labels_of(labelled), self.concepts))
         targets = check_mapping(suggested | dict(mapping or {}), self.concepts)
         with Bars() as report:
@@ -321,11 +322,11 @@ def load(
     return _readout(on, run)
 
 
-def _labelled(texts: LabelledTexts) -> tuple[LabelledText, ...]:
+def _labelled(texts: LabelledTexts, concepts: Sequence[str]) -> tuple[LabelledText, ...]:
     if isinstance(texts, str) and texts in SHIPPED_SETS:
-        return read_shipped(texts, "neutral")
+        return read_shipped(texts, "neutral", library=fitting_library(concepts))
     if isinstance(texts, str | Path):
-        if not Path(texts).exists():
+        if not (library_named(texts) or Path(texts).exists()):
             raise UserError("there are no such texts", where=str(texts), options=SHIPPED_SETS[:2])
         return read_labelled(Path(texts))
     return tuple(

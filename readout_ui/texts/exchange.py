@@ -7,7 +7,7 @@ is wrong is refused as a whole; a concept that cannot be stored is refused by na
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -55,7 +55,7 @@ class Refusal:
 class ImportedSet:
     """What a file holds that can be stored."""
 
-    concepts: dict[str, tuple[str, ...]]
+    concepts: Mapping[str, tuple[str, ...]]
     """Checked name -> normalised descriptions, in the file's order."""
     refused: tuple[Refusal, ...]
     notes: tuple[str, ...]

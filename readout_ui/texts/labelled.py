@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from rapidfuzz import fuzz, process
@@ -15,6 +14,7 @@ from rapidfuzz import fuzz, process
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.reading import require_readable
+from readout_ui.texts.shipped import library_named, shipped_held_out
 from readout_ui.texts.tables import MAX_BYTES, MAX_ROWS, TableRow, TextTable, read_table
 from readout_ui.texts.words import phrase_forms, words_of
 
@@ -41,19 +41,19 @@ class LabelledText:
             raise ValueError("a labelled text needs a text and a label")
 
 
-def read_shipped(*names: str) -> tuple[LabelledText, ...]:
+def read_shipped(*names: str, library: str = "emotions") -> tuple[LabelledText, ...]:
     """Texts that ship with the project and were never trained on; see held_out/README.md.
 
     Args:
-        names: "situations", "dialogue", "neutral" or "other_sense"; by default the first three.
+        names: "situations", "dialogue", "neutral" or, for emotions, "other_sense"; by default the
+            first three.
+        library: for whose concepts, one of `shipped.LIBRARIES`.
     """
-    return tuple(text for name in names or SHIPPED_SETS for text in _read_shipped(name))
-
-
-def _read_shipped(name: str) -> list[LabelledText]:
-    file = resources.files("readout_ui.texts") / "data" / "held_out" / f"{name}.jsonl"
-    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-    return [LabelledText(row["text"], (row["label"],)) for row in rows]
+    folder = shipped_held_out(library)
+    files = [folder / f"{name}.jsonl" for name in names or SHIPPED_SETS]
+    lines = (line for file in files for line in file.read_text(encoding="utf-8").splitlines())
+    rows = map(json.loads, lines)
+    return tuple(LabelledText(row["text"], (row["label"],)) for row in rows)
 
 
 def read_labelled(
@@ -62,13 +62,16 @@ def read_labelled(
     """The labelled texts of a file or a folder; columns that are not named are guessed.
 
     Args:
-        path: .csv, .tsv, .jsonl, .json, or a folder of `{concept}.txt` or `{concept}.json`.
+        path: .csv, .tsv, .jsonl, .json, or a folder of `{concept}.txt` or `{concept}.json`; or
+            `shipped:emotions`, `shipped:stances`.
         text_column: title of the column with the texts.
         label_columns: titles of the columns with labels; their labels are joined.
 
     Raises:
         UserError: not such a file, no such column, or a row without text or label.
     """
+    if library := library_named(path):
+        return read_shipped(library=library)
     paths = sorted(path.glob("*")) if path.is_dir() else [path]
     table = read_files_table([each for each in paths if not each.name.startswith(".")], str(path))
     text = text_column or table.guess_text()

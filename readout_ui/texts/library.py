@@ -14,6 +14,7 @@ from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.reading import encode_descriptions, normalise_descriptions, parse_descriptions
+from readout_ui.texts.shipped import library_named, shipped_descriptions
 from readout_ui.texts.words import counted
 
 
@@ -89,8 +90,8 @@ class Library:
         """A library.
 
         Args:
-            folder: one of `{concept}.txt`; or texts by concept, where names with a leading
-                underscore are neutral.
+            folder: one of `{concept}.txt`; `shipped:emotions` or `shipped:stances`; or texts by
+                concept, where names with a leading underscore are neutral.
             concepts: what the folder holds; None: it is read.
             neutral: its neutral files.
             problems: its files that cannot be used.
@@ -105,6 +106,8 @@ class Library:
             )
             folder, concepts = Path(), [each for each in made if not each.is_neutral]
             neutral = [each for each in made if each.is_neutral]
+        elif library := library_named(folder):
+            folder = shipped_descriptions(library)
         if concepts is None:
             concepts, neutral, problems = _read_folder(Path(folder))
         parts = {"concepts": concepts, "neutral": neutral, "problems": problems}

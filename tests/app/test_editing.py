@@ -261,6 +261,17 @@ def test_an_import_is_refused_whole_when_a_file_changed_since_it_was_shown(
     assert "I shake." not in (desk.folder / "afraid.txt").read_text(encoding="utf-8")
 
 
+def test_a_shipped_library_is_imported_by_its_name(desk: Studio) -> None:
+    sent = {"file_name": "shipped:stances", "content": ""}
+    plan = ask(desk, "plan_import", sent)
+    assert {c["change"] for c in plan["changes"]} == {"added"}
+    assert len([c for c in plan["changes"] if not c["name"].startswith("_")]) == 20
+    done = ask(desk, "apply_import", {**sent, "chosen": {"certain": None}})
+    assert done["imported"] == ["certain"]
+    assert len(opened(desk, "certain")["descriptions"]) == 6
+    assert ask(desk, "plan_import", {**sent, "file_name": "shipped:moods"})["ok"] is False
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".csv", ".jsonl"])
 def test_an_exported_set_imports_as_the_same(suffix: str, desk: Studio) -> None:
     sent = ask(desk, "export_set", {"format": suffix})

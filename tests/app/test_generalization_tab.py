@@ -19,6 +19,7 @@ from readout_ui.app.tabs.generalization import (
     show_judgement,
 )
 from readout_ui.app.tabs.generalization_run import (
+    SOURCES,
     Brought,
     Request,
     bring,
@@ -35,6 +36,7 @@ from readout_ui.app.tabs.generalization_run import (
 from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge
 from readout_ui.texts.labelled import IGNORE, NEUTRAL
+from readout_ui.texts.library import Library
 from tests.conftest import SMALL_LIBRARY
 from tests.support.scored_texts import QUICK, scored
 from tests.support.tiny_model import save_tiny_model
@@ -168,6 +170,14 @@ def test_the_shipped_set_needs_no_mapping(studio: Studio) -> None:
     drawn = show_judgement(studio, tab, values)
     assert drawn[tab.found.state] is found
     assert set(drawn) <= set(components(tab.found))
+
+
+def test_the_test_set_of_either_shipped_library_can_be_chosen() -> None:
+    for source in ("shipped:emotions", "shipped:stances"):
+        texts = bring(source, ["dialogue"], "", None).texts(None, ())
+        library = Library(source)
+        assert {label for text in texts for label in text.labels} == {*library.names(), "neutral"}
+        assert source in SOURCES.values()
 
 
 def test_words_and_dose_are_judged_too(studio: Studio) -> None:

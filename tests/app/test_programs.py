@@ -206,6 +206,17 @@ def test_train_returns_when_the_new_run_is_in_use(served: Served) -> None:
     assert (found["texts"], found["seconds"] > 0) == (16, True)
 
 
+def test_a_shipped_library_is_trained_and_judged_by_its_name(served: Served) -> None:
+    before = served.studio.run().id
+    found = served.client.predict(library="stances", method="mean", api_name="/train")
+    assert (found["texts"], len(found["concepts"])) == (140, 20)
+    judged = served.client.predict(api_name="/evaluate")
+    assert [each["concept"] for each in judged["concepts"]] == found["concepts"]
+    with pytest.raises(AppError, match="no label"):
+        served.client.predict(test_set="emotions", api_name="/evaluate")
+    served.studio.use_run(before)
+
+
 def test_a_read_only_app_reads_but_does_not_train(served: Served) -> None:
     viewer = Studio(replace(served.studio.options, read_only=True))
     try:

@@ -114,6 +114,19 @@ def test_without_a_file_the_shipped_texts_are_judged(
     assert {each["concept"] for each in found["concepts"]} <= set(SMALL_LIBRARY)
 
 
+def test_the_second_shipped_library_is_trained_and_judged_by_name(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--output", str(tmp_path / "out"), "--layers", "1"]
+    assert run(["train", "--descriptions", "shipped:stances", *out, *on(tiny)]) == 0
+    judge = ["evaluate", "--vectors", str(tmp_path / "out"), *on(tiny)]
+    capsys.readouterr()
+    assert run([*judge, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["concepts"]) == 20
+    assert run([*judge, "--texts", "shipped:moods"]) == 2
+    assert "no library 'moods' ships" in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("error:Mean of empty slice")
 def test_one_text_per_concept_gives_json_all_the_same(
     place: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -24,6 +24,7 @@ from readout_ui.app.tabs.concepts_calls import (
 )
 from readout_ui.errors import UserError
 from readout_ui.texts.exchange import (
+    ImportedSet,
     ImportPlan,
     PlannedConcept,
     apply_import,
@@ -31,6 +32,8 @@ from readout_ui.texts.exchange import (
     plan_import,
     read_set,
 )
+from readout_ui.texts.library import Library
+from readout_ui.texts.shipped import library_named
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +78,10 @@ class Export(Request):
 
 
 class SetFile(Request):
-    """A set as the page read it from a file."""
+    """A set as the page read it from a file, or the name of a shipped one."""
 
     file_name: str = Field(max_length=1000)
+    """With `shipped:` and the name of a library, there is no content."""
     content: str = Field(max_length=MAX_UPLOAD_CHARACTERS)
     """Base64."""
 
@@ -110,6 +114,9 @@ def plan_of(studio: Studio, sent: SetFile) -> ImportPlan:
     Raises:
         UserError: it is no set of descriptions.
     """
+    if library_named(sent.file_name):
+        texts = Library(sent.file_name).texts()
+        return plan_import(studio.library(), ImportedSet(texts, (), ()))
     try:
         content = base64.b64decode(sent.content, validate=True)
     except binascii.Error:

@@ -51,6 +51,7 @@ from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.plots.new_texts import draw_dose, draw_forest, draw_violins
 from readout_ui.runs.run import Run
+from readout_ui.texts.shipped import SHIPPED, fitting_library, library_named
 
 
 @dataclass(frozen=True)
@@ -254,10 +255,14 @@ class Inputs:
 
 def build_inputs(studio: Studio, run: Run | None) -> Inputs:
     """Lay out everything above the Judge button, and show columns as soon as texts come."""
-    brought = gr.State(Brought("shipped"))
+    library = fitting_library(run.concepts if run else ())
+    brought = gr.State(Brought("shipped", library=library))
     with gr.Row():
         source = gr.Radio(
-            list(SOURCES.items()), value="shipped", label="Texts", elem_id="generalization-source"
+            list(SOURCES.items()),
+            value=f"{SHIPPED}{library}",
+            label="Texts",
+            elem_id="generalization-source",
         )
         parts = gr.CheckboxGroup(
             list(SHIPPED_CHOICES.items()),
@@ -350,7 +355,8 @@ def _wire_source(studio: Studio, inputs: Inputs) -> None:
 
 def show_source(inputs: Inputs, chosen: str) -> Changes:
     """Only the chosen source is on the page."""
-    return {box: gr.update(visible=seen_if(n == chosen)) for n, box in inputs.sources.items()}
+    kind = "shipped" if library_named(chosen) else chosen
+    return {box: gr.update(visible=seen_if(n == kind)) for n, box in inputs.sources.items()}
 
 
 def show_brought(studio: Studio, inputs: Inputs, values: Values) -> Changes:

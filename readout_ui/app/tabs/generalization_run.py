@@ -29,13 +29,18 @@ from readout_ui.texts.labelled import (
     read_shipped,
     suggest_mapping,
 )
+from readout_ui.texts.shipped import LIBRARIES, SHIPPED, library_named
 from readout_ui.texts.tables import TextTable, read_pasted
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.generalization import LexicalControl
     from readout_ui.inference.readout import Readout
 
-SOURCES = {"The shipped test set": "shipped", "Pasted text": "paste", "Files": "files"}
+SOURCES = {
+    **{f"The test set of the {library}": f"{SHIPPED}{library}" for library in LIBRARIES},
+    "Pasted text": "paste",
+    "Files": "files",
+}
 SHIPPED_CHOICES = {"Situations": "situations", "Dialogue": "dialogue"}
 MAPPING_TITLES = ["Label", "Texts", "Concept", "Why"]
 MappingRows = Sequence[Sequence[object]]
@@ -49,6 +54,8 @@ class Brought:
     """"shipped", "paste" or "files"."""
     parts: tuple[str, ...] = SHIPPED_SETS[:2]
     """Of the shipped set."""
+    library: str = "emotions"
+    """Whose shipped set."""
     table: TextTable | None = None
     """What was pasted or uploaded."""
     problem: str = ""
@@ -70,7 +77,7 @@ class Brought:
         if self.source == "shipped":
             if not self.parts:
                 raise UserError("no part of the shipped set is chosen", fix="tick at least one")
-            return read_shipped(*self.parts, "neutral")
+            return read_shipped(*self.parts, "neutral", library=self.library)
         if self.problem:
             raise UserError(self.problem)
         if self.table is None:
@@ -80,8 +87,8 @@ class Brought:
 
 def bring(source: str, parts: Sequence[str], pasted: str, files: Sequence[str] | None) -> Brought:
     """What the chosen source holds now; nothing where it is still empty."""
-    if source == "shipped":
-        return Brought(source, tuple(parts))
+    if library := library_named(source):
+        return Brought("shipped", tuple(parts), library)
     paths = sorted(map(Path, files or ()), key=lambda path: path.name)
     try:
         if source == "paste":

@@ -9,6 +9,10 @@ const FORMATS = {
   ".csv": "CSV: columns concept, description; opens in any spreadsheet",
   ".jsonl": "JSONL: one object per description, for scripts",
 };
+const SHIPPED = {
+  "shipped:emotions": "The shipped emotions",
+  "shipped:stances": "The shipped stances",
+};
 const MOST_BYTES = 20e6;
 
 function base64Of(buffer) {
@@ -70,9 +74,15 @@ export class Exchange {
       el("span", {}, "Choose or drop a .zip, .csv or .jsonl file"),
       input,
     );
-    const body = el("div", {}, drop, line, plan);
+    const shipped = Object.entries(SHIPPED).map(([name, words]) => {
+      const add = el("button", { type: "button", class: "rs-button" }, words);
+      add.addEventListener("click", () => this.plan({ file_name: name, content: "" }, sheet));
+      return add;
+    });
+    const body = el("div", {}, drop, el("div", { class: "rs-form-end" }, shipped), line, plan);
     const dialog = openSheet(this.app.root, "Import a set", body, { wide: true });
-    const look = (file) => this.look(file, { dialog, line, plan });
+    const sheet = { dialog, line, plan };
+    const look = (file) => this.look(file, sheet);
     input.addEventListener("change", () => look(input.files[0]));
     drop.addEventListener("dragover", (event) => event.preventDefault());
     drop.addEventListener("drop", (event) => {
@@ -82,8 +92,8 @@ export class Exchange {
   }
 
   // What the file would change, with a box for every concept.
-  async look(file, { dialog, line, plan }) {
-    const { app } = this;
+  async look(file, sheet) {
+    const { line, plan } = sheet;
     if (!file) return;
     say(line, "");
     plan.replaceChildren();
@@ -91,8 +101,14 @@ export class Exchange {
       say(line, "This file is larger than 20 MB; a set of descriptions is far smaller.");
       return;
     }
+    this.plan({ file_name: file.name, content: base64Of(await file.arrayBuffer()) }, sheet);
+  }
+
+  async plan(sent, { dialog, line, plan }) {
+    const { app } = this;
     if (app.editor.dirty) await app.editor.saver.now();
-    const sent = { file_name: file.name, content: base64Of(await file.arrayBuffer()) };
+    say(line, "");
+    plan.replaceChildren();
     const answer = await app.call("plan_import", sent);
     if (!answer.ok) say(line, answer.message);
     else new ImportPlan(app, sent, answer).show(dialog, line, plan);

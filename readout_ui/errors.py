@@ -18,7 +18,7 @@ class UserError(Exception):
     ...     ro.TrainSettings(method="guess")
     ... except ro.UserError as error:
     ...     print(error.options)
-    ('mean', 'pca', 'logistic')
+    ('whitened', 'mean', 'neutral_pcs', 'pca', 'logistic')
     """
 
     def __init__(

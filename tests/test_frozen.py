@@ -37,28 +37,33 @@ DESCRIPTIONS = ("train", "--descriptions", "descriptions", "--layers", "all")
 STORIES = ("train-stories", "stories.jsonl", "--layers", "all")
 EXAMPLES = ("train-examples", "--training-data-dir", "examples", "--layers", "all")
 OWN_PATH = ("--layer-type", "own", "--layer-config", "own=model.layers.{num}.self_attn.o_proj")
+MEAN = ("--method", "mean")
 TRAININGS = {
-    "mean": DESCRIPTIONS,
+    "mean": (*DESCRIPTIONS, *MEAN),
+    "whitened": DESCRIPTIONS,
+    "neutral_pcs": (*DESCRIPTIONS, "--method", "neutral_pcs"),
     "pca": (*DESCRIPTIONS, "--method", "pca", "--seed", "3"),
     "logistic": (*DESCRIPTIONS, "--method", "logistic"),
-    "content_last": (*DESCRIPTIONS, "--read", "content_last"),
-    "content_tail": (*DESCRIPTIONS, "--read", "content_tail"),
-    "template_last": (*DESCRIPTIONS, "--read", "template_last"),
-    "self_attn": (*DESCRIPTIONS, "--layer-type", "self_attn"),
-    "mlp": (*DESCRIPTIONS, "--layer-type", "mlp"),
-    "input_layernorm": (*DESCRIPTIONS, "--layer-type", "input_layernorm"),
-    "post_attention_layernorm": (*DESCRIPTIONS, "--layer-type", "post_attention_layernorm"),
-    "own_path": (*DESCRIPTIONS, *OWN_PATH),
-    "best_layer": DESCRIPTIONS[:3],
-    "cut_texts": (*DESCRIPTIONS, "--max-length", "9", "--batch-size", "2"),
-    "stories": STORIES,
+    "content_last": (*DESCRIPTIONS, *MEAN, "--read", "content_last"),
+    "content_tail": (*DESCRIPTIONS, *MEAN, "--read", "content_tail"),
+    "template_last": (*DESCRIPTIONS, *MEAN, "--read", "template_last"),
+    "self_attn": (*DESCRIPTIONS, *MEAN, "--layer-type", "self_attn"),
+    "mlp": (*DESCRIPTIONS, *MEAN, "--layer-type", "mlp"),
+    "input_layernorm": (*DESCRIPTIONS, *MEAN, "--layer-type", "input_layernorm"),
+    "post_attention_layernorm": (*DESCRIPTIONS, *MEAN, "--layer-type", "post_attention_layernorm"),
+    "own_path": (*DESCRIPTIONS, *MEAN, *OWN_PATH),
+    "best_layer": (*DESCRIPTIONS[:3], *MEAN),
+    "cut_texts": (*DESCRIPTIONS, *MEAN, "--max-length", "9", "--batch-size", "2"),
+    "stories": (*STORIES, *MEAN),
+    "stories_whitened": STORIES,
     "stories_pca": (*STORIES, "--method", "pca"),
-    "examples": EXAMPLES,
+    "examples": (*EXAMPLES, *MEAN),
+    "examples_whitened": EXAMPLES,
     "examples_logistic": (*EXAMPLES, "--method", "logistic"),
 }
 PAIR_TRAININGS = {
-    "pairs": ("--contrast-type", "irony", "--num-samples", "8"),
-    "pairs_file": ("--pairs", "drinks.csv", "--positive", "nice", "--negative", "bad"),
+    "pairs": ("--contrast-type", "irony", "--num-samples", "8", *MEAN),
+    "pairs_file": ("--pairs", "drinks.csv", "--positive", "nice", "--negative", "bad", *MEAN),
 }
 FORMATS = ("readout", "steering", "gguf", "npz", "steering-pkl")
 VOLATILE = ("fingerprint", "sha256", "files", "packages")

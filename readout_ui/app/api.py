@@ -134,7 +134,7 @@ class Programs:
 
     def train(
         self,
-        method: Literal["mean", "pca", "logistic"] | None = None,
+        method: Literal["whitened", "mean", "neutral_pcs", "pca", "logistic"] | None = None,
         read: Literal["content_mean", "content_last", "content_tail", "template_last"]
         | None = None,
         layers: str | None = None,

@@ -199,7 +199,9 @@ class Training:
             "depth), all, or such as 14,22 or -1.",
         ),
     ] = "auto"
-    method: Annotated[str, typer.Option(help="mean, pca or logistic.")] = TrainSettings.method
+    method: Annotated[str, typer.Option(help="whitened, mean, neutral_pcs, pca or logistic.")] = (
+        TrainSettings.method
+    )
     read: Annotated[
         str, typer.Option(help="content_mean, content_last, content_tail or template_last.")
     ] = TrainSettings.read

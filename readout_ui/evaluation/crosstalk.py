@@ -24,8 +24,7 @@ from readout_ui.evaluation.results import (
     cluster,
 )
 from readout_ui.progress import Progress, Report, silent
-from readout_ui.vectors.groups import PairSettings
-from readout_ui.vectors.methods import METHODS
+from readout_ui.vectors.training import fit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,10 +133,7 @@ def judge_cosines(
 
 def fitted_cosines(corpus: Corpus, layer: int) -> Floats:
     """Cosines of the directions that the run's own method fits, (n_concepts, n_concepts)."""
-    settings = corpus.settings
-    pairs = PairSettings(settings.seed, settings.max_negatives_per_positive)
-    activations = corpus.pooled[:, layer : layer + 1].float()  # (n_texts, 1, d_model)
-    return _cosines(METHODS[settings.method](activations, corpus.groups, pairs))
+    return _cosines(fit(corpus.at(layer)))
 
 
 def cosines_of(own: ConceptVectors, layer: int) -> Floats:

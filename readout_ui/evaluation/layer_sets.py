@@ -14,13 +14,11 @@ from readout_ui.evaluation.results import Rows
 from readout_ui.files import size_text
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Floats, grouped_auroc
-from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.cross_validation import (
     Assignment,
     assign_folds,
-    layer_blocks,
+    held_out_blocks,
     rate_layers,
-    score_held_out,
 )
 from readout_ui.vectors.training import Corpus
 
@@ -98,7 +96,8 @@ def best_layer_sets(
 ) -> LayerSets:
     """Choose layers one by one, each time the one that helps the others most.
 
-    Scores are those of mean-difference directions fitted without the scored text's fold, set to
+    Scores are those of directions fitted without the scored text's fold (by the run's method, or
+    mean differences where that is not linear), set to
     mean 0 and variance 1 over all held-out texts at each layer, and averaged over the set.
 
     Args:
@@ -142,11 +141,11 @@ def best_layer_sets(
 def _held_out(corpus: Corpus, assignment: Assignment, report: Report) -> Iterator[Floats]:
     """Scores of held-out texts, (n_scored, n_some_layers, n_concepts) at a time."""
     done = 0
-    for block in layer_blocks(corpus.pooled):
+    method, tokens = corpus.mapped_method, corpus.tokens
+    for scores in held_out_blocks(corpus.pooled, assignment, method, tokens):
         report(Progress(STAGE, done, corpus.n_layers, "layers"))
-        with single_thread():
-            yield score_held_out(block, assignment)
-        done += block.shape[1]
+        yield scores
+        done += scores.shape[1]
 
 
 def export_bytes(n_layers: int, n_concepts: int, d_model: int) -> int:

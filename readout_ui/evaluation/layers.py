@@ -18,13 +18,13 @@ from readout_ui.vectors.cross_validation import (
     Assignment,
     assign_folds,
     can_be_scored,
-    layer_blocks,
-    score_held_out,
+    held_out_blocks,
 )
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus
+from readout_ui.vectors.whitening import MAPPED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,9 @@ class LayerSweep:
 def sweep_means(
     corpora: Iterable[Corpus], folds: int = FOLDS, report: Report = silent
 ) -> LayerSweep:
-    """Every layer with mean-difference directions, for each read rule; other methods stay empty.
+    """Every layer by the run's linear method and by mean differences, for each read rule.
+
+    The other methods stay empty.
 
     Args:
         corpora: the same texts by one read rule each; only one is held at a time.
@@ -127,29 +129,33 @@ def sweep_means(
         report: told after every few layers.
     """
     names: tuple[str, ...] = ()
-    found: dict[str, Floats] = {}  # by read rule, (n_layers, n_concepts)
+    found: dict[tuple[str, str], Floats] = {}  # by method and read rule, (n_layers, n_concepts)
     for corpus in corpora:
         assignment = assign_folds(corpus.groups, folds, corpus.settings.seed)
         kept = can_be_scored(assignment)
         names = tuple(np.array(corpus.groups.concepts)[kept].tolist())
-        aurocs = [some[:, kept] for some in _mean_aurocs(corpus, assignment, report)]
-        found[corpus.settings.read] = np.concatenate(aurocs)
+        for method in dict.fromkeys((corpus.mapped_method, "mean")):
+            aurocs = [some[:, kept] for some in _all_aurocs(corpus, assignment, method, report)]
+            found[method, corpus.settings.read] = np.concatenate(aurocs)
+    empty = np.full(next(iter(found.values())).shape, np.nan)
+    rules = dict.fromkeys(read for _, read in found)
     columns = tuple(
-        SweepColumn(method, read, aurocs if method == "mean" else np.full(aurocs.shape, np.nan))
+        SweepColumn(method, read, found.get((method, read), empty))
         for method in METHODS
-        for read, aurocs in found.items()
+        for read in rules
     )
     return LayerSweep(names, columns, folds)
 
 
-def _mean_aurocs(corpus: Corpus, assignment: Assignment, report: Report) -> Iterator[Floats]:
-    """AUROC of mean differences, (n_some_layers, n_concepts) at a time."""
+def _all_aurocs(
+    corpus: Corpus, assignment: Assignment, method: str, report: Report
+) -> Iterator[Floats]:
+    """AUROC by a linear method, (n_some_layers, n_concepts) at a time."""
     done, group = 0, assignment.group[assignment.scored]
-    for block in layer_blocks(corpus.pooled):
+    for scores in held_out_blocks(corpus.pooled, assignment, method, corpus.tokens):
         report(Progress(STAGE, done, corpus.n_layers, "layers", note=corpus.settings.read))
-        with single_thread():
-            yield grouped_auroc(score_held_out(block, assignment), group)
-        done += block.shape[1]
+        yield grouped_auroc(scores, group)
+        done += scores.shape[1]
 
 
 def fill_layers(
@@ -158,7 +164,7 @@ def fill_layers(
     layers: Sequence[int],
     report: Report = silent,
 ) -> LayerSweep:
-    """The sweep with these layers also fitted by PCA and logistic regression, fold by fold.
+    """The sweep with these layers also fitted by all other methods, fold by fold.
 
     Args:
         sweep: what is known.
@@ -203,11 +209,12 @@ def held_out_scores(corpus: Corpus, layer: int, assignment: Assignment, method: 
     Returns:
         (n_held_out, n_concepts), texts in the order of the assignment.
     """
-    activations = corpus.pooled[:, [layer]].float().numpy()  # (n_texts, 1, d_model)
+    here = corpus.at(layer)
+    if method in MAPPED:
+        return next(held_out_blocks(here.pooled, assignment, method, here.tokens))[:, 0]
+    activations = here.pooled[:, 0].float().numpy()  # (n_texts, d_model)
     with single_thread():
-        if method == "mean":
-            return score_held_out(activations, assignment)[:, 0]
-        texts = (activations[:, 0] - activations[:, 0].mean(axis=0))[assignment.rows]
+        texts = (activations - activations.mean(axis=0))[assignment.rows]
         scores = np.empty((len(texts), assignment.n_groups - 1), dtype=np.float32)
         for fold in np.unique(assignment.fold[assignment.scored]):
             held_out = assignment.fold == fold
@@ -224,7 +231,8 @@ def _refit_scores(
         _members(assignment, assignment.n_groups - 1, ~held_out),
     )
     settings = PairSettings(corpus.settings.seed, corpus.settings.max_negatives_per_positive)
-    directions = METHODS[method](torch.from_numpy(texts)[:, None], groups, settings)[:, 0].numpy()
+    fitted = METHODS[method](torch.from_numpy(texts)[:, None], groups, settings, None)
+    directions = fitted[:, 0].numpy()
     centred = texts[held_out] - texts[~held_out].mean(axis=0)  # (n_held_out, d_model)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     scores: Floats = (centred / np.maximum(lengths, 1e-30)) @ directions.T

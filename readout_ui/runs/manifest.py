@@ -157,6 +157,12 @@ class Manifest(_Part):
         return known or ("contrast pairs" if self.contrast else "")
 
     @property
+    def fit(self) -> dict[str, Any]:
+        """The method's own numbers, and under "instead" what it did where it lacked something."""
+        found = (self.model_extra or {}).get("fit")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def layer_config(self) -> tuple[tuple[str, str], ...]:
         """Pairs of layer type and module path that the training was told."""
         return tuple((str(kind), str(path)) for kind, path in self.settings.get("layer_config", ()))
@@ -212,6 +218,7 @@ def describe(
     fingerprints: Mapping[str, str],
     source: str = "",
     contrast: Mapping[str, Any] | None = None,
+    fit: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """The manifest of a training.
 
@@ -226,8 +233,9 @@ def describe(
         fingerprints: sha256 of every file of texts.
         source: what the texts are, e.g. "stories"; empty for the library's descriptions.
         contrast: polarity, prompts and held-out scores of contrast pairs.
+        fit: the method's own numbers, and what it did instead where it lacked something.
     """
-    extra = {"source": source, "contrast": contrast}
+    extra = {"source": source, "contrast": contrast, "fit": fit}
     return Manifest(
         schema_version=1,
         format=PAIRS_FORMAT if contrast else FORMAT,

@@ -9,6 +9,8 @@ from readout_ui.runs.manifest import Manifest
 
 CARD_FILE = "README.md"
 _METHODS = {
+    "whitened": "difference of means, whitened by the spread of the texts and of neutral tokens",
+    "neutral_pcs": "difference of means without the first components of neutral tokens",
     "mean": "difference of means",
     "pca": "first principal component of pair differences",
     "logistic": "logistic regression",
@@ -43,7 +45,7 @@ library_name: readout-ui
 - Texts: {metrics.n_texts} {_texts(manifest)}, framed as
   {_plain(manifest.frame.description)}; their hashes are in the manifest{_quoted(manifest)}.
 - Read rule `{read.rule}`, method `{manifest.method}` ({method}), seed {manifest.seed}; every
-  direction has unit length. {manifest.read.layers}.
+  direction has unit length. {_instead(manifest)}{manifest.read.layers}.
 - z-scores compare with {_plain(manifest.calibration.on)}.
 
 ## Scores
@@ -74,6 +76,11 @@ def _texts(manifest: Manifest) -> str:
         if source
         else "first-person descriptions and neutral texts"
     )
+
+
+def _instead(manifest: Manifest) -> str:
+    """What the method did where it lacked something, as a sentence with a space behind."""
+    return f"{_plain(str(manifest.fit['instead']))} " if "instead" in manifest.fit else ""
 
 
 def _quoted(manifest: Manifest) -> str:

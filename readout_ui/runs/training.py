@@ -18,6 +18,7 @@ from readout_ui.vectors.pairs import text_source
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import TextSource
 from readout_ui.vectors.training import assemble, best_of, chosen_layers
+from readout_ui.vectors.whitening import fit_parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +70,7 @@ def train(
         fitted = assemble(source.directions(corpus), extracted, source.probes(corpus))
     with _timed(seconds, "choose layer"):
         scores = source.layer_scores(corpus)
+    instead = source.stand_in(corpus)
     layers = chosen_layers(settings.layers, scores, model.n_layers)
     vectors = fitted.select(layers=layers)
     report(Progress("Fitting", n_concepts, n_concepts, "concepts"))
@@ -89,13 +91,14 @@ def train(
         fingerprints=source.fingerprints,
         source=source.kind,
         contrast=source.contrast(scores),
+        fit=fit_parameters(settings.method, instead),
     )
     return Run(
         manifest,
         lambda: vectors,
         dict(source.texts),
         timings=seconds,
-        warnings=(*source.warnings, *extracted.warnings),
+        warnings=(*source.warnings, *extracted.warnings, *([instead] if instead else [])),
         distances=source.distances(corpus, vectors),
     )
 

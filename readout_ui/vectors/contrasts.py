@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from readout_ui.vectors.groups import PairSettings, TextGroups
-from readout_ui.vectors.methods import Method, mean_difference
+from readout_ui.vectors.methods import Method
 
 Rows = tuple[int, ...]
 
@@ -70,6 +70,28 @@ def scene_contrasts(
     return found
 
 
+def scene_differences(pooled: Tensor, groups: TextGroups, scenes: Sequence[str]) -> Tensor:
+    """Means over the scenes of (a concept's stories minus the other concepts' stories in it).
+
+    Args:
+        pooled: (n_texts, n_layers, d_model).
+        groups: which rows belong to which concept.
+        scenes: of every row, empty where it has none.
+
+    Returns:
+        (n_concepts, n_layers, d_model), float32.
+    """
+    contrasts = scene_contrasts(groups, scenes).values()
+    return torch.stack([mean_contrast(*_mean_sides(pooled, some)) for some in contrasts])
+
+
+def mean_contrast(positive: Tensor, negative: Tensor) -> Tensor:
+    """Mean of texts (n_texts, n_layers, d_model) minus the mean of others, (n_layers, d_model)."""
+    means = (side.mean(dim=0, dtype=torch.float64) for side in (positive, negative))
+    own, others = means
+    return (own - others).float()
+
+
 def paired_directions(
     pooled: Tensor,
     groups: TextGroups,
@@ -77,26 +99,23 @@ def paired_directions(
     method: Method,
     pairs: PairSettings,
 ) -> Tensor:
-    """Directions in which the settings of the stories cancel.
+    """Directions of a method that pairs texts, in which the settings of the stories cancel.
 
-    By the mean: over the scenes, the mean of (a concept's stories in the scene minus the mean of
-    the other concepts' stories in it). The methods that pair texts see every story minus the
-    mean of its scene (each concept in it counted once), so that a pair from two scenes differs
-    by what the concepts do in them.
+    It sees every story minus the mean of its scene (each concept in it counted once), so that a
+    pair from two scenes differs by what the concepts do in them.
 
     Args:
         pooled: (n_texts, n_layers, d_model).
         groups: which rows belong to which concept.
         scenes: of every row, empty where it has none.
-        method: fits them, e.g. one of `METHODS`.
-        pairs: how the methods that pair texts do it.
+        method: fits them.
+        pairs: how it pairs texts.
 
     Returns:
         (n_concepts, n_layers, d_model), float32, unit length or zero.
     """
-    sides = _mean_sides if method is mean_difference else _centred_sides
     directions = [
-        contrast(method, concept, *sides(pooled, contrasts), pairs)
+        contrast(method, concept, *_centred_sides(pooled, contrasts), pairs)
         for concept, contrasts in scene_contrasts(groups, scenes).items()
     ]
     return torch.stack(directions)  # (n_concepts, n_layers, d_model)

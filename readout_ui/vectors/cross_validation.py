@@ -18,8 +18,10 @@ from torch import Tensor
 from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import TextGroups
+from readout_ui.vectors.whitening import Members, Update, base_map, mean_differences
 
 _Indices = npt.NDArray[np.intp]
+FOLDS = 8
 _BLOCK = 2**21
 """Numbers of the activations that are taken at once: few texts leave much to call for little."""
 
@@ -103,6 +105,79 @@ def score_held_out(activations: Floats, assignment: Assignment) -> Floats:
     return scores[assignment.scored]
 
 
+def score_mapped(
+    texts: Floats, assignment: Assignment, method: str, tokens: Floats | None
+) -> Floats:
+    """The same for a method that is a linear map of mean differences, at one layer.
+
+    What the map takes from the texts, it takes from those of the other folds; the scale of the
+    dimensions, one number for each, is that of all texts.
+
+    Args:
+        texts: activations, (n_texts, d_model).
+        assignment: which text is held out where.
+        method: one of `MAPPED`.
+        tokens: neutral tokens (n_tokens, d_model), if there are any.
+
+    Returns:
+        (n_scored, n_concepts), texts in the order of the assignment.
+    """
+    own = (texts - texts.mean(axis=0, dtype=np.float64))[assignment.rows]  # (n_members, d_model)
+    members = Members(assignment.rows, assignment.group, assignment.n_groups)
+    base = base_map(method, own, members, tokens)
+    own = own.astype(np.float32)
+    images = base.images(own)
+    scores = np.empty((len(own), assignment.n_groups - 1), dtype=np.float32)
+    for fold in range(assignment.n_folds):
+        held_out = assignment.fold == fold
+        directions = _mapped_fold(own, images, members, ~held_out, base.weight)
+        apart = own[held_out] - own[~held_out].mean(axis=0)
+        lengths = _lengths(apart)[:, None] * _lengths(directions)
+        scores[held_out] = apart @ directions.T / lengths
+    return scores[assignment.scored]
+
+
+def _mapped_fold(
+    texts: Floats, images: Floats, members: Members, kept: Bools, weight: float
+) -> Floats:
+    """Directions from some of the texts and their images, (n_concepts, d_model)."""
+    part = Members(members.rows[kept], members.group[kept], members.n_groups)
+    texts, images = texts[kept], images[kept]
+    found = mean_differences(part, images)
+    places = part.spread()
+    if not weight or not len(places):
+        return found
+    differences = mean_differences(part, texts)
+    rows, row_images = part.residuals(texts, places), part.residuals(images, places)
+    lost = Update.of(rows, row_images, weight).taken_off(differences)
+    return found - lost
+
+
+def held_out_blocks(
+    activations: Tensor, assignment: Assignment, method: str = "mean", tokens: Tensor | None = None
+) -> Iterator[Floats]:
+    """Scores of held-out texts at all layers in order, (n_scored, n_some_layers, n_concepts) each.
+
+    Args:
+        activations: (n_texts, n_layers, d_model).
+        assignment: which text is held out where.
+        method: one of `MAPPED`.
+        tokens: neutral tokens (n_tokens, n_layers, d_model), if there are any.
+    """
+    if method == "mean":
+        for block in layer_blocks(activations):
+            with single_thread():
+                scores = score_held_out(block, assignment)
+            yield scores
+        return
+    for layer in range(activations.shape[1]):
+        texts = activations[:, layer].double().numpy()
+        some = None if tokens is None else tokens[:, layer].double().numpy()
+        with single_thread():
+            scores = score_mapped(texts, assignment, method, some)
+        yield scores[:, None]
+
+
 def _fold_sums(texts: Floats, assignment: Assignment) -> tuple[Floats, Floats]:
     """How many texts each fold and group has, and their sums.
 
@@ -183,14 +258,17 @@ class LayerScores:
 
 
 def cross_validated_layers(
-    activations: Tensor, groups: TextGroups, folds: int = 8, seed: int = 0
+    activations: Tensor,
+    groups: TextGroups,
+    folds: int = FOLDS,
+    seed: int = 0,
+    method: str = "mean",
+    tokens: Tensor | None = None,
 ) -> LayerScores:
     """Score every layer on descriptions held out of training, and recommend one.
 
     Each concept's descriptions are assigned to the folds, as are the neutral texts; a fold's texts
-    are scored (centred cosine) on mean-difference directions of the other folds, whatever method
-    the vectors themselves are trained with: all folds follow from one set of sums, so this costs
-    little more than reading the activations.
+    are scored (centred cosine) on directions of the other folds.
 
     A concept's score at a layer is the mean of its AUROC and of the part of its texts that score
     highest on it. Few descriptions leave many layers within chance of the best one, so of those
@@ -205,12 +283,12 @@ def cross_validated_layers(
         groups: which rows belong to which concept.
         folds: how many parts the descriptions are split into, at least 2.
         seed: decides which description falls into which fold.
+        method: one of `MAPPED`; the others would be fitted anew for every fold and layer.
+        tokens: neutral tokens (n_tokens, n_layers, d_model), if there are any.
     """
     assignment = assign_folds(groups, folds, seed)
-    blocks = layer_blocks(activations) if can_be_scored(assignment).any() else ()
-    with single_thread():
-        scores = (score_held_out(block, assignment) for block in blocks)
-        return rate_layers(scores, assignment, activations.shape[1])
+    scores = held_out_blocks(activations, assignment, method, tokens)
+    return rate_layers(scores, assignment, activations.shape[1])
 
 
 def rate_layers(scores: Iterable[Floats], assignment: Assignment, n_layers: int) -> LayerScores:

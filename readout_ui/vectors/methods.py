@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import torch
-from scipy.sparse import csr_array
 from scipy.special import expit
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from readout_ui.errors import UserError
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import PairSettings, TextGroups, sample_pairs
 from readout_ui.vectors.settings import OWN_METHOD
+from readout_ui.vectors.whitening import Members, map_of, mean_differences
 
 _Array = npt.NDArray[np.float64]
 Solver = Callable[[_Array], _Array]
@@ -98,40 +98,95 @@ def _objective(factors: _Array, margins: _Array) -> float:
 
 
 PAIR_SOLVERS: dict[str, Solver] = {
+    "whitened": equal_factors,
     "mean": equal_factors,
+    "neutral_pcs": equal_factors,
     "pca": top_component,
     "logistic": logistic_weights,
 }
-"""The solver of each training method, by its name."""
+"""The solver of each training method, by its name; a map has too little to learn from in pairs."""
 
 
-Method = Callable[[Tensor, TextGroups, PairSettings], Tensor]
-"""Activations (n_texts, n_layers, d_model), groups and pairing -> directions (n_concepts,
-n_layers, d_model), float32, unit length, or zero where a layer cannot tell the texts apart."""
+Method = Callable[..., Tensor]
+"""Activations (n_texts, n_layers, d_model), groups, pairing and, if there are any, neutral tokens
+(n_tokens, n_layers, d_model) -> directions (n_concepts, n_layers, d_model), float32, unit
+length, or zero where a layer cannot tell the texts apart."""
 
 _Indices = npt.NDArray[np.intp]
 _NOISE = 1e-6
 """Of a text's length; float32 forward passes in other batches differ by a few 1e-7."""
 
 
-def mean_difference(activations: Tensor, groups: TextGroups, _pairs: PairSettings) -> Tensor:
+def mean_difference(
+    activations: Tensor, groups: TextGroups, _pairs: PairSettings, _tokens: Tensor | None = None
+) -> Tensor:
     """Mean of a concept's texts minus the mean of all its negatives, each counted once.
 
     Equals the mean over the full cross product of positives and negatives (`mean_aggregator`).
     """
-    membership = _membership(groups, activations.shape[0])  # (n_concepts + 1, n_texts)
-    n_own = np.array([len(rows) for rows in groups.rows], dtype=np.float64)[:, None]
-    n_other = len(groups.all_rows()) - n_own
+    return _mapped(activations, groups, "mean", None)
+
+
+def whitened(
+    activations: Tensor, groups: TextGroups, _pairs: PairSettings, tokens: Tensor | None = None
+) -> Tensor:
+    """Mean differences in which what texts and neutral tokens differ by anyway counts less.
+
+    See `whitening`; plain mean differences for fewer than `FEWEST_CONCEPTS` concepts.
+    """
+    return _mapped(activations, groups, "whitened", tokens)
+
+
+def neutral_pcs(
+    activations: Tensor, groups: TextGroups, _pairs: PairSettings, tokens: Tensor | None = None
+) -> Tensor:
+    """Mean differences without the first principal components of neutral tokens.
+
+    So many are removed that they hold half of the tokens' variance (Anthropic, 2026).
+    """
+    return _mapped(activations, groups, "neutral_pcs", tokens)
+
+
+def _mapped(activations: Tensor, groups: TextGroups, method: str, tokens: Tensor | None) -> Tensor:
+    members = Members.of(groups)
     directions = _no_directions(activations, groups)
     for layer in _layers(activations):
-        sums = membership @ layer.texts  # (n_concepts + 1, d_model)
-        own = sums[:-1]
-        differences = own / n_own - (sums.sum(axis=0) - own) / n_other  # (n_concepts, d_model)
-        directions[:, layer.index] = _unit(differences, smallest=layer.noise)
+        differences = mean_differences(members, layer.texts[members.rows])
+        clear = np.linalg.norm(differences, axis=1, keepdims=True) > layer.noise
+        if method != "mean":
+            some = None if tokens is None else tokens[:, layer.index].double().numpy()
+            with single_thread():
+                differences = map_of(method, layer.texts, groups, some).images(differences)
+        directions[:, layer.index] = _unit(differences * clear, smallest=0.0)
     return directions
 
 
-def principal_component(activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Tensor:
+def map_differences(
+    differences: Tensor, activations: Tensor, groups: TextGroups, method: str, tokens: Tensor | None
+) -> Tensor:
+    """Directions from differences of means that were taken in another way than all against all.
+
+    Args:
+        differences: (n_concepts, n_layers, d_model).
+        activations: what the map is estimated from, (n_texts, n_layers, d_model).
+        groups: which of their rows belong to which concept.
+        method: one of `MAPPED`.
+        tokens: neutral tokens (n_tokens, n_layers, d_model), if there are any.
+    """
+    directions = torch.zeros_like(differences)
+    with single_thread():
+        for layer in _layers(activations):
+            some = None if tokens is None else tokens[:, layer.index].double().numpy()
+            apart = differences[:, layer.index].double().numpy()
+            clear = np.linalg.norm(apart, axis=1, keepdims=True) > layer.noise
+            images = map_of(method, layer.texts, groups, some).images(apart)
+            directions[:, layer.index] = _unit(images * clear, smallest=0.0)
+    return directions
+
+
+def principal_component(
+    activations: Tensor, groups: TextGroups, pairs: PairSettings, _tokens: Tensor | None = None
+) -> Tensor:
     """First uncentred principal component of the pairs' differences (`pca_aggregator`).
 
     Its sign makes the mean projection of the differences positive.
@@ -139,7 +194,9 @@ def principal_component(activations: Tensor, groups: TextGroups, pairs: PairSett
     return _fit_pairs(activations, groups, pairs, top_component)
 
 
-def logistic(activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Tensor:
+def logistic(
+    activations: Tensor, groups: TextGroups, pairs: PairSettings, _tokens: Tensor | None = None
+) -> Tensor:
     """Weights of a logistic regression without intercept on centred pairs (`logistic_aggregator`).
 
     The exact optimum at scikit-learn's default strength (C = 1), by Newton's method.
@@ -148,7 +205,9 @@ def logistic(activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Te
 
 
 METHODS: dict[str, Method] = {
+    "whitened": whitened,
     "mean": mean_difference,
+    "neutral_pcs": neutral_pcs,
     "pca": principal_component,
     "logistic": logistic,
 }
@@ -173,7 +232,13 @@ class OwnMethod:
         needed = inspect.signature(self.function).parameters.values()
         return sum(each.default is each.empty for each in needed) == 2
 
-    def __call__(self, activations: Tensor, groups: TextGroups, pairs: PairSettings) -> Tensor:
+    def __call__(
+        self,
+        activations: Tensor,
+        groups: TextGroups,
+        pairs: PairSettings,
+        _tokens: Tensor | None = None,
+    ) -> Tensor:
         """Directions (n_concepts, n_layers, d_model), unit length or zero.
 
         Raises:
@@ -289,18 +354,6 @@ def _layers(activations: Tensor) -> Iterator[_Layer]:
 def _no_directions(activations: Tensor, groups: TextGroups) -> Tensor:
     _, n_layers, d_model = activations.shape
     return torch.zeros(len(groups.concepts), n_layers, d_model)  # (n_concepts, n_layers, d_model)
-
-
-def _membership(groups: TextGroups, n_texts: int) -> csr_array:
-    """0/1 matrix whose product with texts sums each concept's rows; last row: the neutral ones.
-
-    Sparse, because its product then adds in one fixed order whatever the number of threads.
-    """
-    members = (*groups.rows, groups.neutral)
-    starts = np.cumsum([0, *(len(rows) for rows in members)])
-    columns = np.array(groups.all_rows(), dtype=np.intp)
-    shape = (len(members), n_texts)
-    return csr_array((np.ones(len(columns)), columns, starts), shape=shape)
 
 
 def _unit(vectors: _Array, smallest: float) -> Tensor:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.models.loading import LoadedModel
 
+PLAIN_PAIRS = "Contrast pairs are fitted by the mean of their differences."
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PairSource(TextSource):
@@ -130,6 +132,11 @@ class PairSource(TextSource):
         """Which tokens z-scores compare with, in one line."""
         del corpus
         return "neutral tokens"
+
+    def stand_in(self, corpus: Corpus) -> str:
+        """Pairs cancel by themselves what the other methods take off."""
+        unmapped = corpus.linear and corpus.settings.method != "mean"
+        return PLAIN_PAIRS if unmapped else ""
 
     def contrast(self, scores: LayerScores) -> dict[str, Any]:
         """Polarity, prompts and held-out scores, as JSON holds them."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from readout_ui.errors import UserError
 
-METHOD_NAMES = ("mean", "pca", "logistic")
+METHOD_NAMES = ("whitened", "mean", "neutral_pcs", "pca", "logistic")
 READ_RULE_NAMES = ("content_mean", "content_last", "content_tail", "template_last")
 LAYER_TYPE_NAMES = (
     "decoder_block",
@@ -36,8 +36,9 @@ class TrainSettings:
     0
     """
 
-    method: str = "mean"
-    """How a direction is fitted: "mean", "pca" or "logistic"; "own:name" for a function."""
+    method: str = "whitened"
+    """How a direction is fitted: "whitened", "mean", "neutral_pcs", "pca" or "logistic";
+    "own:name" for a function."""
     read: str = "content_mean"
     """Which token positions are pooled into a text's activation: a read rule, or "token:N" for
     one position of the framed text, counted from 0 or, negative, from its end."""

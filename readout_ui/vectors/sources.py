@@ -15,12 +15,20 @@ from readout_ui.progress import Report, silent
 from readout_ui.texts.library import Library, require_trainable
 from readout_ui.texts.sources import shipped_neutral
 from readout_ui.texts.stories import scene_of_rows
-from readout_ui.vectors.contrasts import contrast, paired_directions, without_scenes
-from readout_ui.vectors.cross_validation import LayerScores, cross_validated_layers
+from readout_ui.vectors.contrasts import (
+    contrast,
+    mean_contrast,
+    paired_directions,
+    scene_differences,
+    without_scenes,
+)
+from readout_ui.vectors.cross_validation import FOLDS, LayerScores, cross_validated_layers
 from readout_ui.vectors.groups import TextGroups
+from readout_ui.vectors.methods import map_differences
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus, Extracted, extract, fit
 from readout_ui.vectors.vectors import ConceptVectors
+from readout_ui.vectors.whitening import stand_in
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
@@ -70,7 +78,7 @@ class TextSource:
 
     def layer_scores(self, corpus: Corpus) -> LayerScores:
         """How well each layer tells held-out texts apart."""
-        return cross_validated_layers(corpus.pooled, corpus.groups, seed=corpus.settings.seed)
+        return _cross_validated(corpus, corpus.pooled, corpus.groups)
 
     def distances(self, corpus: Corpus, vectors: ConceptVectors) -> dict[int, float]:
         """Of pairs, by layer: how far the sides are apart along the direction."""
@@ -85,6 +93,12 @@ class TextSource:
         """Which tokens z-scores compare with, in one line."""
         texts = "concepts' texts" if self.kind else "descriptions"
         return "neutral tokens" if corpus.groups.neutral else f"tokens of the {texts}"
+
+    def stand_in(self, corpus: Corpus) -> str:
+        """What the method does where it lacks something it needs, in a sentence."""
+        n_tokens = 0 if corpus.tokens is None else len(corpus.tokens)
+        method = "" if corpus.own_method else corpus.settings.method
+        return stand_in(method, len(corpus.groups.concepts), n_tokens)
 
     def contrast(self, scores: LayerScores) -> dict[str, Any] | None:
         """What a manifest says of contrast pairs; None for other texts."""
@@ -111,14 +125,16 @@ class StorySource(TextSource):
 
     def directions(self, corpus: Corpus) -> Tensor:
         """Directions at all layers, (n_concepts, n_layers, d_model)."""
-        return paired_directions(
-            corpus.pooled, corpus.groups, self.scenes, corpus.method, corpus.pairing
-        )
+        pooled, groups = corpus.pooled, corpus.groups
+        if corpus.linear:
+            differences = scene_differences(pooled, groups, self.scenes)
+            return _mapped(corpus, differences, without_scenes(pooled, groups, self.scenes))
+        return paired_directions(pooled, groups, self.scenes, corpus.method, corpus.pairing)
 
     def layer_scores(self, corpus: Corpus) -> LayerScores:
         """How well each layer tells held-out stories apart, their scenes taken off."""
         pooled = without_scenes(corpus.pooled, corpus.groups, self.scenes)
-        return cross_validated_layers(pooled, corpus.groups, seed=corpus.settings.seed)
+        return _cross_validated(corpus, pooled, corpus.groups)
 
 
 def story_source(library: StoryLibrary, neutral: Texts | None = None) -> StorySource:
@@ -152,13 +168,16 @@ class ExampleSource(TextSource):
             positive, negative = (
                 corpus.pooled[[row[text] for text in side]] for side in self.sides[concept]
             )
-            found.append(contrast(corpus.method, concept, positive, negative, corpus.pairing))
-        return torch.stack(found)
+            if corpus.linear:
+                found.append(mean_contrast(positive, negative))
+            else:
+                found.append(contrast(corpus.method, concept, positive, negative, corpus.pairing))
+        contrasts = torch.stack(found)
+        return _mapped(corpus, contrasts, corpus.pooled) if corpus.linear else contrasts
 
     def layer_scores(self, corpus: Corpus) -> LayerScores:
         """How well each layer tells held-out examples apart."""
-        groups = _each_once(corpus)
-        return cross_validated_layers(corpus.pooled, groups, seed=corpus.settings.seed)
+        return _cross_validated(corpus, corpus.pooled, _each_once(corpus))
 
 
 def example_source(
@@ -210,6 +229,18 @@ def neutral_texts_of(library: Library) -> dict[str, tuple[str, ...]]:
     """The library's neutral texts by file; those of the shipped test set where it has none."""
     texts = {each.name: each.descriptions for each in library.neutral if each.descriptions}
     return texts or shipped_neutral()
+
+
+def _mapped(corpus: Corpus, differences: Tensor, texts: Tensor) -> Tensor:
+    """Directions of a linear method from differences (n_concepts, n_layers, d_model)."""
+    method = corpus.settings.method
+    return map_differences(differences, texts, corpus.groups, method, corpus.tokens)
+
+
+def _cross_validated(corpus: Corpus, texts: Tensor, groups: TextGroups) -> LayerScores:
+    return cross_validated_layers(
+        texts, groups, FOLDS, corpus.settings.seed, corpus.mapped_method, corpus.tokens
+    )
 
 
 def _each_once(corpus: Corpus) -> TextGroups:

@@ -32,6 +32,7 @@ from readout_ui.vectors.vectors import (
     probe_rows,
     resolve_layers,
 )
+from readout_ui.vectors.whitening import MAPPED, LinearMap, map_of
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
@@ -60,6 +61,9 @@ class Corpus:
     """How the texts were read and the vectors fitted."""
     own_method: OwnMethod | None = None
     """Fits in place of the method that the settings name."""
+    tokens: Tensor | None = None
+    """(n_tokens, n_layers, d_model), float32: single tokens of neutral texts, by which some methods
+    know what differs in any text; None where there are none."""
 
     def __post_init__(self) -> None:
         if self.pooled.ndim != 3 or self.pooled.shape[0] != len(self.texts):
@@ -74,6 +78,32 @@ class Corpus:
     def method(self) -> Method:
         """What fits the directions; UserError where it was a function and is gone."""
         return self.own_method or method_named(self.settings.method)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the method is a linear map of mean differences."""
+        return self.own_method is None and self.settings.method in MAPPED
+
+    @property
+    def mapped_method(self) -> str:
+        """The method where it is linear, else "mean", which held-out scores then stand on.
+
+        Fitting the others anew for every fold and layer would take too long.
+        """
+        return self.settings.method if self.linear else "mean"
+
+    def at(self, layer: int) -> Corpus:
+        """The same corpus at one layer alone, which is then layer 0."""
+        tokens = None if self.tokens is None else self.tokens[:, [layer]]
+        return replace(self, pooled=self.pooled[:, [layer]], tokens=tokens)
+
+    def linear_map(self, layer: int) -> LinearMap | None:
+        """What makes directions of mean differences at a layer; None where the method has none."""
+        if not self.linear:
+            return None
+        texts = self.pooled[:, layer].double().numpy()  # (n_texts, d_model)
+        tokens = None if self.tokens is None else self.tokens[:, layer].double().numpy()
+        return map_of(self.settings.method, texts - texts.mean(axis=0), self.groups, tokens)
 
     @property
     def pairing(self) -> PairSettings:
@@ -137,7 +167,7 @@ def extract(
     kept = tokens_to_keep(rows, neutral or groups.all_rows())
     found = read_activations(model, rows, capture_settings(settings), cache, kept, report)
     return Extracted(
-        corpus=Corpus(rows, groups, found.pooled, settings),
+        corpus=Corpus(rows, groups, found.pooled, settings, tokens=found.kept if neutral else None),
         tokens=found.kept,
         neutral=neutral,
         n_texts=len(set(rows)),
@@ -168,7 +198,7 @@ def fit(corpus: Corpus) -> Tensor:
     >>> ro.fit(ro.extract(texts, model, ro.TrainSettings()).corpus).shape
     torch.Size([2, 30, 576])
     """
-    return corpus.method(corpus.pooled, corpus.groups, corpus.pairing)
+    return corpus.method(corpus.pooled, corpus.groups, corpus.pairing, corpus.tokens)
 
 
 def assemble(

@@ -61,10 +61,12 @@ def test_where_nothing_is_planted_every_method_scores_like_chance() -> None:
         assert found == pytest.approx(0.5, abs=0.04)
 
 
-def test_the_mean_column_is_what_the_layer_choice_found() -> None:
+def test_the_columns_of_all_layers_are_what_the_layer_choice_found() -> None:
     corpus = planted([0.2, 0.5, 0.8])
-    chosen = cross_validated_layers(corpus.pooled, corpus.groups, folds=8)
-    assert sweep_means([corpus], folds=8).scores()[0] == pytest.approx(chosen.auroc)
+    found = {column.method: column.macro for column in sweep_means([corpus], folds=8).columns}
+    for method in ("mean", "whitened"):
+        chosen = cross_validated_layers(corpus.pooled, corpus.groups, folds=8, method=method)
+        assert found[method] == pytest.approx(chosen.auroc)
 
 
 def test_a_refit_by_mean_difference_equals_its_closed_form() -> None:
@@ -90,18 +92,18 @@ def test_few_layers_at_a_time_score_like_all_at_once(monkeypatch: pytest.MonkeyP
     assert sweep_means([corpus], report=reports.append).scores() == pytest.approx(
         together, nan_ok=True
     )
-    assert [report.done for report in reports] == [0, 1, 2, 3]
+    assert [report.done for report in reports] == 2 * [0, 1, 2, 3]
 
 
 def test_layers_that_were_not_fitted_are_empty_and_counted() -> None:
     corpus = planted([0.5] * 4)
     corpora = [corpus, replace(corpus, settings=TrainSettings(read="content_tail"))]
     sweep = sweep_means(corpora)
-    assert sweep.n_missing == 2 * 2 * 4
+    assert sweep.n_missing == 3 * 2 * 4
     filled = fill_layers(sweep, corpora, [1])
-    assert filled.n_missing == 2 * 2 * 3
+    assert filled.n_missing == 3 * 2 * 3
     assert {c.computed for c in filled.columns if c.method == "pca"} == {(1,)}
-    assert np.isnan(filled.to_frame().to_numpy()[0, 2])
+    assert np.isnan(filled.to_frame().to_numpy()[0, -1])
 
 
 def test_pca_and_logistic_find_what_is_planted() -> None:

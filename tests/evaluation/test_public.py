@@ -76,7 +76,8 @@ def test_rows_become_rows_and_intervals_three_columns() -> None:
 def test_layers_and_doses_are_tables_of_what_was_measured() -> None:
     sweep = sweep_means([CORPUS])
     assert sweep.to_frame().shape == (2, len(sweep.columns))
-    assert sweep.to_frame("c0").iloc[1, 0] == sweep.columns[0].auroc[1, 0]
+    mean = next(column for column in sweep.columns if column.method == "mean")
+    assert sweep.to_frame("c0")[mean.label].iloc[1] == mean.auroc[1, 0]
     readout = planted_scorer(lambda text: ["calm"] if "9" in text else [])
     doses = read_dose(readout, "It is {x}.", ["1", "5", "9"], 5).to_frame()
     assert list(doses.index) == ["1", "5", "9"]

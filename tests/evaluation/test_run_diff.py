@@ -77,7 +77,7 @@ def test_runs_of_different_models_are_compared_in_texts_only(tmp_path: Path) -> 
 
 def test_settings_that_differ_are_named(tmp_path: Path) -> None:
     pca = make_run(settings=TrainSettings(method="pca"))
-    assert diff_of(tmp_path, make_run(), pca).settings == ("method: mean → pca",)
+    assert diff_of(tmp_path, make_run(), pca).settings == ("method: whitened → pca",)
 
 
 def test_texts_are_added_removed_and_edited() -> None:

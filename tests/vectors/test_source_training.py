@@ -79,9 +79,9 @@ def test_warnings_of_the_stories_are_the_runs(model: LoadedModel) -> None:
 
 
 def test_a_concept_is_contrasted_with_its_own_negatives_only(model: LoadedModel) -> None:
-    before = train(example_source(EXAMPLES), model, TrainSettings())
+    before = train(example_source(EXAMPLES), model, TrainSettings(method="mean"))
     more = replace(EXAMPLES[0], negative=(*EXAMPLES[0].negative, Example("A door stood open.")))
-    after = train(example_source([more, EXAMPLES[1]]), model, TrainSettings())
+    after = train(example_source([more, EXAMPLES[1]]), model, TrainSettings(method="mean"))
     same = torch.isclose(before.vectors.directions, after.vectors.directions, atol=1e-5)
     assert before.vectors.concepts == ("angry", "calm")
     assert same[0].all()
@@ -136,10 +136,10 @@ def test_neutral_texts_of_stories_and_examples_are_the_zero_of_scores(model: Loa
     sides = {"calm": (SMALL_LIBRARY["calm"], SMALL_LIBRARY["angry"])}
     expected = read_activations(model, NEUTRAL, CaptureSettings()).pooled.mean(dim=0)
     for texts in (sources.stories(told, neutral=NEUTRAL), sources.examples(sides, neutral=NEUTRAL)):
-        run = train(texts, model, TrainSettings())
+        run = train(texts, model, TrainSettings(method="mean"))
         assert run.manifest.calibration.on == "neutral tokens"
         assert run.texts["_neutral"] == tuple(NEUTRAL)
         torch.testing.assert_close(run.vectors.center, expected, atol=1e-4, rtol=1e-4)
-    without = train(sources.examples(sides), model, TrainSettings())
+    without = train(sources.examples(sides), model, TrainSettings(method="mean"))
     torch.testing.assert_close(without.vectors.directions, run.vectors.directions)
     assert not torch.allclose(without.vectors.center, run.vectors.center, atol=1e-3)

@@ -23,7 +23,7 @@ def test_layer_lists_are_accepted(layers: str) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"method": "median"}, "mean, pca, logistic"),
+        ({"method": "median"}, "whitened, mean, neutral_pcs, pca, logistic"),
         ({"read": "last"}, "content_mean, content_last, content_tail, template_last"),
         ({"layer_type": "attention"}, "self_attn"),
         ({"layers": "14;22"}, "14,22"),

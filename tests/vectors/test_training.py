@@ -45,14 +45,14 @@ def test_a_training_fits_every_concept_at_every_layer(
 
 
 def test_the_directions_are_the_difference_of_means(model: LoadedModel, descriptions: Path) -> None:
-    """The default method, recomputed from one plain forward per text."""
+    """By the method mean, recomputed from one plain forward per text."""
     library = Library(descriptions)
     texts, groups = group_texts(library.texts())
     pooled = torch.stack([plain_mean(model, text) for text in texts])
     own = pooled[list(groups.rows[2])].mean(0)
     others = pooled[list(groups.negatives("calm"))].mean(0)
     expected = torch.nn.functional.normalize(own - others, dim=-1)
-    trained = train(library, model, TrainSettings())
+    trained = train(library, model, TrainSettings(method="mean"))
     torch.testing.assert_close(trained.vectors.directions[2], expected, atol=1e-4, rtol=1e-4)
 
 

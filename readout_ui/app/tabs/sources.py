@@ -20,7 +20,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.tabs.sources_html import draw_stories, draw_trained
 from readout_ui.app.tabs.sources_memories import MemoryInputs, build_memory_inputs, memory_request
 from readout_ui.app.tabs.sources_pairs import PairInputs, build_pair_inputs, pair_request
-from readout_ui.app.tabs.train import READ_CHOICES
+from readout_ui.app.tabs.train import METHOD_CHOICES, READ_CHOICES
 from readout_ui.app.widgets import sentence
 from readout_ui.errors import UserError
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
@@ -111,11 +111,6 @@ def _read(path: str, pair_by_name: bool) -> StoryLibrary:
 
 
 SOURCES = {"Contrast pairs": "pairs", "Stories": "stories", "Scored memories": "memories"}
-METHOD_CHOICES = {
-    "mean": "Mean difference (default)",
-    "pca": "PCA of differences",
-    "logistic": "Logistic regression",
-}
 INTRO = (
     "Directions from other texts than descriptions: two sides that differ in one thing, stories, "
     "or memories that were scored."
@@ -266,7 +261,7 @@ def _build_settings() -> SettingsInputs:
     with gr.Accordion("How it is fitted", open=False, elem_id="src-settings"), gr.Row():
         method = gr.Dropdown(
             [(METHOD_CHOICES[name], name) for name in METHOD_NAMES],
-            value="mean",
+            value=TrainSettings.method,
             label="Method",
             elem_id="src-method",
         )

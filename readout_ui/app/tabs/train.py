@@ -26,9 +26,11 @@ from readout_ui.vectors.settings import (
 )
 
 METHOD_CHOICES = {
-    "mean": "Mean difference (default)",
-    "pca": "PCA of seeded pairs",
-    "logistic": "Logistic regression on seeded pairs",
+    "whitened": "Whitened mean difference (default)",
+    "mean": "Mean difference",
+    "neutral_pcs": "Mean difference without neutral components",
+    "pca": "PCA of pairs",
+    "logistic": "Logistic regression on pairs",
 }
 READ_CHOICES = {
     "content_mean": "Mean over the text (default)",

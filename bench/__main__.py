@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-PARTS = ("speed", "quality", "fit", "judging", "judgements", "live", "long_text", "steering")
+PARTS = (
+    "speed",
+    "quality",
+    "fit",
+    "judging",
+    "judgements",
+    "live",
+    "long_text",
+    "steering",
+    "texts",
+)
 
 
 def main() -> None:

@@ -246,7 +246,8 @@ def read_zip(raw: bytes, file: str) -> ImportedSet:
     for entry in zip_entries(raw, file, SUFFIX):
         path = entry.path
         if entry.data is None:
-            notes.append(f"{printable(path.name)} is no .txt file and is ignored.")
+            what = "concept" if path.name.lower().endswith(SUFFIX) else ".txt file"
+            notes.append(f"{printable(path.name)} is no {what} and is ignored.")
         elif isinstance(entry.data, UserError):
             taken.refused.append(Refusal(printable(str(path)), str(entry.data)))
         else:

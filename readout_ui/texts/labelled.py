@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from rapidfuzz import fuzz, process
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
-from readout_ui.texts.reading import require_readable
+from readout_ui.texts.names import is_about_folder
+from readout_ui.texts.reading import is_blank, require_readable
 from readout_ui.texts.shipped import library_named, shipped_held_out
-from readout_ui.texts.tables import MAX_BYTES, MAX_ROWS, TableRow, TextTable, read_table
+from readout_ui.texts.table_files import one_label, read_table
+from readout_ui.texts.tables import MAX_BYTES, MAX_ROWS, TableRow, TextTable
 from readout_ui.texts.words import phrase_forms, words_of
 
 MAX_TEXT = 20_000
@@ -73,7 +76,10 @@ def read_labelled(
     if library := library_named(path):
         return read_shipped(library=library)
     paths = sorted(path.glob("*")) if path.is_dir() else [path]
-    table = read_files_table([each for each in paths if not each.name.startswith(".")], str(path))
+    if path.is_dir():
+        hidden = [each for each in paths if each.name[0] == "." or is_about_folder(each.stem)]
+        paths = [each for each in paths if each not in hidden]
+    table = read_files_table(paths, str(path))
     text = text_column or table.guess_text()
     return pick_columns(table, text, label_columns or table.guess_labels(text))
 
@@ -98,7 +104,8 @@ def read_files_table(paths: Sequence[Path], name: str = "these files") -> TextTa
     rows = tuple(row for table in tables for row in table.rows)
     if len(rows) > MAX_ROWS:
         raise UserError(f"there are more than {MAX_ROWS:,} texts", where=name, fix="bring fewer")
-    return TextTable(tables[0].file if len(tables) == 1 else name, tables[0].columns, rows)
+    file = tables[0].file if len(tables) == 1 else name
+    return one_label(TextTable(file, tables[0].columns, rows))
 
 
 def pick_columns(
@@ -138,7 +145,7 @@ def labels_of(texts: Iterable[LabelledText]) -> tuple[str, ...]:
 def _labelled(row: TableRow, text_at: int, labels_at: Sequence[int], file: str) -> LabelledText:
     where = f"{file} line {row.line}"
     text = " ".join(row.cells[text_at]).strip()
-    if not text:
+    if is_blank(text):
         raise UserError("there is no text", where=where, fix="write one or remove the line")
     require_readable(text, where, MAX_TEXT)
     parts = (part for at in labels_at for cell in row.cells[at] for part in _SEPARATOR.split(cell))
@@ -180,21 +187,30 @@ def suggest_mapping(labels: Iterable[str], concepts: Sequence[str]) -> tuple[Sug
 
     Nothing is guessed from meaning: "joy" for "happy" is for a person to say.
     """
-    return tuple(_suggest(label, concepts) for label in dict.fromkeys(labels))
+    named, forms = defaultdict(list), defaultdict(list)
+    for place, concept in enumerate(concepts):
+        named[words_of(concept.replace("_", " "))].append(place)
+        for form in phrase_forms(concept):
+            forms[form].append(place)
+    bare = {words_of(concept): place for place, concept in reversed([*enumerate(concepts)])}
+
+    def suggest(label: str) -> Suggestion:
+        words = words_of(label.replace("_", " "))
+        if words in named:
+            return Suggestion(label, concepts[named[words][0]], "same name")
+        if not words:
+            return Suggestion(label, IGNORE, "no word")
+        if " ".join(words) in _NEUTRAL_WORDS or label.startswith("_"):
+            return Suggestion(label, NEUTRAL, "neutral")
+        inflected = [bare[form] for form in phrase_forms(label) if form in bare]
+        if places := [*forms.get(words, ()), *inflected]:
+            return Suggestion(label, concepts[min(places)], "same word")
+        return _spelled_alike(label, words, concepts)
+
+    return tuple(map(suggest, dict.fromkeys(labels)))
 
 
-def _suggest(label: str, concepts: Sequence[str]) -> Suggestion:
-    words = words_of(label.replace("_", " "))
-    if not words:
-        return Suggestion(label, IGNORE, "no word")
-    for concept in concepts:
-        if words_of(concept.replace("_", " ")) == words:
-            return Suggestion(label, concept, "same name")
-    if " ".join(words) in _NEUTRAL_WORDS or label.startswith("_"):
-        return Suggestion(label, NEUTRAL, "neutral")
-    for concept in concepts:
-        if words in phrase_forms(concept) or words_of(concept) in phrase_forms(label):
-            return Suggestion(label, concept, "same word")
+def _spelled_alike(label: str, words: tuple[str, ...], concepts: Sequence[str]) -> Suggestion:
     found = process.extractOne(" ".join(words), concepts, scorer=fuzz.ratio, score_cutoff=LIKENESS)
     if found is not None:
         return Suggestion(label, found[0], f"spelled alike ({found[1]:.0f} %)")

@@ -12,7 +12,13 @@ from types import MappingProxyType
 
 from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
-from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
+from readout_ui.texts.names import (
+    SUFFIX,
+    check_name,
+    fold_name,
+    is_about_folder,
+    is_neutral_name,
+)
 from readout_ui.texts.reading import encode_descriptions, normalise_descriptions, parse_descriptions
 from readout_ui.texts.shipped import library_named, shipped_descriptions
 from readout_ui.texts.words import counted
@@ -275,7 +281,8 @@ def require_trainable(library: Library) -> None:
 
 
 def _is_concept_file(file: str) -> bool:
-    return file.lower().endswith(SUFFIX) and not file.startswith(".")
+    hidden = file.startswith(".") or is_about_folder(file[: -len(SUFFIX)])
+    return file.lower().endswith(SUFFIX) and not hidden
 
 
 def _read(path: Path, known: _Reading | None) -> _Reading:

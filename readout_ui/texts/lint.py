@@ -164,15 +164,15 @@ def repeated_texts(texts: Texts, scenes: Texts) -> Iterator[Finding]:
 def unequal_lengths(texts: Texts) -> Iterator[Finding]:
     """Concepts whose texts are much longer or shorter than those of all others."""
     words = {concept: [len(words_of(text)) for text in own] for concept, own in texts.items()}
+    n_words, n_texts = sum(map(sum, words.values())), sum(map(len, words.values()))
     for concept, own in words.items():
-        others = [n for name, some in words.items() if name != concept for n in some]
-        if not own or not others or not min(mean(own), mean(others)):
+        n_others = n_texts - len(own)
+        if not own or not n_others or not sum(own) or n_words == sum(own):
             continue
-        ratio = mean(own) / mean(others)
+        usual = (n_words - sum(own)) / n_others
+        ratio = mean(own) / usual
         if max(ratio, 1 / ratio) > UNEQUAL:
-            message = (
-                f"its texts have {mean(own):.0f} words on average, the others {mean(others):.0f}."
-            )
+            message = f"its texts have {mean(own):.0f} words on average, the others {usual:.0f}."
             yield Finding(concept, None, "length", "warning", message, ABOUT_LENGTH)
 
 
@@ -180,7 +180,9 @@ def telling_words(texts: Texts) -> Iterator[Finding]:
     """Words that nearly all texts of one concept hold and hardly any other, such as a name."""
     held = {concept: holders(own) for concept, own in texts.items()}
     n_texts = sum(len(own) for own in texts.values())
-    everywhere: Counter[str] = sum(held.values(), Counter())
+    everywhere: Counter[str] = Counter()
+    for words in held.values():
+        everywhere.update(words)
     for concept, own in texts.items():
         n_others = n_texts - len(own)
         if min(len(own), n_others) < FEWEST_FOR_WORDS:

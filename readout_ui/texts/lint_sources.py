@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -310,9 +310,14 @@ _CHECK_SIDES = "Check that the sides are not swapped."
 
 
 def _shared_positives(concepts: Sequence[ConceptExamples]) -> Iterator[Finding]:
-    texts = [(each.concept, {example.text for example in each.positive}) for each in concepts]
-    for (one, own), (two, others) in combinations(texts, 2):
-        both, fewer = len(own & others), min(len(own), len(others))
+    texts = {each.concept: {example.text for example in each.positive} for each in concepts}
+    holding: dict[str, list[str]] = defaultdict(list)
+    for concept, own in texts.items():
+        for text in own:
+            holding[text].append(concept)
+    shared = Counter(pair for names in holding.values() for pair in combinations(names, 2))
+    for (one, two), both in shared.items():
+        fewer = min(len(texts[one]), len(texts[two]))
         if both >= 2 and both > fewer / 2:
             message = f"{one} and {two} share {both} of {fewer} positives."
             yield Finding(

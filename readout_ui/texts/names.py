@@ -13,6 +13,8 @@ MAX_NAME_BYTES = 200
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 # Windows opens a device for these, whatever follows the first dot.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])(?:\..*)?", re.I)
+# What stands beside texts in many folders and is about the folder itself.
+_ABOUT = re.compile(r"(?:readme|licen[cs]es?|copying|changelog|requirements)(?:[-_. ].*)?", re.I)
 _JOINERS = "\u200c\u200d"
 
 
@@ -24,6 +26,11 @@ def fold_name(name: str) -> str:
 def is_neutral_name(name: str) -> bool:
     """Whether the name marks neutral texts instead of a concept."""
     return name.startswith("_")
+
+
+def is_about_folder(name: str) -> bool:
+    """Whether a file of this name, such as README or requirements, is no concept."""
+    return _ABOUT.fullmatch(name) is not None
 
 
 def check_name(name: str, existing: Iterable[str] = (), *, neutral: bool = False) -> str:
@@ -83,6 +90,7 @@ def _fault(name: str, neutral: bool) -> str:
         (len(name) > MAX_NAME_LENGTH, f"the name is longer than {MAX_NAME_LENGTH} characters"),
         (_bytes(name) > MAX_NAME_BYTES, f"the name is longer than {MAX_NAME_BYTES} bytes"),
         (_DEVICE.fullmatch(name), "Windows keeps this name for a device"),
+        (is_about_folder(name), "files of this name are about the folder"),
         (not neutral and is_neutral_name(name), "a leading underscore marks neutral texts"),
     )
     return next((message for wrong, message in rules if wrong), "")

@@ -6,7 +6,6 @@ texts say: it is stated by the mapping, and `PairColumns.polarity` is shown wher
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +15,8 @@ from statistics import fmean
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.names import check_name
-from readout_ui.texts.tables import MAX_BYTES, TableRow, TextTable, column_names, read_table
+from readout_ui.texts.table_files import read_table
+from readout_ui.texts.tables import MAX_BYTES, TableRow, TextTable, column_names
 
 MAX_TEXT = 20_000
 """Characters of one side or prompt."""
@@ -56,6 +56,7 @@ PRESETS: dict[str, PairColumns] = {
 }
 """The contrast types, each pointing to what it is called after."""
 GENERAL = PairColumns("positive", "negative", "prompt")
+_TITLES = frozenset(name for each in (*PRESETS.values(), GENERAL) for name in each.names)
 _OTHER_NAMES = {"tom": ("theory_of_mind",)}
 
 
@@ -210,7 +211,7 @@ def read_pair_table(raw: bytes, file: str) -> TextTable:
             options=SUFFIXES,
         )
     try:
-        return _titled(read_table(_unwrapped(raw) if file.lower().endswith(".json") else raw, file))
+        return _titled(read_table(raw, file, _TITLES))
     except UserError as error:
         what = error.what.replace("labelled texts", "contrast pairs").replace("texts", "pairs")
         fix = f"write {_EXAMPLE}" if "label" in error.fix or "calm" in error.fix else error.fix
@@ -303,16 +304,3 @@ def _titled(table: TextTable) -> TextTable:
     if not longer or len({title.casefold() for title in titles}) < len(titles):
         return table
     return TextTable(table.file, column_names(titles), table.rows[1:])
-
-
-def _unwrapped(raw: bytes) -> bytes:
-    """`{"pairs": [{...}]}` as the list in it; anything else as it is."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return raw  # what is wrong with it is told by the reader, with its line
-    if not isinstance(value, dict):
-        return raw
-    lists = [item for item in value.values() if isinstance(item, list)]
-    objects = [item for item in lists if item and all(isinstance(entry, dict) for entry in item)]
-    return json.dumps(objects[0]).encode() if len(objects) == 1 else raw

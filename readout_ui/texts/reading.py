@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from unicodedata import category
 
 from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import MAX_FILE_BYTES, read_bytes, shown, too_large
+from readout_ui.texts.names import is_about_folder
 
 MAX_UNPACKED_BYTES = 50_000_000
 """Of all texts in one zip."""
@@ -87,7 +89,7 @@ def decode_text(raw: bytes, file: str) -> str:
 def parse_descriptions(raw: bytes, file: str) -> tuple[str, ...]:
     """The descriptions in a file's bytes, in order; an empty file has none.
 
-    Accepts a UTF-8 byte order mark and any line ends. Lines of only whitespace separate.
+    Accepts a UTF-8 byte order mark and any line ends. Lines in which nothing can be seen separate.
 
     Raises:
         UnreadableFile: too large, UTF-16, not UTF-8 (byte offset and line), or NUL bytes.
@@ -97,11 +99,22 @@ def parse_descriptions(raw: bytes, file: str) -> tuple[str, ...]:
     return split_text(decode_text(raw, file))
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of it can be seen: white space and invisible characters only."""
+    return all(c.isspace() or c in _UNSEEN or (c != "\0" and category(c) in _FORMAT) for c in text)
+
+
+_FORMAT = frozenset({"Cc", "Cf"})
+# Letters, marks and symbols without a shape: fillers, the empty Braille cell, variation selectors.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_UNSEEN |= {chr(c) for c in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10))}
+
+
 def split_text(text: str) -> tuple[str, ...]:
     """The descriptions in decoded text."""
     paragraphs: list[list[str]] = [[]]
     for line in _lines(text):
-        if line.strip():
+        if not is_blank(line):
             paragraphs[-1].append(line)
         elif paragraphs[-1]:
             paragraphs.append([])
@@ -110,7 +123,7 @@ def split_text(text: str) -> tuple[str, ...]:
 
 def normalise_description(text: str) -> str:
     """One description as the file format can hold it: no blank lines, no outer whitespace."""
-    return "\n".join(line for line in _lines(text) if line.strip()).strip()
+    return "\n".join(line for line in _lines(text) if not is_blank(line)).strip()
 
 
 def normalise_descriptions(descriptions: Iterable[str]) -> tuple[str, ...]:
@@ -269,7 +282,7 @@ class ZipEntry:
     path: PurePosixPath
     """Its name in the zip, with forward slashes."""
     data: bytes | UserError | None
-    """None for a file of another suffix; an error for one that cannot be trusted."""
+    """None for a file of another suffix or about the folder; an error for an untrusted one."""
 
 
 def zip_entries(raw: bytes, where: str, suffix: str) -> Iterator[ZipEntry]:
@@ -292,7 +305,7 @@ def zip_entries(raw: bytes, where: str, suffix: str) -> Iterator[ZipEntry]:
             hidden = path.name.startswith(".") or "__MACOSX" in path.parts
             if not info.filename or info.is_dir() or hidden:
                 continue
-            wanted = path.name.lower().endswith(suffix)
+            wanted = path.name.lower().endswith(suffix) and not is_about_folder(path.stem)
             data = _entry_text(archive, info, path) if wanted else None
             unpacked += len(data) if isinstance(data, bytes) else 0
             if unpacked > MAX_UNPACKED_BYTES:

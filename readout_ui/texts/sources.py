@@ -27,7 +27,8 @@ from readout_ui.texts.pairs import (
     shipped_pairs,
 )
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip, story_of
-from readout_ui.texts.tables import MAX_BYTES, TextTable, read_table, table_of_records
+from readout_ui.texts.table_files import read_table, table_of_records
+from readout_ui.texts.tables import MAX_BYTES, TextTable
 from readout_ui.texts.words import counted
 
 if TYPE_CHECKING:

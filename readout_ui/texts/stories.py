@@ -29,7 +29,7 @@ from readout_ui.texts.lint import (
     telling_words,
     unequal_lengths,
 )
-from readout_ui.texts.names import SUFFIX, check_name, is_neutral_name
+from readout_ui.texts.names import SUFFIX, check_name, is_about_folder, is_neutral_name
 from readout_ui.texts.reading import (
     decode_text,
     json_lines,
@@ -157,7 +157,8 @@ def read_stories(path: Path, pair_by_name: bool = False) -> StoryLibrary:
     """
     if not path.is_dir():
         return StoryLibrary(path.name, tuple(_read_lines(path)))
-    files = [file for file in sorted(path.glob("*/*.txt")) if not file.name.startswith(".")]
+    found = sorted(path.glob("*/*.txt"))
+    files = [f for f in found if not f.name.startswith(".") and not is_about_folder(f.stem)]
     texts = {(_checked(file.parent.name), file.stem): read_bytes(file) for file in files}
     return _from_files(path.name, texts, pair_by_name)
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import os_errors
+from readout_ui.texts.reading import is_blank
 from readout_ui.texts.tables import TEXT_TITLES
 
 MAX_BYTES = 100 * 2**20
@@ -153,7 +154,7 @@ def _refuse_odd(start: bytes, n_bytes: int, name: str) -> None:
 
 
 def _has_blank_line(start: bytes) -> bool:
-    return any(not line.strip() for line in start.splitlines())
+    return any(map(is_blank, start.decode("utf-8", "replace").splitlines()))
 
 
 def _pieces(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
@@ -179,7 +180,7 @@ def _text_passages(file: BinaryIO, by_line: bool, on_bad: OnBadLine) -> Iterator
                 on_bad(BadLine(number, reason))
             bad, text = number, ""
         start = start if pending else number
-        over = ends and (by_line or not text.strip())
+        over = ends and (by_line or is_blank(text))
         pending += text
         while len(pending) > MAX_PASSAGE or (over and pending):
             passage, pending = _cut_passage(pending)

@@ -10,7 +10,8 @@ ratio of two such strings is the share of words in common (twice the common word
 import functools
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -107,7 +108,7 @@ def counted(n: int, noun: str, several: str = "") -> str:
     return f"{n} {noun if n == 1 else several or f'{noun}s'}"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=20_000)
 def phrase_forms(name: str) -> frozenset[tuple[str, ...]]:
     """How a concept's name may stand in a text: each form as a tuple of words.
 
@@ -152,10 +153,11 @@ class ConceptWords:
 
 def concept_words(names: Iterable[str]) -> ConceptWords:
     """Every form of every name."""
-    table: dict[tuple[str, ...], tuple[str, ...]] = {}
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in names:
         for form in phrase_forms(name):
-            table[form] = (*table.get(form, ()), name)
+            found[form].append(name)
+    table = {form: tuple(some) for form, some in found.items()}
     return ConceptWords(table, tuple(sorted({len(form) for form in table})))
 
 
@@ -259,6 +261,9 @@ def _ends_sentence(text: str, match: re.Match[str]) -> bool:
 
 NEAR = 70.0
 """Percent of words in common from which two texts count as nearly the same."""
+ALL_COMPARED = 4_000_000
+"""Pairs of texts up to which each is compared with each; beyond, see `near_pairs`."""
+_RAREST, _FIRST = 8, 16
 
 _PLANE = 0x10000
 _N_CODES = 0x100000
@@ -281,30 +286,56 @@ class Pair:
 def near_pairs(texts: Sequence[str], n_checked: int | None = None) -> list[Pair]:
     """For each checked text the most similar other one, if they are nearly the same.
 
+    Of very many texts each is compared with those of equal words and with the first 16 that share
+    one of its 8 rarest words: as much work for the last text as for the first.
+
     Args:
         texts: those to check first, then those that they are only compared with.
         n_checked: how many are checked, None: all. A pair of two checked texts is reported once,
             at the later one.
     """
-    # Imported here: descriptions are edited and --help is printed without it.
-    import numpy as np
-    from rapidfuzz import fuzz, process
-
     codes = [_word_codes(text) for text in texts]
     checked = codes if n_checked is None else codes[:n_checked]
     if not checked:
         return []
+    find = _closest if len(checked) * len(codes) <= ALL_COMPARED else _closest_by_rare_words
+    return [
+        _pair(texts, i, other, percent)
+        for i, (other, percent) in enumerate(find(codes, len(checked)))
+        if percent >= NEAR and codes[i]
+    ]
+
+
+def _closest(codes: Sequence[str], n_checked: int) -> Iterator[tuple[int, float]]:
+    """For each checked text the closest one that may be named with it, and how close."""
+    # Imported here: descriptions are edited and --help is printed without it.
+    import numpy as np
+    from rapidfuzz import fuzz, process
+
+    checked = codes[:n_checked]
     percents = process.cdist(
         checked, codes, scorer=fuzz.ratio, score_cutoff=NEAR, dtype=np.float32
     )  # (n_checked, n_texts)
-    n = len(checked)
-    percents[:, :n][np.triu_indices(n)] = 0.0
-    closest = percents.argmax(axis=1)  # (n_checked,)
-    return [
-        _pair(texts, i, int(j), float(percents[i, j]))
-        for i, j in enumerate(closest)
-        if percents[i, j] >= NEAR and codes[i]
-    ]
+    percents[:, :n_checked][np.triu_indices(n_checked)] = 0.0
+    for row, other in zip(percents, percents.argmax(axis=1), strict=True):
+        yield int(other), float(row[other])
+
+
+def _closest_by_rare_words(codes: Sequence[str], n_checked: int) -> Iterator[tuple[int, float]]:
+    from rapidfuzz import fuzz, process
+
+    frequency = Counter(word for code in codes for word in set(code))
+    rarest = [sorted(set(c), key=lambda w: (frequency[w], w))[:_RAREST] for c in codes]
+    holding: dict[str, list[int]] = defaultdict(list)
+    for number, (code, words) in enumerate(zip(codes, rarest, strict=True)):
+        for key in (code, *words):
+            if len(holding[key]) < _FIRST:
+                holding[key].append(number)
+    for number, (code, words) in enumerate(zip(codes[:n_checked], rarest, strict=False)):
+        near = {other for key in (code, *words) for other in holding[key]}
+        found = {other: codes[other] for other in near if other < number or other >= n_checked}
+        best = process.extractOne(code, found, scorer=fuzz.ratio, score_cutoff=NEAR)
+        yield (0, 0.0) if best is None else (int(best[2]), float(best[1]))
 
 
 def _pair(texts: Sequence[str], text: int, other: int, percent: float) -> Pair:

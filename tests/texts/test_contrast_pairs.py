@@ -38,6 +38,11 @@ def write(path: Path, content: str) -> Path:
     [
         ("a.json", '[{"ironic": "Great, rain.", "literal": "It rains."}]'),
         ("a.json", '{"about": "x", "pairs": [{"literal": "It rains.", "ironic": "Great, rain."}]}'),
+        ("a.json", '{"ironic": {"0": "Great, rain."}, "literal": {"0": "It rains."}}'),
+        ("a.json", '{"ironic": ["Great, rain."], "literal": ["It rains."]}'),
+        ("a.json", '{"columns": ["literal", "ironic"], "data": [["It rains.", "Great, rain."]]}'),
+        ("a.json", '{"ironic": "Great, rain.", "literal": "It rains."}'),
+        ("a.csv", "sep=;\nironic;literal\nGreat, rain.;It rains.\n"),
         ("a.jsonl", '\n{"ironic": "Great, rain.", "id": 3, "literal": "It rains."}\n'),
         ("a.csv", 'literal,ironic\nIt rains.,"Great, rain."\n'),
         ("a.tsv", "ironic\tliteral\r\nGreat, rain.\tIt rains.\r\n"),

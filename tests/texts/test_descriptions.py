@@ -479,3 +479,40 @@ def test_deleting_moves_the_bytes_to_the_trash(folder: Path) -> None:
     assert (entry.name, entry.n_descriptions) == ("calm", 2)
     assert entry.path.read_bytes() == raw
     assert Library(folder).names() == ("sad",)
+
+
+# --- what looks empty, and what is no concept ----------------------------------------------------
+
+INVISIBLE = ["\u200b", "\u00ad\u2060", "\u2800", "\u3164 ", "\ufe0f", "\u180e\t", "\u200e", "\x1f"]
+
+
+@pytest.mark.parametrize("line", INVISIBLE)
+def test_a_line_of_invisible_characters_separates_like_an_empty_one(line: str) -> None:
+    raw = f"I am one.\n{line}\nI am two.\n".encode()
+    assert parse_descriptions(raw, "x.txt") == ("I am one.", "I am two.")
+    assert normalise_descriptions([f"I am one.\n{line}\nStill one.", line]) == (
+        "I am one.\nStill one.",
+    )
+
+
+def test_invisible_characters_inside_a_line_stay() -> None:
+    text = "👩\u200d🚀 \u200bI fly."
+    assert parse_descriptions(text.encode(), "x.txt") == (text,)
+
+
+ABOUT = ["README.txt", "readme.TXT", "LICENSE.txt", "Licence.txt", "requirements.txt"]
+
+
+@pytest.mark.parametrize("name", [*ABOUT, "requirements-dev.txt", "COPYING.txt", "README.de.txt"])
+def test_files_about_the_folder_are_no_concepts(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"\xff not even text")
+    assert Library(folder).names() == ("calm", "sad")
+    assert messages(folder) == []
+    with pytest.raises(UserError, match="about the folder"):
+        create_concept(folder, name)
+
+
+def test_names_that_only_begin_alike_are_concepts(folder: Path) -> None:
+    for name in ("licentious", "required", "ready"):
+        create_concept(folder, name, ["I am."])
+    assert Library(folder).names() == ("calm", "licentious", "ready", "required", "sad")

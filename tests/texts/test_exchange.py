@@ -269,12 +269,16 @@ def test_folders_system_files_and_other_files_in_a_zip_are_passed_over() -> None
             ("__MACOSX/set/._calm.txt", b"\xff"),
             ("set/.DS_Store", b"\xff"),
             ("set/README.md", b"# hello"),
+            ("set/LICENSE.txt", b"Free."),
         ),
         "s.zip",
     )
     assert imported.concepts == {"calm": ("I rest.", "I wait.")}
     assert imported.refused == ()
-    assert imported.notes == ("README.md is no .txt file and is ignored.",)
+    assert imported.notes == (
+        "README.md is no .txt file and is ignored.",
+        "LICENSE.txt is no concept and is ignored.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,29 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
 from readout_ui.texts.labelled import (
+    NEUTRAL,
     LabelledText,
     labels_of,
+    mapping_of,
     pick_columns,
     read_files_table,
     read_labelled,
     read_shipped,
+    suggest_mapping,
 )
-from readout_ui.texts.tables import MAX_ROWS, read_delimited, read_pasted, read_table
+from readout_ui.texts.table_files import read_pasted, read_table
+from readout_ui.texts.tables import MAX_ROWS, read_delimited
 
 TWO = (LabelledText("I rest, at last.", ("calm",)), LabelledText("He left me.", ("sad",)))
 
@@ -190,3 +197,102 @@ def test_the_shipped_set_has_its_sizes() -> None:
     assert len(read_shipped()) == 216 + 216 + 48
     assert labels_of(read_shipped("neutral")) == ("neutral",)
     assert len(read_shipped("other_sense")) == 108
+
+
+CALM, ANGRY = ("I rest.", "calm"), ("They took it!", "angry")
+ROWS = [{"text": text, "label": label} for text, label in (CALM, ANGRY)]
+
+
+def picked(raw: bytes, name: str) -> list[tuple[str, str]]:
+    table = read_table(raw, name)
+    text = table.guess_text()
+    texts = pick_columns(table, text, table.guess_labels(text))
+    return [(each.text, *each.labels) for each in texts]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("orient", ["columns", "records", "index", "split", "values", "table"])
+def test_every_orientation_of_pandas_is_read(orient: Any) -> None:
+    raw = pd.DataFrame(ROWS).to_json(orient=orient).encode()
+    assert picked(raw, "a.json") == [CALM, ANGRY]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(map(json.dumps, ROWS)),
+        "\n\n".join(map(json.dumps, ROWS)) + "\n",
+        json.dumps(ROWS),
+        "\ufeff" + "\r\n".join(map(json.dumps, ROWS)),
+    ],
+)
+def test_json_lines_and_lists_are_told_apart_by_what_they_hold(name: str, text: str) -> None:
+    assert picked(text.encode(), name) == [CALM, ANGRY]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"data": ROWS},
+        {"version": "1.0", "examples": ROWS},
+        {"text": [CALM[0], ANGRY[0]], "label": [CALM[1], ANGRY[1]]},
+        {"Sentence": [CALM[0], ANGRY[0]], "emotion": [CALM[1], ANGRY[1]]},
+        {"17": ROWS[0], "18": ROWS[1]},
+    ],
+)
+def test_wrapped_lists_and_columns_are_read(value: Any) -> None:
+    assert picked(json.dumps(value, indent=1).encode(), "a.json") == [CALM, ANGRY]
+
+
+def test_one_object_is_one_row_and_lists_by_label_stay_lists_by_label() -> None:
+    assert picked(json.dumps(ROWS[0]).encode(), "a.json") == [CALM]
+    lists = json.dumps({"calm": ["I rest."], "angry": ["They took it!"]}).encode()
+    assert picked(lists, "a.json") == [CALM, ANGRY]
+
+
+def test_a_broken_line_is_named_under_either_name() -> None:
+    for name in ("a.json", "a.jsonl"):
+        with pytest.raises(UserError, match=f"{name} line 2: this is not JSON"):
+            read_table(b'{"text": "a", "label": "b"}\n{"text": "a", \n', name)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"sep=;\r\ntext;label\r\nI rest.;calm\r\nThey took it!;angry\r\n",
+        b'"sep=|"\ntext|label\nI rest.|calm\nThey took it!|angry\n',
+        b"\xef\xbb\xbfsep=\t\ntext\tlabel\nI rest.\tcalm\nThey took it!\tangry\n",
+        "\ufefftext;label\r\nI rest.;calm\r\nThey took it!;angry\r\n".encode(),
+        "text\tlabel\r\nI rest.\tcalm\r\nThey took it!\tangry\r\n".encode("utf-16"),
+    ],
+)
+def test_what_excel_writes_is_read(raw: bytes) -> None:
+    assert picked(raw, "a.csv") == [CALM, ANGRY]
+
+
+def test_a_line_after_a_separator_line_keeps_its_number() -> None:
+    with pytest.raises(UserError, match=r"a\.csv line 4: the row has 3 columns"):
+        read_table(b"sep=;\ntext;label\nOh;calm\nAh;sad;more\n", "a.csv")
+
+
+def test_columns_of_0_and_1_are_labels(tmp_path: Path) -> None:
+    raw = "text,id,admiration,anger,calm\nI rest.,a1,0,0,1\nThey took it!,a2,1,1,0\nOh.,a3,0,0,0\n"
+    table = read_pasted(raw)
+    assert table == replace(read_files_table([write(tmp_path / "go.csv", raw)]), file=table.file)
+    assert table.columns == ("text", "id", "label")
+    assert table.guess_labels("text") == ("label",)
+    texts = pick_columns(table, "text", ["label"])
+    assert [each.labels for each in texts] == [("calm",), ("admiration", "anger"), ("none",)]
+    assert mapping_of(suggest_mapping(labels_of(texts), ("calm", "angry")))["none"] == NEUTRAL
+
+
+@pytest.mark.parametrize("line", ["text,label\nOh,0\nAh,1\n", "text,toxic\nOh,0\nAh,1\n"])
+def test_one_column_of_numbers_stays_a_column(line: str) -> None:
+    assert len(read_pasted(line).columns) == 2
+
+
+def test_files_about_the_folder_are_no_texts(tmp_path: Path) -> None:
+    write(tmp_path / "calm.txt", "I rest.\n\nI float.")
+    for name in ("README.md", "LICENSE", "requirements.txt", "license.txt", "Readme-de.txt"):
+        write(tmp_path / name, "numpy")
+    assert labels_of(read_labelled(tmp_path)) == ("calm",)

@@ -30,7 +30,8 @@ from readout_ui.texts.labelled import (
     suggest_mapping,
 )
 from readout_ui.texts.shipped import LIBRARIES, SHIPPED, library_named
-from readout_ui.texts.tables import TextTable, read_pasted
+from readout_ui.texts.table_files import read_pasted
+from readout_ui.texts.tables import TextTable
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.generalization import LexicalControl

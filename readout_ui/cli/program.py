@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from readout_ui import __version__
+from readout_ui.cli.draft import draft
 from readout_ui.cli.evaluate import compare, evaluate, report
 from readout_ui.cli.export import export, verify
 from readout_ui.cli.extract import extract
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(train, read, check, verify, serve, export, evaluate, report, compare, steer, extract),
-    *(train_stories, train_examples, train_pairs, models, cache),
+    *(train_stories, train_examples, train_pairs, draft, models, cache),
 )
 """In the order of the help text."""
 for command in COMMANDS:

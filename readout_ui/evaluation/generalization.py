@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from typing import TYPE_CHECKING
 
@@ -145,6 +145,8 @@ def judge_texts(
 ) -> Generalization:
     """Read texts once and judge the vectors on them.
 
+    Texts that the model under test wrote are easy for it, so they are judged apart.
+
     Args:
         scorer: vectors, model and cache.
         labelled: the texts. Those that map to nothing but `IGNORE` are left out; those that map to
@@ -157,6 +159,37 @@ def judge_texts(
         UserError: a target or layer that does not exist, or no concept that has both texts of its
             own and texts of others.
     """
+    model = scorer.model.name
+    apart = [each for each in labelled if _is_model(each.writer, model)]
+    rest = [each for each in labelled if not _is_model(each.writer, model)]
+    if not apart:
+        return _judge_all(scorer, labelled, mapping, layer, settings)
+    if not any(mapping.get(label) in scorer.concepts for each in rest for label in each.labels):
+        found = _judge_all(scorer, labelled, mapping, layer, settings)
+        note = f"{model}, the model under test, wrote these texts: how others' fare is not known."
+        return replace(found, notes=(*found.notes, note))
+    found = _judge_all(scorer, rest, mapping, layer, settings)
+    note = f"{len(apart)} texts by {model}, the model under test, are not in these figures."
+    try:
+        own = _judge_all(scorer, apart, mapping, layer, settings).macro
+    except UserError:  # too few of them to be judged
+        return replace(found, notes=(*found.notes, note))
+    note = f"{note.rstrip('.')}; on them alone macro AUROC is {own.auroc}."
+    return replace(found, notes=(*found.notes, note), written_by_model=own)
+
+
+def _is_model(writer: str, model: str) -> bool:
+    """Whether a text's writer is this model, with or without its owner's name."""
+    return writer.casefold().rpartition("/")[2] == model.casefold().rpartition("/")[2]
+
+
+def _judge_all(
+    scorer: Readout,
+    labelled: Sequence[LabelledText],
+    mapping: Mapping[str, str],
+    layer: int,
+    settings: JudgeSettings | None,
+) -> Generalization:
     settings = settings or JudgeSettings()
     checked = check_mapping(mapping, scorer.concepts)
     texts = sort_texts(labelled, checked, scorer.concepts, scorer.texts)

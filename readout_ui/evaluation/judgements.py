@@ -164,6 +164,8 @@ class Generalization:
     """The ten worst, by margin."""
     notes: tuple[str, ...]
     """What was left out or taken from elsewhere, in sentences."""
+    written_by_model: Macro | None = None
+    """The same on the texts that the model under test wrote, which count nowhere else."""
 
     def __post_init__(self) -> None:
         expected = (len(self.texts), len(self.concepts))
@@ -226,6 +228,7 @@ class Generalization:
             "concepts": [asdict(each) for each in self.per_concept],
             "misses": [asdict(miss) for miss in self.misses],
             "notes": list(self.notes),
+            **({"written_by_model": asdict(own)} if (own := self.written_by_model) else {}),
         }
 
 

@@ -15,6 +15,7 @@ from rapidfuzz import fuzz, process
 from readout_ui.errors import UserError, printable
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.names import is_about_folder
+from readout_ui.texts.pairs import WRITER_TITLES
 from readout_ui.texts.reading import is_blank, require_readable
 from readout_ui.texts.shipped import library_named, shipped_held_out
 from readout_ui.texts.table_files import one_label, read_table
@@ -38,6 +39,8 @@ class LabelledText:
     text: str
     labels: tuple[str, ...]
     """As they stand in the source, one or several, each once."""
+    writer: str = ""
+    """The person or model who wrote it, where the source has a column for that."""
 
     def __post_init__(self) -> None:
         if not self.text.strip() or not self.labels:
@@ -126,7 +129,10 @@ def pick_columns(
         )
     text_at = table.columns.index(text_column)
     labels_at = [table.columns.index(name) for name in label_columns]
-    texts = tuple(_labelled(row, text_at, labels_at, table.file) for row in table.rows)
+    writer_at = next((i for i, c in enumerate(table.columns) if c.casefold() in WRITER_TITLES), -1)
+    if writer_at in (text_at, *labels_at):
+        writer_at = -1
+    texts = tuple(_labelled(row, text_at, labels_at, writer_at, table.file) for row in table.rows)
     if len(labels_of(texts)) > MAX_LABELS:
         raise UserError(
             f"there are more than {MAX_LABELS} different labels",
@@ -142,7 +148,9 @@ def labels_of(texts: Iterable[LabelledText]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for text in texts for label in text.labels))
 
 
-def _labelled(row: TableRow, text_at: int, labels_at: Sequence[int], file: str) -> LabelledText:
+def _labelled(
+    row: TableRow, text_at: int, labels_at: Sequence[int], writer_at: int, file: str
+) -> LabelledText:
     where = f"{file} line {row.line}"
     text = " ".join(row.cells[text_at]).strip()
     if is_blank(text):
@@ -152,7 +160,8 @@ def _labelled(row: TableRow, text_at: int, labels_at: Sequence[int], file: str) 
     labels = tuple(dict.fromkeys(filter(None, (part.strip() for part in parts))))
     if not labels:
         raise UserError("the text has no label", where=where, fix="write one or remove the line")
-    return LabelledText(text, labels)
+    writer = "" if writer_at < 0 else " ".join(row.cells[writer_at]).strip()
+    return LabelledText(text, labels, writer)
 
 
 _SEPARATOR = re.compile(r"[|;]")

@@ -338,6 +338,20 @@ def _closest_by_rare_words(codes: Sequence[str], n_checked: int) -> Iterator[tup
         yield (0, 0.0) if best is None else (int(best[2]), float(best[1]))
 
 
+def closest(texts: Sequence[str], others: Sequence[str]) -> list[tuple[int, float] | None]:
+    """For each text the one of `others` with most words in common, and their percent, 0..100.
+
+    None where there are no others.
+    """
+    from rapidfuzz import fuzz, process
+
+    if not texts or not others:
+        return [None] * len(texts)
+    codes = [[_word_codes(text) for text in some] for some in (texts, others)]
+    percents = process.cdist(*codes, scorer=fuzz.ratio)  # (n_texts, n_others)
+    return [(int(row.argmax()), float(row.max())) for row in percents]
+
+
 def _pair(texts: Sequence[str], text: int, other: int, percent: float) -> Pair:
     return Pair(text, other, percent, words_of(texts[text]) == words_of(texts[other]))
 

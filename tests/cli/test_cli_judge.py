@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,28 @@ def test_the_second_shipped_library_is_trained_and_judged_by_name(
     assert len(json.loads(capsys.readouterr().out)["concepts"]) == 20
     assert run([*judge, "--texts", "shipped:moods"]) == 2
     assert "no library 'moods' ships" in capsys.readouterr().err
+
+
+def test_texts_by_the_model_under_test_are_judged_apart(
+    place: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("The lake lies still.", "calm", ""), ("He slammed the door.", "angry", "Ann")]
+    own = [("She sat by the pond.", "calm", tiny.name), ("He kicked it.", "angry", tiny.name)]
+    file = tmp_path / "mixed.jsonl"
+
+    def judged(*some: tuple[str, str, str]) -> dict[str, Any]:
+        lines = (json.dumps({"text": t, "label": c, "writer": w}) + "\n" for t, c, w in some)
+        file.write_text("".join(lines))
+        assert evaluate(place, tiny, "--texts", str(file), "--json") == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    mixed = judged(*rows, *own)
+    assert mixed["n_texts"] == 2
+    assert any("2 texts by" in note and "on them alone" in note for note in mixed["notes"])
+    assert "auroc" in mixed["written_by_model"]
+    assert judged(*rows).get("written_by_model") is None
+    assert any("wrote these texts" in note for note in judged(*own)["notes"])
 
 
 @pytest.mark.filterwarnings("error:Mean of empty slice")

@@ -74,17 +74,25 @@ def bound(handler: Callable[..., Result], *known: Any) -> Callable[..., Result |
     return guarded(call)
 
 
+class Part:
+    """A part of the page: its components are attributes, its methods lay out, wire and change."""
+
+    def values_of(self, values: Values) -> dict[str, Any]:
+        """The value of every component that is among the inputs, by attribute."""
+        return {name: values[each] for name, each in vars(self).items() if each in values}
+
+
 def components(*parts: Any) -> list[Any]:
-    """Every component in some dataclasses: outputs of a handler that changes any of them."""
-    found: list[Any] = []
+    """Every component in some parts of the page: outputs of a handler that changes any of them."""
+    found: dict[Any, None] = {}
     for part in parts:
         if isinstance(part, Block):
-            found.append(part)
+            found[part] = None
         elif isinstance(part, tuple):
-            found += components(*part)
-        elif is_dataclass(part):
-            found += components(*vars(part).values())
-    return found
+            found |= dict.fromkeys(components(*part))
+        elif isinstance(part, Part) or is_dataclass(part):
+            found |= dict.fromkeys(components(*vars(part).values()))
+    return list(found)
 
 
 HIDDEN: bool | Literal["hidden"] = "hidden" if Version(gr.__version__) < Version("6.18") else False

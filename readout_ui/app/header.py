@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import QUIET, Changes, bound, components, guarded
+from readout_ui.app.events import QUIET, Changes, Part, bound, components, guarded
 from readout_ui.app.follow import draw_progress, is_training
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
@@ -16,33 +15,24 @@ from readout_ui.app.status import Status
 from readout_ui.app.tabs.train import TrainTab, draw_training
 
 
-@dataclass(frozen=True)
-class Header:
-    """Components of the header that others listen to."""
+class Header(Part):
+    """The status line and two buttons: train as last time, and stop."""
 
-    retrain: gr.Button
-    """Starts a training with the settings last used."""
-    cancel: gr.Button
-    """Stops the training; visible while one runs."""
-    status: gr.HTML
-    """Model, changes and progress."""
-
-
-def build_header(studio: Studio) -> Header:
-    """Lay out the header and wire its two buttons."""
-    with gr.Row(elem_id="header", equal_height=True):
-        gr.HTML("<h1>Readout Studio</h1>", elem_id="wordmark", min_width=150, padding=False)
-        status = gr.HTML(draw_status(studio.status()), elem_id="status", padding=False)
-        cancel = gr.Button("Cancel", elem_id="cancel-training", visible=False, min_width=90)
-        retrain = gr.Button(
-            "Train",
-            variant="primary",
-            elem_id="retrain",
-            min_width=110,
-            interactive=not studio.read_only,
-        )
-    cancel.click(guarded(studio.cancel_training), **QUIET)
-    return Header(retrain, cancel, status)
+    def __init__(self, studio: Studio) -> None:
+        with gr.Row(elem_id="header", equal_height=True):
+            gr.HTML("<h1>Readout Studio</h1>", elem_id="wordmark", min_width=150, padding=False)
+            self.status = gr.HTML(draw_status(studio.status()), elem_id="status", padding=False)
+            self.cancel = gr.Button(
+                "Cancel", elem_id="cancel-training", visible=False, min_width=90
+            )
+            self.retrain = gr.Button(
+                "Train",
+                variant="primary",
+                elem_id="retrain",
+                min_width=110,
+                interactive=not studio.read_only,
+            )
+        self.cancel.click(guarded(studio.cancel_training), **QUIET)
 
 
 def retrain_label(status: Status) -> str:
@@ -94,55 +84,41 @@ def _chip(kind: str, label: str, detail: str) -> str:
 TICK_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(Part):
     """What brings header and progress up to date, every second and after a click."""
 
-    studio: Studio
-    header: Header
-    progress: gr.HTML
-    """Of the newest training, on the Train tab."""
-    run: gr.State
-    """Changes when another run is in use."""
-    standing: gr.State
-    """Changes with the run, once its texts differ, and once the model is loaded."""
-    seen: gr.State
-    """What this page shows already, by the id of the component."""
+    def __init__(self, studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> None:
+        self.studio, self.header, self.progress = studio, header, train.progress
+        self.run = gr.State("")  # changes when another run is in use
+        self.standing = gr.State("")  # and once texts differ, and once the model is loaded
+        self.seen = gr.State({})  # what this page shows already, by the id of the component
+        show, outputs = bound(self.tick), components(self)
+        gr.Timer(TICK_SECONDS).tick(show, self.seen, outputs, **QUIET)
+        app.load(show, self.seen, outputs, **QUIET)
 
     def tick_after(self, event: Any) -> None:
         """Do not wait for the next second after this event."""
-        event.then(bound(tick, self), self.seen, components(self), **QUIET)
+        event.then(bound(self.tick), self.seen, components(self), **QUIET)
 
-
-def build_clock(studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> Clock:
-    """Poll the session from now on."""
-    states = gr.State(""), gr.State(""), gr.State({})
-    clock = Clock(studio, header, train.progress, *states)
-    show = bound(tick, clock)
-    gr.Timer(TICK_SECONDS).tick(show, clock.seen, components(clock), **QUIET)
-    app.load(show, clock.seen, components(clock), **QUIET)
-    return clock
-
-
-def tick(clock: Clock, seen: dict[int, Any]) -> Changes:
-    """Only what differs from what this page shows already."""
-    status, header = clock.studio.status(), clock.header
-    used, busy = status.run.id if status.run else "", is_training(status)
-    stopping = bool(status.training and status.training.cancelling)
-    label, idle = retrain_label(status), not busy and not clock.studio.read_only
-    words: Changes = {
-        header.status: draw_status(status),
-        clock.progress: draw_training(status),
-        clock.run: used,
-        clock.standing: f"{used} {status.changed > 0} {status.model_ready}",
-    }
-    buttons: Changes = {
-        header.retrain: {"value": label, "interactive": idle},
-        header.cancel: {"visible": busy, "interactive": not stopping},
-    }
-    now = {each._id: value for each, value in (words | buttons).items()}
-    fresh = {each for each in (*words, *buttons) if now[each._id] != seen.get(each._id)}
-    if not fresh:
-        return {}
-    drawn = words | {each: gr.Button(**look) for each, look in buttons.items()}
-    return {clock.seen: now, **{each: drawn[each] for each in fresh}}
+    def tick(self, seen: dict[int, Any]) -> Changes:
+        """Only what differs from what this page shows already."""
+        status, header = self.studio.status(), self.header
+        used, busy = status.run.id if status.run else "", is_training(status)
+        stopping = bool(status.training and status.training.cancelling)
+        label, idle = retrain_label(status), not busy and not self.studio.read_only
+        words: Changes = {
+            header.status: draw_status(status),
+            self.progress: draw_training(status),
+            self.run: used,
+            self.standing: f"{used} {status.changed > 0} {status.model_ready}",
+        }
+        buttons: Changes = {
+            header.retrain: {"value": label, "interactive": idle},
+            header.cancel: {"visible": busy, "interactive": not stopping},
+        }
+        now = {each._id: value for each, value in (words | buttons).items()}
+        fresh = {each for each in (*words, *buttons) if now[each._id] != seen.get(each._id)}
+        if not fresh:
+            return {}
+        drawn = words | {each: gr.Button(**look) for each, look in buttons.items()}
+        return {self.seen: now, **{each: drawn[each] for each in fresh}}

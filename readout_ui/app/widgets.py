@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.components.plot import PlotData
 
-from readout_ui.app.assets import on_load
-from readout_ui.app.events import HIDDEN, Changes
+from readout_ui.app.assets import on_load, saving
+from readout_ui.app.events import HIDDEN, PRIVATE, Changes, Part
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
@@ -102,6 +102,8 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
+"""Units of scores, by the name a person chooses them by."""
 PLOT_CLASS = "judged-plot"
 """What judged.css colours by the theme, and hides while there is no figure."""
 
@@ -185,6 +187,26 @@ class JudgedPart:
             return self.missing(error)
 
 
+class RunTab(Part):
+    """A tab that shows something of the run in use, and takes it down when another is used."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio, run = studio, studio.runs.current()
+        self.shown = gr.State(run.id if run else "")
+        """Id of the run that the tab shows."""
+
+    def refresh(self, shown: str) -> Changes:
+        """What changes after a run was made or chosen; nothing where the page shows it already."""
+        run = self.studio.runs.current()
+        if run is not None and run.id == shown:
+            return {}
+        return {self.shown: run.id if run else "", **self.take_down(run)}
+
+    def take_down(self, run: Run | None) -> Changes:
+        """The tab before it shows anything of a run."""
+        raise NotImplementedError
+
+
 def build_judged(name: str, error: UserError | None, **notice: Any) -> JudgedPart:
     """Lay out both; the results are filled by `with judged.results:`.
 
@@ -213,6 +235,14 @@ def layer_slider(run: Run | None) -> dict[str, Any]:
     }
 
 
+def reading_layers(layers: Sequence[int], **more: Any) -> gr.Slider:
+    """A slider over the layers of a reading."""
+    first, last = min(layers), max(layers)
+    return gr.Slider(
+        minimum=first, maximum=max(last, first + 1), interactive=len(layers) > 1, **more
+    )
+
+
 def layer_list(run: Run | None) -> dict[str, Any]:
     """Choices and value of a list: the layers the run has vectors of, the best one chosen."""
     if run is None:
@@ -222,6 +252,23 @@ def layer_list(run: Run | None) -> dict[str, Any]:
         "value": run.best_layer,
         "info": f"best layer of this run: {run.best_layer}",
     }
+
+
+def save_button(
+    button: gr.Button, text: Callable[..., Any], inputs: set[Any], name: str, kind: str
+) -> None:
+    """A press on a button makes the browser save a text as a file.
+
+    Args:
+        button: what is pressed.
+        text: a bound handler that makes the text of the inputs.
+        inputs: what it takes.
+        name: the file's name.
+        kind: its media type, as `assets.saving` takes it.
+    """
+    kept = gr.Textbox(visible=False)
+    made = button.click(text, inputs, kept, concurrency_limit=None, **PRIVATE)
+    made.success(None, kept, js=saving(name, kind), **PRIVATE)
 
 
 EMPTY_RUNS = "<p class='empty'>No run yet. Press <b>Train</b> to fit the first vectors.</p>"

@@ -7,7 +7,7 @@ order; `with_groups` makes typer see them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from readout_ui.errors import UserError
-from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.settings import TrainSettings, parse_layer_config
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import ModelSpec
@@ -251,19 +251,9 @@ class Training:
         own["layers"] = self.layers.strip().lower()
         if self.read_token_index is not None:
             own["read"] = f"token:{self.read_token_index}"
-        own["layer_config"] = _pairs(self.layer_config or [])
+        own["layer_config"] = parse_layer_config(self.layer_config or [])
         return TrainSettings(**own)
 
     def spec(self) -> ModelSpec:
         """The model to train on."""
         return self.weights.spec(self.model)
-
-
-def _pairs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Layer type and module path of each `TYPE=PATH`."""
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [text for text, (_, sign, _) in zip(texts, pairs, strict=True) if not sign]:
-        raise UserError(
-            f"cannot read layer config {wrong[0]!r}", options=("mlp=model.layers.{num}.mlp",)
-        )
-    return tuple((name, path) for name, _, path in pairs)

@@ -6,7 +6,7 @@ Importing this module loads neither torch nor transformers, so that every front 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -162,3 +162,17 @@ def split_layers(text: str, known: tuple[int, ...]) -> list[int] | None:
         options = [str(layer) for layer in known]
         raise UserError(f"cannot read layers {text!r}", options=options) from error
     return [known[n] if -len(known) <= n < 0 else n for n in numbers]
+
+
+def parse_layer_config(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Layer type and module path of each `TYPE=PATH`, such as `mlp=model.layers.{num}.mlp`.
+
+    Raises:
+        UserError: one of them has no "=".
+    """
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [name for name, sign, _ in pairs if not sign]:
+        raise UserError(
+            f"cannot read layer config {wrong[0]!r}", options=("mlp=model.layers.{num}.mlp",)
+        )
+    return tuple((name.strip(), path.strip()) for name, _, path in pairs)

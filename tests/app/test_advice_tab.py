@@ -16,11 +16,10 @@ from readout_ui.app.assets import STYLES
 from readout_ui.app.events import HIDDEN
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import (
-    build_advice_tab,
+    AdviceTab,
     draw_advice,
     draw_influences,
     draw_shortcuts,
-    refresh_advice,
 )
 from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import judge_descriptions
@@ -131,8 +130,8 @@ def test_words_of_every_concept_are_listed_even_without_a_shortcut() -> None:
 )
 def test_what_stands_in_the_way_is_said(studio: Any, words: str) -> None:
     with gr.Blocks():
-        tab = build_advice_tab(studio)
-    changes = refresh_advice(studio, tab)
+        tab = AdviceTab(studio)
+    changes = tab.refresh()
     assert words in changes[tab.judged.notice]
     assert changes[tab.judged.results].visible == HIDDEN
 
@@ -151,7 +150,7 @@ def page(tmp_path: Path, browser: Browser) -> Iterator[tuple[Page, JudgingStudio
             with gr.Tab("Concepts", id="concepts"):
                 build_concepts_tab(studio)
             with gr.Tab("Advice", id="advice"):
-                tab = build_advice_tab(studio)
+                tab = AdviceTab(studio)
         told = gr.Textbox(elem_id="told")
         for listen in tab.open_requested:
             listen(_concept_of, None, told, api_visibility="private")

@@ -15,11 +15,6 @@ from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.compare import (
     CompareTab,
-    build_compare_tab,
-    click_map,
-    compare,
-    redraw,
-    refresh_compare,
 )
 from readout_ui.app.tabs.compare_run import (
     MODELS,
@@ -69,7 +64,7 @@ def drawn_of(compared: Compared, **changes: Any) -> Drawn:
 @pytest.fixture
 def tab(studio: Studio) -> CompareTab:
     with gr.Blocks():
-        return build_compare_tab(studio)
+        return CompareTab(studio)
 
 
 def on_screen(tab: CompareTab, **typed: Any) -> Values:
@@ -87,7 +82,7 @@ def told(studio: Studio, tab: CompareTab, **typed: Any) -> str:
     question = tab.question
     follower = Follower(studio.worker, question.notice, question.stop, [question.go])
     values = on_screen(tab, **typed)
-    *_, end = follower.follow("me", lambda: compare(studio, tab, values))
+    *_, end = follower.follow("me", lambda: tab.compare(values))
     words: str = end[question.notice]
     return words
 
@@ -98,7 +93,7 @@ def test_each_empty_state_says_what_to_do(studio: Studio, tab: CompareTab) -> No
     assert "press Retrain" in run_choices(studio, RUNS, (None, None)).notice
     assert "another --model" in run_choices(studio, MODELS, (None, None)).notice
     assert run_choices(studio, PROMPTS, (None, None)).notice == ""
-    refreshed = refresh_compare(studio, tab.question, on_screen(tab))
+    refreshed = tab.question.refresh(on_screen(tab))
     assert refreshed[tab.question.go].interactive is False
 
 
@@ -208,7 +203,7 @@ def test_a_page_that_closes_takes_its_waiting_jobs_along(studio: Studio, tab: Co
     values = on_screen(tab, first_text=TEXT, first_run=runs[0], second_run=runs[1])
     question = tab.question
     follower = Follower(studio.worker, question.notice, question.stop, [question.go])
-    watching = follower.follow("me", lambda: compare(studio, tab, values))
+    watching = follower.follow("me", lambda: tab.compare(values))
     try:
         assert "1 job before this one: Something long" in next(watching)[question.notice]
         watching.close()  # type: ignore[attr-defined]
@@ -222,12 +217,12 @@ def test_what_was_read_fills_the_page_and_settles_the_choices(
 ) -> None:
     first, second = retrained(studio)
     values = on_screen(tab, first_text=TEXT, first_run=first, second_run=second)
-    task = compare(studio, tab, values)
+    task = tab.compare(values)
     shown = task.show(task.job.result())
     assert set(shown) <= set(components(tab.answer))
     assert shown[tab.answer.layer].value == studio.runs.open(first).best_layer
     assert shown[tab.answer.lines].value
-    assert redraw(tab.answer, values | {tab.answer.compared: None}) == {}
+    assert tab.answer.redraw(values | {tab.answer.compared: None}) == {}
 
 
 def test_a_very_long_prompt_is_sent_in_stretches(
@@ -251,7 +246,7 @@ def test_clicking_a_name_draws_its_line_and_takes_it_away_again(tab: CompareTab)
     lines, middle = tab.answer.lines, tab.answer.middle
 
     def click(shown: list[str], **data: object) -> Changes:
-        return click_map(tab.answer, {lines: shown, middle: 3}, sent(**data))
+        return tab.answer.click_map({lines: shown, middle: 3}, sent(**data))
 
     assert click(["calm"], concept="sad") == {lines: ["calm", "sad"]}
     assert click(["calm", "sad"], concept="calm") == {lines: ["sad"]}
@@ -261,7 +256,7 @@ def test_clicking_a_name_draws_its_line_and_takes_it_away_again(tab: CompareTab)
 
 def test_the_tab_is_built_with_nothing_there_and_fills_what_it_says(studio: Studio) -> None:
     with gr.Blocks() as app, gr.Tabs(), gr.Tab("Compare") as page:
-        tab = build_compare_tab(studio)
-    refreshed = refresh_compare(studio, tab.question, on_screen(tab))
+        tab = CompareTab(studio)
+    refreshed = tab.question.refresh(on_screen(tab))
     assert set(refreshed) <= set(components(tab.question))
     assert (page._id, "select") in {target for fn in app.fns.values() for target in fn.targets}

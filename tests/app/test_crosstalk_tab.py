@@ -10,14 +10,9 @@ from readout_ui.app.events import HIDDEN, components
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.crosstalk import (
     CrosstalkTab,
-    build_crosstalk_tab,
     draw_confusions,
     draw_cosine_note,
-    draw_findings,
     judge_crosstalk,
-    open_findings,
-    refresh_crosstalk,
-    show_findings,
 )
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.held_out import held_out_matrix
@@ -45,7 +40,7 @@ def planted(**kwargs: object) -> Crosstalk:
 
 def built(studio: Studio) -> CrosstalkTab:
     with gr.Blocks():
-        return build_crosstalk_tab(studio)
+        return CrosstalkTab(studio)
 
 
 def values(tab: CrosstalkTab, layer: int, shown: str = "") -> dict[object, object]:
@@ -54,10 +49,10 @@ def values(tab: CrosstalkTab, layer: int, shown: str = "") -> dict[object, objec
 
 def test_before_any_run_the_tab_says_what_to_do(studio: Studio) -> None:
     tab = built(studio)
-    changes = show_findings(studio, tab, values(tab, 0))
+    changes = tab.show(values(tab, 0))
     assert "press Train first" in changes[tab.judged.notice]
     assert changes[tab.judged.results].visible == HIDDEN
-    changes = refresh_crosstalk(studio, tab, "")
+    changes = tab.refresh("")
     assert changes[tab.layer].interactive is False
     assert "press Train first" in changes[tab.judged.notice]
 
@@ -67,7 +62,7 @@ def test_while_there_is_no_model_the_notice_says_so_instead_of_failing(studio: S
     later = Studio(studio.options)
     tab = built(later)
     try:
-        assert "model" in show_findings(later, tab, values(tab, 0))[tab.judged.notice]
+        assert "model" in tab.show(values(tab, 0))[tab.judged.notice]
     finally:
         later.close()
 
@@ -75,11 +70,11 @@ def test_while_there_is_no_model_the_notice_says_so_instead_of_failing(studio: S
 def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: Studio) -> None:
     tab = built(studio)
     train(studio)
-    changes = refresh_crosstalk(studio, tab, "")
+    changes = tab.refresh("")
     assert changes[tab.shown] == studio.runs.list()[0].id
     assert "open this tab again" in changes[tab.judged.notice]
     last = int(changes[tab.layer].maximum)
-    changes = show_findings(studio, tab, values(tab, last))
+    changes = tab.show(values(tab, last))
     assert changes[tab.judged.notice] == ""
     assert changes[tab.judged.results].visible is True
     assert set(changes) == set(components(tab)) - {tab.layer, tab.mean, tab.shown, tab.plane}
@@ -90,12 +85,12 @@ def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: S
 
 def test_the_tab_judges_when_it_is_opened_and_when_a_choice_changes(studio: Studio) -> None:
     with gr.Blocks() as app, gr.Tabs(), gr.Tab("Cross-talk") as page:
-        tab = build_crosstalk_tab(studio)
+        tab = CrosstalkTab(studio)
     targets = {target for fn in app.fns.values() for target in fn.targets}
     chosen = (tab.layer, tab.mean, tab.plane)
     expected = {(page._id, "select"), *((each._id, "input") for each in chosen)}
     assert targets == expected
-    assert set(refresh_crosstalk(studio, tab, "")) <= set(components(tab))
+    assert set(tab.refresh("")) <= set(components(tab))
 
 
 def test_opened_right_after_the_first_training_it_shows_the_best_layer(studio: Studio) -> None:
@@ -103,11 +98,11 @@ def test_opened_right_after_the_first_training_it_shows_the_best_layer(studio: S
     train(studio)
     run = studio.runs.list()[0]
     stale = 1 - run.best_layer
-    changes = open_findings(studio, tab, values(tab, stale))
+    changes = tab.open(values(tab, stale))
     assert changes[tab.layer].value == run.best_layer
     assert (changes[tab.shown], changes[tab.judged.notice]) == (run.id, "")
     assert f"layer {run.best_layer})" in changes[tab.cosine_note]
-    changes = open_findings(studio, tab, values(tab, stale, run.id))
+    changes = tab.open(values(tab, stale, run.id))
     assert tab.layer not in changes
     assert f"layer {stale})" in changes[tab.cosine_note]
 
@@ -116,28 +111,28 @@ def test_a_page_that_shows_the_run_in_use_keeps_it(studio: Studio) -> None:
     tab = built(studio)
     train(studio)
     run = studio.runs.list()[0]
-    assert refresh_crosstalk(studio, tab, run.id) == {}
-    assert refresh_crosstalk(studio, tab, "another")[tab.shown] == run.id
+    assert tab.refresh(run.id) == {}
+    assert tab.refresh("another")[tab.shown] == run.id
 
 
 def test_without_umap_the_choice_says_how_to_get_it(
     studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with gr.Blocks():
-        missing = build_crosstalk_tab(studio).plane
+        missing = CrosstalkTab(studio).plane
     if not umap_installed():
         assert [value for _, value in missing.choices] == ["pca"]
         assert "pip install umap-learn" in str(missing.info)
     (tmp_path / "umap.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     with gr.Blocks():
-        there = build_crosstalk_tab(studio).plane
+        there = CrosstalkTab(studio).plane
     assert [value for _, value in there.choices] == ["pca", "umap"]
 
 
 def test_sentences_count_what_the_figures_show(studio: Studio) -> None:
     findings, tab = planted(), built(studio)
-    drawn = draw_findings(tab, findings)
+    drawn = tab.draw(findings)
     notes = (tab.cosine_note, tab.confusions, tab.redundancy, tab.map_note)
     note, confusions, table, map_note = (drawn[each] for each in notes)
     plots = [drawn[each] for each in (tab.cosines, tab.responses, tab.map)]

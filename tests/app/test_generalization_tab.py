@@ -13,10 +13,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.generalization import (
     GeneralizationTab,
-    build_generalization_tab,
-    refresh_generalization,
     show_brought,
-    show_judgement,
 )
 from readout_ui.app.tabs.generalization_run import (
     SOURCES,
@@ -81,7 +78,7 @@ def untrained(tmp_path: Path, descriptions: Path) -> Iterator[Studio]:
 
 def built(studio: Studio) -> GeneralizationTab:
     with gr.Blocks():
-        return build_generalization_tab(studio)
+        return GeneralizationTab(studio)
 
 
 def pasted(studio: Studio, tab: GeneralizationTab, text: str = PASTED) -> Changes:
@@ -167,7 +164,7 @@ def test_the_shipped_set_needs_no_mapping(studio: Studio) -> None:
         inputs.recall: 0.8,
         inputs.threshold: "",
     }
-    drawn = show_judgement(studio, tab, values)
+    drawn = tab.judge(values)
     assert drawn[tab.found.state] is found
     assert set(drawn) <= set(components(tab.found))
 
@@ -210,7 +207,7 @@ def test_a_choice_that_makes_no_sense_is_told_in_a_sentence(
 def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
     tab = built(untrained)
     assert "press Train first" in tab.found.judged.notice.value
-    notice = refresh_generalization(untrained, tab, "")[tab.found.judged.notice]
+    notice = tab.refresh("")[tab.found.judged.notice]
     assert "press Train first" in notice
     with pytest.raises(UserError, match="press Train first"):
         judge_request(untrained, Request(Brought("shipped"), None, [], [], 0, 0.8, ""))
@@ -219,8 +216,8 @@ def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
 def test_with_another_run_old_findings_are_hidden(studio: Studio) -> None:
     tab = built(studio)
     run = studio.runs.list()[0]
-    assert refresh_generalization(studio, tab, run.id) == {}
-    changes = refresh_generalization(studio, tab, "another")
+    assert tab.refresh(run.id) == {}
+    changes = tab.refresh("another")
     assert set(changes) <= set(components(tab))
     assert changes[tab.shown] == run.id
     assert changes[tab.inputs.layer]["choices"] == list(run.layers)

@@ -10,13 +10,8 @@ import pytest
 from readout_ui.app.events import Values, components
 from readout_ui.app.tabs.inspect import (
     InspectTab,
-    build_inspect_tab,
     draw_notice,
-    read_and_draw,
     read_prompt,
-    redraw,
-    switch_mode,
-    write_csv,
 )
 from readout_ui.app.tabs.inspect_view import LastReading, Look, draw, draw_csv, settle_choices
 from readout_ui.errors import UserError
@@ -65,11 +60,11 @@ def make_readout(concepts: tuple[str, ...] = ("calm", "afraid", "sad")) -> Readi
 
 def built(session: Any) -> InspectTab:
     with gr.Blocks():
-        return build_inspect_tab(session)
+        return InspectTab(session)
 
 
 def on_screen(tab: InspectTab, text: str, mode: str = "assistant") -> Values:
-    look = {each: getattr(LOOK, name) for name, each in tab.controls.look.components.items()}
+    look = {each: getattr(LOOK, name) for name, each in vars(tab.controls.look).items()}
     return {tab.prompt: text, tab.mode: mode, tab.controls.reading: None, **look}
 
 
@@ -91,17 +86,17 @@ def test_one_press_reads_settles_the_choices_and_draws() -> None:
     session: Any = FakeReader()
     tab = built(session)
     controls, values = tab.controls, on_screen(tab, "x")
-    changes = read_and_draw(session, tab, values)
-    assert changes[controls.look.layer]["value"] == 5
+    changes = tab.read_and_draw(values)
+    assert changes[controls.look.layer].value == 5
     assert changes[controls.look.concept]["value"] == "afraid"
     assert changes[tab.notice] == ""
     assert set(changes) <= set(components(tab))
     reading = changes[controls.reading]
-    drawn = redraw(controls, values | {controls.reading: reading, controls.look.concept: "sad"})
+    drawn = controls.redraw(values | {controls.reading: reading, controls.look.concept: "sad"})
     assert set(drawn) <= set(components(controls))
-    assert redraw(controls, values) == {}
+    assert controls.redraw(values) == {}
     with pytest.raises(UserError, match="read a prompt first"):
-        write_csv(controls, values)
+        controls.write_csv(values)
 
 
 def test_a_first_reading_is_shown_at_the_best_layer_and_its_strongest_concept() -> None:
@@ -164,7 +159,7 @@ def test_switching_to_chat_and_back_keeps_the_text() -> None:
     tab = built(FakeReader())
 
     def switched(mode: str, text: str) -> Any:
-        return switch_mode(tab, {tab.mode: mode, tab.prompt: text})[tab.prompt]
+        return tab.switch_mode({tab.mode: mode, tab.prompt: text})[tab.prompt]
 
     chat = switched("chat", "I feel calm.")["value"]
     assert chat == f"User: {QUESTION}\n\nAssistant: I feel calm."

@@ -13,9 +13,9 @@ import torch
 from readout_ui.app.api import Programs
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.advice import build_advice_tab, show_advice
-from readout_ui.app.tabs.crosstalk import build_crosstalk_tab, show_findings
-from readout_ui.app.tabs.layers import MACRO, build_layers_tab, draw_layers
+from readout_ui.app.tabs.advice import AdviceTab
+from readout_ui.app.tabs.crosstalk import CrosstalkTab
+from readout_ui.app.tabs.layers import MACRO, LayersTab
 from readout_ui.cli.evaluate import write_report
 from readout_ui.errors import UserError
 from readout_ui.evaluation.public import corpus_of
@@ -73,16 +73,16 @@ def test_every_judgement_takes_a_run_from_this_source(
     studio.load_model()
     run = studio.start_training_from(source(studio), SETTINGS).result()
     with gr.Blocks():
-        crosstalk, layers = build_crosstalk_tab(studio), build_layers_tab(studio)
-        advice = build_advice_tab(studio)
+        crosstalk, layers = CrosstalkTab(studio), LayersTab(studio)
+        advice = AdviceTab(studio)
     values = {crosstalk.layer: 1, crosstalk.mean: False, crosstalk.plane: "pca"}
-    shown = show_findings(studio, crosstalk, values)
+    shown = crosstalk.show(values)
     judged, note = crosstalk.judged, shown[crosstalk.cosine_note]
     assert (shown[judged.notice], shown[judged.results].visible) == ("", True)
     assert "contrasts of its own" in note if len(run.concepts) > 1 else "one concept" in note
-    swept = draw_layers(studio, layers, {layers.concept: MACRO, layers.fitted: 1})
+    swept = layers.draw({layers.concept: MACRO, layers.fitted: 1})
     assert "Highest: <b>layer" in swept[layers.about]
-    shown, judged = show_advice(studio, advice, 1), advice.judged
+    shown, judged = advice.show(1), advice.judged
     n_texts = sum(len(run.texts[concept]) for concept in run.concepts)
     assert (shown[judged.notice], shown[judged.results].visible) == ("", True)
     assert f"{n_texts} descriptions at layer 1" in shown[advice.about]
@@ -144,7 +144,7 @@ def test_the_text_of_a_source_is_shown_but_no_editor_offered(
     studio.load_model()
     studio.start_training_from(stories(studio), SETTINGS).result()
     with gr.Blocks():
-        advice = build_advice_tab(studio)
-    influences = show_advice(studio, advice, 1)[advice.influences]
+        advice = AdviceTab(studio)
+    influences = advice.show(1)[advice.influences]
     assert "did not hurry in the kitchen" in influences
     assert not (tmp_path / "descriptions" / "stories.txt").exists()

@@ -11,11 +11,6 @@ from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.layers import (
     MACRO,
     LayersTab,
-    add_layer,
-    build_layers_tab,
-    draw_comparison,
-    draw_layers,
-    refresh_layers,
     use_layers,
 )
 from readout_ui.errors import UserError
@@ -34,16 +29,16 @@ def trained(studio: Studio) -> Studio:
 
 def built(studio: Studio) -> LayersTab:
     with gr.Blocks():
-        return build_layers_tab(studio)
+        return LayersTab(studio)
 
 
 def swept(studio: Studio, tab: LayersTab, concept: str = MACRO, fitted: int = 1) -> Changes:
-    return draw_layers(studio, tab, {tab.concept: concept, tab.fitted: fitted})
+    return tab.draw({tab.concept: concept, tab.fitted: fitted})
 
 
 def compared(studio: Studio, old: str | None, new: str | None) -> tuple[str, object, object]:
     place = built(studio).runs
-    drawn = draw_comparison(studio, place, {place.old: old, place.new: new})
+    drawn = place.draw({place.old: old, place.new: new})
     return drawn[place.about], drawn[place.scores], drawn[place.moves]
 
 
@@ -57,7 +52,7 @@ def edit_and_retrain(studio: Studio) -> str:
 def test_the_tab_can_be_built_before_anything_was_trained(studio: Studio) -> None:
     tab = built(studio)
     assert "Press <b>Train</b>" in str(tab.about.value)
-    assert set(refresh_layers(studio, tab, "")) <= set(components(tab))
+    assert set(tab.refresh("")) <= set(components(tab))
 
 
 def test_without_a_run_comparing_layers_says_what_to_do(studio: Studio) -> None:
@@ -80,7 +75,7 @@ def test_the_sweep_shows_all_rows_and_every_set_with_its_cost(trained: Studio) -
 
 def test_every_further_layer_fills_nine_cells(trained: Studio) -> None:
     tab = built(trained)
-    more = add_layer(trained, tab, {tab.concept: MACRO, tab.fitted: 1})
+    more = tab.add_layer({tab.concept: MACRO, tab.fitted: 1})
     assert more[tab.fitted] == 2
     assert "9 empty cells" in more[tab.about]
     assert "empty cells" not in swept(trained, tab, "calm", 9)[tab.about]
@@ -108,7 +103,7 @@ def test_after_a_retrain_the_run_before_is_compared_with(trained: Studio) -> Non
     first = trained.runs.list()[0].id
     second = edit_and_retrain(trained)
     tab = built(trained)
-    fresh = refresh_layers(trained, tab, first)
+    fresh = tab.refresh(first)
     assert fresh[tab.shown] == second
     assert (fresh[tab.runs.old].value, fresh[tab.runs.new].value) == (first, second)
 
@@ -134,12 +129,12 @@ def test_one_run_alone_cannot_be_compared(trained: Studio) -> None:
 def test_a_page_that_shows_the_run_in_use_keeps_it(trained: Studio) -> None:
     run = trained.runs.list()[0]
     tab = built(trained)
-    assert refresh_layers(trained, tab, run.id) == {}
-    assert refresh_layers(trained, tab, "another")[tab.shown] == run.id
+    assert tab.refresh(run.id) == {}
+    assert tab.refresh("another")[tab.shown] == run.id
 
 
 def test_one_run_alone_says_that_two_can_be_compared_later(trained: Studio) -> None:
     with gr.Blocks() as page:
-        build_layers_tab(trained)
+        LayersTab(trained)
     words = [str(block.value) for block in page.blocks.values() if hasattr(block, "value")]
     assert any("One run so far" in text for text in words)

@@ -9,11 +9,11 @@ import pytest
 
 from readout_ui.app.api_answers import NAMES
 from readout_ui.app.events import Changes, Values, bound, components
-from readout_ui.app.header import build_clock, build_header, tick
+from readout_ui.app.header import Clock, Header
 from readout_ui.app.page import build_app
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.train import build_train_tab, refresh_train
+from readout_ui.app.tabs.train import TrainTab
 from readout_ui.app.widgets import table
 from readout_ui.errors import UserError
 from readout_ui.vectors.settings import TrainSettings
@@ -39,27 +39,27 @@ def test_handlers_of_several_inputs_get_them_by_name(session: Studio) -> None:
 
 def test_a_tick_sends_what_differs_and_then_nothing(session: Studio) -> None:
     with gr.Blocks() as app:
-        header, train = build_header(session), build_train_tab(session)
-        clock = build_clock(session, app, header, train)
-    changes = tick(clock, {})
+        header, train = Header(session), TrainTab(session)
+        clock = Clock(session, app, header, train)
+    changes = clock.tick({})
     assert set(changes) == set(components(clock))
     assert changes[header.retrain].value == "Train"
     seen = changes[clock.seen]
-    assert tick(clock, seen) == {}
+    assert clock.tick(seen) == {}
     stale = {**seen, clock.run._id: "another"}
-    assert set(tick(clock, stale)) == {clock.run, clock.seen}
+    assert set(clock.tick(stale)) == {clock.run, clock.seen}
 
 
 def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Studio) -> None:
     with gr.Blocks():
-        tab = build_train_tab(session)
+        tab = TrainTab(session)
     settings = replace(TrainSettings(), method="pca", layers="auto", seed=7, batch_size=3)
     for shown in (settings, TrainSettings()):
         assert tab.settings.settings(tab.settings.show(shown)) == shown
     empty = tab.settings.show(settings) | {tab.settings.max_length: None}
     with pytest.raises(UserError, match="max length"):
         tab.settings.settings(empty)
-    assert set(refresh_train(session, tab)) <= set(components(tab))
+    assert set(tab.refresh()) <= set(components(tab))
 
 
 def test_a_bound_handler_tells_mistakes_and_changes_nothing_when_it_gives_nothing() -> None:

@@ -11,14 +11,7 @@ from readout_ui.app.events import HIDDEN, components
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.top_tokens import (
     SnippetsTab,
-    build_snippets_tab,
-    draw_file,
     draw_results,
-    filter_snippets,
-    refresh_snippets,
-    search_from,
-    show_file,
-    show_found,
 )
 from readout_ui.errors import UserError
 from readout_ui.inference.top_tokens import Snippet, Snippets, SnippetSettings
@@ -54,31 +47,31 @@ def found(n_concepts: int = 1, texts: tuple[str, ...] = (HOSTILE,)) -> Snippets:
 @pytest.fixture
 def tab(studio: Studio) -> SnippetsTab:
     with gr.Blocks():
-        return build_snippets_tab(studio)
+        return SnippetsTab(studio)
 
 
 def test_what_was_dropped_is_described_or_refused(tmp_path: Path, tab: SnippetsTab) -> None:
     inputs = tab.inputs
     file = tmp_path / "a.jsonl"
     file.write_text('{"title": "a", "body": "b"}\n')
-    shown = show_file(inputs, str(file))
+    shown = inputs.show_file(str(file))
     about, field = shown[inputs.about], shown[inputs.field]
     assert "JSON lines" in about
     assert (field.visible, field.value) == (True, None)
     assert [name for name, _ in field.choices] == ["title", "body"]
     odd = tmp_path / "odd.txt"
     odd.write_bytes(b"PK\0\0")
-    shown = show_file(inputs, str(odd))
+    shown = inputs.show_file(str(odd))
     about, field = shown[inputs.about], shown[inputs.field]
     assert "binary file" in about
     assert field.visible == HIDDEN
-    assert show_file(inputs, None)[inputs.about] == ""
+    assert inputs.show_file(None)[inputs.about] == ""
 
 
 def test_before_a_training_the_tab_says_what_to_do(studio: Studio, tab: SnippetsTab) -> None:
-    assert "press Train first" in refresh_snippets(studio, tab)[tab.notice]
+    assert "press Train first" in tab.refresh()[tab.notice]
     with pytest.raises(UserError, match="press Train first"):
-        search_from(studio, tab.inputs, {tab.inputs.file: "a.txt"})
+        tab.inputs.search(studio, {tab.inputs.file: "a.txt"})
 
 
 def test_text_of_other_people_stays_text_and_the_rest_is_told() -> None:
@@ -95,10 +88,10 @@ def test_text_of_other_people_stays_text_and_the_rest_is_told() -> None:
 
 def test_what_was_found_fills_the_page_and_the_filters_only_the_list(tab: SnippetsTab) -> None:
     results, some = tab.results, found(2)
-    assert set(show_found(results, some)) == set(components(results))
+    assert set(results.show(some)) == set(components(results))
     typed = {results.found: some, results.concept: "c1", results.wanted: ""}
-    assert filter_snippets(results, typed) == {results.shown: draw_results(some, "c1", "")}
-    assert filter_snippets(results, typed | {results.found: None}) == {}
+    assert results.filter(typed) == {results.shown: draw_results(some, "c1", "")}
+    assert results.filter(typed | {results.found: None}) == {}
 
 
 def test_filters_keep_what_holds_the_words_and_many_concepts_are_not_all_drawn() -> None:
@@ -111,8 +104,8 @@ def test_filters_keep_what_holds_the_words_and_many_concepts_are_not_all_drawn()
     assert "2 more concepts" in many
 
 
-def test_downloads_hold_everything_whatever_the_filters() -> None:
-    assert draw_file(found(2), "csv").count("\n") == 3
-    assert draw_file(found(2), "jsonl").count("\n") == 2
+def test_downloads_hold_everything_whatever_the_filters(tab: SnippetsTab) -> None:
+    assert tab.results.save("csv", {tab.results.found: found(2)}).count("\n") == 3
+    assert tab.results.save("jsonl", {tab.results.found: found(2)}).count("\n") == 2
     with pytest.raises(UserError, match="nothing to download"):
-        draw_file(None, "csv")
+        tab.results.save("csv", {tab.results.found: None})

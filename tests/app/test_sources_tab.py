@@ -18,24 +18,17 @@ import pytest
 from readout_ui.app.events import Changes, Values
 from readout_ui.app.header import draw_status, retrain_label
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.layers import build_comparison, draw_comparison
+from readout_ui.app.tabs.layers import Comparison
 from readout_ui.app.tabs.sources import (
     SourcesTab,
-    build_sources_tab,
-    request_from,
+    draw_trained,
     show_stories,
     story_request,
-    train_source,
 )
-from readout_ui.app.tabs.sources_html import draw_trained
 from readout_ui.app.tabs.sources_memories import (
     Memories,
     MemoryInputs,
-    build_memory_inputs,
-    chosen_examples,
-    pack_examples,
     read_memories,
-    show_memories,
 )
 from readout_ui.app.tabs.sources_pairs import (
     FILE,
@@ -43,12 +36,8 @@ from readout_ui.app.tabs.sources_pairs import (
     PairInputs,
     PairMapping,
     bring_pairs,
-    build_pair_inputs,
     describe_pairs,
     pair_request,
-    show_mapping,
-    show_name,
-    show_pair_file,
 )
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
@@ -64,19 +53,19 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 @pytest.fixture
 def tab(studio: Studio) -> SourcesTab:
     with gr.Blocks():
-        return build_sources_tab(studio)
+        return SourcesTab(studio)
 
 
 @pytest.fixture
 def pairs() -> PairInputs:
     with gr.Blocks():
-        return build_pair_inputs()
+        return PairInputs()
 
 
 @pytest.fixture
 def memories() -> MemoryInputs:
     with gr.Blocks():
-        return build_memory_inputs()
+        return MemoryInputs()
 
 
 def fill(tab: SourcesTab, source: str, layers: str = "all", **filled: Any) -> Values:
@@ -119,7 +108,7 @@ def brought_from(path: Path) -> BroughtPairs:
 
 
 def shown_of(pairs: PairInputs, chosen: str, path: str | None) -> Changes:
-    return show_pair_file(pairs, {pairs.chosen: chosen, pairs.file: path})
+    return pairs.show_file({pairs.chosen: chosen, pairs.file: path})
 
 
 def test_a_shipped_set_states_its_polarity_and_its_name(pairs: PairInputs) -> None:
@@ -162,12 +151,12 @@ def test_the_name_follows_the_columns_until_a_person_types_one(
         pairs.name: "warm",
     }
     assert pairs.mapping(on_screen) == swapped
-    changes = show_mapping(pairs, on_screen)
+    changes = pairs.show_mapping(on_screen)
     assert changes[pairs.name] == "cold"
     assert "Positive = <b>cold</b>" in changes[pairs.about]
     assert changes[pairs.leave_out].visible is True
     assert replace(swapped, name="mine").settled_name() == "mine"
-    typed = show_name(pairs, on_screen | {pairs.name: ""})
+    typed = pairs.show_name(on_screen | {pairs.name: ""})
     assert "the name is empty" in typed[pairs.about]
     assert pairs.name not in typed
 
@@ -218,13 +207,13 @@ def test_a_read_only_app_trains_on_nothing(studio: Studio, tab: SourcesTab) -> N
         studio.options.descriptions, studio.options.runs, read_only=True
     )
     with pytest.raises(UserError, match="read-only"):
-        request_from(studio, tab, irony(tab))
+        tab.request(irony(tab))
     (told,) = followed(studio, tab, irony(tab))
     assert "read-only" in told[tab.follower.progress]
 
 
 def followed(studio: Studio, tab: SourcesTab, values: Values) -> Iterator[Changes]:
-    return tab.follower.follow("me", lambda: train_source(studio, tab, values))
+    return tab.follower.follow("me", lambda: tab.train(values))
 
 
 def trained_on_irony(studio: Studio) -> Run:
@@ -373,7 +362,7 @@ THRESHOLDS = {"lowest": 8, "mentions": 0, "characters": 20, "most": 500}
 def dropped(memories: MemoryInputs, path: Path, **changes: Any) -> Changes:
     """What is shown of a dump under these thresholds."""
     filled = {**THRESHOLDS, "file": str(path), "text": "", "table": "", **changes}
-    return show_memories(memories, {getattr(memories, n): value for n, value in filled.items()})
+    return memories.show({getattr(memories, n): value for n, value in filled.items()})
 
 
 def with_concepts(memories: MemoryInputs, nodes: Memories, *concepts: str) -> Values:
@@ -395,11 +384,11 @@ def test_memories_are_counted_and_their_tags_reach_no_model(
     assert "the tag sorrow:x has no number" in about.lower()
     assert "<img" not in about
     values = with_concepts(memories, shown[memories.memories], "warmth")
-    examples = chosen_examples(memories, values)
+    examples = memories.examples(values)
     texts = [each.text for side in (examples[0].positive, examples[0].negative) for each in side]
     assert len(texts) == 24
     assert not any("warmth:" in text or "clarity:" in text for text in texts)
-    packed = pack_examples(memories, values)[memories.packed]
+    packed = memories.pack_examples(values)[memories.packed]
     with zipfile.ZipFile(packed.value["path"]) as archive:
         archive.extractall(tmp_path / "out")
     assert read_examples(tmp_path / "out") == examples
@@ -423,14 +412,14 @@ def lines() -> list[str]:
 
 def test_what_memories_cannot_give_is_said(tmp_path: Path, memories: MemoryInputs) -> None:
     with pytest.raises(UserError, match="no memories yet"):
-        chosen_examples(memories, with_concepts(memories, Memories()))
+        memories.examples(with_concepts(memories, Memories()))
     path = tmp_path / "dump.jsonl"
     path.write_text(memory_lines(), encoding="utf-8")
     shown = dropped(memories, path, characters=4000)
     assert "no concept has examples on both sides" in shown[memories.about]
     assert "a threshold is empty" in dropped(memories, path, lowest=None)[memories.about]
     with pytest.raises(UserError, match="no concept is chosen"):
-        chosen_examples(memories, with_concepts(memories, shown[memories.memories]))
+        memories.examples(with_concepts(memories, shown[memories.memories]))
     path.write_text("{broken\n")
     assert "dump.jsonl line 1: this is not JSON" in dropped(memories, path)[memories.about]
 
@@ -450,7 +439,7 @@ def test_every_source_is_trained_with_its_own_inputs(
     studio.load_model()
     found = {}
     for source, values in asked.items():
-        request = request_from(studio, tab, values)
+        request = tab.request(values)
         found[source] = studio.start_training_from(*request).result()
     assert [run.source for run in found.values()] == ["contrast pairs", "stories", "examples"]
     assert found["memories"].concepts == ("warmth",)
@@ -462,12 +451,12 @@ def test_a_run_of_pairs_can_stand_beside_one_of_descriptions(studio: Studio) -> 
     pairs = trained_on_irony(studio)
     described = next(run for run in studio.runs.list() if not run.source)
     with gr.Blocks():
-        place = build_comparison(studio)
+        place = Comparison(studio)
     for used in (pairs, described):
         studio.use_run(used.id)
         for old, new in ((described, pairs), (pairs, described)):
             chosen = {place.old: old.id, place.new: new.id}
-            assert draw_comparison(studio, place, chosen)[place.about]
+            assert place.draw(chosen)[place.about]
 
 
 def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio, tab: SourcesTab) -> None:
@@ -496,8 +485,8 @@ def test_neutral_texts_of_the_folder_join_stories_and_memories_where_they_are_wa
         fill(tab, "stories", "all", file=zipped, pair_by_name=True),
         fill(tab, "memories", "all", **scored),
     ):
-        plain, _ = request_from(studio, tab, values)
-        joined, _ = request_from(studio, tab, values | {tab.settings.neutral: True})
+        plain, _ = tab.request(values)
+        joined, _ = tab.request(values | {tab.settings.neutral: True})
         added = set(joined.texts) - set(plain.texts)
         assert added == {"_baseline"}
         assert len(joined.texts["_baseline"]) == 4

@@ -12,18 +12,12 @@ import pytest
 from readout_ui.app.events import HIDDEN, Values, components, seen_if
 from readout_ui.app.follow import Follower, Task
 from readout_ui.app.jobs import JobState, Worker
-from readout_ui.app.tabs.steering import layers_to_read, pick_token, redraw_pair, show_pair
+from readout_ui.app.tabs.steering import layers_to_read, pick_token
 from readout_ui.app.tabs.steering_form import (
     MOST_STEERS,
     SetupInputs,
-    add_row,
-    build_setup,
-    operator_fields,
-    remove_row,
-    setup_from,
-    show_setup,
 )
-from readout_ui.app.tabs.steering_results import PairLook, build_results, draw_pair, draw_sweep
+from readout_ui.app.tabs.steering_results import PairLook, Results, draw_pair, draw_sweep
 from readout_ui.errors import UserError
 from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.sampling import Sampling
@@ -55,7 +49,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.fixture
 def inputs() -> SetupInputs:
     with gr.Blocks():
-        return build_setup(None)
+        return SetupInputs(None)
 
 
 def filled(inputs: SetupInputs, place: str, tokens: str, *rows: tuple[Any, ...]) -> Values:
@@ -71,13 +65,13 @@ def test_rows_become_steers_and_an_empty_layer_box_is_the_best_layer(
     run: Run, inputs: SetupInputs
 ) -> None:
     rows = (("calm", "add", 0.5, "raw", 1.0, ""), ("sad", "clamp", 1, "norm", -2, "1, -1"))
-    found = setup_from(run, inputs, filled(inputs, "spans", "3-4,9", *rows))
+    found = inputs.setup(run, filled(inputs, "spans", "3-4,9", *rows))
     assert found == SteeringSetup(
         (Steer("calm", (3,), 0.5, "raw"), Steer("sad", (1, 3), 1, "norm", "clamp", -2)),
         Where("spans", spans=((3, 5), (9, 10))),
     )
     row = ("calm", *UNUSED[1:5], "all")
-    everywhere = setup_from(run, inputs, filled(inputs, "all", "left over", row))
+    everywhere = inputs.setup(run, filled(inputs, "all", "left over", row))
     assert (everywhere.where, everywhere.layers) == (Where(), (1, 3))
 
 
@@ -100,11 +94,11 @@ def test_what_makes_no_sense_is_said(
     run: Run, inputs: SetupInputs, rows: list[Any], place: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        setup_from(run, inputs, filled(inputs, place, "", *rows))
+        inputs.setup(run, filled(inputs, place, "", *rows))
 
 
 def test_a_setup_that_is_shown_is_the_setup_that_is_read(inputs: SetupInputs) -> None:
-    shown = show_setup(inputs, SteeringSetup(SETUP.steers, Where("from", start=7)))
+    shown = inputs.show(SteeringSetup(SETUP.steers, Where("from", start=7)))
     assert set(shown) <= set(components(inputs))
     assert shown[inputs.open] == (True, True, False, False, False, False)
     assert shown[inputs.place] == "from"
@@ -117,23 +111,23 @@ def test_a_setup_that_is_shown_is_the_setup_that_is_read(inputs: SetupInputs) ->
     assert inputs.rows[2].layers not in shown
     too_many = SteeringSetup(tuple(Steer(str(i), (1,)) for i in range(MOST_STEERS + 1)))
     with pytest.raises(UserError, match="the setup has 7 steers, the tab has room for 6"):
-        show_setup(inputs, too_many)
+        inputs.show(too_many)
 
 
 def test_a_row_is_added_with_the_layers_of_the_first_until_there_is_no_room(
     inputs: SetupInputs,
 ) -> None:
     values = {inputs.open: (True, False, True, False, False, False), inputs.rows[0].layers: "1,3"}
-    changes = add_row(inputs, values)
+    changes = inputs.add_row(values)
     assert changes[inputs.open] == (True, True, True, False, False, False)
     assert changes[inputs.rows[1].layers] == "1,3"
     with pytest.raises(UserError, match="6 concepts are the most"):
-        add_row(inputs, values | {inputs.open: (True,) * MOST_STEERS})
+        inputs.add_row(values | {inputs.open: (True,) * MOST_STEERS})
 
 
 def test_a_row_that_is_removed_has_no_concept(inputs: SetupInputs) -> None:
     row = inputs.rows[1]
-    changes = remove_row(inputs, row, (True, True, False, False, False, False))
+    changes = inputs.remove_row(row, (True, True, False, False, False, False))
     assert changes[inputs.open] == (True, False, False, False, False, False)
     assert changes[row.concept] is None
     assert changes[row.box].visible == HIDDEN
@@ -142,7 +136,7 @@ def test_a_row_that_is_removed_has_no_concept(inputs: SetupInputs) -> None:
 def test_only_clamp_asks_for_a_value(inputs: SetupInputs) -> None:
     row = inputs.rows[0]
     for operator, label in (("add", "Multiplier"), ("ablate", "Share"), ("clamp", "Share")):
-        changes = operator_fields(row, operator)
+        changes = row.operator_fields(operator)
         assert changes[row.multiplier].label == label
         assert changes[row.value].visible == seen_if(operator == "clamp")
 
@@ -205,11 +199,11 @@ def test_a_run_of_many_scores_is_read_at_some_layers_the_best_and_the_steered_am
 
 def test_a_pair_settles_the_choices_and_fills_both_sides(pair: Pair) -> None:
     with gr.Blocks():
-        results = build_results(None)
+        results = Results(None)
     first = asdict(look(layer=9, concept=None, chosen=["joy"]))
-    values: Values = {each: first[name] for name, each in results.look.components.items()}
-    assert redraw_pair(results, {results.found: None, **values}) == {}
-    shown = show_pair(results, values, pair)
+    values: Values = {each: first[name] for name, each in vars(results.look).items()}
+    assert results.redraw_pair({results.found: None, **values}) == {}
+    shown = results.show_pair(values, pair)
     assert shown[results.found] is pair
     assert shown[results.look.layer].value in pair.alone.layers
     assert shown[results.look.concept].value == "calm"

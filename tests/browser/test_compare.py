@@ -13,7 +13,7 @@ import pytest
 from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.compare import build_compare_tab
+from readout_ui.app.tabs.compare import CompareTab
 from tests.support.compared_runs import (
     save_spelling_model,
     train_once,
@@ -56,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             with gr.Tab("Concepts"):
                 gr.Markdown("Another tab")
             with gr.Tab("Compare"):
-                build_compare_tab(studio)
+                CompareTab(studio)
         _, url, _ = app.launch(
             prevent_thread_lock=True,
             quiet=True,

@@ -12,7 +12,7 @@ import pytest
 
 from readout_ui.app.assets import STYLES
 from readout_ui.app.jobs import Question
-from readout_ui.app.tabs.crosstalk import build_crosstalk_tab
+from readout_ui.app.tabs.crosstalk import CrosstalkTab
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import umap_installed
 from readout_ui.progress import silent
@@ -67,7 +67,7 @@ def served() -> Iterator[Served]:
         with gr.Tab("Concepts"):
             gr.Markdown("Another tab")
         with gr.Tab("Cross-talk"):
-            build_crosstalk_tab(studio)
+            CrosstalkTab(studio)
     _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, css_paths=STYLES, ssr_mode=False)
     yield Served(studio, url)
     app.close()

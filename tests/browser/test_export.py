@@ -12,7 +12,7 @@ import pytest
 
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.export import build_export_tab
+from readout_ui.app.tabs.export import ExportTab
 from tests.conftest import SMALL_LIBRARY
 from tests.support.hub_stand_in import TOKEN, hub_stand_in
 from tests.support.tiny_model import save_tiny_model
@@ -51,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         studio.load_model()
         studio.start_training().result()
         with gr.Blocks() as app:
-            build_export_tab(studio)
+            ExportTab(studio)
         _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
         yield Served(url, studio, folder)
         app.close()

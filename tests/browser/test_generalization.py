@@ -12,7 +12,7 @@ import pytest
 from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.generalization import build_generalization_tab
+from readout_ui.app.tabs.generalization import GeneralizationTab
 from tests.conftest import SMALL_LIBRARY
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator
         studio.load_model()
         studio.start_training().result()
         with gr.Blocks(analytics_enabled=False) as app:
-            build_generalization_tab(studio)
+            GeneralizationTab(studio)
         _, address, _ = app.launch(
             prevent_thread_lock=True,
             quiet=True,

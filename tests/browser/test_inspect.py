@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from readout_ui.app.assets import STYLES
-from readout_ui.app.tabs.inspect import build_inspect_tab
+from readout_ui.app.tabs.inspect import InspectTab
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading, scored_tokens
 
@@ -93,7 +93,7 @@ def served() -> Iterator[Served]:
         with gr.Tab("Concepts"):
             gr.Markdown("Another tab")
         with gr.Tab("Inspect"):
-            build_inspect_tab(reader)
+            InspectTab(reader)
     _, url, _ = app.launch(
         prevent_thread_lock=True,
         quiet=True,

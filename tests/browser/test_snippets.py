@@ -16,7 +16,7 @@ import pytest
 from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.top_tokens import build_snippets_tab
+from readout_ui.app.tabs.top_tokens import SnippetsTab
 from tests.conftest import SMALL_LIBRARY
 from tests.support.tiny_model import save_tiny_model
 
@@ -61,7 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         studio.load_model()
         studio.start_training().result()
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs(), gr.Tab("Snippets"):
-            build_snippets_tab(studio)
+            SnippetsTab(studio)
         _, url, _ = app.launch(
             prevent_thread_lock=True,
             quiet=True,

@@ -42,7 +42,7 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Served]:
     """The tab alone, over a tiny model; at first nothing is trained."""
     from readout_ui.app.page import launch_options
-    from readout_ui.app.tabs.steering import build_steering_tab, refresh_steering
+    from readout_ui.app.tabs.steering import SteeringTab
 
     place = tmp_path_factory.mktemp("steering")
     folder = place / "descriptions"
@@ -54,9 +54,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
         studio = Studio(StudioOptions(folder, place / "runs", model=str(tiny_folder)))
         studio.load_model().result()
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs(), gr.Tab("Steering"):
-            tab = build_steering_tab(studio)
+            tab = SteeringTab(studio)
             again = gr.Button("Another run", elem_id="another-run")
-            again.click(lambda: refresh_steering(studio, tab), None, components(tab))
+            again.click(tab.refresh, None, components(tab))
         options = launch_options(studio)
         _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **options)
         yield Served(studio, url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from html import escape
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import DEVICE, QUIET, Changes, bound, components
+from readout_ui.app.events import DEVICE, QUIET, Changes, Part, bound, components
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import (
     NO_RUN,
-    JudgedPart,
     build_judged,
     count,
     decimals,
@@ -45,22 +44,36 @@ SHORTCUTS_TITLE = (
 )
 
 
-@dataclass(frozen=True)
-class AdviceTab:
-    """Components of the Advice tab."""
+class AdviceTab(Part):
+    """The tab; it judges the run in use when it is opened or the layer changes."""
 
-    layer: gr.Slider
-    """Which layer is judged."""
-    recheck: gr.Button
-    """Judges again, after a training if descriptions changed."""
-    judged: JudgedPart
-    """Notice, and everything below it."""
-    about: gr.HTML
-    cards: gr.HTML
-    """The advice; its buttons ask for a description to be opened."""
-    influences: gr.HTML
-    """The table of descriptions; the same."""
-    shortcuts: gr.HTML
+    def __init__(self, studio: Studio) -> None:
+        self.studio, run = studio, studio.runs.current()
+        script = on_load("widgets/advice.js", "open_requested")
+        gr.Markdown(INTRO)
+        with gr.Row(elem_id="advice-choices") as choices:
+            self.layer = gr.Slider(
+                **layer_slider(run), step=1, label="Layer", elem_id="advice-layer"
+            )
+            label = _recheck_label(studio)
+            self.recheck = gr.Button(label, elem_id="advice-recheck", min_width=160)
+        self.judged = build_judged("advice", None if run else NO_RUN, padding=False)
+        with self.judged.results:
+            self.about = gr.HTML(padding=False)
+            self.cards = gr.HTML(elem_id="advice-cards", padding=False, js_on_load=script)
+            gr.Markdown(TABLE_TITLE)
+            self.influences = gr.HTML(elem_id="advice-blames", padding=False, js_on_load=script)
+            gr.Markdown(SHORTCUTS_TITLE)
+            self.shortcuts = gr.HTML(elem_id="advice-shortcuts", padding=False)
+        self._wire(choices.parent)
+
+    def _wire(self, page: Any) -> None:
+        outputs, manner = components(self), {**DEVICE, "show_progress_on": self.judged.notice}
+        show, quiet = bound(self.show), {**DEVICE, **QUIET, "trigger_mode": "always_last"}
+        if isinstance(page, gr.Tab):
+            page.select(show, self.layer, outputs, **manner)
+        self.layer.input(show, self.layer, outputs, **quiet)
+        self.recheck.click(bound(self.train_and_advise), None, outputs, **manner)
 
     @property
     def open_requested(self) -> tuple[Callable[..., Any], ...]:
@@ -70,66 +83,37 @@ class AdviceTab:
         """
         return self.cards.open_requested, self.influences.open_requested
 
+    def train_and_advise(self) -> Changes:
+        """Judge again, after a training where descriptions changed."""
+        if self.studio.changed_descriptions() and not self.studio.read_only:
+            self.studio.start_training().result()
+        return self.refresh()
 
-def build_advice_tab(studio: Studio) -> AdviceTab:
-    """Lay out the tab; it judges the run in use when it is opened or the layer changes."""
-    run = studio.runs.current()
-    script = on_load("widgets/advice.js", "open_requested")
-    gr.Markdown(INTRO)
-    with gr.Row(elem_id="advice-choices") as choices:
-        layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="advice-layer")
-        recheck = gr.Button(_recheck_label(studio), elem_id="advice-recheck", min_width=160)
-    judged = build_judged("advice", None if run else NO_RUN, padding=False)
-    with judged.results:
-        about = gr.HTML(padding=False)
-        cards = gr.HTML(elem_id="advice-cards", padding=False, js_on_load=script)
-        gr.Markdown(TABLE_TITLE)
-        influences = gr.HTML(elem_id="advice-blames", padding=False, js_on_load=script)
-        gr.Markdown(SHORTCUTS_TITLE)
-        shortcuts = gr.HTML(elem_id="advice-shortcuts", padding=False)
-    tab = AdviceTab(layer, recheck, judged, about, cards, influences, shortcuts)
-    manner = {**DEVICE, "show_progress_on": judged.notice}
-    show = bound(show_advice, studio, tab)
-    if isinstance(choices.parent, gr.Tab):
-        choices.parent.select(show, layer, components(tab), **manner)
-    layer.input(show, layer, components(tab), trigger_mode="always_last", **{**DEVICE, **QUIET})
-    recheck.click(bound(train_and_advise, studio, tab), None, components(tab), **manner)
-    return tab
+    def refresh(self) -> Changes:
+        """The advice, judged at the best layer of the run in use.
 
+        Waits for the device; the editor asks for the same judgement, which is made once.
+        """
+        run = self.studio.runs.current()
+        shown = self.show(run.best_layer if run else 0)
+        return {self.layer: gr.Slider(**layer_slider(run)), **shown}
 
-def train_and_advise(studio: Studio, tab: AdviceTab) -> Changes:
-    """Judge again, after a training where descriptions changed."""
-    if studio.changed_descriptions() and not studio.read_only:
-        studio.start_training().result()
-    return refresh_advice(studio, tab)
+    def show(self, layer: float) -> Changes:
+        """Everything drawn for one layer; a user's mistake is the notice."""
+        run = self.studio.runs.current()
+        editable = run is None or not run.source  # texts of another source are in no editor
 
+        def find() -> Changes:
+            judged = self.studio.advise(int(layer)).result()
+            advice, shortcuts = judged.advice, judged.shortcuts
+            return {
+                self.about: draw_about(judged, self.studio.changed_descriptions()),
+                self.cards: draw_advice(advice, read_only=self.studio.read_only, editable=editable),
+                self.influences: draw_influences(judged.influences, editable=editable),
+                self.shortcuts: draw_shortcuts(shortcuts.found, shortcuts.models),
+            }
 
-def refresh_advice(studio: Studio, tab: AdviceTab) -> Changes:
-    """The advice, judged at the best layer of the run in use.
-
-    Waits for the device; the editor asks for the same judgement, which is made once.
-    """
-    run = studio.runs.current()
-    shown = show_advice(studio, tab, run.best_layer if run else 0)
-    return {tab.layer: gr.Slider(**layer_slider(run)), **shown}
-
-
-def show_advice(studio: Studio, tab: AdviceTab, layer: float) -> Changes:
-    """Everything drawn for one layer; a user's mistake is the notice."""
-    run = studio.runs.current()
-    editable = run is None or not run.source  # texts of another source are in no editor
-
-    def find() -> Changes:
-        judged = studio.advise(int(layer)).result()
-        advice, shortcuts = judged.advice, judged.shortcuts
-        return {
-            tab.about: draw_about(judged, studio.changed_descriptions()),
-            tab.cards: draw_advice(advice, read_only=studio.read_only, editable=editable),
-            tab.influences: draw_influences(judged.influences, editable=editable),
-            tab.shortcuts: draw_shortcuts(shortcuts.found, shortcuts.models),
-        }
-
-    return {tab.recheck: gr.Button(_recheck_label(studio)), **tab.judged.show(find)}
+        return {self.recheck: gr.Button(_recheck_label(self.studio)), **self.judged.show(find)}
 
 
 def _recheck_label(studio: Studio) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import (
     NO_RUN,
-    JudgedPart,
+    RunTab,
     build_judged,
     build_plot,
     bullets,
@@ -40,6 +39,7 @@ from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
 
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
+    from readout_ui.runs.run import Run
 
 MOST_CONFUSIONS = 12
 """Confusions that are named; the heatmap has all."""
@@ -151,130 +151,87 @@ ABOUT_UMAP = "UMAP keeps near concepts near, and says nothing about distances be
 NO_UMAP = "UMAP can be chosen here once it is installed: pip install umap-learn, then restart."
 
 
-@dataclass(frozen=True)
-class CrosstalkTab:
-    """Components of the Cross-talk tab."""
+class CrosstalkTab(RunTab):
+    """The tab; it judges the run in use whenever it is opened or its choices change."""
 
-    layer: gr.Slider
-    """Which layer is judged."""
-    mean: gr.Checkbox
-    """Whether cosines are averaged over all layers."""
-    shown: gr.State
-    """Id of the run that slider and findings belong to."""
-    judged: JudgedPart
-    """Notice, and everything below the choices; hidden until the tab is opened."""
-    cosine_note: gr.HTML
-    cosines: gr.Plot
-    confusions: gr.HTML
-    responses: gr.Plot
-    redundancy: gr.HTML
-    plane: gr.Radio
-    """How the map is drawn: PCA, or UMAP where it is installed."""
-    map_note: gr.HTML
-    map: gr.Plot
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        run = studio.runs.current()
+        with gr.Row(elem_id="crosstalk-choices") as choices:
+            self.layer = gr.Slider(
+                **layer_slider(run), step=1, label="Layer", elem_id="crosstalk-layer"
+            )
+            self.mean = gr.Checkbox(
+                label="Cosines: mean over all layers",
+                info="Worked out once per run; intervals from eight layers, evenly spread.",
+                elem_id="crosstalk-mean",
+            )
+        self.judged = build_judged("crosstalk", None if run else NO_RUN)
+        with self.judged.results:
+            self._build_results()
+        self._wire(choices.parent)
 
-    @property
-    def choices(self) -> set[Any]:
-        """What findings depend on besides the run."""
-        return {self.layer, self.mean, self.plane}
-
-
-def build_crosstalk_tab(studio: Studio) -> CrosstalkTab:
-    """Lay out the tab; it judges the run in use whenever it is opened or its choices change."""
-    run = studio.runs.current()
-    with gr.Row(elem_id="crosstalk-choices") as choices:
-        layer = gr.Slider(**layer_slider(run), step=1, label="Layer", elem_id="crosstalk-layer")
-        mean = gr.Checkbox(
-            label="Cosines: mean over all layers",
-            info="Worked out once per run; intervals from eight layers, evenly spread.",
-            elem_id="crosstalk-mean",
+    def _build_results(self) -> None:
+        gr.Markdown("### Cosines")
+        self.cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
+        self.cosines = build_plot("crosstalk-cosines")
+        gr.Markdown("### Responses")
+        self.confusions = gr.HTML(elem_id="crosstalk-confusions")
+        self.responses = build_plot("crosstalk-responses")
+        gr.Markdown("### Redundancy")
+        self.redundancy = gr.HTML(elem_id="crosstalk-redundancy")
+        gr.Markdown("### Map")
+        self.plane = gr.Radio(
+            PLANES if umap_installed() else PLANES[:1],
+            value="pca",
+            label="Drawn by",
+            info=ABOUT_UMAP if umap_installed() else NO_UMAP,
+            elem_id="crosstalk-plane",
         )
-    judged = build_judged("crosstalk", None if run else NO_RUN)
-    with judged.results:
-        drawn = _build_results()
-    tab = CrosstalkTab(layer, mean, gr.State(run.id if run else ""), judged, **drawn)
-    manner = {**DEVICE, **QUIET}
-    outputs = components(tab)
-    if isinstance(choices.parent, gr.Tab):
-        choices.parent.select(
-            bound(open_findings, studio, tab),
-            {tab.shown, *tab.choices},
-            outputs,
-            **DEVICE,
-            show_progress_on=judged.notice,
-        )
-    show = bound(show_findings, studio, tab)
-    changed = [layer.input, mean.input, tab.plane.input]
-    gr.on(changed, show, tab.choices, outputs, trigger_mode="always_last", **manner)
-    return tab
+        self.map_note = gr.HTML(elem_id="crosstalk-map-note")
+        self.map = build_plot("crosstalk-map")
 
+    def _wire(self, page: Any) -> None:
+        choices: list[Any] = [self.layer, self.mean, self.plane]
+        outputs, manner = components(self), {**DEVICE, **QUIET, "trigger_mode": "always_last"}
+        gr.on([each.input for each in choices], bound(self.show), {*choices}, outputs, **manner)
+        if isinstance(page, gr.Tab):
+            shown = {**DEVICE, "show_progress_on": self.judged.notice}
+            page.select(bound(self.open), {self.shown, *choices}, outputs, **shown)
 
-def _build_results() -> dict[str, Any]:
-    """The components of `CrosstalkTab` below the choices, by name."""
-    gr.Markdown("### Cosines")
-    cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
-    cosines = build_plot("crosstalk-cosines")
-    gr.Markdown("### Responses")
-    confusions = gr.HTML(elem_id="crosstalk-confusions")
-    responses = build_plot("crosstalk-responses")
-    gr.Markdown("### Redundancy")
-    redundancy = gr.HTML(elem_id="crosstalk-redundancy")
-    gr.Markdown("### Map")
-    plane = gr.Radio(
-        PLANES if umap_installed() else PLANES[:1],
-        value="pca",
-        label="Drawn by",
-        info=ABOUT_UMAP if umap_installed() else NO_UMAP,
-        elem_id="crosstalk-plane",
-    )
-    return {
-        "cosine_note": cosine_note,
-        "cosines": cosines,
-        "confusions": confusions,
-        "responses": responses,
-        "redundancy": redundancy,
-        "plane": plane,
-        "map_note": gr.HTML(elem_id="crosstalk-map-note"),
-        "map": build_plot("crosstalk-map"),
-    }
+    def take_down(self, run: Run | None) -> Changes:
+        """What was judged of another run is gone."""
+        error = UserError("another run is in use now", fix="open this tab again, or move the layer")
+        missing = self.judged.missing(error if run else NO_RUN)
+        return {self.layer: gr.Slider(**layer_slider(run)), **missing}
 
+    def open(self, values: Values) -> Changes:
+        """What `show` gives; at the best layer where the slider stands for another run."""
+        run = self.studio.runs.current()
+        if run is None or run.id == values[self.shown]:
+            return self.show(values)
+        found = self.show(values | {self.layer: run.best_layer})
+        return {self.layer: gr.Slider(**layer_slider(run)), self.shown: run.id, **found}
 
-def refresh_crosstalk(studio: Studio, tab: CrosstalkTab, shown: str) -> Changes:
-    """Take down what was judged of another run, after a run was made or chosen.
+    def show(self, values: Values) -> Changes:
+        """Everything drawn for one layer; a user's mistake is the notice."""
+        choices = int(values[self.layer]), values[self.mean], values[self.plane]
+        return self.judged.show(lambda: self.draw(judge_crosstalk(self.studio, *choices)))
 
-    Args:
-        studio: the studio.
-        tab: its components.
-        shown: id of the run that the tab shows; where it is the run in use, nothing changes.
-    """
-    run = studio.runs.current()
-    if run is not None and run.id == shown:
-        return {}
-    error = UserError("another run is in use now", fix="open this tab again, or move the layer")
-    return {
-        tab.layer: gr.Slider(**layer_slider(run)),
-        tab.shown: run.id if run else "",
-        **tab.judged.missing(error if run else NO_RUN),
-    }
-
-
-def open_findings(studio: Studio, tab: CrosstalkTab, values: Values) -> Changes:
-    """What `show_findings` gives, when the tab is opened.
-
-    A slider that stands for another run than the one in use, as after the very first training,
-    goes to the best layer of the run in use.
-    """
-    run = studio.runs.current()
-    if run is None or run.id == values[tab.shown]:
-        return show_findings(studio, tab, values)
-    found = show_findings(studio, tab, values | {tab.layer: run.best_layer})
-    return {tab.layer: gr.Slider(**layer_slider(run)), tab.shown: run.id, **found}
-
-
-def show_findings(studio: Studio, tab: CrosstalkTab, values: Values) -> Changes:
-    """Everything drawn for one layer; a user's mistake is the notice."""
-    choices = int(values[tab.layer]), values[tab.mean], values[tab.plane]
-    return tab.judged.show(lambda: draw_findings(tab, judge_crosstalk(studio, *choices)))
+    def draw(self, found: Crosstalk) -> Changes:
+        """What was found, in its places."""
+        figures = {
+            self.cosines: draw_cosines(found.cosines),
+            self.responses: draw_responses(found.held_out, found.cosines.order),
+            self.map: draw_map(found.map),
+        }
+        return {
+            self.cosine_note: draw_cosine_note(found.cosines),
+            self.confusions: draw_confusions(found.held_out),
+            self.redundancy: draw_redundancy(found.redundancy),
+            self.map_note: draw_map_note(found.map),
+            **{place: plot_data(figure, responsive=False) for place, figure in figures.items()},
+        }
 
 
 def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "pca") -> Crosstalk:
@@ -313,17 +270,3 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
         studio.judge(Question("Cross-talk: redundancy", layer), redundant),
         studio.judge(Question("Cross-talk: map", (layer, method)), plane),
     )
-
-
-def draw_findings(tab: CrosstalkTab, findings: Crosstalk) -> Changes:
-    """What was found, in its places."""
-    cosines, responses = findings.cosines, findings.held_out
-    return {
-        tab.cosine_note: draw_cosine_note(cosines),
-        tab.cosines: plot_data(draw_cosines(cosines), responsive=False),
-        tab.confusions: draw_confusions(responses),
-        tab.responses: plot_data(draw_responses(responses, cosines.order), responsive=False),
-        tab.redundancy: draw_redundancy(findings.redundancy),
-        tab.map_note: draw_map_note(findings.map),
-        tab.map: plot_data(draw_map(findings.map), responsive=False),
-    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,10 @@ from readout_ui.app.events import (
     PRIVATE,
     QUIET,
     Changes,
+    Part,
     Values,
+    bound,
+    components,
     guarded,
     seen_if,
 )
@@ -149,80 +151,12 @@ def _counted(concepts: tuple[str, ...], layers: tuple[int, ...]) -> str:
     return f"{count(len(concepts), 'concept')} at {count(len(layers), 'layer')}"
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """What is exported."""
-
-    concepts: gr.Dropdown
-    """Concepts to export; empty means all."""
-    layers: gr.Dropdown
-    """Layers to export."""
-    form: gr.Radio
-    allow_changed: gr.Checkbox
-    """Export although descriptions changed since the training."""
-
-    @property
-    def inputs(self) -> set[Any]:
-        """All of them."""
-        return {*vars(self).values()}
-
-    def choices(self, values: Values) -> dict[str, Any]:
-        """Arguments of `Studio.export_zip` and `Studio.export_folder`."""
-        return {
-            "concepts": values[self.concepts],
-            "layers": values[self.layers],
-            "form": values[self.form],
-            "allow_changed": values[self.allow_changed],
-        }
-
-
 WITHOUT = f"Nothing can be pushed: {NO_TOKEN}. To push, {GET_TOKEN}, then open this again."
 WITH = (
     "Uploads the chosen concepts, layers and format with the token of this machine, when you press "
     "the button and not before. Among the files: the manifest, which quotes up to eight of your "
     "texts as probes, and a model card."
 )
-
-
-def build_hub_section(studio: Studio, chosen: Chosen) -> None:
-    """Lay it out and wire it.
-
-    Args:
-        studio: the session.
-        chosen: what is exported.
-    """
-    ready = hub_token() is not None
-    with gr.Accordion("Push to the Hugging Face hub", open=False, elem_id="hub") as section:
-        about = gr.Markdown(WITH if ready else WITHOUT, elem_id="hub-about")
-        with gr.Group(visible=seen_if(ready)) as form:
-            name = gr.Textbox(
-                label="Repository",
-                placeholder="owner/name",
-                info="Made if missing; an earlier export in it is replaced, others are refused.",
-                elem_id="hub-name",
-            )
-            public = gr.Checkbox(
-                label="Public: everybody can read it", value=False, elem_id="hub-public"
-            )
-            button = gr.Button("Push", elem_id="hub-push", interactive=not studio.read_only)
-        pushed = gr.HTML(elem_id="hub-pushed", padding=False)
-
-    def look() -> Changes:
-        found = hub_token() is not None
-        return {about: WITH if found else WITHOUT, form: gr.Group(visible=seen_if(found))}
-
-    def send(values: Values) -> str:
-        studio.refuse_if_read_only("push to the hub")
-        run = studio.run()
-        if not (run.source or values[chosen.allow_changed]):
-            run.refuse_changed(studio.library())
-        concepts, layers = values[chosen.concepts] or None, values[chosen.layers] or None
-        files = run.files(values[chosen.form], concepts, layers)
-        sent = push(files, values[name], public=values[public])
-        return f"<p class='done'>{escape(sent.sentence())}.</p>"
-
-    section.expand(look, None, [about, form], **QUIET)
-    button.click(guarded(send), {*chosen.inputs, name, public}, pushed, **PRIVATE)
 
 
 EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
@@ -237,91 +171,141 @@ ABOUT_FORMATS = {
 }
 
 
-@dataclass(frozen=True)
-class ExportTab:
-    """Components of the Export tab."""
+class ExportTab(Part):
+    """The tab: which run would be exported, what of it, and where to."""
 
-    about: gr.HTML
-    """Which run would be exported, or what to do first."""
-    chosen: Chosen
-
-
-def build_export_tab(studio: Studio) -> ExportTab:
-    """Lay out the tab and wire its two buttons."""
-    run = studio.runs.current()
-    about = gr.HTML(draw_about(studio), elem_id="export-about", padding=False)
-    with gr.Row():
-        concepts = gr.Dropdown(
-            list(run.concepts) if run else [],
-            value=[],
-            multiselect=True,
-            label="Concepts",
-            info="Leave empty for all of them.",
-            elem_id="export-concepts",
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.about = gr.HTML(draw_about(studio), elem_id="export-about", padding=False)
+        self._build_chosen()
+        self.chosen: set[Any] = {self.concepts, self.layers, self.form, self.allow_changed}
+        pack, write = self._build_places()
+        self._build_hub()
+        with gr.Accordion("Manifest", open=False):
+            self.manifest = gr.Code(language="json", label="readout.json", interactive=False)
+        build_bring_section(studio)
+        pack.click(bound(self.make_zip), self.chosen, components(self), **PRIVATE)
+        write.click(
+            bound(self.write_folder), {*self.chosen, self.folder}, components(self), **PRIVATE
         )
-        layers = gr.Dropdown(
-            _layers(run),
-            value=_best(run),
-            multiselect=True,
-            label="Layers",
-            info="The best by cross-validation is chosen; each further one costs time per token.",
-            elem_id="export-layers",
+
+    def _build_chosen(self) -> None:
+        run = self.studio.runs.current()
+        with gr.Row():
+            self.concepts = gr.Dropdown(
+                list(run.concepts) if run else [],
+                value=[],
+                multiselect=True,
+                label="Concepts",
+                info="Leave empty for all of them.",
+                elem_id="export-concepts",
+            )
+            self.layers = gr.Dropdown(
+                **_layers(run),
+                multiselect=True,
+                label="Layers",
+                info="The best by cross-validation is chosen; each further one costs time per "
+                "token.",
+                elem_id="export-layers",
+            )
+        self.form = gr.Radio(
+            [(one.title, name) for name, one in FORMATS.items()],
+            value="readout",
+            label="Format",
+            elem_id="export-format",
         )
-    form = gr.Radio(
-        [(one.title, name) for name, one in FORMATS.items()],
-        value="readout",
-        label="Format",
-        elem_id="export-format",
-    )
-    explained = gr.Markdown(ABOUT_FORMATS["readout"], elem_id="export-explained")
-    allow_changed = gr.Checkbox(
-        label="Export although descriptions changed since this training",
-        visible=seen_if(_changed(studio)),
-        elem_id="export-allow-changed",
-    )
-    with gr.Row():
-        pack = gr.Button("Make zip", variant="primary", elem_id="export-zip")
-        download = gr.File(
-            label="Download", interactive=False, visible=HIDDEN, elem_id="export-file"
+        explained = gr.Markdown(ABOUT_FORMATS["readout"], elem_id="export-explained")
+        self.form.change(ABOUT_FORMATS.get, self.form, explained, **QUIET)
+        self.allow_changed = gr.Checkbox(
+            label="Export although descriptions changed since this training",
+            visible=seen_if(_changed(self.studio)),
+            elem_id="export-allow-changed",
         )
-    with gr.Accordion("Write to a folder on this machine", open=False):
-        folder = gr.Textbox(
-            str(studio.options.runs.parent / "exports" / "readout"),
-            label="Folder",
-            info="Made if missing; an older export in it is replaced, others are refused.",
-            elem_id="export-path",
-        )
-        write = gr.Button("Write folder", elem_id="export-folder", interactive=not studio.read_only)
-        written = gr.HTML(elem_id="export-written")
-    chosen = Chosen(concepts, layers, form, allow_changed)
-    build_hub_section(studio, chosen)
-    with gr.Accordion("Manifest", open=False):
-        manifest = gr.Code(language="json", label="readout.json", interactive=False)
-    build_bring_section(studio)
 
-    def make_zip(values: Values) -> Changes:
-        path = studio.export_zip(**chosen.choices(values))
-        return {download: gr.File(str(path), visible=True), manifest: _manifest_text(path)}
+    def _build_places(self) -> tuple[gr.Button, gr.Button]:
+        """The zip and the folder; gives the button of each."""
+        with gr.Row():
+            pack = gr.Button("Make zip", variant="primary", elem_id="export-zip")
+            self.download = gr.File(
+                label="Download", interactive=False, visible=HIDDEN, elem_id="export-file"
+            )
+        with gr.Accordion("Write to a folder on this machine", open=False):
+            self.folder = gr.Textbox(
+                str(self.studio.options.runs.parent / "exports" / "readout"),
+                label="Folder",
+                info="Made if missing; an older export in it is replaced, others are refused.",
+                elem_id="export-path",
+            )
+            write = gr.Button(
+                "Write folder", elem_id="export-folder", interactive=not self.studio.read_only
+            )
+            self.written = gr.HTML(elem_id="export-written")
+        return pack, write
 
-    def write_folder(values: Values) -> str:
-        path = studio.export_folder(folder=Path(values[folder]), **chosen.choices(values))
-        return f"<p class='done'>Written to <code>{escape(str(path))}</code>.</p>"
+    def _build_hub(self) -> None:
+        ready = hub_token() is not None
+        with gr.Accordion("Push to the Hugging Face hub", open=False, elem_id="hub") as section:
+            about = gr.Markdown(WITH if ready else WITHOUT, elem_id="hub-about")
+            with gr.Group(visible=seen_if(ready)) as form:
+                self.repository = gr.Textbox(
+                    label="Repository",
+                    placeholder="owner/name",
+                    info="Made if missing; an earlier export in it is replaced, others refused.",
+                    elem_id="hub-name",
+                )
+                self.public = gr.Checkbox(
+                    label="Public: everybody can read it", value=False, elem_id="hub-public"
+                )
+                button = gr.Button(
+                    "Push", elem_id="hub-push", interactive=not self.studio.read_only
+                )
+            self.pushed = gr.HTML(elem_id="hub-pushed", padding=False)
 
-    form.change(ABOUT_FORMATS.get, form, explained, **QUIET)
-    pack.click(guarded(make_zip), chosen.inputs, [download, manifest], **PRIVATE)
-    write.click(guarded(write_folder), {*chosen.inputs, folder}, written, **PRIVATE)
-    return ExportTab(about, chosen)
+        def look() -> Changes:
+            found = hub_token() is not None
+            return {about: WITH if found else WITHOUT, form: gr.Group(visible=seen_if(found))}
 
+        section.expand(look, None, [about, form], **QUIET)
+        asked = {*self.chosen, self.repository, self.public}
+        button.click(bound(self.push), asked, self.pushed, **PRIVATE)
 
-def refresh_export(studio: Studio, tab: ExportTab) -> Changes:
-    """What can be exported, after a run was made or chosen."""
-    run, chosen = studio.runs.current(), tab.chosen
-    return {
-        tab.about: draw_about(studio),
-        chosen.concepts: gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
-        chosen.layers: gr.Dropdown(choices=_layers(run), value=_best(run)),
-        chosen.allow_changed: gr.Checkbox(visible=seen_if(_changed(studio)), value=False),
-    }
+    def _choices(self, values: Values) -> dict[str, Any]:
+        """Arguments of `Studio.export_zip` and `Studio.export_folder`."""
+        names = ("concepts", "layers", "form", "allow_changed")
+        return {name: values[getattr(self, name)] for name in names}
+
+    def make_zip(self, values: Values) -> Changes:
+        """A zip to download, and its manifest on the page."""
+        path = self.studio.export_zip(**self._choices(values))
+        file = gr.File(str(path), visible=True)
+        return {self.download: file, self.manifest: _manifest_text(path)}
+
+    def write_folder(self, values: Values) -> Changes:
+        """A folder on this machine."""
+        path = self.studio.export_folder(folder=Path(values[self.folder]), **self._choices(values))
+        done = f"<p class='done'>Written to <code>{escape(str(path))}</code>.</p>"
+        return {self.written: done}
+
+    def push(self, values: Values) -> Changes:
+        """A repository on the hub."""
+        self.studio.refuse_if_read_only("push to the hub")
+        run = self.studio.run()
+        if not (run.source or values[self.allow_changed]):
+            run.refuse_changed(self.studio.library())
+        concepts, layers = values[self.concepts] or None, values[self.layers] or None
+        files = run.files(values[self.form], concepts, layers)
+        sent = push(files, values[self.repository], public=values[self.public])
+        return {self.pushed: f"<p class='done'>{escape(sent.sentence())}.</p>"}
+
+    def refresh(self) -> Changes:
+        """What can be exported, after a run was made or chosen."""
+        run = self.studio.runs.current()
+        return {
+            self.about: draw_about(self.studio),
+            self.concepts: gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
+            self.layers: gr.Dropdown(**_layers(run)),
+            self.allow_changed: gr.Checkbox(visible=seen_if(_changed(self.studio)), value=False),
+        }
 
 
 def draw_about(studio: Studio) -> str:
@@ -354,9 +338,10 @@ def _changed(studio: Studio) -> bool:
     return studio.runs.current() is not None and studio.changed_descriptions() > 0
 
 
-def _layers(run: Run | None) -> list[int]:
-    return list(run.layers) if run else []
-
-
-def _best(run: Run | None) -> list[int]:
-    return [run.best_layer] if run else []
+def _layers(run: Run | None) -> dict[str, Any]:
+    """Layers of a run, of which the best one is chosen."""
+    return (
+        {"choices": list(run.layers), "value": [run.best_layer]}
+        if run
+        else {"choices": [], "value": []}
+    )

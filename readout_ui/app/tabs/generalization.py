@@ -12,6 +12,7 @@ from readout_ui.app.events import (
     HIDDEN,
     QUIET,
     Changes,
+    Part,
     Values,
     bound,
     components,
@@ -40,7 +41,7 @@ from readout_ui.app.tabs.generalization_run import (
 )
 from readout_ui.app.widgets import (
     NO_RUN,
-    JudgedPart,
+    RunTab,
     build_judged,
     build_plot,
     layer_list,
@@ -54,55 +55,61 @@ from readout_ui.runs.run import Run
 from readout_ui.texts.shipped import SHIPPED, fitting_library, library_named
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Part):
     """Where the tab shows what was judged."""
 
-    judged: JudgedPart
-    """Notice, and everything below the Judge button."""
-    state: gr.State
-    """What was judged last; the violins are drawn anew from it."""
-    summary: gr.HTML
-    forest: gr.Plot
-    table: gr.HTML
-    misses: gr.HTML
-    violin_choice: gr.Dropdown
-    violins: gr.Plot
-    check_words: gr.Button
-    words: gr.HTML
-
-
-def build_found(error: UserError) -> Found:
-    """Lay out notice, summary, forest, table, misses, violins and the control of words."""
-    judged = build_judged("generalization", error)
-    with judged.results:
-        summary = gr.HTML(elem_id="generalization-summary")
-        gr.Markdown(
-            "### AUROC of each concept\nDots: vectors, hollow where chance explains them. "
-            "Diamonds: bag of words trained on the same descriptions. Grey: random directions."
-        )
-        forest = build_plot("generalization-forest")
-        with gr.Accordion("All numbers", open=False):
-            table = gr.HTML(elem_id="generalization-table")
-        gr.Markdown("### Ten worst misses")
-        misses = gr.HTML(elem_id="generalization-misses")
-        gr.Markdown("### Scores")
-        choice = gr.Dropdown(
-            [],
-            multiselect=True,
-            label="Concepts (empty: the twelve with the lowest AUROC)",
-            elem_id="generalization-violin-choice",
-        )
-        violins = build_plot("generalization-violins")
-        with gr.Accordion("Is it the word or the meaning?", open=False):
+    def __init__(self, error: UserError) -> None:
+        self.state = gr.State(None)  # what was judged last; the violins are drawn anew from it
+        self.judged = build_judged("generalization", error)
+        with self.judged.results:
+            self.summary = gr.HTML(elem_id="generalization-summary")
             gr.Markdown(
-                "Masks each concept's own word and its inflections in the texts above, and scores "
-                "sentences that use the word in another sense."
+                "### AUROC of each concept\nDots: vectors, hollow where chance explains them. "
+                "Diamonds: bag of words trained on the same descriptions. Grey: random directions."
             )
-            check = gr.Button("Check words", elem_id="generalization-check-words")
-            words = gr.HTML(elem_id="generalization-words")
-    state = gr.State(None)
-    return Found(judged, state, summary, forest, table, misses, choice, violins, check, words)
+            self.forest = build_plot("generalization-forest")
+            with gr.Accordion("All numbers", open=False):
+                self.table = gr.HTML(elem_id="generalization-table")
+            gr.Markdown("### Ten worst misses")
+            self.misses = gr.HTML(elem_id="generalization-misses")
+            gr.Markdown("### Scores")
+            self.violin_choice = gr.Dropdown(
+                [],
+                multiselect=True,
+                label="Concepts (empty: the twelve with the lowest AUROC)",
+                elem_id="generalization-violin-choice",
+            )
+            self.violins = build_plot("generalization-violins")
+            with gr.Accordion("Is it the word or the meaning?", open=False):
+                gr.Markdown(
+                    "Masks each concept's own word and its inflections in the texts above, and "
+                    "scores sentences that use the word in another sense."
+                )
+                self.check_words = gr.Button("Check words", elem_id="generalization-check-words")
+                self.words = gr.HTML(elem_id="generalization-words")
+        asked: set[Any] = {self.state, self.violin_choice}
+        self.violin_choice.input(bound(self.redraw_violins), asked, self.violins, **QUIET)
+
+    def show(self, found: Generalization) -> Changes:
+        """Everything that was judged."""
+        drawn = {
+            self.state: found,
+            self.violin_choice: gr.update(choices=list(found.concepts), value=[]),
+            self.words: "",
+            self.summary: draw_summary(found),
+            self.forest: plot_data(draw_forest(found)),
+            self.table: draw_concepts(found),
+            self.misses: draw_misses(found.misses),
+            self.violins: plot_data(draw_violins(found)),
+        }
+        return self.judged.found(drawn)
+
+    def redraw_violins(self, values: Values) -> Changes:
+        """The violins of other concepts."""
+        found: Generalization | None = values[self.state]
+        if found is None:
+            return {}
+        return {self.violins: plot_data(draw_violins(found, values[self.violin_choice]))}
 
 
 def build_dose(studio: Studio, layer: gr.Dropdown) -> None:
@@ -136,85 +143,38 @@ NOT_YET = UserError("nothing judged yet", fix="choose texts, then press Judge")
 OTHER_RUN = UserError("another run is in use now", fix="press Judge to see its vectors")
 
 
-@dataclass(frozen=True)
-class GeneralizationTab:
-    """Components of the Generalization tab."""
+class GeneralizationTab(RunTab):
+    """The tab: texts by other writers, and how the vectors read them."""
 
-    inputs: Inputs
-    found: Found
-    shown: gr.State
-    """Id of the run that all this belongs to."""
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        run = studio.runs.current()
+        gr.Markdown(INTRO)
+        self.inputs = build_inputs(studio, run)
+        judge = gr.Button("Judge", variant="primary", elem_id="generalization-judge")
+        self.found = Found(NOT_YET if run else NO_RUN)
+        build_dose(studio, self.inputs.layer)
+        for button, show in ((judge, self.judge), (self.found.check_words, self.check_words)):
+            outputs, manner = components(self.found), {**DEVICE, "show_progress_on": button}
+            button.click(bound(show), self.inputs.asked, outputs, **manner)
 
+    def take_down(self, run: Run | None) -> Changes:
+        """What was judged of another run is gone."""
+        help_text = mapping_help(run.concepts if run else ("a concept",))
+        return {
+            self.inputs.layer: gr.update(**layer_list(run)),
+            self.inputs.mapping: gr.update(label=help_text),
+            **self.found.judged.missing(OTHER_RUN if run else NO_RUN),
+        }
 
-def build_generalization_tab(studio: Studio) -> GeneralizationTab:
-    """Lay out the tab and wire its events; the page refreshes it with the run."""
-    run = studio.runs.current()
-    gr.Markdown(INTRO)
-    inputs = build_inputs(studio, run)
-    judge = gr.Button("Judge", variant="primary", elem_id="generalization-judge")
-    found = build_found(NOT_YET if run else NO_RUN)
-    build_dose(studio, inputs.layer)
-    tab = GeneralizationTab(inputs, found, gr.State(run.id if run else ""))
-    for button, show in ((judge, show_judgement), (found.check_words, show_words)):
-        button.click(
-            bound(show, studio, tab),
-            inputs.asked,
-            components(found),
-            **DEVICE,
-            show_progress_on=button,
-        )
-    chosen: set[Any] = {found.state, found.violin_choice}
-    found.violin_choice.input(bound(redraw_violins, found), chosen, found.violins, **QUIET)
-    return tab
+    def judge(self, values: Values) -> Changes:
+        """Judge what is on screen and draw everything."""
+        return self.found.show(judge_request(self.studio, request_from(self.inputs, values)))
 
-
-def refresh_generalization(studio: Studio, tab: GeneralizationTab, shown: str) -> Changes:
-    """Take down what was judged of another run, after a run was made or chosen.
-
-    Args:
-        studio: the studio.
-        tab: its components.
-        shown: id of the run that the tab shows; where it is the run in use, nothing changes.
-    """
-    run = studio.runs.current()
-    if run is not None and run.id == shown:
-        return {}
-    return {
-        tab.inputs.layer: gr.update(**layer_list(run)),
-        tab.inputs.mapping: gr.update(label=mapping_help(run.concepts if run else ("a concept",))),
-        tab.shown: run.id if run else "",
-        **tab.found.judged.missing(OTHER_RUN if run else NO_RUN),
-    }
-
-
-def show_judgement(studio: Studio, tab: GeneralizationTab, values: Values) -> Changes:
-    """Judge what is on screen and draw everything."""
-    found, place = judge_request(studio, request_from(tab.inputs, values)), tab.found
-    drawn = {
-        place.state: found,
-        place.violin_choice: gr.update(choices=list(found.concepts), value=[]),
-        place.words: "",
-        place.summary: draw_summary(found),
-        place.forest: plot_data(draw_forest(found)),
-        place.table: draw_concepts(found),
-        place.misses: draw_misses(found.misses),
-        place.violins: plot_data(draw_violins(found)),
-    }
-    return place.judged.found(drawn)
-
-
-def show_words(studio: Studio, tab: GeneralizationTab, values: Values) -> Changes:
-    """What masking the words does to what is on screen."""
-    found = judge_words(studio, request_from(tab.inputs, values))
-    return {tab.found.words: draw_words(found)}
-
-
-def redraw_violins(place: Found, values: Values) -> Changes:
-    """The violins of other concepts."""
-    found: Generalization | None = values[place.state]
-    if found is None:
-        return {}
-    return {place.violins: plot_data(draw_violins(found, values[place.violin_choice]))}
+    def check_words(self, values: Values) -> Changes:
+        """What masking the words does to what is on screen."""
+        found = judge_words(self.studio, request_from(self.inputs, values))
+        return {self.found.words: draw_words(found)}
 
 
 PASTE_HINT = "calm: The lake lay still and so did I.\nafraid: Someone is behind the door."

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import DEVICE, HIDDEN, Changes, Values, bound, components
+from readout_ui.app.events import DEVICE, HIDDEN, Changes, Part, Values, bound, components
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import build_plot, local_time, plot_data, sentence, table
+from readout_ui.app.widgets import RunTab, build_plot, local_time, plot_data, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.plots.aurocs import ScoreBar, draw_moves, draw_score_changes, draw_sweep
 from readout_ui.runs.run import Run
@@ -92,60 +92,48 @@ def _texts_table(texts: Sequence[TextChange]) -> str:
 TOO_FEW = "<p class='empty'>One run so far. After the next training, two can be compared here.</p>"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two runs, and what moved from one to the other."""
+class Comparison(Part):
+    """Two runs side by side, and what moved from one to the other."""
 
-    old: gr.Dropdown
-    """The run that is compared with."""
-    new: gr.Dropdown
-    """The run that is looked at."""
-    about: gr.HTML
-    scores: gr.Plot
-    moves: gr.Plot
-
-
-def build_comparison(studio: Studio) -> Comparison:
-    """Lay out and wire the choice of two runs and what moved between them."""
-    gr.Markdown("### What moved\nAny two runs side by side; the texts both have are scored.")
-    choices, before, now = run_choices(studio)
-    with gr.Row():
-        old = gr.Dropdown(
-            choices, value=before, label="From run", elem_id="diff-old", min_width=280
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        gr.Markdown("### What moved\nAny two runs side by side; the texts both have are scored.")
+        choices, before, now = run_choices(studio)
+        with gr.Row():
+            self.old = gr.Dropdown(
+                choices, value=before, label="From run", elem_id="diff-old", min_width=280
+            )
+            self.new = gr.Dropdown(
+                choices, value=now, label="To run", elem_id="diff-new", min_width=280
+            )
+        button = gr.Button("Compare these runs", elem_id="diff-compare")
+        self.about = gr.HTML(
+            TOO_FEW if len(choices) == 1 else "", elem_id="diff-about", padding=False
         )
-        new = gr.Dropdown(choices, value=now, label="To run", elem_id="diff-new", min_width=280)
-    button = gr.Button("Compare these runs", elem_id="diff-compare")
-    about = gr.HTML(TOO_FEW if len(choices) == 1 else "", elem_id="diff-about", padding=False)
-    place = Comparison(old, new, about, build_plot("diff-scores"), build_plot("diff-moves"))
-    button.click(
-        bound(draw_comparison, studio, place),
-        {old, new},
-        [about, place.scores, place.moves],
-        **DEVICE,
-        show_progress_on=about,
-    )
-    return place
+        self.scores, self.moves = build_plot("diff-scores"), build_plot("diff-moves")
+        asked: set[Any] = {self.old, self.new}
+        manner = {**DEVICE, "show_progress_on": self.about}
+        button.click(bound(self.draw), asked, components(self), **manner)
 
+    def draw(self, values: Values) -> Changes:
+        """What moved: words and tables, changes of scores, and cosines.
 
-def draw_comparison(studio: Studio, place: Comparison, values: Values) -> Changes:
-    """What moved: words and tables, changes of scores, and cosines.
+        Raises:
+            UserError: fewer than two runs are chosen.
+        """
+        old, new = values[self.old], values[self.new]
+        if not old or not new:
+            raise UserError("two runs are needed", fix="train twice, then choose both")
+        from readout_ui.evaluation.run_diff import compare_runs
 
-    Raises:
-        UserError: fewer than two runs are chosen.
-    """
-    old, new = values[place.old], values[place.new]
-    if not old or not new:
-        raise UserError("two runs are needed", fix="train twice, then choose both")
-    from readout_ui.evaluation.run_diff import compare_runs
-
-    diff = compare_runs(studio.runs.open(old), studio.runs.open(new))
-    changes, reason = _score_changes(studio, diff)
-    moves = diff.moves and (diff.moves.concepts, diff.moves.layers, diff.moves.cosine)
-    return {
-        place.about: draw_diff(diff, changes, reason),
-        place.scores: plot_data(draw_score_changes(_bars(changes))) if changes else None,
-        place.moves: plot_data(draw_moves(*moves)) if moves else None,
-    }
+        diff = compare_runs(self.studio.runs.open(old), self.studio.runs.open(new))
+        changes, reason = _score_changes(self.studio, diff)
+        moves = diff.moves and (diff.moves.concepts, diff.moves.layers, diff.moves.cosine)
+        return {
+            self.about: draw_diff(diff, changes, reason),
+            self.scores: plot_data(draw_score_changes(_bars(changes))) if changes else None,
+            self.moves: plot_data(draw_moves(*moves)) if moves else None,
+        }
 
 
 def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, str]:
@@ -202,78 +190,69 @@ EMPTY = "<p class='empty'>Press <b>Compare layers</b> to see where the concepts 
 NO_RUN = "<p class='empty'>There are no vectors yet. Press <b>Train</b> first.</p>"
 
 
-@dataclass(frozen=True)
-class LayersTab:
-    """Components of the Layers tab."""
+class LayersTab(RunTab):
+    """The tab; `use` is wired by the page."""
 
-    about: gr.HTML
-    """Which layer is best, or what to do first."""
-    results: gr.Column
-    """Everything that was found; hidden until there is something."""
-    sweep: gr.Plot
-    """Layer x (method, read rule)."""
-    concept: gr.Dropdown
-    """Whose AUROC is shown; macro at first."""
-    chosen: gr.Radio
-    """The best set of each size."""
-    use: gr.Button
-    """Sends `chosen` to the Train tab's Layers box."""
-    fitted: gr.State
-    """At how many layers PCA and logistic regression are fitted, the best one first."""
-    runs: Comparison
-    """Two runs side by side."""
-    shown: gr.State
-    """Id of the run that all this belongs to."""
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        gr.Markdown(INTRO)
+        with gr.Row():
+            compare = gr.Button("Compare layers", variant="primary", elem_id="layers-compare")
+            more = gr.Button("Fit PCA and logistic at one more layer", elem_id="layers-more")
+        words = _first_words(studio.runs.current())
+        self.about = gr.HTML(words, elem_id="layers-about", padding=False)
+        with gr.Column(visible=HIDDEN, elem_id="layers-results") as self.results:
+            self.concept = gr.Dropdown(
+                [MACRO], value=MACRO, label="AUROC of", elem_id="layers-concept"
+            )
+            self.sweep = build_plot("layers-sweep")
+            self.chosen = gr.Radio([], label="Layers", elem_id="layers-chosen")
+            self.use = gr.Button("Use these layers", elem_id="layers-use")
+        self.fitted = gr.State(1)  # at how many layers PCA and logistic are fitted
+        self.runs = Comparison(studio)
+        inputs: set[Any] = {self.concept, self.fitted}
+        outputs, manner = components(self), {**DEVICE, "show_progress_on": self.about}
+        gr.on([compare.click, self.concept.input], bound(self.draw), inputs, outputs, **manner)
+        more.click(bound(self.add_layer), inputs, outputs, **manner)
 
+    def take_down(self, run: Run | None) -> Changes:
+        """What was judged of another run is gone."""
+        choices, before, now = run_choices(self.studio)
+        return {
+            self.about: _first_words(run),
+            self.results: gr.Column(visible=HIDDEN),
+            self.concept: gr.Dropdown(choices=[MACRO], value=MACRO),
+            self.runs.old: gr.Dropdown(choices=choices, value=before),
+            self.runs.new: gr.Dropdown(choices=choices, value=now),
+        }
 
-def build_layers_tab(studio: Studio) -> LayersTab:
-    """Lay out the tab and wire its buttons, but for `use`."""
-    run = studio.runs.current()
-    gr.Markdown(INTRO)
-    with gr.Row():
-        compare = gr.Button("Compare layers", variant="primary", elem_id="layers-compare")
-        more = gr.Button("Fit PCA and logistic at one more layer", elem_id="layers-more")
-    about = gr.HTML(_first_words(studio), elem_id="layers-about", padding=False)
-    with gr.Column(visible=HIDDEN, elem_id="layers-results") as results:
-        concept = gr.Dropdown([MACRO], value=MACRO, label="AUROC of", elem_id="layers-concept")
-        sweep = build_plot("layers-sweep")
-        chosen = gr.Radio([], label="Layers", elem_id="layers-chosen")
-        use = gr.Button("Use these layers", elem_id="layers-use")
-    runs, shown = build_comparison(studio), gr.State(run.id if run else "")
-    tab = LayersTab(about, results, sweep, concept, chosen, use, gr.State(1), runs, shown)
-    inputs: set[Any] = {concept, tab.fitted}
-    manner = {**DEVICE, "show_progress_on": about}
-    gr.on(
-        [compare.click, concept.input],
-        bound(draw_layers, studio, tab),
-        inputs,
-        components(tab),
-        **manner,
-    )
-    more.click(bound(add_layer, studio, tab), inputs, components(tab), **manner)
-    return tab
+    def add_layer(self, values: Values) -> Changes:
+        """The same with PCA and logistic regression at one more layer."""
+        fitted = values[self.fitted] + 1
+        return {self.fitted: fitted, **self.draw(values | {self.fitted: fitted})}
 
+    def draw(self, values: Values) -> Changes:
+        """Sweep and sets of the run in use.
 
-def refresh_layers(studio: Studio, tab: LayersTab, shown: str) -> Changes:
-    """Take down what was judged of another run, after a run was made or chosen.
-
-    Args:
-        studio: the studio.
-        tab: its components.
-        shown: id of the run that the tab shows; where it is the run in use, nothing changes.
-    """
-    run = studio.runs.current()
-    if run is not None and run.id == shown:
-        return {}
-    choices, before, now = run_choices(studio)
-    return {
-        tab.about: _first_words(studio),
-        tab.results: gr.Column(visible=HIDDEN),
-        tab.concept: gr.Dropdown(choices=[MACRO], value=MACRO),
-        tab.runs.old: gr.Dropdown(choices=choices, value=before),
-        tab.runs.new: gr.Dropdown(choices=choices, value=now),
-        tab.shown: run.id if run else "",
-    }
+        Raises:
+            UserError: there is no run or no model.
+        """
+        sets = self.studio.judge(Question(JUDGEMENT, "sets"), _choose_sets)
+        sweep = _swept(self.studio, sets, values[self.fitted])
+        name = values[self.concept] if values[self.concept] in sweep.concepts else None
+        best = sweep.best(name)
+        marked = None if best is None else (sweep.columns.index(best[0]), best[1])
+        title = f"Held-out AUROC, {name or 'macro'}, {sweep.folds} folds"
+        figure = draw_sweep(sweep.scores(name), [c.label for c in sweep.columns], marked, title)
+        options = [(_set_label(one.layers, one.auroc), one.spec) for one in sets.sets]
+        auto = (f"auto: layer {sets.recommended}", str(sets.recommended))
+        return {
+            self.about: draw_about(sets, sweep, name),
+            self.results: gr.Column(visible=True),
+            self.sweep: plot_data(figure),
+            self.concept: gr.Dropdown(choices=[MACRO, *sweep.concepts], value=name or MACRO),
+            self.chosen: gr.Radio(choices=[auto, *options], value=auto[1]),
+        }
 
 
 def use_layers(chosen: str | None) -> str:
@@ -285,36 +264,6 @@ def use_layers(chosen: str | None) -> str:
     if not chosen:
         raise UserError("no layers are chosen", fix="press Compare layers and choose a set")
     return chosen
-
-
-def add_layer(studio: Studio, tab: LayersTab, values: Values) -> Changes:
-    """The same with PCA and logistic regression at one more layer."""
-    fitted = values[tab.fitted] + 1
-    return {tab.fitted: fitted, **draw_layers(studio, tab, values | {tab.fitted: fitted})}
-
-
-def draw_layers(studio: Studio, tab: LayersTab, values: Values) -> Changes:
-    """Sweep and sets of the run in use.
-
-    Raises:
-        UserError: there is no run or no model.
-    """
-    sets = studio.judge(Question(JUDGEMENT, "sets"), _choose_sets)
-    sweep = _swept(studio, sets, values[tab.fitted])
-    name = values[tab.concept] if values[tab.concept] in sweep.concepts else None
-    best = sweep.best(name)
-    marked = None if best is None else (sweep.columns.index(best[0]), best[1])
-    title = f"Held-out AUROC, {name or 'macro'}, {sweep.folds} folds"
-    figure = draw_sweep(sweep.scores(name), [c.label for c in sweep.columns], marked, title)
-    options = [(_set_label(one.layers, one.auroc), one.spec) for one in sets.sets]
-    auto = (f"auto: layer {sets.recommended}", str(sets.recommended))
-    return {
-        tab.about: draw_about(sets, sweep, name),
-        tab.results: gr.Column(visible=True),
-        tab.sweep: plot_data(figure),
-        tab.concept: gr.Dropdown(choices=[MACRO, *sweep.concepts], value=name or MACRO),
-        tab.chosen: gr.Radio(choices=[auto, *options], value=auto[1]),
-    }
 
 
 def _set_label(layers: Sequence[int], auroc: float) -> str:
@@ -346,5 +295,5 @@ def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:
     return sweep
 
 
-def _first_words(studio: Studio) -> str:
-    return EMPTY if studio.runs.current() else NO_RUN
+def _first_words(run: Run | None) -> str:
+    return EMPTY if run else NO_RUN

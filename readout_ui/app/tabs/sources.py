@@ -6,28 +6,36 @@ page is left, and its run is kept beside the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, guarded, seen_if
+from readout_ui.app.events import (
+    HIDDEN,
+    QUIET,
+    Changes,
+    Part,
+    Values,
+    bound,
+    components,
+    guarded,
+    seen_if,
+)
 from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.sources_html import draw_stories, draw_trained
-from readout_ui.app.tabs.sources_memories import MemoryInputs, build_memory_inputs, memory_request
-from readout_ui.app.tabs.sources_pairs import PairInputs, build_pair_inputs, pair_request
+from readout_ui.app.tabs.sources_memories import MemoryInputs, memory_request
+from readout_ui.app.tabs.sources_pairs import PairInputs, pair_request
 from readout_ui.app.tabs.train import METHOD_CHOICES, READ_CHOICES
-from readout_ui.app.widgets import sentence
+from readout_ui.app.widgets import cut, sentence, table
 from readout_ui.errors import UserError
+from readout_ui.runs.run import Run
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
 from readout_ui.vectors.settings import (
     LAYER_TYPE_NAMES,
-    METHOD_NAMES,
-    READ_RULE_NAMES,
     TrainSettings,
 )
 
@@ -40,43 +48,41 @@ TO_BEGIN = (
 )
 
 
-@dataclass(frozen=True)
-class StoryInputs:
-    """Where the stories are, and whether file names are scenes."""
-
-    file: gr.File
-    pair_by_name: gr.Checkbox
-    about: gr.HTML
-
-    @property
-    def asked(self) -> set[Any]:
-        """What a training needs."""
-        return {self.file, self.pair_by_name}
+SOURCES = {"Contrast pairs": "pairs", "Stories": "stories", "Scored memories": "memories"}
+INTRO = (
+    "Directions from other texts than descriptions: two sides that differ in one thing, stories, "
+    "or memories that were scored."
+)
+LONG_TEXT = 1024
+"""Tokens read of a story or memory; a side of a pair is read like a description."""
 
 
-def build_story_inputs() -> StoryInputs:
-    """Lay out the stories' part; what was dropped is described at once."""
-    file = gr.File(
-        label="Stories: zip or JSONL",
-        file_types=[".zip", ".jsonl"],
-        height=130,
-        elem_id="src-story-file",
-    )
-    pair_by_name = gr.Checkbox(
-        label="Files of the same name share a scene",
-        info="What stories of one scene have in common cancels. JSON lines name their scene.",
-        elem_id="src-story-pair",
-    )
-    about = gr.HTML(sentence(TO_BEGIN), elem_id="src-story-about", padding=False)
-    inputs = StoryInputs(file, pair_by_name, about)
+SHOWN_SCENES = 8
 
-    def show(values: Values) -> Changes:
-        return {about: show_stories(values[file], values[pair_by_name])}
 
-    gr.on(
-        [file.upload, file.clear, pair_by_name.input], guarded(show), inputs.asked, about, **QUIET
-    )
-    return inputs
+class StoryInputs(Part):
+    """Where the stories are, and whether file names are scenes; described as soon as dropped."""
+
+    def __init__(self) -> None:
+        self.file = gr.File(
+            label="Stories: zip or JSONL",
+            file_types=[".zip", ".jsonl"],
+            height=130,
+            elem_id="src-story-file",
+        )
+        self.pair_by_name = gr.Checkbox(
+            label="Files of the same name share a scene",
+            info="What stories of one scene have in common cancels. JSON lines name their scene.",
+            elem_id="src-story-pair",
+        )
+        self.about = gr.HTML(sentence(TO_BEGIN), elem_id="src-story-about", padding=False)
+        self.asked: set[Any] = {self.file, self.pair_by_name}
+        events = [self.file.upload, self.file.clear, self.pair_by_name.input]
+        gr.on(events, bound(self.show), self.asked, self.about, **QUIET)
+
+    def show(self, values: Values) -> Changes:
+        """What was dropped."""
+        return {self.about: show_stories(values[self.file], values[self.pair_by_name])}
 
 
 def show_stories(path: str | None, pair_by_name: bool) -> str:
@@ -110,25 +116,39 @@ def _read(path: str, pair_by_name: bool) -> StoryLibrary:
     return read_stories(file)
 
 
-SOURCES = {"Contrast pairs": "pairs", "Stories": "stories", "Scored memories": "memories"}
-INTRO = (
-    "Directions from other texts than descriptions: two sides that differ in one thing, stories, "
-    "or memories that were scored."
-)
-LONG_TEXT = 1024
-"""Tokens read of a story or memory; a side of a pair is read like a description."""
-
-
-@dataclass(frozen=True)
-class SettingsInputs:
+class SettingsInputs(Part):
     """How a source is fitted."""
 
-    method: gr.Dropdown
-    read: gr.Dropdown
-    layers: gr.Textbox
-    layer_type: gr.Dropdown
-    neutral: gr.Checkbox
-    """Whether the description folder's neutral texts set the zero of scores; pairs always do so."""
+    def __init__(self) -> None:
+        with gr.Accordion("How it is fitted", open=False, elem_id="src-settings"), gr.Row():
+            self.method = gr.Dropdown(
+                METHOD_CHOICES, value=TrainSettings.method, label="Method", elem_id="src-method"
+            )
+            self.read = gr.Dropdown(
+                READ_CHOICES,
+                value=TrainSettings.read,
+                label="Read rule",
+                info="Which tokens of a text become its activation.",
+                elem_id="src-read",
+            )
+            self.layers = gr.Textbox(
+                "all",
+                label="Layers",
+                info="all, auto (the best one), or numbers such as 14,22 or -1",
+                elem_id="src-layers",
+            )
+            self.layer_type = gr.Dropdown(
+                list(LAYER_TYPE_NAMES),
+                value=TrainSettings.layer_type,
+                label="Layer type",
+                info="What of a decoder block is read.",
+                elem_id="src-layer-type",
+            )
+            self.neutral = gr.Checkbox(
+                label="Neutral texts of the description folder set the zero of scores",
+                info="For stories and memories; pairs always use them.",
+                elem_id="src-neutral",
+            )
 
     def settings(self, values: Values, max_length: int) -> TrainSettings:
         """The settings on screen; UserError on values that make no sense."""
@@ -141,111 +161,95 @@ class SettingsInputs:
         )
 
 
-@dataclass(frozen=True)
-class SourcesTab:
-    """Components of the Sources tab."""
+class SourcesTab(Part):
+    """The tab: where texts are from, how they are fitted, and what came out."""
 
-    source: gr.Radio
-    pairs: PairInputs
-    stories: StoryInputs
-    memories: MemoryInputs
-    settings: SettingsInputs
-    follower: Follower
-    """Train, Cancel and progress."""
-    trained: gr.HTML
-    """What the run in use reached, where it is from one of these sources."""
-
-    @property
-    def asked(self) -> set[Any]:
-        """What `request_from` takes."""
-        sources = self.pairs.asked | self.stories.asked | self.memories.asked
-        return {self.source, *vars(self.settings).values(), *sources}
-
-
-def build_sources_tab(studio: Studio) -> SourcesTab:
-    """Lay out the tab and wire its own events."""
-    gr.Markdown(INTRO)
-    source = gr.Radio(list(SOURCES.items()), value="pairs", label="Source", elem_id="src-source")
-    with gr.Column(elem_id="src-pairs") as pair_box:
-        pairs = build_pair_inputs()
-    with gr.Column(elem_id="src-stories", visible=HIDDEN) as story_box:
-        stories = build_story_inputs()
-    with gr.Column(elem_id="src-memories", visible=HIDDEN) as memory_box:
-        memories = build_memory_inputs()
-    boxes = {"pairs": pair_box, "stories": story_box, "memories": memory_box}
-    settings = _build_settings()
-    train, follower = _build_go(studio)
-    trained = gr.HTML(draw_trained(studio.runs.current()), elem_id="src-trained", padding=False)
-    tab = SourcesTab(source, pairs, stories, memories, settings, follower, trained)
-
-    def show_source(chosen: str) -> Changes:
-        return {box: gr.Column(visible=seen_if(chosen == n)) for n, box in boxes.items()}
-
-    source.input(show_source, source, list(boxes.values()), **QUIET)
-    follower.wire(train, partial(train_source, studio, tab), tab.asked, [trained])
-    follower.cancel_button.click(guarded(studio.cancel_training), **QUIET)
-    return tab
-
-
-def _build_go(studio: Studio) -> tuple[gr.Button, Follower]:
-    with gr.Row(elem_id="src-go"):
-        train = gr.Button(
-            "Train on this",
-            variant="primary",
-            elem_id="src-train",
-            interactive=not studio.read_only,
-            scale=0,
-            min_width=160,
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        gr.Markdown(INTRO)
+        self.source = gr.Radio(
+            list(SOURCES.items()), value="pairs", label="Source", elem_id="src-source"
         )
-        cancel = gr.Button("Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100)
-        progress = gr.HTML(elem_id="src-progress", padding=False, min_width=220)
-    return train, Follower(studio.worker, progress, cancel, [train])
+        with gr.Column(elem_id="src-pairs") as pair_box:
+            self.pairs = PairInputs()
+        with gr.Column(elem_id="src-stories", visible=HIDDEN) as story_box:
+            self.stories = StoryInputs()
+        with gr.Column(elem_id="src-memories", visible=HIDDEN) as memory_box:
+            self.memories = MemoryInputs()
+        boxes = {"pairs": pair_box, "stories": story_box, "memories": memory_box}
+        self.settings = SettingsInputs()
+        button = self._build_go()
+        self.trained = gr.HTML(
+            draw_trained(studio.runs.current()), elem_id="src-trained", padding=False
+        )
 
+        def show_source(chosen: str) -> Changes:
+            return {box: gr.Column(visible=seen_if(chosen == n)) for n, box in boxes.items()}
 
-def refresh_sources(studio: Studio, tab: SourcesTab) -> Changes:
-    """What the run in use reached, after a run was made or chosen."""
-    return {tab.trained: draw_trained(studio.runs.current())}
+        self.source.input(show_source, self.source, list(boxes.values()), **QUIET)
+        sources = self.pairs.asked | self.stories.asked | self.memories.asked
+        asked = {self.source, *components(self.settings), *sources}
+        self.follower.wire(button, self.train, asked, [self.trained])
+        self.follower.cancel_button.click(guarded(studio.cancel_training), **QUIET)
 
+    def _build_go(self) -> gr.Button:
+        with gr.Row(elem_id="src-go"):
+            train = gr.Button(
+                "Train on this",
+                variant="primary",
+                elem_id="src-train",
+                interactive=not self.studio.read_only,
+                scale=0,
+                min_width=160,
+            )
+            cancel = gr.Button(
+                "Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100
+            )
+            progress = gr.HTML(elem_id="src-progress", padding=False, min_width=220)
+        self.follower = Follower(self.studio.worker, progress, cancel, [train])
+        return train
 
-def request_from(
-    studio: Studio, tab: SourcesTab, values: Values
-) -> tuple[TextSource, TrainSettings]:
-    """What is on screen: the texts, and how they are fitted.
+    def refresh(self) -> Changes:
+        """What the run in use reached, after a run was made or chosen."""
+        return {self.trained: draw_trained(self.studio.runs.current())}
 
-    Raises:
-        UserError: the app runs read-only, or something on screen cannot be trained on.
-    """
-    from readout_ui.vectors.sources import neutral_texts_of
+    def request(self, values: Values) -> tuple[TextSource, TrainSettings]:
+        """What is on screen: the texts, and how they are fitted.
 
-    studio.refuse_if_read_only("train")
-    source, pairs, stories = values[tab.source], tab.pairs, tab.stories
-    longest = TrainSettings.max_length if source == "pairs" else LONG_TEXT
-    settings = tab.settings.settings(values, longest)
-    neutral = neutral_texts_of(studio.library()) if values[tab.settings.neutral] else None
-    match source:
-        case "pairs":
-            leave_out = values[pairs.leave_out]
-            texts = pair_request(studio, pairs.mapping(values), leave_out=leave_out)
-        case "stories":
-            texts = story_request(values[stories.file], values[stories.pair_by_name], neutral)
-        case _:
-            texts = memory_request(tab.memories, values, neutral)
-    return texts, settings
+        Raises:
+            UserError: the app runs read-only, or something on screen cannot be trained on.
+        """
+        from readout_ui.vectors.sources import neutral_texts_of
 
+        studio, source = self.studio, values[self.source]
+        pairs, stories = self.pairs, self.stories
+        studio.refuse_if_read_only("train")
+        longest = TrainSettings.max_length if source == "pairs" else LONG_TEXT
+        settings = self.settings.settings(values, longest)
+        neutral = neutral_texts_of(studio.library()) if values[self.settings.neutral] else None
+        match source:
+            case "pairs":
+                leave_out = values[pairs.leave_out]
+                texts = pair_request(studio, pairs.mapping(values), leave_out=leave_out)
+            case "stories":
+                texts = story_request(values[stories.file], values[stories.pair_by_name], neutral)
+            case _:
+                texts = memory_request(self.memories, values, neutral)
+        return texts, settings
 
-def train_source(studio: Studio, tab: SourcesTab, values: Values) -> Task:
-    """Train on what is on screen; it goes on when the page is left.
+    def train(self, values: Values) -> Task:
+        """Train on what is on screen; it goes on when the page is left.
 
-    Raises:
-        UserError: it cannot be trained on, or another training is under way.
-    """
-    job = studio.start_training_from(*request_from(studio, tab, values))
+        Raises:
+            UserError: it cannot be trained on, or another training is under way.
+        """
+        job = self.studio.start_training_from(*self.request(values))
 
-    def end(view: JobView) -> Changes:
-        trained = refresh_sources(studio, tab) if view.state is JobState.DONE else {}
-        return {tab.follower.progress: draw_outcome(view), **trained}
+        def end(view: JobView) -> Changes:
+            trained = self.refresh() if view.state is JobState.DONE else {}
+            return {self.follower.progress: draw_outcome(view), **trained}
 
-    return Task(job, lambda _run: {}, end=end, outlives_page=True)
+        return Task(job, lambda _run: {}, end=end, outlives_page=True)
 
 
 def draw_outcome(view: JobView) -> str:
@@ -257,37 +261,113 @@ def draw_outcome(view: JobView) -> str:
     return f"<p class='src-note'><b>Trained in {view.seconds:.1f} s.</b></p>"
 
 
-def _build_settings() -> SettingsInputs:
-    with gr.Accordion("How it is fitted", open=False, elem_id="src-settings"), gr.Row():
-        method = gr.Dropdown(
-            [(METHOD_CHOICES[name], name) for name in METHOD_NAMES],
-            value=TrainSettings.method,
-            label="Method",
-            elem_id="src-method",
+def draw_stories(library: StoryLibrary) -> str:
+    """Stories by concept, which scenes they share, and what may go wrong."""
+    by_scene: dict[str, list[str]] = {}
+    for story in library.stories:
+        if story.scene:
+            by_scene.setdefault(story.scene, []).append(story.concept)
+    shared = {scene: names for scene, names in by_scene.items() if len(set(names)) > 1}
+    rows = []
+    for concept, texts in library.texts().items():
+        own = [s for s in library.stories if s.concept == concept]
+        words = sum(len(text.split()) for text in texts) / len(texts)
+        paired = sum(story.scene in shared for story in own)
+        begins = escape(cut(texts[0], 110))
+        rows.append((escape(concept), str(len(own)), f"{words:.0f}", str(paired), begins))
+    heads = ("Concept", "Stories", "Words each", "In shared scenes", "Begins")
+    warnings = "".join(sentence(each, "warning") for each in library.warnings())
+    return (
+        f"<h3>{len(library.stories):,} stories of {len(library.concepts())} concepts</h3>"
+        f"{_scenes(shared)}{table(heads, rows)}{warnings}"
+    )
+
+
+def _scenes(shared: Mapping[str, Sequence[str]]) -> str:
+    if not shared:
+        return (
+            "<p class='src-note'>No scene is shared, so settings do not cancel. Give stories of "
+            "one setting the same <code>scene</code>, or the same file name and tick the box.</p>"
         )
-        read = gr.Dropdown(
-            [(READ_CHOICES[name], name) for name in READ_RULE_NAMES],
-            value="content_mean",
-            label="Read rule",
-            info="Which tokens of a text become its activation.",
-            elem_id="src-read",
+    some = "; ".join(
+        f"<b>{escape(cut(scene, 40))}</b> ({escape(', '.join(sorted(set(names))))})"
+        for scene, names in sorted(shared.items())[:SHOWN_SCENES]
+    )
+    more = f" and {len(shared) - SHOWN_SCENES} more" if len(shared) > SHOWN_SCENES else ""
+    return f"<p class='src-note'>Settings cancel in {len(shared)} scenes: {some}{more}.</p>"
+
+
+def draw_trained(run: Run | None) -> str:
+    """What the run in use reached on held-out texts; empty for a run of descriptions."""
+    if run is None or not run.source:
+        return ""
+    scores = _pair_scores(run) if run.manifest.contrast else _auroc(run)
+    warnings = "".join(sentence(each, "warning") for each in run.warnings)
+    return f"<section class='src-trained'>{_about(run)}{scores}{warnings}{_NEXT}</section>"
+
+
+_NEXT = (
+    "<p class='src-note'>These vectors are in use now: <b>Inspect</b>, <b>Live</b>, "
+    "<b>Steering</b> and <b>Export</b> work with them. The header's Train goes back to the "
+    "descriptions, and every run stays in the list of the Train tab.</p>"
+)
+
+
+def _about(run: Run) -> str:
+    contrast = run.manifest.contrast
+    names = ", ".join(run.concepts[:8]) + (" …" if len(run.concepts) > 8 else "")
+    words = f"{run.n_texts} texts"
+    if contrast:
+        words = f"{contrast.get('polarity', '')}; {contrast.get('n_pairs', '?')} pairs of "
+        words += str(contrast.get("source", "a file"))
+    layers = len(run.layers)
+    kept = f"{layers} layers kept" if layers > 1 else "one layer kept"
+    return (
+        f"<h3>In use: {escape(names)}</h3><p class='src-note'>From {escape(run.source)}: "
+        f"{escape(words)}. {escape(run.settings.method)}, {escape(run.settings.read)}, {kept}, "
+        f"best layer {run.best_layer}.</p>"
+    )
+
+
+def _pair_scores(run: Run) -> str:
+    """The table that train-pairs prints, for the best layer."""
+    held_out = (run.manifest.contrast or {}).get("held_out")
+    if not isinstance(held_out, Mapping):
+        return sentence("Too few pairs to hold some out, so nothing is known.", "warning")
+    try:
+        accuracy, area = held_out["accuracy"][run.best_layer], held_out["auroc"][run.best_layer]
+        words = held_out["words_accuracy"]
+        rows = [
+            (f"Layer {run.best_layer}, the best", f"{accuracy:.2f}", f"{area:.2f}"),
+            ("Bag of words", f"{words:.2f}", f"{held_out['words_auroc']:.2f}"),
+            ("Random direction, 95 % below", f"{held_out['random']['most']:.2f}", "–"),
+            ("Permuted polarity, 95 % below", f"{held_out['permuted']['most']:.2f}", "–"),
+        ]
+        n_pairs, folds = held_out["n_pairs"], held_out["folds"]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return sentence("The scores kept with this run cannot be read.", "warning")
+    chance = max(held_out["random"]["most"], held_out["permuted"]["most"])
+    return (
+        f"{table(('Held-out pairs', 'Accuracy', 'AUROC'), rows, kind='judged')}"
+        f"<p class='src-note'>{_verdict(accuracy, words, chance)} Accuracy: the part of "
+        f"{n_pairs} pairs, held out in {folds} folds, whose positive side scores higher.</p>"
+    )
+
+
+def _verdict(accuracy: float, words: float, chance: float) -> str:
+    if accuracy <= chance:
+        return (
+            "<b>No better than chance</b>: what random directions or permuted sides reach as well."
         )
-        layers = gr.Textbox(
-            "all",
-            label="Layers",
-            info="all, auto (the best one), or numbers such as 14,22 or -1",
-            elem_id="src-layers",
-        )
-        layer_type = gr.Dropdown(
-            list(LAYER_TYPE_NAMES),
-            value=TrainSettings.layer_type,
-            label="Layer type",
-            info="What of a decoder block is read.",
-            elem_id="src-layer-type",
-        )
-        neutral = gr.Checkbox(
-            label="Neutral texts of the description folder set the zero of scores",
-            info="For stories and memories; pairs always use them.",
-            elem_id="src-neutral",
-        )
-    return SettingsInputs(method, read, layers, layer_type, neutral)
+    if accuracy <= words:
+        return "<b>Word counts do as well</b>: the direction may be about words, not the contrast."
+    return "<b>Above chance and above word counts.</b>"
+
+
+def _auroc(run: Run) -> str:
+    score = run.layer_scores[run.best_layer] if run.layer_scores else None
+    if score is None:
+        return sentence("Too few texts to hold some out, so nothing is known.", "warning")
+    rows = [(f"Layer {run.best_layer}, the best", f"{score:.2f}"), ("Chance", "0.50")]
+    title = "Held-out texts, one concept against the rest"
+    return table((title, "AUROC, mean over concepts"), rows, kind="judged")

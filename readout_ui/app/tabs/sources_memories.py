@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, Changes, Values, bound
+from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, Changes, Part, Values, bound, components
 from readout_ui.app.widgets import MOST_SHOWN, cut, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.files import scratch_folder, shown, write_file
@@ -65,118 +65,126 @@ class Memories:
     """Why they cannot be read, as a sentence."""
 
 
-@dataclass(frozen=True)
-class MemoryInputs:
+class MemoryInputs(Part):
     """Nodes, what makes one an example, and the concepts."""
 
-    file: gr.File
-    text: gr.Textbox
-    table: gr.Textbox
-    lowest: gr.Number
-    mentions: gr.Number
-    characters: gr.Number
-    most: gr.Number
-    concepts: gr.Dropdown
-    about: gr.HTML
-    pack: gr.Button
-    packed: gr.File
-    memories: gr.State
-
-    @property
-    def thresholds(self) -> list[gr.Number]:
-        """What makes a memory an example."""
-        return [self.lowest, self.mentions, self.characters, self.most]
-
-    @property
-    def asked(self) -> set[Any]:
-        """What `chosen_examples` takes."""
-        return {self.memories, self.concepts, *self.thresholds}
-
-
-def build_memory_inputs() -> MemoryInputs:
-    """Lay out the memories' part and wire what follows from a file or another threshold."""
-    with gr.Row():
-        file = gr.File(
-            label="Memories: JSONL or SQLite",
-            file_types=[".jsonl", *DATABASES],
-            height=130,
-            scale=2,
-            min_width=280,
-            elem_id="src-memory-file",
-        )
-        with gr.Column(scale=1, min_width=200):
-            text = gr.Textbox(
-                label="Text column", info="Only where its name is not a usual one.", max_lines=1
+    def __init__(self) -> None:
+        self.memories = gr.State(Memories())
+        with gr.Row():
+            self.file = gr.File(
+                label="Memories: JSONL or SQLite",
+                file_types=[".jsonl", *DATABASES],
+                height=130,
+                scale=2,
+                min_width=280,
+                elem_id="src-memory-file",
             )
-            table = gr.Textbox(label="Table of a database", max_lines=1)
-    thresholds, concepts = _build_thresholds(), _build_concepts()
-    about = gr.HTML(sentence(TO_BEGIN), elem_id="src-memory-about", padding=False)
-    with gr.Row(elem_id="src-memory-files"):
-        pack = gr.Button(
-            "Make zip of the examples", elem_id="src-memory-zip", scale=0, min_width=270
+            with gr.Column(scale=1, min_width=200):
+                self.text = gr.Textbox(
+                    label="Text column", info="Only where its name is not a usual one.", max_lines=1
+                )
+                self.table = gr.Textbox(label="Table of a database", max_lines=1)
+        with gr.Row():
+            self.lowest, self.mentions, self.characters, self.most = self.thresholds = (
+                gr.Number(8, label="Lowest score for", minimum=0, maximum=10, min_width=150),
+                gr.Number(0, label="Most mentions against", precision=0, minimum=0, min_width=150),
+                gr.Number(40, label="Shortest text", precision=0, minimum=1, min_width=150),
+                gr.Number(500, label="Most examples a side", precision=0, minimum=1, min_width=150),
+            )
+        self.concepts = gr.Dropdown(
+            [],
+            value=[],
+            multiselect=True,
+            label="Concepts to train",
+            info="Each gets a direction from its examples for and against it.",
+            elem_id="src-memory-concepts",
         )
-        packed = gr.File(
-            label="Examples", interactive=False, elem_id="src-memory-packed", visible=HIDDEN
-        )
-    gr.Markdown(SERVER, elem_id="src-memory-server")
-    memories = gr.State(Memories())
-    inputs = MemoryInputs(file, text, table, *thresholds, concepts, about, pack, packed, memories)
-    _wire(inputs)
-    return inputs
+        self.about = gr.HTML(sentence(TO_BEGIN), elem_id="src-memory-about", padding=False)
+        with gr.Row(elem_id="src-memory-files"):
+            pack = gr.Button(
+                "Make zip of the examples", elem_id="src-memory-zip", scale=0, min_width=270
+            )
+            self.packed = gr.File(
+                label="Examples", interactive=False, elem_id="src-memory-packed", visible=HIDDEN
+            )
+        gr.Markdown(SERVER, elem_id="src-memory-server")
+        self.asked: set[Any] = {self.memories, self.concepts, *self.thresholds}
+        pack.click(bound(self.pack_examples), self.asked, self.packed, **PRIVATE)
+        self._wire()
 
+    def _wire(self) -> None:
+        """What follows from a file or another threshold."""
+        file, given, outputs = self.file, {*self.thresholds}, components(self)
+        events = [file.upload, file.clear, self.text.submit, self.table.submit]
+        gr.on(events, bound(self.show), {file, self.text, self.table, *given}, outputs, **QUIET)
+        changed = [threshold.input for threshold in self.thresholds]
+        manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
+        gr.on(changed, bound(self.show_counts), {self.memories, *given}, outputs, **manner)
 
-def _wire(inputs: MemoryInputs) -> None:
-    file, thresholds = inputs.file, inputs.thresholds
-    counted = [inputs.concepts, inputs.about]
-    gr.on(
-        [file.upload, file.clear, inputs.text.submit, inputs.table.submit],
-        bound(show_memories, inputs),
-        {file, inputs.text, inputs.table, *thresholds},
-        [inputs.memories, *counted],
-        **QUIET,
-    )
-    gr.on(
-        [threshold.input for threshold in thresholds],
-        bound(show_counts, inputs),
-        {inputs.memories, *thresholds},
-        counted,
-        trigger_mode="always_last",
-        **QUIET,
-    )
-    inputs.pack.click(bound(pack_examples, inputs), inputs.asked, inputs.packed, **PRIVATE)
+    def show(self, values: Values) -> Changes:
+        """What was dropped, with its concepts by count."""
+        text, table = values[self.text].strip(), values[self.table].strip()
+        memories = read_memories(values[self.file], text, table)
+        counted = self.show_counts(values | {self.memories: memories})
+        return {self.memories: memories, **counted}
 
+    def show_counts(self, values: Values) -> Changes:
+        """Concepts to choose from and the table of them, under these thresholds."""
+        memories = values[self.memories]
+        nothing = gr.update(choices=[], value=[])
+        if memories.problem or not memories.file:
+            problem = (
+                sentence(memories.problem, "failed") if memories.problem else sentence(TO_BEGIN)
+            )
+            return {self.concepts: nothing, self.about: problem}
+        try:
+            extraction = prepare(memories.nodes, self.settings(values))
+            ready = chosen_concepts(extraction)
+        except UserError as error:
+            return {self.concepts: nothing, self.about: sentence(str(error), "failed")}
+        counts = {count.concept: count for count in extraction.counts()}
+        labels = [(f"{c} ({counts[c].n_positive} for)", c) for c in ready]
+        enough = [
+            c for c in ready if min(counts[c].n_positive, counts[c].n_negative) >= FEWEST_EXAMPLES
+        ]
+        chosen = (enough or list(ready))[:CHOSEN]
+        problems = [f"{n.key}: {problem}" for n in memories.nodes for problem in n.problems]
+        return {
+            self.concepts: gr.update(choices=labels, value=chosen),
+            self.about: draw_memories(extraction, problems),
+        }
 
-def show_memories(inputs: MemoryInputs, values: Values) -> Changes:
-    """What was dropped, with its concepts by count."""
-    text, table = values[inputs.text].strip(), values[inputs.table].strip()
-    memories = read_memories(values[inputs.file], text, table)
-    counted = show_counts(inputs, values | {inputs.memories: memories})
-    return {inputs.memories: memories, **counted}
+    def settings(self, values: Values) -> ExtractionSettings:
+        """The thresholds on screen.
 
+        Raises:
+            UserError: one is empty or makes no sense.
+        """
+        lowest, mentions, characters, most = (values[each] for each in self.thresholds)
+        if None in (lowest, mentions, characters, most):
+            raise UserError("a threshold is empty", fix="type a number")
+        return ExtractionSettings(lowest, int(mentions), int(characters), int(most))
 
-def show_counts(inputs: MemoryInputs, values: Values) -> Changes:
-    """Concepts to choose from and the table of them, under these thresholds."""
-    memories = values[inputs.memories]
-    nothing = gr.update(choices=[], value=[])
-    if memories.problem or not memories.file:
-        problem = sentence(memories.problem, "failed") if memories.problem else sentence(TO_BEGIN)
-        return {inputs.concepts: nothing, inputs.about: problem}
-    try:
-        extraction = prepare(memories.nodes, extraction_settings(inputs, values))
-        ready = chosen_concepts(extraction)
-    except UserError as error:
-        return {inputs.concepts: nothing, inputs.about: sentence(str(error), "failed")}
-    counts = {count.concept: count for count in extraction.counts()}
-    labels = [(f"{c} ({counts[c].n_positive} for)", c) for c in ready]
-    enough = [
-        c for c in ready if min(counts[c].n_positive, counts[c].n_negative) >= FEWEST_EXAMPLES
-    ]
-    chosen = (enough or list(ready))[:CHOSEN]
-    problems = [f"{n.key}: {problem}" for n in memories.nodes for problem in n.problems]
-    return {
-        inputs.concepts: gr.update(choices=labels, value=chosen),
-        inputs.about: draw_memories(extraction, problems),
-    }
+    def examples(self, values: Values) -> tuple[ConceptExamples, ...]:
+        """The examples of the chosen concepts.
+
+        Raises:
+            UserError: there are no memories, no concept is chosen, or one has no examples.
+        """
+        memories, concepts = values[self.memories], values[self.concepts]
+        if memories.problem:
+            raise UserError(memories.problem)
+        if not memories.file:
+            raise UserError("there are no memories yet", fix="drop a JSONL dump or a database")
+        if not concepts:
+            raise UserError("no concept is chosen", fix="choose at least one")
+        extraction = prepare(memories.nodes, self.settings(values))
+        return tuple(extraction.examples(name) for name in chosen_concepts(extraction, concepts))
+
+    def pack_examples(self, values: Values) -> Changes:
+        """The examples in a zip to download."""
+        target = packed(self.examples(values), self.settings(values))
+        return {self.packed: gr.File(value=str(target), visible=True)}
 
 
 def read_memories(path: str | None, text: str = "", table: str = "") -> Memories:
@@ -193,53 +201,22 @@ def read_memories(path: str | None, text: str = "", table: str = "") -> Memories
         return Memories(problem=str(error))
 
 
-def extraction_settings(inputs: MemoryInputs, values: Values) -> ExtractionSettings:
-    """The thresholds on screen.
-
-    Raises:
-        UserError: one is empty or makes no sense.
-    """
-    lowest, mentions, characters, most = (values[each] for each in inputs.thresholds)
-    if None in (lowest, mentions, characters, most):
-        raise UserError("a threshold is empty", fix="type a number")
-    return ExtractionSettings(lowest, int(mentions), int(characters), int(most))
-
-
-def chosen_examples(inputs: MemoryInputs, values: Values) -> tuple[ConceptExamples, ...]:
-    """The examples of the chosen concepts.
-
-    Raises:
-        UserError: there are no memories, no concept is chosen, or one has no examples.
-    """
-    memories, concepts = values[inputs.memories], values[inputs.concepts]
-    if memories.problem:
-        raise UserError(memories.problem)
-    if not memories.file:
-        raise UserError("there are no memories yet", fix="drop a JSONL dump or a database")
-    if not concepts:
-        raise UserError("no concept is chosen", fix="choose at least one")
-    extraction = prepare(memories.nodes, extraction_settings(inputs, values))
-    return tuple(extraction.examples(name) for name in chosen_concepts(extraction, concepts))
-
-
 def memory_request(
     inputs: MemoryInputs, values: Values, neutral: Texts | None = None
 ) -> TextSource:
     """The examples on screen, to be trained on.
 
     Raises:
-        UserError: what `chosen_examples` refuses.
+        UserError: what `MemoryInputs.examples` refuses.
     """
     from readout_ui.vectors.sources import example_source
 
-    examples = chosen_examples(inputs, values)
+    examples = inputs.examples(values)
     return example_source(examples, tuple(lint_examples(examples)), neutral)
 
 
-def pack_examples(inputs: MemoryInputs, values: Values) -> Changes:
-    """The examples as `readout-ui extract` writes them, in a zip to download."""
-    examples = chosen_examples(inputs, values)
-    settings = extraction_settings(inputs, values)
+def packed(examples: Sequence[ConceptExamples], settings: ExtractionSettings) -> Path:
+    """The examples as `readout-ui extract` writes them, in a zip."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as place:
         folder = Path(place)
         write_examples(folder, examples, asdict(settings))
@@ -250,7 +227,7 @@ def pack_examples(inputs: MemoryInputs, values: Values) -> Changes:
         }
     target = Path(tempfile.mkdtemp(dir=scratch_folder())) / "examples.zip"
     write_file(target, zip_bytes(files))
-    return {inputs.packed: gr.File(value=str(target), visible=True)}
+    return target
 
 
 def _stored(file: Path, text: str, table: str) -> Iterator[StoredNode]:
@@ -266,30 +243,7 @@ def _stored(file: Path, text: str, table: str) -> Iterator[StoredNode]:
         )
 
 
-def _build_thresholds() -> tuple[gr.Number, gr.Number, gr.Number, gr.Number]:
-    with gr.Row():
-        return (
-            gr.Number(8, label="Lowest score for", minimum=0, maximum=10, min_width=150),
-            gr.Number(0, label="Most mentions against", precision=0, minimum=0, min_width=150),
-            gr.Number(40, label="Shortest text", precision=0, minimum=1, min_width=150),
-            gr.Number(500, label="Most examples a side", precision=0, minimum=1, min_width=150),
-        )
-
-
-def _build_concepts() -> gr.Dropdown:
-    return gr.Dropdown(
-        [],
-        value=[],
-        multiselect=True,
-        label="Concepts to train",
-        info="Each gets a direction from its examples for and against it.",
-        elem_id="src-memory-concepts",
-    )
-
-
-SHOWN_CONCEPTS = 20
-
-SHOWN_PROBLEMS = 5
+SHOWN_CONCEPTS, SHOWN_PROBLEMS = 20, 5
 
 
 def draw_memories(extraction: Extraction, problems: Sequence[str]) -> str:

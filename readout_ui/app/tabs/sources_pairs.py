@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import calling
-from readout_ui.app.events import HIDDEN, QUIET, Changes, Values, bound, components, seen_if
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components, seen_if
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import MOST_SHOWN, count, cut, sentence, table
 from readout_ui.errors import UserError
@@ -106,137 +106,103 @@ class CheckedPairs:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-@dataclass(frozen=True)
-class PairInputs:
+class PairInputs(Part):
     """What is trained on, and which side is positive."""
 
-    chosen: gr.Radio
-    """A file or one of the shipped sets."""
-    file: gr.File
-    box: gr.Column
-    """The columns, once there is a table."""
-    positive: gr.Dropdown
-    negative: gr.Dropdown
-    prompt: gr.Dropdown
-    name: gr.Textbox
-    swap: gr.Button
-    about: gr.HTML
-    leave_out: gr.Checkbox
-    brought: gr.State
+    def __init__(self) -> None:
+        self.chosen = gr.Radio(
+            list(SETS.items()), value=FILE, label="Pairs", elem_id="src-pair-set"
+        )
+        self.file = gr.File(
+            label="Pairs: JSON, JSONL, CSV or TSV",
+            file_types=list(SUFFIXES),
+            height=130,
+            elem_id="src-pair-file",
+        )
+        with (
+            gr.Column(visible=HIDDEN, elem_id="src-pair-columns") as self.box,
+            gr.Row(elem_id="src-pair-mapping"),
+        ):
+            self.positive, self.negative, self.prompt = (
+                gr.Dropdown(
+                    [],
+                    label=f"{side.capitalize()} column",
+                    elem_id=f"src-{side}",
+                    min_width=150,
+                )
+                for side in ("positive", "negative", "prompt")
+            )
+            self.name = gr.Textbox(label="Name of the direction", elem_id="src-name", min_width=150)
+            self.swap = gr.Button("Swap sides", elem_id="src-swap", scale=0, min_width=140)
+        self.about = gr.HTML(sentence(TO_BEGIN), elem_id="src-pair-about", padding=False)
+        self.leave_out = gr.Checkbox(
+            label="Leave out the pairs with errors", visible=HIDDEN, elem_id="src-leave-out"
+        )
+        self.brought = gr.State(BroughtPairs())
+        self.columns = (self.positive, self.negative, self.prompt)
+        self.asked: set[Any] = {*self.columns, self.brought, self.name, self.leave_out}
+        self._wire()
 
-    @property
-    def asked(self) -> set[Any]:
-        """What `pair_request` takes."""
-        return {*self.columns, self.brought, self.name, self.leave_out}
-
-    @property
-    def columns(self) -> list[gr.Dropdown]:
-        """The three columns."""
-        return [self.positive, self.negative, self.prompt]
+    def _wire(self) -> None:
+        mapping = self.asked - {self.leave_out}
+        manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
+        file, outputs = self.file, components(self)
+        events = [self.chosen.input, file.upload, file.clear]
+        gr.on(events, bound(self.show_file), {self.chosen, file}, outputs, **QUIET)
+        # Whatever changes a column, the last look is at the columns as they stand on screen.
+        changed = [column.change for column in self.columns]
+        gr.on(changed, bound(self.show_mapping), mapping, outputs, **manner)
+        self.name.input(bound(self.show_name), mapping, outputs, **manner)
+        sides, js = [self.positive, self.negative], calling("widgets/pair_sides.js", "swapped")
+        self.swap.click(None, sides, sides, js=js, **QUIET)
 
     def mapping(self, values: Values) -> PairMapping:
         """What is on screen."""
         positive, negative, prompt = (values[column] for column in self.columns)
         return PairMapping(values[self.brought], positive, negative, prompt, values[self.name])
 
+    def show_file(self, values: Values) -> Changes:
+        """The columns of what was chosen or dropped, and what they make of it."""
+        chosen = values[self.chosen]
+        brought = bring_pairs(chosen, values[self.file])
+        table = brought.table
+        changes: Changes = {
+            self.file: gr.File(visible=seen_if(chosen == FILE)),
+            self.box: gr.Column(visible=seen_if(table is not None)),
+            self.brought: brought,
+        }
+        if table is None:
+            nothing = gr.Dropdown(choices=[], value=None)
+            problem = sentence(brought.problem, "failed") if brought.problem else sentence(TO_BEGIN)
+            hidden = gr.Checkbox(visible=HIDDEN)
+            changes |= dict.fromkeys(self.columns, nothing)
+            return changes | {self.name: "", self.about: problem, self.leave_out: hidden}
+        guessed, columns = guess_columns(table.columns), list(table.columns)
+        positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
+        prompt = guessed.prompt if guessed and guessed.prompt else NO_PROMPT
+        settled = PairMapping(brought, positive, negative, prompt)
+        return {
+            **changes,
+            self.positive: gr.Dropdown(choices=columns, value=positive),
+            self.negative: gr.Dropdown(choices=columns, value=negative),
+            self.prompt: gr.Dropdown(choices=[NO_PROMPT, *columns], value=prompt),
+            **self._described(settled, rename=True),
+        }
 
-def build_pair_inputs() -> PairInputs:
-    """Lay out the pairs' part and wire what follows from a file or another column."""
-    chosen = gr.Radio(list(SETS.items()), value=FILE, label="Pairs", elem_id="src-pair-set")
-    file = gr.File(
-        label="Pairs: JSON, JSONL, CSV or TSV",
-        file_types=list(SUFFIXES),
-        height=130,
-        elem_id="src-pair-file",
-    )
-    box = gr.Column(visible=HIDDEN, elem_id="src-pair-columns")
-    with box, gr.Row(elem_id="src-pair-mapping"):
-        positive = gr.Dropdown([], label="Positive column", elem_id="src-positive", min_width=150)
-        negative = gr.Dropdown([], label="Negative column", elem_id="src-negative", min_width=150)
-        prompt = gr.Dropdown([], label="Prompt column", elem_id="src-prompt", min_width=150)
-        name = gr.Textbox(label="Name of the direction", elem_id="src-name", min_width=150)
-        swap = gr.Button("Swap sides", elem_id="src-swap", scale=0, min_width=140)
-    about = gr.HTML(sentence(TO_BEGIN), elem_id="src-pair-about", padding=False)
-    leave_out = gr.Checkbox(
-        label="Leave out the pairs with errors", visible=HIDDEN, elem_id="src-leave-out"
-    )
-    inputs = PairInputs(
-        *(chosen, file, box, positive, negative, prompt, name, swap, about, leave_out),
-        brought=gr.State(BroughtPairs()),
-    )
-    _wire(inputs)
-    return inputs
+    def show_mapping(self, values: Values) -> Changes:
+        """Name, about and the choice to leave pairs out, under these columns."""
+        return self._described(self.mapping(values), rename=True)
 
+    def show_name(self, values: Values) -> Changes:
+        """The same under a name that was typed."""
+        return self._described(self.mapping(values), rename=False)
 
-def _wire(inputs: PairInputs) -> None:
-    mapping: set[Any] = inputs.asked - {inputs.leave_out}
-    manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    file, name = inputs.file, inputs.name
-    gr.on(
-        [inputs.chosen.input, file.upload, file.clear],
-        bound(show_pair_file, inputs),
-        {inputs.chosen, file},
-        components(inputs),
-        **QUIET,
-    )
-    # Whatever changes a column, the last look is at the columns as they stand on screen.
-    gr.on(
-        [column.change for column in inputs.columns],
-        bound(show_mapping, inputs),
-        mapping,
-        components(inputs),
-        **manner,
-    )
-    name.input(bound(show_name, inputs), mapping, [inputs.about, inputs.leave_out], **manner)
-    sides = [inputs.positive, inputs.negative]
-    inputs.swap.click(None, sides, sides, js=calling("widgets/pair_sides.js", "swapped"), **QUIET)
-
-
-def show_pair_file(inputs: PairInputs, values: Values) -> Changes:
-    """The columns of what was chosen or dropped, and what they make of it."""
-    chosen = values[inputs.chosen]
-    brought = bring_pairs(chosen, values[inputs.file])
-    table = brought.table
-    changes: Changes = {
-        inputs.file: gr.File(visible=seen_if(chosen == FILE)),
-        inputs.box: gr.Column(visible=seen_if(table is not None)),
-        inputs.brought: brought,
-    }
-    if table is None:
-        nothing = gr.Dropdown(choices=[], value=None)
-        problem = sentence(brought.problem, "failed") if brought.problem else sentence(TO_BEGIN)
-        hidden = gr.Checkbox(visible=HIDDEN)
-        changes |= dict.fromkeys(inputs.columns, nothing)
-        return changes | {inputs.name: "", inputs.about: problem, inputs.leave_out: hidden}
-    guessed, columns = guess_columns(table.columns), list(table.columns)
-    positive, negative = (guessed.positive, guessed.negative) if guessed else (None, None)
-    prompt = guessed.prompt if guessed and guessed.prompt else NO_PROMPT
-    settled = PairMapping(brought, positive, negative, prompt)
-    return {
-        **changes,
-        inputs.positive: gr.Dropdown(choices=columns, value=positive),
-        inputs.negative: gr.Dropdown(choices=columns, value=negative),
-        inputs.prompt: gr.Dropdown(choices=[NO_PROMPT, *columns], value=prompt),
-        **_described(inputs, settled, rename=True),
-    }
-
-
-def show_mapping(inputs: PairInputs, values: Values) -> Changes:
-    """Name, about and the choice to leave pairs out, under these columns."""
-    return _described(inputs, inputs.mapping(values), rename=True)
-
-
-def show_name(inputs: PairInputs, values: Values) -> Changes:
-    """The same under a name that was typed."""
-    return _described(inputs, inputs.mapping(values), rename=False)
-
-
-def _described(inputs: PairInputs, mapping: PairMapping, *, rename: bool) -> Changes:
-    named = replace(mapping, name=mapping.settled_name()) if rename else mapping
-    about, has_errors = describe_pairs(named)
-    leave_out = gr.Checkbox(visible=True) if has_errors else gr.Checkbox(visible=HIDDEN)
-    changes = {inputs.about: about, inputs.leave_out: leave_out}
-    return {inputs.name: named.name, **changes} if rename else changes
+    def _described(self, mapping: PairMapping, *, rename: bool) -> Changes:
+        named = replace(mapping, name=mapping.settled_name()) if rename else mapping
+        about, has_errors = describe_pairs(named)
+        leave_out = gr.Checkbox(visible=True) if has_errors else gr.Checkbox(visible=HIDDEN)
+        changes = {self.about: about, self.leave_out: leave_out}
+        return {self.name: named.name, **changes} if rename else changes
 
 
 def describe_pairs(mapping: PairMapping) -> tuple[str, bool]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 from gradio.components.plot import PlotData
 
-from readout_ui.app.events import HIDDEN, Changes, Values
-from readout_ui.app.widgets import build_plot, layer_slider, plot_data, table
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components
+from readout_ui.app.widgets import KINDS, build_plot, layer_slider, plot_data, table
 from readout_ui.inference.reading import Reading
 from readout_ui.plots.curves import SweepCurves, draw_sweep_curves
 from readout_ui.plots.token_grid import (
@@ -95,11 +95,6 @@ def draw_answer(text: str, about: str) -> str:
     return f"<div class='steer-answer'>{shown}</div><p class='steer-about'>{escape(about)}</p>"
 
 
-def first_concept(pair: Pair) -> str:
-    """The concept that colours the text at first."""
-    return pair.setup.steers[0].concept
-
-
 def _draw_side(
     part: Reading, grid: Grid, made: Generated, concept: str, layer: int, kind: str
 ) -> DrawnSide:
@@ -145,10 +140,9 @@ def _means(pair: Pair, ranked: Sequence[str], layer: int) -> str:
     )
 
 
-def draw_sweep(swept: Sweep, layer: float, read: str) -> tuple[PlotData, str]:
+def draw_sweep(swept: Sweep, layer: int, read: str) -> tuple[PlotData, str]:
     """Curves and table of a sweep."""
-    nearest = min(swept.layers, key=lambda other: abs(other - layer))
-    return plot_data(draw_sweep_curves(_curves(swept, nearest, read))), _table(swept, nearest, read)
+    return plot_data(draw_sweep_curves(_curves(swept, layer, read))), _table(swept, layer, read)
 
 
 def _curves(swept: Sweep, layer: int, read: str) -> SweepCurves:
@@ -219,144 +213,145 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
-KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
 READS = {"While steered": "during", "Its words alone": "alone"}
 
 
-@dataclass(frozen=True)
-class Side:
-    """The components of one of the two answers."""
+class Side(Part):
+    """The components of one of the two answers; the attributes are the fields of `DrawnSide`."""
 
-    text: gr.HTML
-    strip: gr.HTML
-    rows: gr.HTML
-    columns: gr.HTML
-    plot: gr.Plot
+    def __init__(self, name: str) -> None:
+        with gr.Column(min_width=320, elem_classes="steer-side"):
+            self.text = gr.HTML(elem_id=f"steer-{name}-text", padding=False)
+            self.strip = gr.HTML(elem_id=f"steer-{name}-strip", padding=False)
+            with gr.Column(elem_classes="steer-scroll"):
+                self.rows = gr.HTML(elem_classes="steer-rows")
+                self.columns = gr.HTML(elem_classes="steer-columns")
+                self.plot = gr.Plot(
+                    show_label=False,
+                    container=False,
+                    elem_id=f"steer-{name}-heatmap",
+                    elem_classes="steer-heatmap",
+                )
 
     def fill(self, drawn: DrawnSide) -> Changes:
         """One answer in its place."""
         return {getattr(self, name): value for name, value in drawn._asdict().items()}
 
 
-@dataclass(frozen=True)
-class PairInputs:
-    """How a pair is shown; the fields are those of `PairLook`."""
+class PairInputs(Part):
+    """How a pair is shown; the attributes are the fields of `PairLook`."""
 
-    layer: gr.Slider
-    concept: gr.Dropdown
-    kind: gr.Radio
-    read: gr.Radio
-    prompt: gr.Checkbox
-    chosen: gr.Dropdown
-
-    @property
-    def components(self) -> dict[str, Any]:
-        """All of them, by the field of `PairLook`."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def __init__(self, run: Run | None) -> None:
+        with gr.Accordion("Look", open=False, elem_id="steer-look"):
+            with gr.Row():
+                self.layer = gr.Slider(**layer_slider(run), step=1, label="Layer", min_width=200)
+                self.concept = gr.Dropdown([], label="Text coloured by", min_width=180)
+                self.chosen = gr.Dropdown(
+                    [],
+                    label="Concepts (empty: moved most)",
+                    multiselect=True,
+                    value=[],
+                    min_width=220,
+                )
+            with gr.Row():
+                self.kind = gr.Radio(list(KINDS.items()), value="z", label="Score")
+                self.read = gr.Radio(
+                    list(READS.items()),
+                    value="during",
+                    label="Steered answer read",
+                    elem_id="steer-read",
+                )
+                self.prompt = gr.Checkbox(
+                    False, label="Show the prompt's tokens", elem_id="steer-whole"
+                )
 
     def look(self, values: Values) -> PairLook:
         """What is chosen."""
-        return PairLook(**{name: values[each] for name, each in self.components.items()})
+        return PairLook(**self.values_of(values))
 
 
-@dataclass(frozen=True)
-class Results:
-    """Everything below the buttons."""
+class Results(Part):
+    """Everything below the buttons; hidden until there is something."""
 
-    progress: gr.HTML
-    found: gr.State
-    """The pair that is shown."""
-    swept: gr.State
-    """The sweep that is shown."""
-    pair: gr.Column
-    look: PairInputs
-    summary: gr.HTML
-    means: gr.HTML
-    plain: Side
-    steered: Side
-    sweep: gr.Column
-    sweep_layer: gr.Slider
-    sweep_read: gr.Radio
-    curves: gr.Plot
-    table: gr.HTML
+    def __init__(self, run: Run | None) -> None:
+        self.progress = gr.HTML(elem_id="steer-progress", padding=False)
+        self.found, self.swept = gr.State(None), gr.State(None)  # the pair and sweep on the page
+        with gr.Column(visible=HIDDEN, elem_id="steer-pair") as self.pair:
+            self.summary = gr.HTML(elem_id="steer-summary", padding=False)
+            self.look = PairInputs(run)
+            with gr.Row(elem_id="steer-sides"):
+                self.plain, self.steered = Side("plain"), Side("steered")
+            self.means = gr.HTML(elem_id="steer-means", padding=False)
+        with gr.Column(visible=HIDDEN, elem_id="steer-swept") as self.sweep:
+            with gr.Row():
+                self.sweep_layer = gr.Slider(
+                    **layer_slider(run), step=1, label="Scores at layer", min_width=200
+                )
+                self.sweep_read = gr.Radio(
+                    list(READS.items()), value="during", label="Answers read"
+                )
+            self.curves = build_plot("steer-curves")
+            self.table = gr.HTML(elem_id="steer-table", padding=False)
+        self.pair_inputs: list[Any] = components(self.look)
+        self.sweep_inputs: list[Any] = [self.sweep_layer, self.sweep_read]
+        self._wire()
 
-    def show_pair(self, pair: Pair, look: PairLook) -> Changes:
-        """A pair as it is to be shown."""
+    def _wire(self) -> None:
+        """Another look draws anew from what was found; the model is not asked."""
+        for looks, redraw, found in (
+            (self.pair_inputs, self.redraw_pair, self.found),
+            (self.sweep_inputs, self.redraw_sweep, self.swept),
+        ):
+            gr.on(
+                [each.input for each in looks],
+                bound(redraw),
+                {found, *looks},
+                components(self),
+                trigger_mode="always_last",
+                **QUIET,
+            )
+
+    def redraw_pair(self, values: Values) -> Changes:
+        """The pair that was found last, as it is to be shown now."""
+        pair: Pair | None = values[self.found]
+        return self._drawn(pair, self.look.look(values)) if pair else {}
+
+    def _drawn(self, pair: Pair, look: PairLook) -> Changes:
         drawn = draw_pair(pair, look)
         words = {self.summary: drawn.summary, self.means: drawn.means}
         return {**words, **self.plain.fill(drawn.plain), **self.steered.fill(drawn.steered)}
 
-    def show_sweep(self, swept: Sweep, layer: float, read: str) -> Changes:
-        """A sweep as it is to be shown."""
-        curves, table = draw_sweep(swept, layer, read)
-        return {self.curves: curves, self.table: table}
+    def show_pair(self, values: Values, pair: Pair) -> Changes:
+        """Both answers, with the choices that fit them."""
+        look, names = self.look.look(values), list(pair.alone.concepts)
+        settled = replace(
+            look,
+            layer=pair.alone.nearest_layer(int(look.layer)),
+            concept=pair.setup.steers[0].concept,
+            chosen=[name for name in look.chosen if name in names],
+        )
+        return {
+            self.pair: gr.Column(visible=True),
+            self.found: pair,
+            self.look.layer: gr.Slider(value=settled.layer),
+            self.look.concept: gr.Dropdown(choices=names, value=settled.concept),
+            self.look.chosen: gr.Dropdown(choices=names, value=settled.chosen),
+            **self._drawn(pair, settled),
+        }
 
+    def redraw_sweep(self, values: Values) -> Changes:
+        """The sweep that was found last, as it is to be shown now."""
+        return self.show_sweep(values, values[self.swept]) if values[self.swept] else {}
 
-def build_results(run: Run | None) -> Results:
-    """Lay out everything below the buttons; hidden until there is something."""
-    progress = gr.HTML(elem_id="steer-progress", padding=False)
-    with gr.Column(visible=HIDDEN, elem_id="steer-pair") as pair:
-        summary = gr.HTML(elem_id="steer-summary", padding=False)
-        look = _build_look(run)
-        with gr.Row(elem_id="steer-sides"):
-            plain, steered = _build_side("plain"), _build_side("steered")
-        means = gr.HTML(elem_id="steer-means", padding=False)
-    with gr.Column(visible=HIDDEN, elem_id="steer-swept") as swept:
-        with gr.Row():
-            layer = gr.Slider(**layer_slider(run), step=1, label="Scores at layer", min_width=200)
-            read = gr.Radio(list(READS.items()), value="during", label="Answers read")
-        curves = build_plot("steer-curves")
-        table = gr.HTML(elem_id="steer-table", padding=False)
-    return Results(
-        progress=progress,
-        found=gr.State(None),
-        swept=gr.State(None),
-        pair=pair,
-        look=look,
-        summary=summary,
-        means=means,
-        plain=plain,
-        steered=steered,
-        sweep=swept,
-        sweep_layer=layer,
-        sweep_read=read,
-        curves=curves,
-        table=table,
-    )
-
-
-def _build_side(name: str) -> Side:
-    """A place for one answer and its readout."""
-    with gr.Column(min_width=320, elem_classes="steer-side"):
-        text = gr.HTML(elem_id=f"steer-{name}-text", padding=False)
-        strip = gr.HTML(elem_id=f"steer-{name}-strip", padding=False)
-        with gr.Column(elem_classes="steer-scroll"):
-            rows = gr.HTML(elem_classes="steer-rows")
-            columns = gr.HTML(elem_classes="steer-columns")
-            plot = gr.Plot(
-                show_label=False,
-                container=False,
-                elem_id=f"steer-{name}-heatmap",
-                elem_classes="steer-heatmap",
-            )
-    return Side(text, strip, rows, columns, plot)
-
-
-def _build_look(run: Run | None) -> PairInputs:
-    with gr.Accordion("Look", open=False, elem_id="steer-look"):
-        with gr.Row():
-            layer = gr.Slider(**layer_slider(run), step=1, label="Layer", min_width=200)
-            concept = gr.Dropdown([], label="Text coloured by", min_width=180)
-            chosen = gr.Dropdown(
-                [], label="Concepts (empty: moved most)", multiselect=True, value=[], min_width=220
-            )
-        with gr.Row():
-            kind = gr.Radio(list(KINDS.items()), value="z", label="Score")
-            read = gr.Radio(
-                list(READS.items()),
-                value="during",
-                label="Steered answer read",
-                elem_id="steer-read",
-            )
-            prompt = gr.Checkbox(False, label="Show the prompt's tokens", elem_id="steer-whole")
-    return PairInputs(layer, concept, kind, read, prompt, chosen)
+    def show_sweep(self, values: Values, swept: Sweep) -> Changes:
+        """A sweep, at the layer nearest to the chosen one."""
+        wanted = int(values[self.sweep_layer])
+        layer = min(swept.layers, key=lambda other: abs(other - wanted))
+        curves, table = draw_sweep(swept, layer, values[self.sweep_read])
+        return {
+            self.sweep: gr.Column(visible=True),
+            self.swept: swept,
+            self.sweep_layer: gr.Slider(value=layer),
+            self.curves: curves,
+            self.table: table,
+        }

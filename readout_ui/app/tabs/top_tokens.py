@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from readout_ui.app.assets import saving
 from readout_ui.app.events import (
     HIDDEN,
-    PRIVATE,
     QUIET,
     Changes,
+    Part,
     Values,
     bound,
     components,
-    guarded,
     seen_if,
 )
 from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import NO_RUN, draw_notice, layer_list
+from readout_ui.app.widgets import KINDS, NO_RUN, draw_notice, layer_list, save_button
 from readout_ui.errors import UserError
+from readout_ui.files import size_text
 from readout_ui.inference.top_tokens import (
     WIDTHS,
     Snippets,
@@ -45,7 +43,6 @@ from readout_ui.texts.streams import (
 )
 
 if TYPE_CHECKING:
-    from readout_ui.inference.readout import Readout
     from readout_ui.inference.search import Search
 
 NO_FILE = UserError("there is no file yet", fix="drop a .txt or .jsonl")
@@ -57,238 +54,203 @@ INTRO = (
 )
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(Part):
     """What is searched, and how."""
 
-    file: gr.File
-    field: gr.Dropdown
-    layer: gr.Dropdown
-    kind: gr.Radio
-    width: gr.Dropdown
-    amount: gr.Dropdown
-    n_kept: gr.Dropdown
-    about: gr.HTML
-    """What was dropped, in a line."""
+    def __init__(self, run: Run | None) -> None:
+        with gr.Row(elem_id="snip-inputs"):
+            self.file = gr.File(
+                label="Text or JSON lines",
+                file_types=[*TEXT_SUFFIXES, *JSON_SUFFIXES],
+                height=150,
+                scale=2,
+                min_width=280,
+                elem_id="snip-file",
+            )
+            with gr.Column(scale=3, min_width=300):
+                self._build_choices(run)
+        self.about = gr.HTML(elem_id="snip-file-about", padding=False)  # what was dropped
+        self.how = {self.layer, self.kind, self.width, self.amount, self.n_kept}
+        events = [self.file.upload, self.file.clear]
+        gr.on(events, bound(self.show_file), self.file, [self.about, self.field], **QUIET)
 
-    @property
-    def asked(self) -> set[Any]:
-        """What `search_from` takes."""
-        how = {self.layer, self.kind, self.width, self.amount, self.n_kept}
-        return {self.file, self.field, *how}
+    def _build_choices(self, run: Run | None) -> None:
+        with gr.Row():
+            self.layer = gr.Dropdown(
+                **layer_list(run), label="Layer", elem_id="snip-layer", min_width=130
+            )
+            self.amount = gr.Dropdown(
+                list(AMOUNTS.items()),
+                value=100_000,
+                label="Read",
+                info="A part is spread evenly over the file.",
+                elem_id="snip-amount",
+                min_width=230,
+            )
+            self.field = gr.Dropdown(
+                [], label="Text field", visible=HIDDEN, elem_id="snip-field", min_width=130
+            )
+        with gr.Row():
+            units = [(name, unit) for name, unit in KINDS.items() if unit != "raw"]
+            self.kind = gr.Radio(units, value="z", label="Rank by", min_width=180)
+            widths = [("1 token", 1), *((f"{n}-token mean", n) for n in WIDTHS[1:])]
+            self.width = gr.Dropdown(widths, value=5, label="Strength", min_width=190)
+            self.n_kept = gr.Dropdown(
+                [10, 25, 50, 100], value=25, label="Per concept", min_width=110
+            )
+
+    def show_file(self, path: str | None) -> Changes:
+        """What was dropped in a line, and which of its fields hold text."""
+        nothing = gr.Dropdown(visible=HIDDEN, choices=[], value=None)
+        if not path:
+            return {self.about: "", self.field: nothing}
+        file, chosen = Path(path), ""
+        fields: tuple[str, ...] = ()
+        try:
+            if file.suffix.lower() in JSON_SUFFIXES:
+                fields = text_fields(file)
+                chosen = guess_field(fields)
+            texts = open_texts(file, chosen or (fields[0] if fields else ""))
+        except UserError as error:
+            return {self.about: draw_failure(str(error)), self.field: nothing}
+        kind = "JSON lines" if fields else "every line a text" if texts.by_line else "plain text"
+        size = size_text(texts.n_bytes)
+        line = f"<p class='snip-file'><b>{escape(texts.name)}</b> {size}, {kind}</p>"
+        field = gr.Dropdown(
+            visible=seen_if(bool(fields)), choices=list(fields), value=chosen or None
+        )
+        return {self.about: line, self.field: field}
+
+    def search(self, studio: Studio, values: Values) -> Search:
+        """What is on screen, checked before the device is asked for.
+
+        Raises:
+            UserError: no vectors, no file, or one that cannot be read.
+        """
+        from readout_ui.inference.search import Search
+
+        studio.run()
+        if not values[self.file]:
+            raise NO_FILE
+        if values[self.layer] is None:
+            raise UserError("no layer is chosen", fix="choose one")
+        settings = SnippetSettings(
+            layer=int(values[self.layer]),
+            kind=values[self.kind],
+            width=int(values[self.width]),
+            n_kept=int(values[self.n_kept]),
+            max_tokens=int(values[self.amount]),
+        )
+        return Search(open_texts(Path(values[self.file]), values[self.field] or ""), settings)
 
 
-@dataclass(frozen=True)
-class Results:
+class Results(Part):
     """Everything below the buttons."""
 
-    box: gr.Column
-    about: gr.HTML
-    concept: gr.Dropdown
-    wanted: gr.Textbox
-    shown: gr.HTML
-    found: gr.State
-
-
-@dataclass(frozen=True)
-class SnippetsTab:
-    """Components of the Snippets tab."""
-
-    notice: gr.HTML
-    """What to do first; empty when there are vectors."""
-    inputs: Inputs
-    results: Results
-
-
-def build_snippets_tab(studio: Studio) -> SnippetsTab:
-    """Lay out the tab and wire its own events."""
-    run = studio.runs.current()
-    gr.Markdown(INTRO)
-    notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="snip-notice")
-    inputs = _build_inputs(run)
-    with gr.Row(elem_id="snip-go"):
-        find = gr.Button(
-            "Find snippets", variant="primary", elem_id="snip-find", scale=0, min_width=160
+    def __init__(self) -> None:
+        self.found = gr.State(None)
+        with gr.Column(visible=HIDDEN, elem_id="snip-results") as self.box:
+            self.about = gr.HTML(elem_id="snip-about", padding=False)
+            with gr.Row(elem_id="snip-filter"):
+                self.concept = gr.Dropdown(
+                    [EVERY], value=EVERY, label="Concept", elem_id="snip-concept"
+                )
+                self.wanted = gr.Textbox(
+                    label="Holds the words", placeholder="any text", elem_id="snip-wanted"
+                )
+                saves = {
+                    form: gr.Button(
+                        f"Save {form.upper()}",
+                        size="sm",
+                        elem_id=f"snip-{form}",
+                        scale=0,
+                        min_width=110,
+                    )
+                    for form in ("jsonl", "csv")
+                }
+            self.shown = gr.HTML(elem_id="snip-list", padding=False)
+        for form, button in saves.items():
+            text, kind = bound(self.save, form), "text/plain;charset=utf-8"
+            save_button(button, text, {self.found}, f"snippets.{form}", kind)
+        gr.on(
+            [self.concept.input, self.wanted.change],
+            bound(self.filter),
+            {self.found, self.concept, self.wanted},
+            self.shown,
+            trigger_mode="always_last",
+            concurrency_limit=None,
+            **QUIET,
         )
-        stop = gr.Button("Stop", elem_id="snip-stop", visible=HIDDEN, scale=0, min_width=100)
-        progress = gr.HTML(elem_id="snip-progress", padding=False, min_width=220)
-    tab = SnippetsTab(notice, inputs, _build_results())
-    events = [inputs.file.upload, inputs.file.clear]
-    described = [inputs.about, inputs.field]
-    gr.on(events, bound(show_file, inputs), inputs.file, described, **QUIET)
-    follower = Follower(studio.worker, progress, stop, [find])
-    search = partial(find_snippets, studio, tab, follower)
-    follower.wire(find, search, inputs.asked, components(tab.results))
-    follower.wire_cancel()
-    return tab
+
+    def filter(self, values: Values) -> Changes:
+        """Only the snippets that the filters let through."""
+        found: Snippets | None = values[self.found]
+        if found is None:
+            return {}
+        return {self.shown: draw_results(found, values[self.concept], values[self.wanted])}
+
+    def show(self, found: Snippets) -> Changes:
+        """All snippets, unfiltered."""
+        return {
+            self.found: found,
+            self.box: gr.Column(visible=True),
+            self.about: draw_found(found),
+            self.concept: gr.Dropdown(choices=[EVERY, *found.by_concept], value=EVERY),
+            self.wanted: "",
+            self.shown: draw_results(found, EVERY, ""),
+        }
+
+    def save(self, form: str, values: Values) -> str:
+        """All snippets as "jsonl" or "csv", whatever the filters say."""
+        found: Snippets | None = values[self.found]
+        if found is None:
+            raise UserError("there is nothing to download yet", fix="press Find snippets")
+        return snippets_jsonl(found) if form == "jsonl" else snippets_csv(found)
 
 
-def refresh_snippets(studio: Studio, tab: SnippetsTab) -> Changes:
-    """New layers after a run was made or chosen; results stay."""
-    run = studio.runs.current()
-    return {
-        tab.inputs.layer: gr.Dropdown(**layer_list(run)),
-        tab.notice: draw_notice(None if run else NO_RUN),
-    }
+class SnippetsTab(Part):
+    """The tab: a file, how it is searched, and what was found."""
 
+    def __init__(self, studio: Studio) -> None:
+        self.studio, run = studio, studio.runs.current()
+        gr.Markdown(INTRO)
+        self.notice = gr.HTML(draw_notice(None if run else NO_RUN), elem_id="snip-notice")
+        self.inputs = Inputs(run)
+        with gr.Row(elem_id="snip-go"):
+            find = gr.Button(
+                "Find snippets", variant="primary", elem_id="snip-find", scale=0, min_width=160
+            )
+            stop = gr.Button("Stop", elem_id="snip-stop", visible=HIDDEN, scale=0, min_width=100)
+            self.progress = gr.HTML(elem_id="snip-progress", padding=False, min_width=220)
+        self.results = Results()
+        follower = Follower(studio.worker, self.progress, stop, [find])
+        asked = {self.inputs.file, self.inputs.field, *self.inputs.how}
+        follower.wire(find, self.find, asked, components(self.results))
+        follower.wire_cancel()
 
-def show_file(inputs: Inputs, path: str | None) -> Changes:
-    """What was dropped in a line, and which of its fields hold text."""
-    nothing = gr.Dropdown(visible=HIDDEN, choices=[], value=None)
-    if not path:
-        return {inputs.about: "", inputs.field: nothing}
-    file, chosen = Path(path), ""
-    fields: tuple[str, ...] = ()
-    try:
-        if file.suffix.lower() in JSON_SUFFIXES:
-            fields = text_fields(file)
-            chosen = guess_field(fields)
-        texts = open_texts(file, chosen or (fields[0] if fields else ""))
-    except UserError as error:
-        return {inputs.about: draw_failure(str(error)), inputs.field: nothing}
-    kind = "JSON lines" if fields else "every line a text" if texts.by_line else "plain text"
-    line = f"<p class='snip-file'><b>{escape(texts.name)}</b> {_size(texts.n_bytes)}, {kind}</p>"
-    field = gr.Dropdown(visible=seen_if(bool(fields)), choices=list(fields), value=chosen or None)
-    return {inputs.about: line, inputs.field: field}
+    def refresh(self) -> Changes:
+        """New layers after a run was made or chosen; results stay."""
+        run = self.studio.runs.current()
+        return {
+            self.inputs.layer: gr.Dropdown(**layer_list(run)),
+            self.notice: draw_notice(None if run else NO_RUN),
+        }
 
+    def find(self, values: Values) -> Task:
+        """Search what is on screen; a search that is stopped shows what it has found."""
+        search = self.inputs.search(self.studio, values)
+        job = self.studio.on_device("snippets", "Finding snippets", search.run)
 
-def search_from(studio: Studio, inputs: Inputs, values: Values) -> Search:
-    """What is on screen, checked before the device is asked for.
+        def end(view: JobView) -> Changes:
+            note, found = ending(view, search)
+            return {self.progress: note, **(self.results.show(found) if found else {})}
 
-    Raises:
-        UserError: no vectors, no file, or one that cannot be read.
-    """
-    from readout_ui.inference.search import Search
-
-    studio.run()
-    if not values[inputs.file]:
-        raise NO_FILE
-    if values[inputs.layer] is None:
-        raise UserError("no layer is chosen", fix="choose one")
-    settings = SnippetSettings(
-        layer=int(values[inputs.layer]),
-        kind=values[inputs.kind],
-        width=int(values[inputs.width]),
-        n_kept=int(values[inputs.n_kept]),
-        max_tokens=int(values[inputs.amount]),
-    )
-    return Search(open_texts(Path(values[inputs.file]), values[inputs.field] or ""), settings)
-
-
-def find_snippets(studio: Studio, tab: SnippetsTab, follower: Follower, values: Values) -> Task:
-    """Search what is on screen; a search that is stopped shows what it has found."""
-    search = search_from(studio, tab.inputs, values)
-    job = studio.on_device("snippets", "Finding snippets", partial(search_on_device, search))
-
-    def end(view: JobView) -> Changes:
-        note, found = ending(view, search)
-        return {follower.progress: note, **(show_found(tab.results, found) if found else {})}
-
-    return Task(job, partial(show_found, tab.results), words=partial(_counts, search), end=end)
-
-
-def search_on_device(search: Search, used: Readout) -> Snippets:
-    """The search, on the device's thread."""
-    return search.run(used)
-
-
-def filter_snippets(results: Results, values: Values) -> Changes:
-    """Only the snippets that the filters let through."""
-    found: Snippets | None = values[results.found]
-    if found is None:
-        return {}
-    return {results.shown: draw_results(found, values[results.concept], values[results.wanted])}
+        return Task(job, self.results.show, words=partial(_counts, search), end=end)
 
 
 def draw_results(found: Snippets, concept: str, wanted: str) -> str:
     """The snippets of a concept, or of all, that hold the words."""
     return draw_snippets(found, "" if concept == EVERY else concept, wanted.strip())
-
-
-def draw_file(found: Snippets | None, form: str) -> str:
-    """All snippets as "jsonl" or "csv", whatever the filters say."""
-    if found is None:
-        raise UserError("there is nothing to download yet", fix="press Find snippets")
-    return snippets_jsonl(found) if form == "jsonl" else snippets_csv(found)
-
-
-def _build_inputs(run: Run | None) -> Inputs:
-    with gr.Row(elem_id="snip-inputs"):
-        file = gr.File(
-            label="Text or JSON lines",
-            file_types=[*TEXT_SUFFIXES, *JSON_SUFFIXES],
-            height=150,
-            scale=2,
-            min_width=280,
-            elem_id="snip-file",
-        )
-        with gr.Column(scale=3, min_width=300):
-            with gr.Row():
-                layer = gr.Dropdown(
-                    **layer_list(run), label="Layer", elem_id="snip-layer", min_width=130
-                )
-                amount = gr.Dropdown(
-                    list(AMOUNTS.items()),
-                    value=100_000,
-                    label="Read",
-                    info="A part is spread evenly over the file.",
-                    elem_id="snip-amount",
-                    min_width=230,
-                )
-                field = gr.Dropdown(
-                    [], label="Text field", visible=HIDDEN, elem_id="snip-field", min_width=130
-                )
-            with gr.Row():
-                kind = gr.Radio(
-                    [("z-score", "z"), ("Cosine", "cosine")],
-                    value="z",
-                    label="Rank by",
-                    min_width=180,
-                )
-                width = gr.Dropdown(
-                    [("1 token", 1), *((f"{n}-token mean", n) for n in WIDTHS[1:])],
-                    value=5,
-                    label="Strength",
-                    min_width=190,
-                )
-                n_kept = gr.Dropdown(
-                    [10, 25, 50, 100], value=25, label="Per concept", min_width=110
-                )
-    about = gr.HTML(elem_id="snip-file-about", padding=False)
-    return Inputs(file, field, layer, kind, width, amount, n_kept, about)
-
-
-def _build_results() -> Results:
-    found = gr.State(None)
-    with gr.Column(visible=HIDDEN, elem_id="snip-results") as box:
-        about = gr.HTML(elem_id="snip-about", padding=False)
-        with gr.Row(elem_id="snip-filter"):
-            concept = gr.Dropdown([EVERY], value=EVERY, label="Concept", elem_id="snip-concept")
-            wanted = gr.Textbox(
-                label="Holds the words", placeholder="any text", elem_id="snip-wanted"
-            )
-            jsonl = gr.Button("Save JSONL", size="sm", elem_id="snip-jsonl", scale=0, min_width=110)
-            csv = gr.Button("Save CSV", size="sm", elem_id="snip-csv", scale=0, min_width=110)
-        shown = gr.HTML(elem_id="snip-list", padding=False)
-    text = gr.Textbox(visible=False)
-    for button, form in ((jsonl, "jsonl"), (csv, "csv")):
-        button.click(guarded(partial(draw_file, form=form)), found, text, **PRIVATE).success(
-            None,
-            text,
-            js=saving(f"snippets.{form}", "text/plain;charset=utf-8"),
-            **PRIVATE,
-        )
-    results = Results(box, about, concept, wanted, shown, found)
-    gr.on(
-        [concept.input, wanted.change],
-        bound(filter_snippets, results),
-        {found, concept, wanted},
-        shown,
-        trigger_mode="always_last",
-        concurrency_limit=None,
-        **QUIET,
-    )
-    return results
 
 
 def ending(view: JobView, search: Search) -> tuple[str, Snippets | None]:
@@ -305,25 +267,9 @@ def ending(view: JobView, search: Search) -> tuple[str, Snippets | None]:
     return "", found
 
 
-def show_found(results: Results, found: Snippets) -> Changes:
-    """All snippets, unfiltered."""
-    return {
-        results.found: found,
-        results.box: gr.Column(visible=True),
-        results.about: draw_found(found),
-        results.concept: gr.Dropdown(choices=[EVERY, *found.by_concept], value=EVERY),
-        results.wanted: "",
-        results.shown: draw_results(found, EVERY, ""),
-    }
-
-
 def _counts(search: Search) -> str:
     if not search.n_tokens:
         return ""
     return (
         f"<p class='snip-note'>{search.n_texts:,} texts, {search.n_tokens:,} tokens read so far</p>"
     )
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**20:.1f} MB" if n_bytes >= 2**20 else f"{max(1, n_bytes >> 10)} kB"

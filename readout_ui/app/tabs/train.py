@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import PRIVATE, Changes, Values, guarded
+from readout_ui.app.events import PRIVATE, Changes, Part, Values, bound, components
 from readout_ui.app.follow import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
@@ -23,152 +23,150 @@ from readout_ui.vectors.settings import (
     METHOD_NAMES,
     READ_RULE_NAMES,
     TrainSettings,
+    parse_layer_config,
 )
 
-METHOD_CHOICES = {
-    "whitened": "Whitened mean difference (default)",
+_METHODS = {
+    "whitened": "Whitened mean difference",
     "mean": "Mean difference",
     "neutral_pcs": "Mean difference without neutral components",
     "pca": "PCA of pairs",
     "logistic": "Logistic regression on pairs",
 }
-READ_CHOICES = {
-    "content_mean": "Mean over the text (default)",
+_READS = {
+    "content_mean": "Mean over the text",
     "content_tail": "Mean over its last two thirds",
     "content_last": "Its last token",
     "template_last": "Last template token (the seed trainer's; for comparison)",
 }
 
 
-@dataclass(frozen=True)
-class SettingsInputs:
-    """The settings of a training on screen; the fields are those of `TrainSettings`."""
-
-    method: gr.Radio
-    read: gr.Radio
-    layers: gr.Textbox
-    layer_type: gr.Dropdown
-    seed: gr.Number
-    max_negatives_per_positive: gr.Number
-    max_length: gr.Number
-    batch_size: gr.Number
-    """0 for None."""
-
-    @property
-    def inputs(self) -> list[Any]:
-        """All of them."""
-        return list(vars(self).values())
-
-    def settings(self, values: Values) -> TrainSettings:
-        """What is on screen; UserError on values that make no sense."""
-        chosen = {name: values[each] for name, each in vars(self).items()}
-        for name, each in vars(self).items():
-            if isinstance(each, gr.Number):
-                chosen[name] = int(chosen[name] or 0)
-        return TrainSettings(**chosen | {"batch_size": chosen["batch_size"] or None})
-
-    def show(self, settings: TrainSettings) -> Changes:
-        """Given settings on screen."""
-        values = {each: getattr(settings, name) for name, each in vars(self).items()}
-        return values | {self.batch_size: settings.batch_size or 0}
+def _choices(names: Sequence[str], words: Mapping[str, str], default: str) -> list[tuple[str, str]]:
+    """What a person chooses from: words and the name they stand for."""
+    marks = {default: " (default)"}
+    return [(words.get(name, name) + marks.get(name, ""), name) for name in names]
 
 
-def build_settings(settings: TrainSettings) -> SettingsInputs:
-    """Lay out the settings, the rarer ones folded away."""
-    method = gr.Radio(
-        [(METHOD_CHOICES[m], m) for m in METHOD_NAMES],
-        value=settings.method,
-        label="Method",
-        info="How a direction is fitted from the activations of a concept's texts and the others'.",
-    )
-    read = gr.Radio(
-        [(READ_CHOICES[r], r) for r in READ_RULE_NAMES],
-        value=settings.read,
-        label="Read rule",
-        info="Which tokens of a text become its activation.",
-    )
-    with gr.Accordion("More settings", open=False):
-        layers = gr.Textbox(
+METHOD_CHOICES = _choices(METHOD_NAMES, _METHODS, TrainSettings.method)
+READ_CHOICES = _choices(READ_RULE_NAMES, _READS, TrainSettings.read)
+
+
+class SettingsInputs(Part):
+    """The settings of a training on screen; the attributes are the fields of `TrainSettings`."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.method = gr.Radio(
+            METHOD_CHOICES,
+            value=settings.method,
+            label="Method",
+            info="How a direction is fitted from the activations of a concept's texts and the "
+            "others'.",
+        )
+        self.read = gr.Radio(
+            READ_CHOICES,
+            value=settings.read,
+            label="Read rule",
+            info="Which tokens of a text become its activation.",
+        )
+        with gr.Accordion("More settings", open=False):
+            self._build_more(settings)
+
+    def _build_more(self, settings: TrainSettings) -> None:
+        """The rarer ones."""
+        self.layers = gr.Textbox(
             settings.layers,
             label="Layers",
             info="all, auto (the best by cross-validation), or numbers such as 14,22 or -1",
         )
-        layer_type = gr.Dropdown(
+        self.layer_type = gr.Dropdown(
             list(LAYER_TYPE_NAMES), value=settings.layer_type, label="Layer type"
         )
-        seed = gr.Number(settings.seed, label="Seed", precision=0, info="Fixes the sampled pairs.")
-        negatives = gr.Number(
+        self.layer_config = gr.Textbox(
+            _config_text(settings),
+            label="Module paths",
+            info="Where a layer type is in this model, one in a line: mlp=model.layers.{num}.mlp; "
+            "empty to find it.",
+            lines=1,
+            elem_id="train-layer-config",
+        )
+        self.seed = gr.Number(
+            settings.seed, label="Seed", precision=0, info="Fixes the sampled pairs."
+        )
+        self.max_negatives_per_positive = gr.Number(
             settings.max_negatives_per_positive,
             label="Negatives per positive",
             precision=0,
             minimum=1,
             info="For PCA and logistic.",
         )
-        max_length = gr.Number(
+        self.max_length = gr.Number(
             settings.max_length,
             label="Longest text",
             precision=0,
             minimum=1,
             info="Tokens of a text that are read; longer ones are cut and named.",
         )
-        batch = gr.Number(
+        self.batch_size = gr.Number(
             settings.batch_size or 0,
             label="Batch size",
             precision=0,
             minimum=0,
             info="Texts per batch at most; 0 leaves it to the token budget.",
         )
-    return SettingsInputs(method, read, layers, layer_type, seed, negatives, max_length, batch)
+
+    def settings(self, values: Values) -> TrainSettings:
+        """What is on screen; UserError on values that make no sense."""
+        chosen = self.values_of(values)
+        for name, each in vars(self).items():
+            if isinstance(each, gr.Number):
+                chosen[name] = int(chosen[name] or 0)
+        chosen["batch_size"] = chosen["batch_size"] or None
+        lines = str(chosen["layer_config"]).splitlines()
+        chosen["layer_config"] = parse_layer_config(line for line in lines if line.strip())
+        return TrainSettings(**chosen)
+
+    def show(self, settings: TrainSettings) -> Changes:
+        """Given settings on screen."""
+        values = {each: getattr(settings, name) for name, each in vars(self).items()}
+        values[self.batch_size] = settings.batch_size or 0
+        return values | {self.layer_config: _config_text(settings)}
 
 
-@dataclass(frozen=True)
-class TrainTab:
-    """Components of the Train tab that others listen to."""
-
-    train: gr.Button
-    """Starts a training with the settings on screen."""
-    settings: SettingsInputs
-    progress: gr.HTML
-    """Progress, outcome and log of the newest training."""
-    runs: gr.HTML
-    """The kept runs, newest first; sends `select` with the id of the run to use."""
-    layers: gr.Plot
-    """Cross-validated AUROC of every layer of the run in use."""
-    run_chosen: Any
-    """The event of going back to a run in the list."""
+def _config_text(settings: TrainSettings) -> str:
+    return "\n".join(f"{name}={path}" for name, path in settings.layer_config)
 
 
-def build_train_tab(studio: Studio) -> TrainTab:
-    """Lay out the tab and wire the list of runs; events between tabs are wired by the page."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
-            inputs = build_settings(studio.settings)
-            train = gr.Button(
-                "Train", variant="primary", elem_id="train", interactive=not studio.read_only
-            )
-        with gr.Column(scale=3, min_width=320):
-            progress = gr.HTML(draw_training(studio.status()), elem_id="training", padding=False)
-            layers = build_plot("layer-scores", show_scores(studio.runs.current()))
-    gr.Markdown("### Runs\nEvery training is kept. Going back to one changes nothing on disk.")
-    runs = gr.HTML(
-        draw_runs(studio),
-        elem_id="runs",
-        padding=False,
-        js_on_load=on_load("clicks.js"),
-    )
+class TrainTab(Part):
+    """The tab: settings, one button, progress and log, and the runs that were kept."""
 
-    def use(event: gr.EventData) -> Changes:
-        run = studio.use_run(str(event.run))
-        settings = inputs.show(studio.settings)
-        return {runs: draw_runs(studio), layers: show_scores(run), **settings}
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                self.settings = SettingsInputs(studio.settings)
+                self.train = gr.Button(
+                    "Train", variant="primary", elem_id="train", interactive=not studio.read_only
+                )
+            with gr.Column(scale=3, min_width=320):
+                self.progress = gr.HTML(
+                    draw_training(studio.status()), elem_id="training", padding=False
+                )
+                self.layers = build_plot("layer-scores", show_scores(studio.runs.current()))
+        gr.Markdown("### Runs\nEvery training is kept. Going back to one changes nothing on disk.")
+        self.runs = gr.HTML(
+            draw_runs(studio), elem_id="runs", padding=False, js_on_load=on_load("clicks.js")
+        )
+        self.run_chosen: Any = self.runs.select(bound(self.use), None, components(self), **PRIVATE)
 
-    chosen = runs.select(guarded(use), None, [runs, layers, *inputs.inputs], **PRIVATE)
-    return TrainTab(train, inputs, progress, runs, layers, chosen)
+    def use(self, event: gr.EventData) -> Changes:
+        """Go back to a run in the list."""
+        self.studio.use_run(str(event.run))
+        return {**self.refresh(), **self.settings.show(self.studio.settings)}
 
-
-def refresh_train(studio: Studio, tab: TrainTab) -> Changes:
-    """The runs and the layers of the run in use, after a run was made or chosen."""
-    return {tab.runs: draw_runs(studio), tab.layers: show_scores(studio.runs.current())}
+    def refresh(self) -> Changes:
+        """The runs and the layers of the run in use, after a run was made or chosen."""
+        scores = show_scores(self.studio.runs.current())
+        return {self.runs: draw_runs(self.studio), self.layers: scores}
 
 
 def draw_training(status: Status) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -53,10 +54,15 @@ def silent(_progress: Progress) -> None:
 class Bars:
     """A report that shows one tqdm bar per stage, in a notebook too; use it in a `with` block.
 
-    A bar disappears when its stage is done, so that a notebook keeps results alone.
+    A bar disappears when its stage is done, so that a notebook keeps results alone; bars on a
+    terminal stay.
+
+    Args:
+        terminal: where bars are drawn; None for standard error or the notebook's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, terminal: TextIO | None = None) -> None:
+        self._terminal = terminal
         self._stage = ""
         self._bar: tqdm[Any] | None = None
 
@@ -67,21 +73,30 @@ class Bars:
         self.close()
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far the work has come."""
-        from tqdm.auto import tqdm
-
+        """Show how far the work has come; a new stage begins a new bar."""
         if self._bar is None or progress.stage != self._stage:
             self.close()
             self._stage = progress.stage
-            self._bar = tqdm(desc=progress.stage, unit=f" {progress.unit}", leave=False)
+            self._bar = self._begin(progress)
         self._bar.total = progress.total or None
         self._bar.n = progress.done
+        if progress.note:
+            self._bar.set_postfix_str(progress.note, refresh=False)
         self._bar.refresh()
-        if progress.total and progress.done >= progress.total:
+        if self._terminal is None and progress.total and progress.done >= progress.total:
             self.close()
 
+    def _begin(self, progress: Progress) -> tqdm[Any]:
+        from tqdm import auto
+
+        look: dict[str, Any] = {"leave": False}
+        if self._terminal is not None:  # its width is 80 where it does not say
+            look = {"file": self._terminal, "ncols": get_terminal_size().columns}
+        total, unit = progress.total or None, f" {progress.unit}"
+        return auto.tqdm(desc=progress.stage, total=total, unit=unit, **look)
+
     def close(self) -> None:
-        """Remove the bar."""
+        """End the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +18,7 @@ from readout_ui.cli.options import (
     TrainedTexts,
     Vectors,
 )
-from readout_ui.cli.output import as_json, cut, table, work_with
+from readout_ui.cli.output import as_json, cut, open_readout, table
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
 from readout_ui.progress import Progress
@@ -27,7 +26,6 @@ from readout_ui.progress import Progress
 if TYPE_CHECKING:
     from readout_ui.evaluation.judgements import Generalization
     from readout_ui.evaluation.run_diff import Moves, RunDiff, ScoreChanges
-    from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.run import Run
     from readout_ui.texts.labelled import LabelledText
@@ -74,7 +72,7 @@ def evaluate(
     source = open_run(vectors, texts=descriptions)
     labelled = labelled_texts(texts, text_column, label_column or [], mapping, source)
     chosen = source.layer(layer)
-    with open_scorer(source, weights.spec_of(source.manifest, model)) as scorer:
+    with open_readout(source, weights.spec_of(source.manifest, model)) as scorer:
         from readout_ui.evaluation.generalization import judge_texts
 
         found = judge_texts(scorer, labelled.texts, labelled.mapping, chosen)
@@ -121,16 +119,6 @@ def labelled_texts(
         texts = read_labelled(path, text_column, label_columns)
     parsed = parse_mapping(mapping, labels_of(texts), concepts)
     return Labelled("the shipped test set" if path is None else str(path), texts, parsed)
-
-
-@contextmanager
-def open_scorer(source: Run, spec: ModelSpec) -> Iterator[Readout]:
-    """What scores texts: the vectors, their model and the cache, closed afterwards."""
-    with work_with(spec) as work:
-        from readout_ui.inference.readout import Readout
-
-        source.refuse_other_model(work.model)
-        yield Readout(work.model, source, work.cache, work.report)
 
 
 def as_table(found: Generalization) -> str:
@@ -197,19 +185,17 @@ def compare(
 
 
 def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChanges:
-    with work_with(spec) as work:
+    with open_readout(new, spec) as readout:
         from readout_ui.evaluation.public import corpus_of
         from readout_ui.evaluation.run_diff import compare_scores
         from readout_ui.inference.readout import Readout
         from readout_ui.vectors.vectors import resolve_layers
 
-        model, chosen = work.model, new.best_layer
-        new.refuse_other_model(model)
+        chosen = new.best_layer
         if layer is not None:
-            (chosen,) = resolve_layers(str(layer), model.n_layers)
-        first, second = (
-            corpus_of(Readout(model, run, work.cache, work.report)) for run in (old, new)
-        )
+            (chosen,) = resolve_layers(str(layer), readout.model.n_layers)
+        before = Readout(readout.model, old, readout.cache, readout.report)
+        first, second = corpus_of(before), corpus_of(readout)
         return compare_scores(first, second, chosen)
 
 
@@ -303,7 +289,7 @@ def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) 
     if output.is_dir():
         raise UserError("is a folder", where=str(output), fix="name a file, such as report.html")
     chosen = source.layer(layer)
-    with open_scorer(source, spec) as scorer:
+    with open_readout(source, spec) as scorer:
         from readout_ui.cli.chapters import CHAPTERS
         from readout_ui.evaluation.public import corpus_of
         from readout_ui.plots.report import draw_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,56 +25,100 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 5
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """Where memory nodes are."""
+
+    memory_mcp_url: Annotated[
+        str, typer.Option(metavar="URL", help="An MCP server, such as http://localhost:7777.")
+    ] = ""
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Or a dump with one JSON object per line.")
+    ] = None
+    sqlite: Annotated[Path | None, typer.Option(metavar="FILE", help="Or a database.")] = None
+    tool: Annotated[
+        str, typer.Option(metavar="NAME", help="The server's tool that gives nodes or their keys.")
+    ] = ""
+    node_tool: Annotated[
+        str, typer.Option(metavar="NAME", help="Its tool that gives one node, by key.")
+    ] = ""
+    tool_arguments: Annotated[
+        str, typer.Option(metavar="JSON", help='Further arguments, such as {"limit": 100}.')
+    ] = ""
+    sql_table: Annotated[
+        str, typer.Option("--table", metavar="NAME", help="The database's table; else found.")
+    ] = ""
+    text_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column or field of the texts; else found.")
+    ] = ""
+    key_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column or field of the keys; else found.")
+    ] = ""
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.memory_mcp_url, self.jsonl, self.sqlite))) != 1:
+            raise UserError(
+                "name one source of nodes", options=("--memory-mcp-url", "--jsonl", "--sqlite")
+            )
+
+    def read(self, folder: Path | None, stored: bool, refresh: bool) -> Iterable[StoredNode]:
+        """The nodes; those of a server are kept in a folder, and not fetched again."""
+        from readout_ui.texts.memory import Fields, read_jsonl, read_sqlite
+
+        named = Fields(self.text_column, self.key_column)
+        if self.jsonl is not None:
+            return read_jsonl(self.jsonl, named)
+        if self.sqlite is not None:
+            return read_sqlite(self.sqlite, self.sql_table, named)
+        from readout_ui.texts.memory_server import MemoryRequest
+
+        assert folder is not None
+        arguments = _arguments(self.tool_arguments)
+        request = MemoryRequest(self.memory_mcp_url, self.tool, self.node_tool, arguments, named)
+        return _fetched(folder, request, stored, refresh)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What makes a node an example, and of which concepts."""
+
+    min_positive_score: Annotated[
+        float, typer.Option(help="A node is for a concept that it scores at least this.")
+    ] = 8
+    max_negative_mentions: Annotated[
+        int, typer.Option(help="A node is against a concept that it mentions at most this often.")
+    ] = 0
+    min_content_chars: Annotated[
+        int, typer.Option(help="Shorter texts are left out; tags do not count.")
+    ] = 40
+    max_examples_per_emotion: Annotated[
+        int, typer.Option(help="Most examples on each side of a concept.")
+    ] = 500
+    concepts: Annotated[
+        str, typer.Option(metavar="a,b", help="Which concepts; else all with both sides.")
+    ] = ""
+    top: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Only the N concepts with most positive examples."),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Chooses among equal examples.")] = 0
+
+    def settings(self) -> ExtractionSettings:
+        """The thresholds."""
+        from readout_ui.texts.examples import ExtractionSettings
+
+        names = [each.name for each in fields(ExtractionSettings)]
+        return ExtractionSettings(**{name: getattr(self, name) for name in names})
+
+
 def extract(
+    *,
     output: Annotated[
         Path | None,
         typer.Option("--output-dir", "--output", metavar="DIR", help="Folder of the examples."),
     ] = None,
-    memory_mcp_url: Annotated[
-        str, typer.Option(metavar="URL", help="An MCP server, such as http://localhost:7777.")
-    ] = "",
-    jsonl: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Or a dump with one JSON object per line.")
-    ] = None,
-    sqlite: Annotated[Path | None, typer.Option(metavar="FILE", help="Or a database.")] = None,
-    tool: Annotated[
-        str, typer.Option(metavar="NAME", help="The server's tool that gives nodes or their keys.")
-    ] = "",
-    node_tool: Annotated[
-        str, typer.Option(metavar="NAME", help="Its tool that gives one node, by key.")
-    ] = "",
-    tool_arguments: Annotated[
-        str, typer.Option(metavar="JSON", help='Further arguments, such as {"limit": 100}.')
-    ] = "",
-    sql_table: Annotated[
-        str, typer.Option("--table", metavar="NAME", help="The database's table; else found.")
-    ] = "",
-    text_column: Annotated[
-        str, typer.Option(metavar="NAME", help="Column or field of the texts; else found.")
-    ] = "",
-    key_column: Annotated[
-        str, typer.Option(metavar="NAME", help="Column or field of the keys; else found.")
-    ] = "",
-    min_positive_score: Annotated[
-        float, typer.Option(help="A node is for a concept that it scores at least this.")
-    ] = 8,
-    max_negative_mentions: Annotated[
-        int, typer.Option(help="A node is against a concept that it mentions at most this often.")
-    ] = 0,
-    min_content_chars: Annotated[
-        int, typer.Option(help="Shorter texts are left out; tags do not count.")
-    ] = 40,
-    max_examples_per_emotion: Annotated[
-        int, typer.Option(help="Most examples on each side of a concept.")
-    ] = 500,
-    concepts: Annotated[
-        str, typer.Option(metavar="a,b", help="Which concepts; else all with both sides.")
-    ] = "",
-    top: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Only the N concepts with most positive examples."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Chooses among equal examples.")] = 0,
+    nodes: Nodes,
+    wanted: Wanted,
     show_list: Annotated[
         bool, typer.Option("--list", help="Only list the concepts by count.")
     ] = False,
@@ -87,41 +131,12 @@ def extract(
     json: AsJson = False,
 ) -> None:
     """Make examples for and against each concept from scored memory nodes."""
-    from readout_ui.texts.examples import ExtractionSettings
-    from readout_ui.texts.memory import Fields, read_jsonl, read_sqlite
-
-    settings = ExtractionSettings(
-        min_positive_score,
-        max_negative_mentions,
-        min_content_chars,
-        max_examples_per_emotion,
-        seed,
-    )
-    _require_one_source(memory_mcp_url, jsonl, sqlite)
-    if output is None and (memory_mcp_url or not show_list):
+    settings = wanted.settings()
+    if output is None and (nodes.memory_mcp_url or not show_list):
         raise UserError("there is no folder to write to", fix="name one with --output-dir")
-    fields = Fields(text_column, key_column)
-    nodes: Iterable[StoredNode]
-    if jsonl is not None:
-        nodes = read_jsonl(jsonl, fields)
-    elif sqlite is not None:
-        nodes = read_sqlite(sqlite, sql_table, fields)
-    else:
-        from readout_ui.texts.memory_server import MemoryRequest
-
-        assert output is not None
-        arguments = _arguments(tool_arguments)
-        request = MemoryRequest(memory_mcp_url, tool, node_tool, arguments, fields)
-        nodes = _fetched(output, request, stored, refresh)
-    choice = (split_names(concepts) or [], top)
-    _write(nodes, settings, None if show_list else output, choice, json)
-
-
-def _require_one_source(*sources: object) -> None:
-    if sum(bool(source) for source in sources) != 1:
-        raise UserError(
-            "name one source of nodes", options=("--memory-mcp-url", "--jsonl", "--sqlite")
-        )
+    found = nodes.read(output, stored, refresh)
+    choice = (split_names(wanted.concepts) or [], wanted.top)
+    _write(found, settings, None if show_list else output, choice, json)
 
 
 def _arguments(text: str) -> dict[str, Any]:

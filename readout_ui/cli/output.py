@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from readout_ui.files import json_values
-from readout_ui.progress import Progress, Report, silent
+from readout_ui.progress import Bars, Report, silent
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from readout_ui.activations.cache import ActivationCache
+    from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import LoadedModel, ModelSpec
+    from readout_ui.runs.run import Run
 
 
 @contextmanager
@@ -26,60 +25,12 @@ def progress_report(stream: TextIO | None = None) -> Iterator[Report]:
     """A report that draws one bar per stage on a terminal and nothing in a pipe."""
     shown = stream or sys.stderr
     if not shown.isatty():
-        quiet_libraries()
+        # huggingface_hub is not imported yet; its bars stay out of a pipe
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         yield silent
         return
-    bars = ProgressBars(shown)
-    try:
-        yield bars.report
-    finally:
-        bars.close()
-
-
-class ProgressBars:
-    """One tqdm bar at a time, for the stage that runs."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._stage = ""
-        self._bar: tqdm[Any] | None = None
-
-    def report(self, progress: Progress) -> None:
-        """Show how far the work has come; a new stage begins a new line."""
-        if progress.stage != self._stage or self._bar is None:
-            self._begin(progress)
-        bar = self._bar
-        assert bar is not None
-        bar.total = progress.total or None
-        bar.n = progress.done
-        if progress.note:
-            bar.set_postfix_str(progress.note, refresh=False)
-        bar.refresh()
-
-    def close(self) -> None:
-        """End the last line."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def _begin(self, progress: Progress) -> None:
-        from tqdm import tqdm
-
-        self.close()
-        self._stage = progress.stage
-        self._bar = tqdm(
-            desc=progress.stage,
-            total=progress.total or None,
-            unit=f" {progress.unit}",
-            file=self._stream,
-            ncols=shutil.get_terminal_size().columns,  # 80 where the terminal does not say
-            leave=True,
-        )
-
-
-def quiet_libraries() -> None:
-    """Keep the bars of huggingface_hub, which is not imported yet, out of a pipe."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with Bars(shown) as report:
+        yield report
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -138,3 +89,17 @@ def work_with(spec: ModelSpec, no_progress: bool = False) -> Iterator[Work]:
             yield Work(model, cache, report)
         finally:
             cache.close()
+
+
+@contextmanager
+def open_readout(run: Run, spec: ModelSpec) -> Iterator[Readout]:
+    """A run with its model, loaded; the cache is closed afterwards.
+
+    Raises:
+        UserError: the model cannot be loaded, or is not the one the run was trained on.
+    """
+    with work_with(spec) as work:
+        from readout_ui.inference.readout import Readout
+
+        run.refuse_other_model(work.model)
+        yield Readout(work.model, run, work.cache, work.report)

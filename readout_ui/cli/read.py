@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from readout_ui.cli.options import AsJson, KnownWeights, Model, Weights, named_model
-from readout_ui.cli.output import as_json, table, work_with
+from readout_ui.cli.output import as_json, open_readout, table
 from readout_ui.errors import UserError
 from readout_ui.vectors.settings import split_layers
 
@@ -139,18 +139,9 @@ def read_text(run: Run, spec: ModelSpec, text: str, view: View) -> str:
         UserError: the vectors belong to another model, or the text is too long.
     """
     kept = run.vectors.unit().select(layers=view.layers)
-    with work_with(spec) as work:
-        from readout_ui.inference.forward import frame_content, read_chat
-
-        model = work.model
-        run.refuse_other_model(model)
-        frame = model.framed(run.settings.frame).frame
-        readout = read_chat(
-            model,
-            kept,
-            frame_content(frame, text, view.mode),
-        )
-    return show(readout, run, view)
+    with open_readout(run, spec) as readout:
+        reading = readout.with_vectors(kept).read(text, view.mode)
+    return show(reading, run, view)
 
 
 def show(readout: Reading, run: Run, view: View) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from readout_ui.cli.options import AsJson, JudgedWeights, Model, Vectors
-from readout_ui.cli.output import Work, as_json, cut, table, work_with
+from readout_ui.cli.output import as_json, cut, open_readout, table
 from readout_ui.cli.read import open_run, text_of
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
@@ -31,6 +31,7 @@ from readout_ui.vectors.settings import split_layers
 if TYPE_CHECKING:
     from readout_ui.inference.generation import Generated
     from readout_ui.inference.reading import FloatArray
+    from readout_ui.inference.readout import Readout
     from readout_ui.inference.sweep import Pair, Sweep, Trial
     from readout_ui.runs.run import Run
 
@@ -146,12 +147,12 @@ def steer(
     factors = parse_factors(sweep) if sweep else ()
     source = open_run(vectors)
     setup, said, layer = steering.of(source), text_of(prompt), source.layer(read_layer)
-    with work_with(weights.spec_of(source.manifest, model)) as work:
-        loaded = work.model
+    with open_readout(source, weights.spec_of(source.manifest, model)) as readout:
+        loaded = readout.model
         if isinstance(setup, Path):
             setup = load_setup(setup, loaded.name, loaded.fingerprint)
-        trial = _trial(source, said, system, sampling, work)
-        found = _answered(trial, setup, factors, work)
+        trial = _trial(readout, said, system, sampling)
+        found = _answered(trial, setup, factors)
     if save_setup is not None:
         text = setup_json(setup, loaded.name, loaded.fingerprint)
         write_file(save_setup.expanduser(), text.encode())
@@ -159,28 +160,20 @@ def steer(
     print(shown.as_line(said) if json else shown.as_text(top))
 
 
-def _trial(source: Run, prompt: str, system: str, sampling: Sampling, work: Work) -> Trial:
+def _trial(readout: Readout, prompt: str, system: str, sampling: Sampling) -> Trial:
     from readout_ui.inference.generation import frame_for_answer
-    from readout_ui.inference.readout import Readout
     from readout_ui.inference.sweep import Trial
     from readout_ui.models.chat_template import Turn
 
-    source.refuse_other_model(work.model)
-    return Trial(
-        readout=Readout(work.model, source, work.cache, work.report),
-        prompt=frame_for_answer(work.model, [Turn("user", prompt)], system),
-        sampling=sampling,
-    )
+    framed = frame_for_answer(readout.model, [Turn("user", prompt)], system)
+    return Trial(readout=readout, prompt=framed, sampling=sampling)
 
 
-def _answered(
-    trial: Trial, setup: SteeringSetup, factors: tuple[float, ...], work: Work
-) -> Pair | Sweep:
+def _answered(trial: Trial, setup: SteeringSetup, factors: tuple[float, ...]) -> Pair | Sweep:
     from readout_ui.inference.sweep import compare, sweep
 
-    if factors:
-        return sweep(trial, setup, factors, work.report)
-    return compare(trial, setup, work.report)
+    report = trial.readout.report
+    return sweep(trial, setup, factors, report) if factors else compare(trial, setup, report)
 
 
 @dataclass(frozen=True, eq=False)

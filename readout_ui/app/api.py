@@ -1,7 +1,5 @@
 """The app's functions for programs: named API endpoints, which are the MCP tools as well."""
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -27,8 +25,8 @@ from readout_ui.app.api_answers import (
     describe_run,
     describe_status,
 )
-from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
+from readout_ui.app.tabs.generalization_run import Asked
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.inference.reading import Reading
@@ -192,18 +190,12 @@ class Programs:
         library = test_set or fitting_library(run.concepts)
         labelled = read_shipped(library=library) if texts is None else labelled_rows(texts)
         targets = settle_mapping(labelled, mapping or {}, run)
-        at = run.best_layer if layer is None else layer
+        asked = Asked(labelled, targets, run.best_layer if layer is None else layer)
 
         def work(readout: "Readout") -> tuple[Run, Generalization]:
-            from readout_ui.evaluation.generalization import judge_texts
+            return readout.run, asked.judge(readout)
 
-            return readout.run, judge_texts(readout, labelled, targets, at)
-
-        asked = [[[each.text, *each.labels] for each in labelled], sorted(targets.items()), at]
-        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-        used, found = self._studio.judge(
-            Question("Evaluation", key, needs_descriptions=False), work
-        )
+        used, found = self._studio.judge(asked.question("Evaluation"), work)
         return describe_evaluation(found, used, targets)
 
     def export(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
@@ -23,6 +23,7 @@ from readout_ui.app.tabs.advice import (
 )
 from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import judge_descriptions
+from readout_ui.evaluation.redundancy import redundancy
 from readout_ui.texts.library import Library
 from tests.support.synthetic_corpus import Floats, make_corpus
 
@@ -56,10 +57,13 @@ class JudgingStudio:
     def runs(self) -> Any:
         return SimpleNamespace(current=lambda: self.run)
 
-    def judge(self, question: object, work: Callable[[Any], Any]) -> Any:
+    def advise(self, layer: int) -> Any:
+        if self.run is None:
+            raise UserError("there are no vectors yet", fix="press Train first")
         if self.error:
             raise self.error
-        return work(SimpleNamespace(corpus=CORPUS))
+        judged = judge_descriptions(CORPUS, layer, redundancy(CORPUS, layer))
+        return SimpleNamespace(result=lambda: judged)
 
     def changed_descriptions(self) -> int:
         return self.changed

@@ -13,7 +13,6 @@ from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.generalization import (
     GeneralizationTab,
-    show_brought,
 )
 from readout_ui.app.tabs.generalization_run import (
     SOURCES,
@@ -89,7 +88,7 @@ def pasted(studio: Studio, tab: GeneralizationTab, text: str = PASTED) -> Change
         inputs.pasted: text,
         inputs.files: None,
     }
-    return show_brought(studio, inputs, values)
+    return inputs.show_brought(values)
 
 
 def pasted_request(studio: Studio, **changes: Any) -> Request:

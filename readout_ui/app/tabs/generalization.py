@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -150,7 +149,7 @@ class GeneralizationTab(RunTab):
         super().__init__(studio)
         run = studio.runs.current()
         gr.Markdown(INTRO)
-        self.inputs = build_inputs(studio, run)
+        self.inputs = Inputs(studio, run)
         judge = gr.Button("Judge", variant="primary", elem_id="generalization-judge")
         self.found = Found(NOT_YET if run else NO_RUN)
         build_dose(studio, self.inputs.layer)
@@ -169,95 +168,93 @@ class GeneralizationTab(RunTab):
 
     def judge(self, values: Values) -> Changes:
         """Judge what is on screen and draw everything."""
-        return self.found.show(judge_request(self.studio, request_from(self.inputs, values)))
+        return self.found.show(judge_request(self.studio, self.inputs.request(values)))
 
     def check_words(self, values: Values) -> Changes:
         """What masking the words does to what is on screen."""
-        found = judge_words(self.studio, request_from(self.inputs, values))
+        found = judge_words(self.studio, self.inputs.request(values))
         return {self.found.words: draw_words(found)}
 
 
 PASTE_HINT = "calm: The lake lay still and so did I.\nafraid: Someone is behind the door."
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What is judged and how."""
+class Inputs(Part):
+    """What is judged and how; columns show as soon as texts come."""
 
-    source: gr.Radio
-    parts: gr.CheckboxGroup
-    pasted: gr.Textbox
-    files: gr.File
-    brought: gr.State
-    """What the chosen source holds."""
-    about: gr.HTML
-    columns: gr.Group
-    """Columns and mapping; hidden for the shipped set."""
-    text: gr.Dropdown
-    labels: gr.Dropdown
-    mapping: gr.Dataframe
-    """Label -> concept, editable."""
-    layer: gr.Dropdown
-    recall: gr.Slider
-    threshold: gr.Textbox
-
-    @property
-    def asked(self) -> set[Any]:
-        """What `request_from` takes."""
-        how = {self.layer, self.recall, self.threshold}
-        return {self.brought, self.text, self.labels, self.mapping, *how}
-
-    @property
-    def sources(self) -> dict[str, Any]:
-        """Where texts come from, by the name of the source."""
-        return {"shipped": self.parts, "paste": self.pasted, "files": self.files}
-
-
-def build_inputs(studio: Studio, run: Run | None) -> Inputs:
-    """Lay out everything above the Judge button, and show columns as soon as texts come."""
-    library = fitting_library(run.concepts if run else ())
-    brought = gr.State(Brought("shipped", library=library))
-    with gr.Row():
-        source = gr.Radio(
-            list(SOURCES.items()),
-            value=f"{SHIPPED}{library}",
-            label="Texts",
-            elem_id="generalization-source",
-        )
-        parts = gr.CheckboxGroup(
-            list(SHIPPED_CHOICES.items()),
-            value=list(SHIPPED_CHOICES.values()),
-            label="Parts",
-            info="Neutral texts are always read along.",
-        )
-    pasted = gr.Textbox(
-        label="Texts with labels",
-        lines=6,
-        max_lines=14,
-        placeholder=PASTE_HINT,
-        info="Lines label: text, CSV, JSON or JSON lines.",
-        visible=HIDDEN,
-        elem_id="generalization-paste",
-    )
-    files = gr.File(
-        label="CSV, TSV, JSONL, JSON, or several {concept}.txt",
-        file_count="multiple",
-        file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"],
-        visible=HIDDEN,
-        elem_id="generalization-files",
-    )
-    about = gr.HTML(elem_id="generalization-brought")
-    with gr.Group(visible=HIDDEN, elem_id="generalization-columns") as group:
+    def __init__(self, studio: Studio, run: Run | None) -> None:
+        self.studio = studio
+        library = fitting_library(run.concepts if run else ())
+        self.brought = gr.State(Brought("shipped", library=library))
+        self._build_sources(library)
+        self.about = gr.HTML(elem_id="generalization-brought")
+        hidden = gr.Group(visible=HIDDEN, elem_id="generalization-columns")
+        with hidden as self.columns:  # columns and mapping, not for the shipped set
+            self._build_columns(run)
         with gr.Row():
-            text = gr.Dropdown([], label="Column with the texts", elem_id="generalization-text")
-            labels = gr.Dropdown(
+            self.layer = gr.Dropdown(
+                **layer_list(run), label="Layer", elem_id="generalization-layer", min_width=160
+            )
+            self.recall = gr.Slider(
+                0.5,
+                1,
+                value=0.8,
+                step=0.05,
+                label="Own texts to be found",
+                info="Sets each concept's threshold; false positives on neutral texts follow.",
+            )
+            self.threshold = gr.Textbox(
+                label="Or one threshold for all", info="A cosine; empty for the share beside it."
+            )
+        self.sources = {"shipped": self.parts, "paste": self.pasted, "files": self.files}
+        how = {self.layer, self.recall, self.threshold}
+        self.asked: set[Any] = {self.brought, self.text, self.labels, self.mapping, *how}
+        self._wire()
+
+    def _build_sources(self, library: str) -> None:
+        with gr.Row():
+            self.source = gr.Radio(
+                list(SOURCES.items()),
+                value=f"{SHIPPED}{library}",
+                label="Texts",
+                elem_id="generalization-source",
+            )
+            self.parts = gr.CheckboxGroup(
+                list(SHIPPED_CHOICES.items()),
+                value=list(SHIPPED_CHOICES.values()),
+                label="Parts",
+                info="Neutral texts are always read along.",
+            )
+        self.pasted = gr.Textbox(
+            label="Texts with labels",
+            lines=6,
+            max_lines=14,
+            placeholder=PASTE_HINT,
+            info="Lines label: text, CSV, JSON or JSON lines.",
+            visible=HIDDEN,
+            elem_id="generalization-paste",
+        )
+        self.files = gr.File(
+            label="CSV, TSV, JSONL, JSON, or several {concept}.txt",
+            file_count="multiple",
+            file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"],
+            visible=HIDDEN,
+            elem_id="generalization-files",
+        )
+
+    def _build_columns(self, run: Run | None) -> None:
+        with gr.Row():
+            self.text = gr.Dropdown(
+                [], label="Column with the texts", elem_id="generalization-text"
+            )
+            self.labels = gr.Dropdown(
                 [],
                 label="Columns with labels",
                 multiselect=True,
                 info="a|b in a cell is two labels.",
                 elem_id="generalization-labels",
             )
-        mapping = gr.Dataframe(
+        self.mapping = gr.Dataframe(
             headers=MAPPING_TITLES,
             datatype="str",
             type="array",
@@ -268,93 +265,51 @@ def build_inputs(studio: Studio, run: Run | None) -> Inputs:
             label=mapping_help(run.concepts if run else ("a concept",)),
             elem_id="generalization-mapping",
         )
-    with gr.Row():
-        layer = gr.Dropdown(
-            **layer_list(run), label="Layer", elem_id="generalization-layer", min_width=160
-        )
-        recall = gr.Slider(
-            0.5,
-            1,
-            value=0.8,
-            step=0.05,
-            label="Own texts to be found",
-            info="Sets each concept's threshold; false positives on neutral texts follow.",
-        )
-        threshold = gr.Textbox(
-            label="Or one threshold for all", info="A cosine; empty for the share beside it."
-        )
-    inputs = Inputs(
-        *(source, parts, pasted, files, brought, about, group, text, labels),
-        *(mapping, layer, recall, threshold),
-    )
-    _wire_source(studio, inputs)
-    return inputs
 
+    def _wire(self) -> None:
+        """Whatever is chosen, pasted or uploaded shows its columns and suggestions at once."""
+        source, files, parts = self.source, self.files, [*self.sources.values()]
+        source.input(bound(self.show_source), source, parts, **QUIET)
+        changed = [source.input, self.parts.input, self.pasted.change, files.upload, files.clear]
+        manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
+        gr.on(changed, bound(self.show_brought), {source, *parts}, components(self), **manner)
+        chosen: set[Any] = {self.brought, self.text, self.labels}
+        columns = [self.text.input, self.labels.input]
+        gr.on(columns, bound(self.show_mapping), chosen, self.mapping, **QUIET)
 
-def _wire_source(studio: Studio, inputs: Inputs) -> None:
-    """Whatever is chosen, pasted or uploaded shows its columns and suggestions at once."""
-    source, files = inputs.source, inputs.files
-    parts = [*inputs.sources.values()]
-    source.input(bound(show_source, inputs), source, parts, **QUIET)
-    gr.on(
-        [source.input, inputs.parts.input, inputs.pasted.change, files.upload, files.clear],
-        bound(show_brought, studio, inputs),
-        {source, *parts},
-        components(inputs),
-        trigger_mode="always_last",
-        **QUIET,
-    )
-    gr.on(
-        [inputs.text.input, inputs.labels.input],
-        bound(show_mapping, studio, inputs),
-        {inputs.brought, inputs.text, inputs.labels},
-        inputs.mapping,
-        **QUIET,
-    )
+    def show_source(self, chosen: str) -> Changes:
+        """Only the chosen source is on the page."""
+        kind = "shipped" if library_named(chosen) else chosen
+        return {box: gr.update(visible=seen_if(n == kind)) for n, box in self.sources.items()}
 
+    def show_brought(self, values: Values) -> Changes:
+        """Columns and suggested mapping of what was brought; none where the guesses do not fit."""
+        parts, pasted, files = (values[box] for box in self.sources.values())
+        brought = bring(values[self.source], parts, pasted, files)
+        columns, text, labels = brought.columns()
+        changes: Changes = {
+            self.brought: brought,
+            self.about: draw_brought(brought),
+            self.columns: gr.update(visible=seen_if(brought.table is not None)),
+            self.text: gr.update(choices=list(columns), value=text),
+            self.labels: gr.update(choices=list(columns), value=list(labels)),
+        }
+        if brought.table is not None:
+            now = {self.brought: brought, self.text: text, self.labels: labels}
+            try:
+                changes |= self.show_mapping(now)
+            except UserError:
+                changes[self.mapping] = []
+        return changes
 
-def show_source(inputs: Inputs, chosen: str) -> Changes:
-    """Only the chosen source is on the page."""
-    kind = "shipped" if library_named(chosen) else chosen
-    return {box: gr.update(visible=seen_if(n == kind)) for n, box in inputs.sources.items()}
+    def show_mapping(self, values: Values) -> Changes:
+        """Suggestions for the labels of the chosen columns."""
+        run = self.studio.runs.current()
+        texts = values[self.brought].texts(values[self.text], values[self.labels])
+        return {self.mapping: mapping_rows(texts, run.concepts if run else ())}
 
-
-def show_brought(studio: Studio, inputs: Inputs, values: Values) -> Changes:
-    """Columns and suggested mapping of what was brought; none where the guesses do not fit."""
-    parts, pasted, files = (values[box] for box in inputs.sources.values())
-    brought = bring(values[inputs.source], parts, pasted, files)
-    columns, text, labels = brought.columns()
-    changes: Changes = {
-        inputs.brought: brought,
-        inputs.about: draw_brought(brought),
-        inputs.columns: gr.update(visible=seen_if(brought.table is not None)),
-        inputs.text: gr.update(choices=list(columns), value=text),
-        inputs.labels: gr.update(choices=list(columns), value=list(labels)),
-    }
-    if brought.table is not None:
-        now = {inputs.brought: brought, inputs.text: text, inputs.labels: labels}
-        try:
-            changes |= show_mapping(studio, inputs, now)
-        except UserError:
-            changes[inputs.mapping] = []
-    return changes
-
-
-def show_mapping(studio: Studio, inputs: Inputs, values: Values) -> Changes:
-    """Suggestions for the labels of the chosen columns."""
-    run = studio.runs.current()
-    texts = values[inputs.brought].texts(values[inputs.text], values[inputs.labels])
-    return {inputs.mapping: mapping_rows(texts, run.concepts if run else ())}
-
-
-def request_from(inputs: Inputs, values: Values) -> Request:
-    """What is on screen, to be judged."""
-    return Request(
-        brought=values[inputs.brought],
-        text_column=values[inputs.text],
-        label_columns=values[inputs.labels],
-        mapping=values[inputs.mapping],
-        layer=values[inputs.layer],
-        recall=values[inputs.recall],
-        threshold=values[inputs.threshold],
-    )
+    def request(self, values: Values) -> Request:
+        """What is on screen, to be judged."""
+        columns = (self.brought, self.text, self.labels, self.mapping)
+        how = (self.layer, self.recall, self.threshold)
+        return Request(*(values[each] for each in (*columns, *how)))

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,29 +144,45 @@ class Request:
         return JudgeSettings(recall=self.recall, threshold=threshold)
 
 
-def judge_request(studio: Studio, request: Request) -> Generalization:
-    """Judge the run in use on the texts on screen; the same question is answered once."""
-    asked = _ask(studio, request)
+@dataclass(frozen=True)
+class Asked:
+    """Labelled texts, to be judged by the run in use; the same question is answered once."""
 
-    def work(readout: Readout) -> Generalization:
+    texts: tuple[LabelledText, ...]
+    mapping: dict[str, str]
+    layer: int
+    settings: JudgeSettings = field(default_factory=JudgeSettings)
+
+    def question(self, title: str) -> Question:
+        """The question, by a digest of everything its answer depends on."""
+        texts = [[each.text, *each.labels] for each in self.texts]
+        asked = [texts, sorted(self.mapping.items()), self.layer, asdict(self.settings)]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        return Question(title, key, needs_descriptions=False)
+
+    def judge(self, readout: Readout) -> Generalization:
+        """On the device's thread."""
         from readout_ui.evaluation.generalization import judge_texts
 
-        return judge_texts(readout, asked.texts, asked.mapping, asked.layer, asked.settings)
+        return judge_texts(readout, self.texts, self.mapping, self.layer, self.settings)
 
-    return studio.judge(Question("Generalization", asked.key, needs_descriptions=False), work)
+    def check_words(self, readout: Readout) -> Any:
+        """The lexical control, on the device's thread."""
+        from readout_ui.evaluation.generalization import control_words
+
+        return control_words(readout, self.texts, self.mapping, self.layer, self.settings)
+
+
+def judge_request(studio: Studio, request: Request) -> Generalization:
+    """Judge the run in use on the texts on screen."""
+    asked = _ask(studio, request)
+    return studio.judge(asked.question("Generalization"), asked.judge)
 
 
 def judge_words(studio: Studio, request: Request) -> Any:
     """The lexical control of the texts on screen."""
     asked = _ask(studio, request)
-
-    def work(readout: Readout) -> Any:
-        from readout_ui.evaluation.generalization import control_words
-
-        return control_words(readout, asked.texts, asked.mapping, asked.layer, asked.settings)
-
-    question = Question("Generalization: words", asked.key, needs_descriptions=False)
-    return studio.judge(question, work)
+    return studio.judge(asked.question("Generalization: words"), asked.check_words)
 
 
 def judge_dose(studio: Studio, template: str, values: str, layer: int | None) -> DoseCurves:
@@ -185,28 +201,7 @@ def judge_dose(studio: Studio, template: str, values: str, layer: int | None) ->
     return studio.judge(question, work)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """One question about the run in use, with a name of its own."""
-
-    texts: tuple[LabelledText, ...]
-    mapping: dict[str, str]
-    layer: int
-    settings: JudgeSettings
-
-    @property
-    def key(self) -> str:
-        """Digest of everything the answer depends on."""
-        asked = [
-            [[each.text, *each.labels] for each in self.texts],
-            sorted(self.mapping.items()),
-            self.layer,
-            asdict(self.settings),
-        ]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-
-def _ask(studio: Studio, request: Request) -> _Asked:
+def _ask(studio: Studio, request: Request) -> Asked:
     run = studio.run()
     texts = request.brought.texts(request.text_column, request.label_columns)
     # The shipped labels are concept names, so their mapping follows the run, not the table.
@@ -216,7 +211,7 @@ def _ask(studio: Studio, request: Request) -> _Asked:
         else request.mapping
     )
     mapping = mapping_from(rows, run.concepts)
-    return _Asked(texts, mapping, _chosen_layer(request.layer), request.settings())
+    return Asked(texts, mapping, _chosen_layer(request.layer), request.settings())
 
 
 def _chosen_layer(layer: int | None) -> int:

@@ -22,7 +22,7 @@ from readout_ui.app.header import Clock, Header
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import AdviceTab
 from readout_ui.app.tabs.compare import CompareTab
-from readout_ui.app.tabs.concepts import ConceptsTab, build_concepts_tab
+from readout_ui.app.tabs.concepts import build_concepts_tab
 from readout_ui.app.tabs.crosstalk import CrosstalkTab
 from readout_ui.app.tabs.export import ExportTab
 from readout_ui.app.tabs.generalization import GeneralizationTab
@@ -45,7 +45,7 @@ def build_app(studio: Studio) -> gr.Blocks:
         header = Header(studio)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Concepts", id="concepts"):
-                concepts = build_concepts_tab(studio)
+                concepts: Any = build_concepts_tab(studio)
             with gr.Tab("Train", id="train"):
                 train = TrainTab(studio)
             with gr.Tab("Sources", id="sources"):
@@ -117,7 +117,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
 
 
 def _wire_training(
-    studio: Studio, header: Header, train: TrainTab, concepts: ConceptsTab, clock: Clock
+    studio: Studio, header: Header, train: TrainTab, concepts: Any, clock: Clock
 ) -> None:
     """Three ways to start the one training: the header, the Train tab, Ctrl+Enter in the editor."""
 

@@ -67,14 +67,14 @@ def test_the_list_shows_concepts_then_neutral_files_and_problems_as_sentences(
 ) -> None:
     (desk.folder / "torn.txt").write_bytes(b"caf\xe9")
     view = overview(desk)
-    assert [(row.name, row.n_descriptions, row.neutral) for row in view.rows] == [
+    assert [(row["name"], row["n_descriptions"], row["neutral"]) for row in view["rows"]] == [
         ("afraid", 3, False),
         ("angry", 3, False),
         ("calm", 3, False),
         ("happy", 3, False),
         ("_baseline", 4, True),
     ]
-    assert [(problem.file, "UTF-8" in problem.message) for problem in view.problems] == [
+    assert [(problem["file"], "UTF-8" in problem["message"]) for problem in view["problems"]] == [
         ("torn.txt", True)
     ]
 
@@ -83,8 +83,8 @@ def test_a_missing_folder_is_an_empty_list_with_the_reason(
     tmp_path: Path, sessions: Callable[..., Studio]
 ) -> None:
     view = overview(sessions(tmp_path / "nowhere"))
-    assert view.rows == ()
-    assert "does not exist" in view.error
+    assert view["rows"] == []
+    assert "does not exist" in view["error"]
 
 
 def test_the_list_is_sent_again_only_when_something_changed(desk: Studio) -> None:
@@ -127,14 +127,15 @@ def test_findings_and_token_counts_are_told_per_box_with_empty_ones_counted(
 ) -> None:
     monkeypatch.setattr(desk, "count_tokens", lambda texts: [len(text.split()) for text in texts])
     found = review(desk, "calm", ["", "He walks."])
-    assert found.tokens == (None, 2)
-    assert {finding.index for finding in found.findings if finding.rule == "first-person"} == {1}
+    assert found["tokens"] == [None, 2]
+    told = [one for one in found["findings"] if one["rule"] == "first-person"]
+    assert {one["index"] for one in told} == {1}
 
 
 def test_without_a_model_there_are_findings_but_no_token_counts(desk: Studio) -> None:
     found = review(desk, "calm", ["He walks."])
-    assert found.tokens is None
-    assert found.findings
+    assert found["tokens"] is None
+    assert found["findings"]
 
 
 def test_an_earlier_version_comes_back_and_the_present_one_stays_in_the_history(
@@ -152,7 +153,7 @@ def test_an_earlier_version_comes_back_and_the_present_one_stays_in_the_history(
 def test_a_deleted_concept_comes_back_even_when_its_name_is_in_use_again(desk: Studio) -> None:
     before = opened(desk, "calm")["descriptions"]
     entry = ask(desk, "delete_concept", {"name": "calm"})["entry"]["entry"]
-    assert [row.name for row in overview(desk).rows if row.name == "calm"] == []
+    assert [row for row in overview(desk)["rows"] if row["name"] == "calm"] == []
     ask(desk, "create_concept", {"name": "calm", "neutral": False})
     refused = ask(desk, "restore_trashed", {"entry": entry, "to": None})
     assert "again" in refused["message"]

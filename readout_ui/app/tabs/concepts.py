@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
 
 import gradio as gr
 from pydantic import Field
@@ -20,7 +18,7 @@ from readout_ui.app.tabs.concepts_calls import (
     Request,
     answering,
     concept_calls,
-    overview_answer,
+    overview,
 )
 from readout_ui.errors import UserError
 from readout_ui.texts.exchange import (
@@ -36,32 +34,19 @@ from readout_ui.texts.library import Library
 from readout_ui.texts.shipped import library_named
 
 
-@dataclass(frozen=True, eq=False)
-class ConceptsTab:
-    """What other tabs may listen to."""
+def build_concepts_tab(studio: Studio) -> gr.HTML:
+    """List and editor in one component, which asks the server by itself what changed on disk.
 
-    page: gr.HTML
-    """List and editor in one component; it asks the server by itself what changed on disk."""
-
-    @property
-    def train_requested(self) -> Callable[..., Any]:
-        """Listener for "Save and train" or Ctrl+Enter, sent once the text is on disk."""
-        listen: Callable[..., Any] = self.page.train_requested
-        return listen
-
-
-def build_concepts_tab(studio: Studio) -> ConceptsTab:
-    """Lay out the tab inside the Blocks that are being built."""
-    return ConceptsTab(
-        gr.HTML(
-            html_template='<div class="rs-concepts"></div>',
-            js_on_load=on_load("concepts/main.js", "train_requested"),
-            apply_default_css=False,
-            container=False,
-            padding=False,
-            elem_id="concepts-desk",
-            server_functions=[*concept_calls(studio), *exchange_calls(studio)],
-        )
+    It triggers `train_requested` after "Save and train" or Ctrl+Enter, once the text is on disk.
+    """
+    return gr.HTML(
+        html_template='<div class="rs-concepts"></div>',
+        js_on_load=on_load("concepts/main.js", "train_requested"),
+        apply_default_css=False,
+        container=False,
+        padding=False,
+        elem_id="concepts-desk",
+        server_functions=[*concept_calls(studio), *exchange_calls(studio)],
     )
 
 
@@ -141,7 +126,7 @@ def applied(studio: Studio, asked: Apply) -> Answer:
     written = apply_import(studio.folder, replace(plan, concepts=chosen))
     return {
         "imported": [concept.name for concept in written],
-        "overview": overview_answer(studio),
+        "overview": overview(studio),
     }
 
 

@@ -5,7 +5,7 @@ checked here and in `texts.editing`; a mistake comes back as `{"ok": false, "mes
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,10 +27,14 @@ from readout_ui.texts.editing import (
     save_concept,
 )
 from readout_ui.texts.library import Concept
-from readout_ui.texts.lint import Finding, check_concept
+from readout_ui.texts.lint import check_concept
 from readout_ui.texts.names import check_name, is_neutral_name
 from readout_ui.texts.reading import require_readable
 from readout_ui.texts.versions import TrashEntry, Version, list_trash
+
+Answer = dict[str, Any]
+Call = Callable[..., Answer]
+R = TypeVar("R", bound="Request")
 
 
 def influence_notes(studio: Studio, name: str, boxes: Sequence[str]) -> list[str] | None:
@@ -45,25 +49,21 @@ def influence_notes(studio: Studio, name: str, boxes: Sequence[str]) -> list[str
     return [notes.get(text.strip(), "") for text in boxes]
 
 
-@dataclass(frozen=True)
-class Review:
-    """Lint and token counts for texts that are being typed."""
+def review(studio: Studio, name: str, boxes: Sequence[str]) -> Answer:
+    """Lint, token counts and notes for texts that are being typed, against the whole library.
 
-    findings: tuple[Finding, ...]
-    """`index` counts the boxes, empty ones included."""
-    tokens: tuple[int | None, ...] | None
-    """Per box, None for an empty one; None as a whole while no model is loaded."""
-
-
-def review(studio: Studio, name: str, boxes: Sequence[str]) -> Review:
-    """Check the texts in the boxes against each other and the rest of the library."""
+    Findings count the boxes, empty ones included. Tokens: per box, None for an empty one; None as a
+    whole while no model is loaded.
+    """
     require_readable("\n".join(boxes), printable(name))
     filled = [index for index, text in enumerate(boxes) if text.strip()]
     counts = studio.count_tokens([boxes[index] for index in filled]) if filled else []
-    return Review(
-        check_concept(studio.library(), name, boxes),
-        None if counts is None else _per_box(len(boxes), dict(zip(filled, counts, strict=True))),
-    )
+    tokens = None if counts is None else dict(zip(filled, counts, strict=True))
+    return {
+        "findings": [asdict(found) for found in check_concept(studio.library(), name, boxes)],
+        "tokens": None if tokens is None else [tokens.get(i) for i in range(len(boxes))],
+        "notes": influence_notes(studio, name, boxes),
+    }
 
 
 def versions_of(studio: Studio, name: str) -> list[Version]:
@@ -91,79 +91,38 @@ def trashed(studio: Studio, entry: str) -> TrashEntry:
     raise UserError("this is no longer in the trash", where=printable(entry))
 
 
-def _per_box(n_boxes: int, counts: Mapping[int, int]) -> tuple[int | None, ...]:
-    return tuple(counts.get(index) for index in range(n_boxes))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One concept in the list."""
-
-    name: str
-    n_descriptions: int
-    state: str
-    """ "new", "edited", "trained" or "empty"."""
-    neutral: bool
-    fingerprint: str
-    """sha256 of the file, by which the page notices that it changed."""
-
-
-@dataclass(frozen=True)
-class BrokenFile:
-    """One file in the list that cannot be used."""
-
-    file: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The whole list."""
-
-    folder: str
-    read_only: bool
-    rows: tuple[Row, ...]
-    """Concepts by name, then neutral files by name."""
-    problems: tuple[BrokenFile, ...]
-    error: str
-    """Why the folder cannot be read, empty when it can."""
-
-    @property
-    def revision(self) -> str:
-        """Changes whenever anything in the list does."""
-        return sha256_of(repr(self).encode("utf-8", "backslashreplace"))
-
-
-def overview(studio: Studio) -> Overview:
+def overview(studio: Studio) -> Answer:
     """The list as it is now; a folder that cannot be read gives an empty list and the reason."""
+    rows: list[Answer] = []
+    problems: list[Answer] = []
+    error = ""
     try:
-        library = studio.library()
-        states = studio.concept_states()
-    except UserError as error:
-        return Overview(str(studio.folder), studio.read_only, (), (), str(error))
-    return Overview(
-        str(studio.folder),
-        studio.read_only,
-        tuple(_row(concept, states) for concept in library.files),
-        tuple(BrokenFile(problem.file, problem.message) for problem in library.problems),
-        "",
-    )
+        library, states = studio.library(), studio.concept_states()
+    except UserError as refusal:
+        error = str(refusal)
+    else:
+        rows = [_row(concept, states) for concept in library.files]
+        problems = [{"file": one.file, "message": one.message} for one in library.problems]
+    view = {
+        "folder": str(studio.folder),
+        "read_only": studio.read_only,
+        "rows": rows,
+        "problems": problems,
+        "error": error,
+    }
+    # Changes whenever anything in the list does.
+    return {**view, "revision": sha256_of(repr(view).encode("utf-8", "backslashreplace"))}
 
 
-def _row(concept: Concept, states: Mapping[str, str]) -> Row:
+def _row(concept: Concept, states: Mapping[str, str]) -> Answer:
     fallback = "new" if concept.descriptions else "empty"
-    return Row(
-        concept.name,
-        len(concept.descriptions),
-        states.get(concept.name, fallback),
-        concept.is_neutral,
-        concept.fingerprint,
-    )
-
-
-Answer = dict[str, Any]
-Call = Callable[..., Answer]
-R = TypeVar("R", bound="Request")
+    return {
+        "name": concept.name,
+        "n_descriptions": len(concept.descriptions),
+        "state": states.get(concept.name, fallback),
+        "neutral": concept.is_neutral,
+        "fingerprint": concept.fingerprint,
+    }
 
 
 class Request(BaseModel):
@@ -251,23 +210,16 @@ def concept_calls(studio: Studio) -> list[Call]:
     return [*_reading_calls(studio), *_writing_calls(studio)]
 
 
-def overview_answer(studio: Studio) -> Answer:
-    """The list as JSON."""
-    view = overview(studio)
-    return {**asdict(view), "revision": view.revision}
-
-
-def news(studio: Studio, revision: str) -> Answer | None:
-    """The list, or None for a page that has it."""
-    answer = overview_answer(studio)
-    return None if answer["revision"] == revision else answer
-
-
 def _reading_calls(studio: Studio) -> list[Call]:
+    def news(asked: Poll) -> Answer:
+        """The list, or None for a page that has it."""
+        now = overview(studio)
+        return {"overview": None if now["revision"] == asked.revision else now}
+
     return [
-        answering("read_overview", Poll, lambda r: {"overview": news(studio, r.revision)}),
+        answering("read_overview", Poll, news),
         answering("open_concept", Named, lambda r: _opened(studio.library().concept(r.name))),
-        answering("review_texts", Texts, lambda r: _reviewed(studio, r)),
+        answering("review_texts", Texts, lambda r: review(studio, r.name, r.boxes)),
         answering(
             "read_trash", Nothing, lambda _r: {"entries": _entries(list_trash(studio.folder))}
         ),
@@ -290,7 +242,7 @@ def _writing_calls(studio: Studio) -> list[Call]:
     def writing(name: str, request: type[R], what: str, write: Callable[[R], Answer]) -> Call:
         def handle(asked: R) -> Answer:
             studio.refuse_if_read_only(what)
-            return {**write(asked), "overview": overview_answer(studio)}
+            return {**write(asked), "overview": overview(studio)}
 
         return answering(name, request, handle)
 
@@ -329,13 +281,6 @@ def _writing_calls(studio: Studio) -> list[Call]:
             ),
         ),
     ]
-
-
-def _reviewed(studio: Studio, texts: Texts) -> Answer:
-    return {
-        **asdict(review(studio, texts.name, texts.boxes)),
-        "notes": influence_notes(studio, texts.name, texts.boxes),
-    }
 
 
 def _saved(studio: Studio, asked: Save) -> Answer:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,7 +82,7 @@ def live_calls(studio: Studio) -> list[Call]:
         answering("live_look", Nothing, lambda _r: look(studio)),
         answering("live_ask", Ask, lambda r: {"number": chats.ask(r.chat, request_from(r)).number}),
         answering("live_poll", Poll, lambda r: poll(studio, chats, r)),
-        answering("live_stop", Chat, stopping(chats)),
+        answering("live_stop", Chat, lambda r: stopped(chats, r)),
     ]
 
 
@@ -145,14 +145,10 @@ def pack_scores(scores: FloatArray) -> tuple[float, str]:
     return step, base64.b64encode(np.round(scores / step).astype("<i2").tobytes()).decode()
 
 
-def stopping(chats: LiveChats) -> Callable[[Chat], Answer]:
+def stopped(chats: LiveChats, request: Chat) -> Answer:
     """The answer to a press on Stop."""
-
-    def stop(request: Chat) -> Answer:
-        chats.stop(request.chat)
-        return {}
-
-    return stop
+    chats.stop(request.chat)
+    return {}
 
 
 def _state(studio: Studio, asked: Asked) -> dict[str, Any]:
@@ -174,26 +170,16 @@ def _missing(has_run: bool, has_model: bool) -> str:
     return "" if has_run else "No vectors yet. Press Train in the header; then chat here."
 
 
-@dataclass(frozen=True, eq=False)
-class LiveTab:
-    """What other tabs may listen to."""
-
-    page: gr.HTML
+def build_live_tab(studio: Studio) -> gr.HTML:
     """The whole tab in one component; it asks the server by itself what is new."""
-
-
-def build_live_tab(studio: Studio) -> LiveTab:
-    """Lay out the tab inside the Blocks that are being built."""
-    return LiveTab(
-        gr.HTML(
-            html_template=f'<div class="rs-live" data-look="{escape(page_constants())}"></div>',
-            js_on_load=on_load("live/main.js"),
-            apply_default_css=False,
-            container=False,
-            padding=False,
-            elem_id="live-page",
-            server_functions=live_calls(studio),
-        )
+    return gr.HTML(
+        html_template=f'<div class="rs-live" data-look="{escape(page_constants())}"></div>',
+        js_on_load=on_load("live/main.js"),
+        apply_default_css=False,
+        container=False,
+        padding=False,
+        elem_id="live-page",
+        server_functions=live_calls(studio),
     )
 
 

@@ -370,6 +370,7 @@ class Studio:
             dtype=options.dtype,
             quantization=options.quantization,
             trust_remote_code=options.trust_remote_code,
+            tokenizer=options.tokenizer,
         )
         return replace(spec, model=options.model) if options.model else spec
 

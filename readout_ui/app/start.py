@@ -23,7 +23,8 @@ def parse_flags(
 ) -> argparse.Namespace:
     """Read the command line; `program` is what the help calls it."""
     parser = argparse.ArgumentParser(program, description=__doc__)
-    parser.add_argument("--model", default="", help="hub id or local folder; default: bundled")
+    parser.add_argument("--model", default="", help="hub id, folder or .gguf; default: bundled")
+    parser.add_argument("--tokenizer", default="", help="another tokenizer: hub id or folder")
     parser.add_argument("--revision", help="branch, tag or commit of the model on the hub")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--dtype", default="auto", choices=["auto", "bf16", "fp16", "fp32"])
@@ -101,6 +102,7 @@ def serve(flags: argparse.Namespace) -> None:
             dtype=flags.dtype,
             quantization=flags.quantization,
             trust_remote_code=flags.trust_remote_code,
+            tokenizer=flags.tokenizer,
             read_only=flags.read_only,
         )
     )

@@ -18,12 +18,14 @@ class StudioOptions:
     runs: Path
     """Folder the runs are kept in."""
     model: str = ""
-    """Hub id or local folder; empty for the bundled model."""
+    """Hub id, local folder or GGUF file; empty for the bundled model."""
     revision: str | None = None
     device: str = "auto"
     dtype: str = "auto"
     quantization: str = "none"
     trust_remote_code: bool = False
+    tokenizer: str = ""
+    """Another tokenizer than the model's own."""
     read_only: bool = False
     """True refuses everything that writes: texts, trainings, exports to a folder."""
 

@@ -132,7 +132,7 @@ def known_models() -> tuple[KnownModel, ...]:
 
 
 def _bundled() -> KnownModel:
-    from readout_ui.models.bundled import (
+    from readout_ui.models.packed import (
         BUNDLED,
         INSTALL_BUNDLED,
         bundled_gguf,

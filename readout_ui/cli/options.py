@@ -43,7 +43,7 @@ Output = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Option(metavar="ID|DIR", help="Hub id or local folder; empty: the default.")
+    str, typer.Option(metavar="ID|DIR", help="Hub id, folder or .gguf file; empty: the default.")
 ]
 Vectors = Annotated[
     Path, typer.Option(metavar="DIR", help="An export, folder or zip, or the folder of a run.")
@@ -116,6 +116,9 @@ class Weights:
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let code from the model's repository run.")
     ] = False
+    tokenizer: Annotated[
+        str, typer.Option(metavar="ID|DIR", help="Another tokenizer than the model's own.")
+    ] = ""
 
     def __post_init__(self) -> None:
         if (self.dtype or "auto") not in DTYPES:
@@ -140,6 +143,7 @@ class Weights:
             dtype=self.dtype or _DTYPE_OF_WEIGHTS.get(dtype, "auto"),
             quantization=self.quantization,
             trust_remote_code=self.trust_remote_code,
+            tokenizer=self.tokenizer,
         )
 
     def spec_of(self, manifest: Manifest, model: str = "") -> ModelSpec:

@@ -8,7 +8,8 @@ that is not found means that tokens would be counted wrongly, without a word.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError, library_error
@@ -75,3 +76,20 @@ def arguments_by_name(
 
 def _unknown(what: str) -> UserError:
     return library_error("transformers", what)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Only transformers' errors, none of its progress bars; both as before afterwards."""
+    from transformers.utils import logging
+
+    control: Any = logging
+    level, had_bars = control.get_verbosity(), control.is_progress_bar_enabled()
+    control.set_verbosity_error()
+    control.disable_progress_bar()
+    try:
+        yield
+    finally:
+        control.set_verbosity(level)
+        if had_bars:
+            control.enable_progress_bar()

@@ -1,9 +1,7 @@
-"""A model's files: where they are, whether they are whole, and how much memory they will take."""
+"""Where a model's files are: bundled, in a folder, packed, in the hub's cache or on the hub."""
 
-import json
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,12 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from readout_ui.errors import UserError, required
-from readout_ui.models.bundled import (
+from readout_ui.models.packed import (
     BUNDLED,
     INSTALL_BUNDLED,
     bundled_folder,
     bundled_gguf,
     is_converted,
+    unpacked_folder,
+)
+from readout_ui.models.weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    read_json,
+    require_no_pointer,
+    weight_names,
 )
 from readout_ui.progress import Progress, Report
 
@@ -26,9 +32,14 @@ if TYPE_CHECKING:
 HUB_SECONDS = 8
 """How long the hub may take to answer before it counts as out of reach."""
 _BUNDLED_NAMES = (BUNDLED, f"HuggingFaceTB/{BUNDLED}")
-_FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 Answer = TypeVar("Answer")
 _NETWORK_ERRORS = {"requests": "RequestException", "httpx": "HTTPError", "httpx2": "HTTPError"}
+_NOT_CAUSAL = (
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+)
 _TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 
 
@@ -42,12 +53,25 @@ class Checkpoint:
     """The hub's commit hash; empty for a folder."""
     folder: Path
     """Where config, weights and tokenizer are."""
+    adapter: Path | None = None
+    """Folder of a LoRA adapter that is merged into the weights after loading."""
 
 
 def find_checkpoint(
-    model: str, revision: str | None, trust_remote_code: bool, report: Report
+    model: str,
+    revision: str | None,
+    trust_remote_code: bool,
+    report: Report,
+    own_tokenizer: bool = False,
 ) -> Checkpoint:
-    """The files of a model: bundled, a local folder, the hub's local cache, or the hub.
+    """The files of a model: bundled, a folder or GGUF file, the hub's local cache, or the hub.
+
+    Args:
+        model: hub id, folder, GGUF file or the bundled model's name.
+        revision: branch, tag or commit on the hub.
+        trust_remote_code: whether files with code are wanted too.
+        report: told while files are fetched or unpacked.
+        own_tokenizer: whether the caller brings a tokenizer, so that a GGUF file needs none.
 
     Raises:
         UserError: there is no such model, or no way to reach it.
@@ -55,9 +79,67 @@ def find_checkpoint(
     if is_bundled(model) and (bundled_gguf() is not None or is_converted()):
         return Checkpoint(BUNDLED, "", bundled_folder(report))
     if _looks_like_path(model):
-        return _local(model)
-    hub_id = _BUNDLED_NAMES[1] if is_bundled(model) else model
-    return _cached(hub_id, revision) or _downloaded(hub_id, revision, trust_remote_code, report)
+        path = Path(model).expanduser().resolve()
+        if path.is_file() and path.suffix.lower() == ".gguf":
+            return _packed(path, own_tokenizer, report)
+        if not path.is_dir():
+            what = "is a file" if path.exists() else "does not exist"
+            raise UserError(
+                f"the model folder {model!r} {what}", fix="give a folder, a .gguf file or a hub id"
+            )
+        found = Checkpoint(path.name, "", path)
+    else:
+        hub_id = _BUNDLED_NAMES[1] if is_bundled(model) else model
+        cached, lacks = _cached(hub_id, revision)
+        found = cached or _downloaded(hub_id, revision, trust_remote_code, report, lacks)
+    return _opened(found, trust_remote_code, own_tokenizer, report)
+
+
+def _opened(
+    found: Checkpoint, trust_remote_code: bool, own_tokenizer: bool, report: Report
+) -> Checkpoint:
+    """What a folder holds: a model, a GGUF file, or an adapter for a model elsewhere."""
+    folder = found.folder
+    for file in folder.iterdir():
+        if any(file.match(pattern) for pattern in _TEXT_FILES):
+            require_no_pointer(file)
+    if (folder / "config.json").is_file():
+        return found
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _adapted(found, trust_remote_code, report)
+    packed = sorted(file for file in folder.glob("*.gguf") if "mmproj" not in file.name)
+    if len(packed) == 1:
+        return _packed(packed[0], own_tokenizer, report)
+    if packed:
+        raise UserError(
+            f"the folder {found.name!r} has {len(packed)} GGUF files",
+            fix="give one of them as the model",
+            options=[str(file) for file in packed],
+        )
+    raise UserError(
+        f"the folder {found.name!r} has no config.json, so it is no model",
+        fix="give a folder that holds config.json, weights and tokenizer, a .gguf file or a hub id",
+    )
+
+
+def _packed(gguf: Path, own_tokenizer: bool, report: Report) -> Checkpoint:
+    require_no_pointer(gguf)
+    return Checkpoint(gguf.stem, "", unpacked_folder(gguf, not own_tokenizer, report))
+
+
+def _adapted(found: Checkpoint, trust_remote_code: bool, report: Report) -> Checkpoint:
+    """The model that an adapter was made for, with the adapter to be merged into it."""
+    base = str(read_json(found.folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "")
+    if not base:
+        raise UserError("this adapter does not say which model it is for", where=found.name)
+    try:
+        model = find_checkpoint(base, None, trust_remote_code, report)
+    except UserError as error:
+        raise UserError(
+            f"{found.name} is a LoRA adapter for {base}, which cannot be had ({error.what})",
+            fix=f"get {base} or merge the adapter into it first",
+        ) from error
+    return replace(model, name=found.name, revision=found.revision, adapter=found.folder)
 
 
 def is_bundled(model: str) -> bool:
@@ -71,105 +153,74 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         UserError: it is missing or no JSON object.
     """
-    file = checkpoint.folder / "config.json"
-    try:
-        config = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"config.json cannot be read ({error})", where=checkpoint.name) from error
-    if not isinstance(config, dict):
-        raise UserError("config.json is not a JSON object", where=checkpoint.name)
-    return config
+    return read_json(checkpoint.folder / "config.json", checkpoint.name)
 
 
-def weight_bytes(checkpoint: Checkpoint, bytes_per_float: float | None) -> int:
-    """Memory for the weights: their count x `bytes_per_float`, or as stored where that is None.
+def require_causal(checkpoint: Checkpoint, config: dict[str, Any], trusted: bool) -> None:
+    """Refuse what its config says is no causal language model, or none that can run here."""
+    from transformers import CONFIG_MAPPING
 
-    Raises:
-        UserError: there are no weights, or a file is cut off.
-    """
-    files = sorted(checkpoint.folder.glob("*.safetensors"))
-    if files:
-        sizes = (size for file in files for size in _tensor_sizes(file, bytes_per_float))
-        return math.ceil(sum(sizes))
-    pickled = sum(file.stat().st_size for file in checkpoint.folder.glob("*.bin"))
-    if not pickled:
-        raise UserError("there are no weights (*.safetensors) here", where=checkpoint.name)
-    return pickled
+    kind = str(config.get("model_type", ""))
+    known = kind in CONFIG_MAPPING
+    if not known and "auto_map" in config and not trusted:
+        raise UserError(
+            f"{checkpoint.name} needs code from its own repository to run",
+            fix="read that code, then pass --trust-remote-code if you trust it",
+        )
+    if not known and not trusted:
+        import transformers
 
-
-def _tensor_sizes(file: Path, bytes_per_float: float | None) -> Iterator[float]:
-    for tensor in _read_header(file).values():
-        start, stop = tensor["data_offsets"]
-        stored = _FLOAT_BYTES.get(tensor["dtype"])
-        scale = 1.0 if stored is None or bytes_per_float is None else bytes_per_float / stored
-        yield (stop - start) * scale
-
-
-def _read_header(file: Path) -> dict[str, Any]:
-    """The table of tensors in front of a safetensors file, checked against the file's length."""
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if length > size:
-            raise UserError("this weights file is cut off or damaged", where=str(file))
-        try:
-            header = json.loads(opened.read(length))
-        except ValueError as error:
-            raise UserError("this weights file is damaged", where=str(file)) from error
-    header.pop("__metadata__", None)
-    end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    if end > size:
-        raise UserError(f"this weights file is cut off ({size} of {end} bytes)", where=str(file))
-    return dict(header)
+        raise UserError(
+            f"this version of transformers ({transformers.__version__}) does not know the "
+            f"architecture {kind!r}",
+            where=checkpoint.name,
+            fix="install a newer one: pip install -U transformers",
+        )
+    made_for = [str(name) for name in config.get("architectures") or ()]
+    if config.get("is_encoder_decoder") or any(name.endswith(_NOT_CAUSAL) for name in made_for):
+        what = ", ".join(made_for) or kind
+        raise UserError(
+            f"{checkpoint.name} is not a causal language model ({what})",
+            fix="choose one whose architecture ends in ForCausalLM",
+        )
 
 
 def _looks_like_path(model: str) -> bool:
     return Path(model).expanduser().exists() or model.startswith((".", "/", "~")) or "\\" in model
 
 
-def _local(model: str) -> Checkpoint:
-    folder = Path(model).expanduser().resolve()
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"the model folder {model!r} {what}", fix="give a folder or a hub id")
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"the folder {model!r} has no config.json, so it is no model",
-            fix="give a folder that holds config.json, weights and tokenizer, or a hub id",
-        )
-    return Checkpoint(folder.name, "", folder)
-
-
-def _cached(hub_id: str, revision: str | None) -> Checkpoint | None:
-    """A complete snapshot in the hub's local cache, without asking the network."""
+def _cached(hub_id: str, revision: str | None) -> tuple[Checkpoint | None, str]:
+    """A whole snapshot in the hub's local cache, without asking the network; or what it lacks."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(hub_id, "config.json", revision=revision)
+        files = [
+            try_to_load_from_cache(hub_id, name, revision=revision)
+            for name in ("config.json", ADAPTER_CONFIG)
+        ]
     except HFValidationError as error:
         raise UserError(
             f"there is no model {hub_id!r}",
             fix="give a local folder or a hub id like Qwen/Qwen2.5-0.5B-Instruct",
         ) from error
-    if not isinstance(config, str):
-        return None
+    config = next((file for file in files if isinstance(file, str)), None)
+    if config is None:
+        return None, ""
     folder = Path(config).parent
-    return Checkpoint(hub_id, folder.name, folder) if _is_complete(folder) else None
-
-
-def _is_complete(folder: Path) -> bool:
-    indices = list(folder.glob("*.index.json"))
-    if not indices:
-        return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
-    wanted = json.loads(indices[0].read_text("utf-8"))["weight_map"].values()
-    return all((folder / name).is_file() for name in set(wanted))
+    try:
+        if isinstance(files[0], str):
+            weight_names(folder, {file.name for file in folder.iterdir()})
+    except UserError as error:
+        return None, error.what
+    return Checkpoint(hub_id, folder.name, folder), ""
 
 
 def _downloaded(
-    hub_id: str, revision: str | None, trust_remote_code: bool, report: Report
+    hub_id: str, revision: str | None, trust_remote_code: bool, report: Report, lacks: str
 ) -> Checkpoint:
-    from huggingface_hub import HfApi, hf_hub_download
+    """Everything that loading needs: texts first, among them the index that names the weights."""
+    from huggingface_hub import HfApi
 
     report(Progress(f"Asking the hub for {hub_id}", 0, 0, "files"))
 
@@ -178,35 +229,56 @@ def _downloaded(
             hub_id, revision=revision, timeout=HUB_SECONDS, files_metadata=True
         )
 
-    info = _reach_hub(hub_id, revision, ask)
-    files = [
-        file for file in info.siblings or () if _wanted(file.rfilename, info, trust_remote_code)
-    ]
-    total, done, path = sum(file.size or 0 for file in files), 0, ""
-    for file in files:
-        report(Progress(f"Downloading {hub_id}", done >> 20, total >> 20, "MB", file.rfilename))
-        path = _reach_hub(
-            hub_id,
-            revision,
-            partial(hf_hub_download, hub_id, file.rfilename, revision=info.sha),
-        )
-        done += file.size or 0
+    info = _reach_hub(hub_id, revision, ask, lacks)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    patterns = (*_TEXT_FILES, *(("*.py",) if trust_remote_code else ()))
+    here = {name: size for name, size in sizes.items() if "/" not in name}
+    texts = [name for name in here if any(Path(name).match(pattern) for pattern in patterns)]
+    folder = _fetch(hub_id, str(info.sha), {name: here[name] for name in texts}, report)
+    weights = _wanted_weights(hub_id, folder, here)
+    _fetch(hub_id, str(info.sha), {name: here[name] for name in weights}, report)
     # Only a download by the revision's name notes which commit that is, for later without the hub.
-    _reach_hub(hub_id, revision, partial(hf_hub_download, hub_id, "config.json", revision=revision))
-    return Checkpoint(hub_id, str(info.sha), Path(path).parent)
+    main = "config.json" if "config.json" in here else texts[0]
+    _reach_hub(hub_id, revision, partial(_download, hub_id, main, revision))
+    return Checkpoint(hub_id, str(info.sha), folder)
 
 
-def _wanted(file: str, info: "ModelInfo", trust_remote_code: bool) -> bool:
-    name = Path(file)
-    if len(name.parts) > 1:
-        return False
-    has_safetensors = any(other.rfilename.endswith(".safetensors") for other in info.siblings or ())
-    weights = "*.safetensors" if has_safetensors else "*.bin"
-    patterns = (*_TEXT_FILES, weights, *(("*.py",) if trust_remote_code else ()))
-    return any(name.match(pattern) for pattern in patterns)
+def _wanted_weights(hub_id: str, folder: Path, here: Collection[str]) -> list[str]:
+    """Names of the weights to fetch."""
+    if "config.json" in here:
+        return weight_names(folder, here)
+    adapter = [name for name in here if name in ADAPTER_WEIGHTS]
+    packed = sorted(name for name in here if name.endswith(".gguf"))
+    if not adapter:
+        raise UserError(
+            f"{hub_id} has no config.json" + (", only GGUF files" if packed else ""),
+            fix="download one of them and give its path" if packed else "choose another model",
+            options=packed,
+        )
+    return adapter[:1]
 
 
-def _reach_hub(hub_id: str, revision: str | None, ask: Callable[[], Answer]) -> Answer:
+def _download(hub_id: str, name: str, revision: str | None) -> str:
+    from huggingface_hub import hf_hub_download
+
+    return hf_hub_download(hub_id, name, revision=revision)
+
+
+def _fetch(hub_id: str, commit: str, sizes: Mapping[str, int], report: Report) -> Path:
+    """The folder with these files of a commit."""
+    total, done, path = sum(sizes.values()), 0, ""
+    for name, size in sizes.items():
+        report(Progress(f"Downloading {hub_id}", done >> 20, total >> 20, "MB", name))
+        path = _reach_hub(hub_id, commit, partial(_download, hub_id, name, commit))
+        done += size
+    if not path:
+        raise UserError(f"{hub_id} has no files that a model is made of")
+    return Path(path).parent
+
+
+def _reach_hub(
+    hub_id: str, revision: str | None, ask: Callable[[], Answer], lacks: str = ""
+) -> Answer:
     """Ask the hub once; every way in which that fails becomes one sentence."""
     from huggingface_hub import errors
 
@@ -225,7 +297,7 @@ def _reach_hub(hub_id: str, revision: str | None, ask: Callable[[], Answer]) -> 
             fix="check the spelling, or run `hf auth login` if it is private",
         ) from error
     except unreachable_errors() as error:
-        raise _unreachable(hub_id) from error
+        raise _unreachable(hub_id, lacks) from error
 
 
 def unreachable_errors() -> tuple[type[Exception], ...]:
@@ -239,8 +311,9 @@ def unreachable_errors() -> tuple[type[Exception], ...]:
     return tuple(kinds)
 
 
-def _unreachable(hub_id: str) -> UserError:
-    what = f"{hub_id} is not on this machine and the hub does not answer"
+def _unreachable(hub_id: str, lacks: str) -> UserError:
+    state = f"not whole on this machine ({lacks})" if lacks else "not on this machine"
+    what = f"{hub_id} is {state} and the hub does not answer"
     if hub_id in _BUNDLED_NAMES:
         what = f"the bundled model {BUNDLED} is not installed and the hub does not answer"
     return UserError(

@@ -5,6 +5,7 @@ Weights and tokenizer from a folder, by transformers, with its errors in plain w
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError
@@ -17,8 +18,13 @@ from readout_ui.models.blocks import (
     resolve_blocks,
     text_config,
 )
-from readout_ui.models.bundled import BUNDLED
-from readout_ui.models.checkpoints import Checkpoint, find_checkpoint, read_config, weight_bytes
+from readout_ui.models.calling import quiet_transformers
+from readout_ui.models.checkpoints import (
+    Checkpoint,
+    find_checkpoint,
+    read_config,
+    require_causal,
+)
 from readout_ui.models.devices import (
     choose_device,
     choose_dtype,
@@ -26,14 +32,16 @@ from readout_ui.models.devices import (
     gpu_count,
     require_room,
 )
-from readout_ui.models.fingerprint import weights_fingerprint
+from readout_ui.models.packed import BUNDLED
 from readout_ui.models.prompt import PromptFrame, frame_for, raw_frame
-from readout_ui.models.quiet import quiet_transformers
-from readout_ui.progress import (
-    Progress,
-    Report,
-    silent,
+from readout_ui.models.weights import (
+    ADAPTER_CONFIG,
+    merge_adapter,
+    require_finite,
+    weight_bytes,
+    weights_fingerprint,
 )
+from readout_ui.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     import torch
@@ -49,41 +57,6 @@ _OUTPUTS = {
     "output_hidden_states": False,
     "torchscript": False,
 }
-_NOT_CAUSAL = (
-    "ForMaskedLM",
-    "ForSequenceClassification",
-    "ForTokenClassification",
-    "ForQuestionAnswering",
-)
-
-
-def require_causal(checkpoint: Checkpoint, config: dict[str, Any], trusted: bool) -> None:
-    """Refuse what its config says is no causal language model, or none that can run here."""
-    from transformers import CONFIG_MAPPING
-
-    kind = str(config.get("model_type", ""))
-    known = kind in CONFIG_MAPPING
-    if not known and "auto_map" in config and not trusted:
-        raise UserError(
-            f"{checkpoint.name} needs code from its own repository to run",
-            fix="read that code, then pass --trust-remote-code if you trust it",
-        )
-    if not known and not trusted:
-        import transformers
-
-        raise UserError(
-            f"this version of transformers ({transformers.__version__}) does not know the "
-            f"architecture {kind!r}",
-            where=checkpoint.name,
-            fix="install a newer one: pip install -U transformers",
-        )
-    made_for = [str(name) for name in config.get("architectures") or ()]
-    if config.get("is_encoder_decoder") or any(name.endswith(_NOT_CAUSAL) for name in made_for):
-        what = ", ".join(made_for) or kind
-        raise UserError(
-            f"{checkpoint.name} is not a causal language model ({what})",
-            fix="choose one whose architecture ends in ForCausalLM",
-        )
 
 
 def bytes_per_float(
@@ -93,6 +66,21 @@ def bytes_per_float(
     if config.get("quantization_config"):
         return None
     return _BITS_AND_BYTES.get(quantization, float(dtype.itemsize))
+
+
+def find_tokenizer(spec: "ModelSpec", checkpoint: Checkpoint, report: Report) -> Checkpoint:
+    """Where a model's tokenizer is: its own place, an adapter's, or the one that was named."""
+    if spec.tokenizer:
+        if _has_tokenizer(folder := Path(spec.tokenizer).expanduser()):
+            return Checkpoint(folder.name, "", folder)
+        return find_checkpoint(spec.tokenizer, None, spec.trust_remote_code, report)
+    if checkpoint.adapter is not None and _has_tokenizer(checkpoint.adapter):
+        return replace(checkpoint, folder=checkpoint.adapter)
+    return checkpoint
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
 
 
 def load_tokenizer(checkpoint: Checkpoint, trusted: bool) -> "PreTrainedTokenizerBase":
@@ -147,6 +135,13 @@ def load_weights(
             f"the model cannot be loaded ({_first_line(error)})", where=checkpoint.name
         ) from error
     notes = _check_complete(checkpoint, info["missing_keys"])
+    if checkpoint.adapter is not None:
+        merge_adapter(model, checkpoint.adapter)
+        notes = (*notes, f"the LoRA adapter {checkpoint.adapter.name} is merged into the weights")
+    elif (checkpoint.folder / ADAPTER_CONFIG).is_file():
+        done = "is applied" if getattr(model, "_hf_peft_config_loaded", False) else "is not applied"
+        notes = (*notes, f"the LoRA adapter beside the weights ({ADAPTER_CONFIG}) {done}")
+    require_finite(model, checkpoint.name)
     model.eval().requires_grad_(False)
     _settle_outputs(model)
     return model, notes
@@ -219,7 +214,7 @@ class ModelSpec:
     """
 
     model: str = BUNDLED
-    """The bundled model's name, a hub id or a local folder."""
+    """The bundled model's name, a hub id, a local folder or a GGUF file."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None is its default branch."""
     device: str = "auto"
@@ -230,6 +225,8 @@ class ModelSpec:
     """none, 8bit or 4bit (bitsandbytes)."""
     trust_remote_code: bool = False
     """Whether code from the model's repository may run."""
+    tokenizer: str = ""
+    """Hub id or folder of another tokenizer; empty is the model's own."""
 
     def __post_init__(self) -> None:
         if self.quantization not in QUANTIZATIONS:
@@ -305,16 +302,17 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     """
     device = choose_device(spec.device)
     dtype = choose_dtype(spec.dtype, device)
-    checkpoint = find_checkpoint(spec.model, spec.revision, spec.trust_remote_code, report)
+    checkpoint = _checkpoint(spec, report)
     config = read_config(checkpoint)
     require_causal(checkpoint, config, spec.trust_remote_code)
     spread = spec.device == "auto" and device.type == "cuda" and gpu_count() > 1
-    needed = weight_bytes(checkpoint, bytes_per_float(spec.quantization, dtype, config))
+    needed = weight_bytes(checkpoint.folder, bytes_per_float(spec.quantization, dtype, config))
     where = "all GPUs" if spread else str(device)
     require_room(checkpoint.name, needed, free_bytes(device, spread), where)
+    source = find_tokenizer(spec, checkpoint, report)
     report(Progress(f"Loading {checkpoint.name}", 0, 0, "bytes"))
     with quiet_transformers():
-        tokenizer = load_tokenizer(checkpoint, spec.trust_remote_code)
+        tokenizer = load_tokenizer(source, spec.trust_remote_code)
         model, notes = load_weights(
             checkpoint,
             dtype,
@@ -332,9 +330,15 @@ def load_frame(spec: ModelSpec, report: Report = silent) -> PromptFrame:
     Raises:
         UserError: there is no such model, or its tokenizer cannot be loaded.
     """
-    checkpoint = find_checkpoint(spec.model, spec.revision, spec.trust_remote_code, report)
+    source = find_tokenizer(spec, _checkpoint(spec, report), report)
     with quiet_transformers():
-        return frame_for(load_tokenizer(checkpoint, spec.trust_remote_code))
+        return frame_for(load_tokenizer(source, spec.trust_remote_code))
+
+
+def _checkpoint(spec: ModelSpec, report: Report) -> Checkpoint:
+    return find_checkpoint(
+        spec.model, spec.revision, spec.trust_remote_code, report, bool(spec.tokenizer)
+    )
 
 
 def _loaded(

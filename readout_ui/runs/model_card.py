@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from readout_ui.models.bundled import BUNDLED
+from readout_ui.models.packed import BUNDLED
 from readout_ui.runs.manifest import Manifest
 
 CARD_FILE = "README.md"

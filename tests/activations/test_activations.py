@@ -18,9 +18,9 @@ from readout_ui.activations.hooks import recording
 from readout_ui.activations.pooling import CONTENT_RULES, READ_RULES, TextActivations
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model, hidden_size, n_layers
-from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel, ModelSpec
 from readout_ui.models.prompt import frame_for
+from readout_ui.models.weights import weights_fingerprint
 from readout_ui.progress import Cancelled, Progress
 from tests.support.architectures import CACHE_LOSES_STATE, CHATML, available, build, tiny_tokenizer
 

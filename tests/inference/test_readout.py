@@ -18,8 +18,8 @@ from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, setup_json
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.models.weights import weights_fingerprint
 from readout_ui.runs.run import Run
 from readout_ui.runs.training import train
 from readout_ui.texts.library import Library

@@ -17,8 +17,8 @@ from readout_ui.inference.steering import residual_norms, steered
 from readout_ui.inference.steering_setup import OPERATORS, Steer, SteeringSetup, Where
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.calling import cache_argument, returned_cache
-from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel
+from readout_ui.models.weights import weights_fingerprint
 from readout_ui.progress import Cancelled
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import ConceptVectors

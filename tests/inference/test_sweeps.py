@@ -17,8 +17,8 @@ from readout_ui.inference.sweep import (
     usable_range,
 )
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel
+from readout_ui.models.weights import weights_fingerprint
 from readout_ui.progress import Cancelled, Progress
 from tests.support.loaded_tiny import load_tiny, random_readout
 

@@ -6,9 +6,9 @@ import torch
 
 from readout_ui.inference.readout import Readout
 from readout_ui.models.blocks import hidden_size, n_layers
-from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel, ModelSpec
 from readout_ui.models.prompt import frame_for
+from readout_ui.models.weights import weights_fingerprint
 from readout_ui.runs.manifest import describe_bare
 from readout_ui.runs.run import Run
 from readout_ui.vectors.vectors import ConceptVectors

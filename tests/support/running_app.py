@@ -67,7 +67,7 @@ def free_port() -> int:
 def fresh_cache(folder: Path) -> Path:
     """An empty cache that shares the converted bundled model with this machine's own."""
     from readout_ui.files import cache_folder
-    from readout_ui.models.bundled import bundled_folder
+    from readout_ui.models.packed import bundled_folder
     from readout_ui.progress import silent
 
     bundled_folder(silent)

@@ -91,14 +91,10 @@ def read_with_other_model(
 
 def room_words(spec: ModelSpec) -> str:
     """What a model on this disk takes and what is free, in words; empty if unknown."""
-    from readout_ui.models.checkpoints import (
-        find_checkpoint,
-        is_bundled,
-        read_config,
-        weight_bytes,
-    )
+    from readout_ui.models.checkpoints import find_checkpoint, is_bundled, read_config
     from readout_ui.models.devices import choose_device, choose_dtype, free_bytes
     from readout_ui.models.loading import bytes_per_float
+    from readout_ui.models.weights import weight_bytes
     from readout_ui.progress import silent
 
     if not (is_bundled(spec.model) or spec.model.startswith(("/", ".", "~"))):
@@ -107,7 +103,7 @@ def room_words(spec: ModelSpec) -> str:
     checkpoint = find_checkpoint(spec.model, spec.revision, spec.trust_remote_code, silent)
     dtype = choose_dtype(spec.dtype, device)
     scale = bytes_per_float(spec.quantization, dtype, read_config(checkpoint))
-    needed, free = weight_bytes(checkpoint, scale), free_bytes(device)
+    needed, free = weight_bytes(checkpoint.folder, scale), free_bytes(device)
     return f" for this comparison: {needed / _GIB:.2f} of {free / _GIB:.1f} GiB that are free"
 
 

@@ -1,0 +1,335 @@
+"""A model's weights: the files that hold them, adapters, and their identity.
+
+The identity is made of exact integer sums over their raw bits.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from readout_ui.errors import UserError
+from readout_ui.models.blocks import config_values, text_config
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_POINTER = b"version https://git-lfs.github.com/spec/"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+_CONFIG_KEYS = (
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "rms_norm_eps",
+    "layer_norm_eps",
+    "sliding_window",
+    "layer_types",
+    "attn_logit_softcapping",
+    "query_pre_attn_scalar",
+)
+"""Settings that change activations while the weights stay the same."""
+_COLUMNS = 1024
+_WORD = 8
+
+
+def weight_bytes(folder: Path, bytes_per_float: float | None) -> int:
+    """Memory for the weights: their count x `bytes_per_float`, or as stored where that is None.
+
+    Raises:
+        UserError: there are no weights, or a file is cut off.
+    """
+    names = weight_names(folder, {file.name for file in folder.iterdir()})
+    files = [folder / name for name in names]
+    for file in files:
+        require_no_pointer(file)
+    if files[0].suffix == ".safetensors":
+        sizes = (size for file in files for size in _tensor_sizes(file, bytes_per_float))
+        return math.ceil(sum(sizes))
+    return sum(file.stat().st_size for file in files)
+
+
+def weight_names(folder: Path, present: Collection[str]) -> list[str]:
+    """The files that transformers will load, and no others that lie beside them.
+
+    The shards that an index names, else the one file; safetensors before pickles.
+
+    Args:
+        folder: where the indexes are.
+        present: names of all files there, or of all that can be fetched.
+
+    Raises:
+        UserError: there are none, or an index is broken or names files that are not there.
+    """
+    broken: UserError | None = None
+    for single in _WEIGHTS:
+        if (folder / f"{single}.index.json").is_file():
+            try:
+                return _shards(folder / f"{single}.index.json", present)
+            except UserError as error:
+                whole = single in present and not isinstance(error, _MissingShards)
+                broken = broken or (None if whole else error)
+        if broken is None and single in present:
+            return [single]
+    if broken is not None:
+        raise broken
+    others = sorted(name for name in present if name.endswith((".safetensors", ".bin", ".pth")))
+    beside = f", only {', '.join(others[:3])}, which transformers does not load" if others else ""
+    raise UserError(f"there are no weights (model.safetensors) here{beside}", where=folder.name)
+
+
+class _MissingShards(UserError):
+    """An index that is sound, but not all of its files are there."""
+
+
+def _shards(index: Path, present: Collection[str]) -> list[str]:
+    named = read_json(index).get("weight_map")
+    if not (isinstance(named, dict) and named and all(isinstance(n, str) for n in named.values())):
+        raise UserError(f"{index.name} names no files", where=str(index.parent))
+    names = sorted(set(named.values()))
+    if missing := [name for name in names if name not in present]:
+        count = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise _MissingShards(
+            f"{missing[0]}{count} of its weights is missing", where=index.parent.name
+        )
+    return names
+
+
+def _tensor_sizes(file: Path, bytes_per_float: float | None) -> Iterator[float]:
+    for tensor in _read_header(file).values():
+        start, stop = tensor["data_offsets"]
+        stored = _FLOAT_BYTES.get(tensor["dtype"])
+        scale = 1.0 if stored is None or bytes_per_float is None else bytes_per_float / stored
+        yield (stop - start) * scale
+
+
+def _read_header(file: Path) -> dict[str, Any]:
+    """The table of tensors in front of a safetensors file, checked against the file's length."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > size:
+            raise UserError("this weights file is cut off or damaged", where=str(file))
+        try:
+            header = json.loads(opened.read(length))
+        except ValueError as error:
+            raise UserError("this weights file is damaged", where=str(file)) from error
+    header.pop("__metadata__", None)
+    end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    if end > size:
+        raise UserError(f"this weights file is cut off ({size} of {end} bytes)", where=str(file))
+    return dict(header)
+
+
+def require_no_pointer(file: Path) -> None:
+    """Refuse what Git LFS leaves in the place of a file that was not fetched."""
+    with file.open("rb") as opened:
+        if opened.read(len(_POINTER)) != _POINTER:
+            return
+    raise UserError(
+        "this is a Git LFS pointer and not the file itself",
+        where=str(file),
+        fix="run `git lfs pull` in its folder",
+    )
+
+
+def read_json(file: Path, where: str = "") -> dict[str, Any]:
+    """A JSON object from a file of a model.
+
+    Raises:
+        UserError: it is missing or no JSON object.
+    """
+    try:
+        read = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{file.name} cannot be read ({error})", where=where or str(file.parent)
+        ) from error
+    if not isinstance(read, dict):
+        raise UserError(f"{file.name} is not a JSON object", where=where or str(file.parent))
+    return read
+
+
+def merge_adapter(model: "nn.Module", folder: Path) -> None:
+    """Add a LoRA adapter to the weights of the model that it was trained for, as PEFT merges it.
+
+    Raises:
+        UserError: it is of another kind, or does not fit this model.
+    """
+    import torch
+
+    settings = read_json(folder / ADAPTER_CONFIG)
+    tensors = _adapter_tensors(folder)
+    _require_plain_lora(settings, tensors, folder.name)
+    with torch.inference_mode():
+        for key, tensor in tensors.items():
+            path = key.removeprefix("base_model.model.")
+            try:
+                if (a := _PARTS.search(path)) is None:
+                    target = _parameter(model, path)
+                    change = tensor - target
+                elif a[1] == "A":
+                    b = tensors[_PARTS.sub(lambda found: f"{found[0].replace('A', 'B')}", key)]
+                    target = _parameter(model, f"{path[: a.start()]}.weight")
+                    change = _delta(settings, path[: a.start()], tensor, b, target.shape)
+                else:
+                    continue
+                target += change.to(target)
+            except (AttributeError, KeyError, RuntimeError) as error:
+                raise UserError(
+                    f"the adapter's {key} fits nothing in {type(model).__name__}",
+                    where=folder.name,
+                    fix="check that it was trained for this model",
+                ) from error
+
+
+_PARTS = re.compile(r"\.lora_(?:embedding_)?([AB])(?:\.weight)?$")
+
+
+def _adapter_tensors(folder: Path) -> "dict[str, Tensor]":
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        raise UserError(f"the adapter has no {ADAPTER_WEIGHTS[0]}", where=folder.name)
+    require_no_pointer(file)
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return dict(torch.load(file, weights_only=True))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError("the adapter's weights are damaged", where=str(file)) from error
+
+
+def _require_plain_lora(settings: Mapping[str, Any], tensors: Collection[str], where: str) -> None:
+    kind = str(settings.get("peft_type") or "LORA")
+    odd = [name for name in _MORE_THAN_LORA if settings.get(name)]
+    odd += [key for key in tensors if re.search(r"lora_(magnitude|.*\.bias$)|ia3|prompt", key)]
+    if kind != "LORA" or odd:
+        raise UserError(
+            f"this adapter is more than LoRA ({kind if kind != 'LORA' else odd[0]})",
+            where=where,
+            fix="merge it with PEFT (merge_and_unload) and give the merged folder",
+        )
+
+
+_MORE_THAN_LORA = (
+    "use_dora", "layer_replication", "trainable_token_indices", "alora_invocation_tokens"
+)  # fmt: skip
+
+
+def _parameter(model: "nn.Module", path: str) -> "Tensor":
+    """A weight that can be added to, by its path; of a tied or wrapped one, the weight itself."""
+    parameter = model.get_parameter(path.replace(".base_layer.", "."))
+    if not parameter.is_floating_point():
+        raise UserError("an adapter cannot be merged into quantized weights", where=path)
+    return parameter.data
+
+
+def _delta(
+    settings: Mapping[str, Any], module: str, a: "Tensor", b: "Tensor", shape: Any
+) -> "Tensor":
+    """What LoRA adds to a weight: scale * B A, turned where a layer keeps (in, out)."""
+    rank = a.shape[0]
+    alpha = _for_module(settings.get("alpha_pattern") or {}, module, settings["lora_alpha"])
+    scale = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+    product = scale * (b.float() @ a.float())  # (n_out, n_in)
+    turned = settings.get("fan_in_fan_out") or tuple(product.shape) != tuple(shape)
+    return product.T if turned else product
+
+
+def _for_module(patterns: Mapping[str, float], module: str, usual: float) -> float:
+    found = (v for key, v in patterns.items() if re.fullmatch(rf"(?:.*\.)?(?:{key})", module))
+    return next(found, usual)
+
+
+def require_finite(model: "nn.Module", where: str) -> None:
+    """Refuse weights that hold NaN or infinity, by name; one pass, without copies.
+
+    Raises:
+        UserError: some do.
+    """
+    import torch
+
+    bad = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.is_floating_point() and not torch.isfinite(parameter.sum(dtype=torch.float32))
+    ]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise UserError(
+            f"the weights hold NaN or infinity ({bad[0]}{more})",
+            where=where,
+            fix="fetch or convert the model again",
+        )
+
+
+def weights_fingerprint(model: "nn.Module") -> str:
+    """sha256 over names, shapes, dtypes and bit sums of all parameters.
+
+    The sums are integers that wrap at 64 bits, so order of summation and device do not matter: the
+    same weights give the same fingerprint on CPU and GPU.
+    """
+    import torch
+
+    names, sums = [], []
+    with torch.inference_mode():
+        for name, parameter in sorted(model.named_parameters()):
+            names.append(f"{name} {tuple(parameter.shape)} {parameter.dtype}")
+            sums.append(_bit_sums(parameter))
+    numbers = [row.tolist() for row in sums]
+    identity = json.dumps([names, numbers, _settings(model)])
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _bit_sums(parameter: "Tensor") -> "Tensor":
+    """Sum of the bits, and sums weighted by row and by column so that moved values differ.
+
+    Eight bytes are one number, whatever the dtype: four to ten times faster than widening each.
+    """
+    import torch
+
+    raw = parameter.detach().reshape(-1).contiguous().view(torch.uint8)  # (n_bytes,)
+    if raw.storage_offset() % _WORD:
+        raw = raw.clone()
+    padded = torch.nn.functional.pad(raw[len(raw) - len(raw) % _WORD :], (0, -len(raw) % _WORD))
+    words = raw[: len(raw) - len(raw) % _WORD].view(torch.int64)  # (n_bytes // 8,)
+    whole = len(words) - len(words) % _COLUMNS
+    table = words[:whole].view(-1, _COLUMNS)  # (n_rows, _COLUMNS)
+    rest = torch.cat([words[whole:], padded.view(torch.int64)])
+    sums = [_weighted(table.sum(dim=1)), _weighted(table.sum(dim=0)), _weighted(rest)]
+    return torch.stack([table.sum(), *sums])  # (4,)
+
+
+def _weighted(values: "Tensor") -> "Tensor":
+    """Sum of value x odd multiplier of its position, wrapping at 64 bits."""
+    import torch
+
+    positions = torch.arange(len(values), device=values.device, dtype=torch.int64)
+    return (values * (2 * positions + 1)).sum()
+
+
+def _settings(model: "nn.Module") -> dict[str, Any]:
+    config = text_config(model)
+    settings = {key: _one_or_all(config_values(model, key)) for key in _CONFIG_KEYS}
+    # transformers 4 has rope_theta and rope_scaling where 5 has rope_parameters.
+    rope = getattr(config, "rope_parameters", None) or {}
+    settings["rope_theta"] = rope.get("rope_theta") or getattr(config, "rope_theta", None)
+    scaling = getattr(config, "rope_scaling", None) or rope
+    settings["rope_factor"] = scaling.get("factor")
+    if getattr(config, "is_heterogeneous", False):  # transformers 5.15 on: layers that differ
+        settings["per_layer_config"] = config.to_dict().get("per_layer_config")
+    return settings
+
+
+def _one_or_all(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values) or None

@@ -1,5 +1,6 @@
 """The one error a person can fix: what is wrong, where, what to do and which options exist."""
 
+import traceback
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -52,6 +53,39 @@ def printable(name: str) -> str:
     """A name from outside, short and without control characters, for a message."""
     shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
     return shown if len(shown) <= 40 else f"{shown[:37]}..."
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of what the tracebacks of an error, its cause and its context hold.
+
+    A kept error keeps the local variables of every function it passed: hidden states, caches.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__]
+
+
+_LOST = ("device-side assert", "illegal memory access", "unspecified launch failure", "uncorrectable")
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether a GPU refuses all further work of this process, whatever it is."""
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase in words for phrase in _LOST)
+
+
+def device_lost() -> UserError:
+    """What to say then."""
+    return UserError(
+        "the GPU stopped working for this process (the terminal has the traceback)",
+        fix="restart Readout Studio; texts and runs are saved",
+    )
 
 
 def library_error(library: str, what: str) -> UserError:

@@ -24,6 +24,8 @@ from readout_ui.errors import UserError
 MANIFEST_FILE = "readout.json"
 VECTORS_FILE = "readout.safetensors"
 CALIBRATION_FILE = "calibration.safetensors"
+_NARROW = 64
+"""Rows times tokens of a pass up to which all layers are projected in one product."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,31 +91,67 @@ class Watch:
 
     def __init__(self, readout: ReadoutVectors) -> None:
         self._readout = readout
-        self._passes: list[dict[int, Tensor]] = []
+        self._arrived: dict[int, Tensor] = {}
+        self._passes: list[list[tuple[list[int], Tensor]]] = []
         self._on_device: dict[torch.device, Tensor] = {}
 
     def take(self, place: int, output: Tensor) -> None:
-        """Project one layer's output; called by the hooks."""
-        if not self._passes or place in self._passes[-1]:
-            self._passes.append({})
-        if output.device not in self._on_device:
-            self._on_device[output.device] = self._readout.vectors.to(output.device)
-        directions = self._on_device[output.device][place]  # (n_concepts, d_model)
-        rows = output if output.ndim == 3 else output[None]
-        self._passes[-1][place] = rows.float() @ directions.T  # (n_rows, n_new, n_concepts)
+        """Project one layer's output; called by the hooks.
+
+        Single tokens are copied and projected together when the pass is over, long texts layer by
+        layer, so that they are not kept.
+        """
+        if place in self._arrived:  # The pass before was cut off.
+            self._arrived = {}
+        rows = output if output.ndim == 3 else output[None]  # (n_rows, n_new, d_model)
+        alone = rows.shape[0] * rows.shape[1] > _NARROW
+        states = rows.float()
+        if alone:
+            states = states @ self._directions(output.device)[place].T
+        elif states is rows:
+            states = rows.clone()
+        self._arrived[place] = states
+        if len(self._arrived) == len(self._readout.layers):
+            self._passes.append(list(self._by_device(projected=alone)))
+            self._arrived = {}
 
     def scores(self) -> Tensor:
         """Raw scores, (n_rows, n_tokens, n_layers, n_concepts) float32 on the CPU."""
-        places = range(len(self._readout.layers))
-        whole = [p for p in self._passes if len(p) == len(places)]
-        if not whole:
-            return torch.zeros(1, 0, len(places), len(self._readout.concepts))
-        return torch.cat([torch.stack([p[i].cpu() for i in places], dim=2) for p in whole], dim=1)
+        shape = (len(self._readout.layers), len(self._readout.concepts))
+        if not self._passes:
+            return torch.zeros(1, 0, *shape)
+        width = sum(one[0][1].shape[2] for one in self._passes)
+        whole = torch.empty(self._passes[0][0][1].shape[1], width, *shape)
+        # What one device has of all passes is put together there and copied once.
+        for number, (places, _scores) in enumerate(self._passes[0]):
+            there = torch.cat([one[number][1] for one in self._passes], dim=2)
+            whole[:, :, places] = there.cpu().permute(1, 2, 0, 3)
+        return whole
 
     def latest(self, row: int = 0) -> list[list[float]]:
         """`[n_layers][n_concepts]` of the newest token of a row."""
-        last = self._passes[-1]
-        return [last[i][row, -1].tolist() for i in range(len(self._readout.layers))]
+        found: dict[int, list[float]] = {}
+        for places, scores in self._passes[-1]:
+            found |= zip(places, scores[:, row, -1].tolist(), strict=True)
+        return [found[place] for place in range(len(found))]
+
+    def _by_device(self, projected: bool) -> Iterator[tuple[list[int], Tensor]]:
+        """Places and their scores (n_places, n_rows, n_new, n_concepts), device by device."""
+        for device in dict.fromkeys(states.device for states in self._arrived.values()):
+            places = [i for i in sorted(self._arrived) if self._arrived[i].device == device]
+            states = torch.stack([self._arrived[place] for place in places])
+            if not projected:
+                chosen = self._directions(device)[places[0] : places[-1] + 1]
+                if len(chosen) != len(places):
+                    chosen = torch.stack([self._directions(device)[place] for place in places])
+                states = torch.einsum("prnd,pcd->prnc", states, chosen)
+            yield places, states
+
+    def _directions(self, device: torch.device) -> Tensor:
+        """(n_layers, n_concepts, d_model) there."""
+        if device not in self._on_device:
+            self._on_device[device] = self._readout.vectors.to(device)
+        return self._on_device[device]
 
 
 @contextmanager

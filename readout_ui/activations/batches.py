@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from readout_ui.activations.pooling import evenly_spaced, rule_span, span_weights
+from readout_ui.models.blocks import config_values
+from readout_ui.models.devices import free_bytes
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import LoadedModel
@@ -114,7 +116,11 @@ def pad_batch(feeds: Sequence[Feed], device: torch.device) -> TokenBatch:
 
 
 def batch_end(
-    lengths: Sequence[int], start: int, token_budget: int, batch_size: int | None = None
+    lengths: Sequence[int],
+    start: int,
+    token_budget: int,
+    batch_size: int | None = None,
+    text_tokens: int = 0,
 ) -> int:
     """One past the last text of the batch that begins at `start`; it holds at least one text.
 
@@ -123,8 +129,9 @@ def batch_end(
         start: first text of the batch.
         token_budget: bound on texts times longest text, padding included.
         batch_size: bound on the number of texts.
+        text_tokens: what a text takes beside its tokens, counted in tokens.
     """
-    n_texts = max(1, token_budget // lengths[start])
+    n_texts = max(1, token_budget // (lengths[start] + text_tokens))
     if batch_size is not None:
         n_texts = min(n_texts, batch_size)
     return min(start + n_texts, len(lengths))
@@ -132,20 +139,35 @@ def batch_end(
 
 def default_token_budget(model: "LoadedModel") -> int:
     """How many tokens go through the model at once, from the device and its free memory."""
-    device: torch.device = model.device
-    free = _free_bytes(device)
-    if free is None:
+    if model.device.type == "cpu":
         return CPU_TOKEN_BUDGET
-    # Half of what is free, for estimates err. Per token: some 24 vectors live inside one block
-    # (MLPs are 3-4 times as wide as the residual stream), keys and values in every block.
-    width = torch.finfo(model.dtype).bits // 8 * model.d_model
-    per_token: int = width * (24 + 2 * model.n_layers)
-    return max(CPU_TOKEN_BUDGET, min(ACCELERATOR_TOKEN_BUDGET, free // 2 // per_token))
+    # Half of what is free, for estimates err.
+    affordable = free_bytes(model.device) // 2 // _token_bytes(model)
+    return max(CPU_TOKEN_BUDGET, min(ACCELERATOR_TOKEN_BUDGET, affordable))
 
 
-def _free_bytes(device: torch.device) -> int | None:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return None
+def tokens_beside_a_text(model: "LoadedModel", n_prefix: int, n_pooled: int) -> int:
+    """What a text of a batch takes beside its own tokens, in tokens of the budget; 0 on a CPU.
+
+    Args:
+        model: the model.
+        n_prefix: tokens of the shared prefix, whose keys and values are copied for every text.
+        n_pooled: rows in float32 that are kept of it at every layer.
+    """
+    if model.device.type == "cpu":
+        return 0
+    rows = 4 * n_pooled * model.n_layers * model.d_model
+    return (n_prefix * _cache_bytes(model) + rows) // _token_bytes(model)
+
+
+def _token_bytes(model: "LoadedModel") -> int:
+    """Some 24 vectors live inside one block (MLPs are 3-4 times as wide as the residual stream)."""
+    return 24 * model.dtype.itemsize * model.d_model + _cache_bytes(model)
+
+
+def _cache_bytes(model: "LoadedModel") -> int:
+    """Keys and values of one token, in every block; grouped heads share theirs."""
+    heads = config_values(model.model, "num_attention_heads")
+    shared = config_values(model.model, "num_key_value_heads") or heads
+    share = max(shared) / min(heads) if heads and all((*heads, *shared)) else 1.0
+    return int(2 * model.n_layers * model.d_model * model.dtype.itemsize * share)

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from readout_ui.activations.batches import Feed, batch_end, default_token_budget
+from readout_ui.activations.batches import (
+    Feed,
+    batch_end,
+    default_token_budget,
+    tokens_beside_a_text,
+)
 from readout_ui.activations.cache import ActivationCache, cache_key
 from readout_ui.activations.capture import Pooling, capture_by
 from readout_ui.activations.passes import BatchLimits, PassedBatch, run_passes
@@ -303,7 +308,10 @@ def _compute(
     budget = settings.token_budget or default_token_budget(model)
     if prefix.note:
         yield PassedBatch({}, prefix.note)
-    passes = run_passes(model, paths, feeds, prefix, BatchLimits(budget, settings.batch_size))
+    rows = len(rules) + max(feeds[text].n_kept for text in texts)
+    beside = tokens_beside_a_text(model, prefix.n_tokens, rows)
+    limits = BatchLimits(budget, settings.batch_size, beside)
+    passes = run_passes(model, paths, feeds, prefix, limits)
     while True:
         with _timed(seconds, "forward"):
             batch = next(passes, None)

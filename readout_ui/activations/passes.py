@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,8 +11,7 @@ from readout_ui.activations.batches import Feed, batch_end, pad_batch
 from readout_ui.activations.capture import PooledBatch, capture_batch
 from readout_ui.activations.pooling import TextActivations
 from readout_ui.activations.prefix import SharedPrefix
-from readout_ui.errors import UserError
-from readout_ui.models.devices import is_out_of_memory, release_memory, wanted_memory
+from readout_ui.models.devices import Shortage, within_memory
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths
@@ -26,6 +26,8 @@ class BatchLimits:
     """Bound on texts times longest text, padding included."""
     batch_size: int | None = None
     """Bound on the number of texts."""
+    text_tokens: int = 0
+    """What a text takes beside its tokens, counted in tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,37 +65,29 @@ def run_passes(
     lengths = [feeds[text].n_tokens for text in texts]
     budget, start, note = limits.token_budget, 0, ""
     while start < len(texts):
-        stop = batch_end(lengths, start, budget, limits.batch_size)
+        stop = batch_end(lengths, start, budget, limits.batch_size, limits.text_tokens)
         batch = {text: feeds[text] for text in texts[start:stop]}
-        passed, shortage = _try_batch(model, paths, batch, prefix)
-        if passed is None:
-            release_memory()
+        passed = within_memory(partial(_read_batch, model, paths, batch, prefix))
+        if isinstance(passed, Shortage):
             if len(batch) == 1:
-                raise _too_large(model, next(iter(batch.values())), shortage)
-            budget = len(batch) * lengths[start] // 2
+                n_tokens = next(iter(batch.values())).n_tokens
+                what, lower = f"one text of {n_tokens} tokens", "choose a smaller maximum length"
+                raise passed.error(model.device, what, model.name, lower)
+            budget = len(batch) * (lengths[start] + limits.text_tokens) // 2
             note = f"Memory ran out: from here on at most {budget} tokens at once."
             continue
         yield PassedBatch(passed, note)
         start, note = stop, ""
 
 
-def _try_batch(
+def _read_batch(
     model: "LoadedModel", paths: "BlockPaths", batch: Mapping[str, Feed], prefix: SharedPrefix
-) -> tuple[dict[str, TextActivations] | None, str]:
-    """The batch's activations, or None and how much memory was wanted.
-
-    The error itself stays in here: its traceback holds the very tensors that fill the memory.
-    """
+) -> dict[str, TextActivations]:
     feeds = list(batch.values())
-    try:
-        padded = pad_batch(feeds, model.device)
-        past = None if prefix.states is None else prefix.repeated(len(feeds))
-        captured = capture_batch(model, paths, padded, past)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None, wanted_memory(error)
-    return dict(zip(batch, _per_text(captured, feeds, padded.kept_counts), strict=True)), ""
+    padded = pad_batch(feeds, model.device)
+    past = None if prefix.states is None else prefix.repeated(len(feeds), model.device)
+    captured = capture_batch(model, paths, padded, past)
+    return dict(zip(batch, _per_text(captured, feeds, padded.kept_counts), strict=True))
 
 
 def _per_text(
@@ -108,12 +102,3 @@ def _per_text(
             n_tokens=framed.content_stop - framed.content_start,
             truncated=framed.truncated,
         )
-
-
-def _too_large(model: "LoadedModel", feed: Feed, shortage: str) -> UserError:
-    wanted = f": {shortage} more was needed" if shortage else ""
-    return UserError(
-        f"{model.device} has no memory for one text of {feed.n_tokens} tokens{wanted}",
-        where=model.name,
-        fix="free memory, choose a smaller model or maximum length, or another device",
-    )

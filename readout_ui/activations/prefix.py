@@ -65,22 +65,27 @@ class SharedPrefix:
             for text in framed
         )
 
-    def repeated(self, n_texts: int) -> Any:
+    def repeated(self, n_texts: int, device: torch.device) -> Any:
         """A fresh copy of the states for `n_texts` texts; a forward pass uses it up."""
         states = _copied(self.states)
         # What beam search uses is the one way that every kind of cache has to choose rows.
-        states.reorder_cache(torch.zeros(n_texts, dtype=torch.long))
+        states.reorder_cache(torch.zeros(n_texts, dtype=torch.long, device=device))
         return states
 
 
 def _copied(states: Any) -> Any:
     """The same states, to be given other rows; the usual kind then makes tensors of its own."""
-    layers = getattr(states, "layers", [])  # A deep copy is as right, only slower.
-    if not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
-        return copy.deepcopy(states)
+    if not is_usual(states):
+        return copy.deepcopy(states)  # As right, only slower.
     copied = copy.copy(states)
-    copied.layers = [copy.copy(layer) for layer in layers]
+    copied.layers = [copy.copy(layer) for layer in states.layers]
     return copied
+
+
+def is_usual(states: Any) -> bool:
+    """Whether a cache is nothing but keys and values that grow by every token."""
+    layers = getattr(states, "layers", [])
+    return bool(layers) and all(type(layer).__name__ == "DynamicLayer" for layer in layers)
 
 
 NO_PREFIX = SharedPrefix((), None, 0)
@@ -153,7 +158,7 @@ def _find_probe(
     begins to compute differently: then it has to be that text. Their number is even.
     """
     longest = max(framed, key=lambda text: len(text.token_ids)).token_ids
-    bounds = _bounds(model)
+    bounds = lengths_that_change(model)
     holds = min(bounds, default=math.inf)
     if holds < len(longest):
         return _framed(longest[: len(longest) - (len(longest) - size) % 2], size), math.inf
@@ -165,7 +170,9 @@ _WINDOWS = ("sliding_window", "attention_chunk_size")
 _ROPE_LENGTH = "original_max_position_embeddings"
 
 
-def _bounds(model: "LoadedModel") -> list[int]:
+def lengths_that_change(model: "LoadedModel") -> list[int]:
+    """Numbers of tokens beyond which the model computes differently."""
+
     def values(name: str) -> tuple[Any, ...]:
         return config_values(model.model, name)
 
@@ -218,7 +225,7 @@ def _difference(
         Feed(half, size, CONTENT_RULES, n_kept // 2),
     ]
     batch = pad_batch(together, model.device)
-    shared = capture_batch(model, paths, batch, prefix.repeated(2)).kept
+    shared = capture_batch(model, paths, batch, prefix.repeated(2, model.device)).kept
     expected = torch.cat([plain, plain[: n_kept // 2]])  # (n_kept * 3 / 2, n_layers, d_model)
     scale = expected.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
     return float(((shared - expected).norm(dim=-1) / scale).max())

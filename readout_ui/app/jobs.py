@@ -14,9 +14,10 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, device_lost, forget_frames, is_device_lost
 from readout_ui.progress import Cancelled, Progress, Report
 
 if TYPE_CHECKING:
@@ -122,6 +123,11 @@ class Job(Generic[Result]):
             if self._cancel.is_set():
                 raise Cancelled
             return work(self.report)
+        except BaseException as failure:
+            if not isinstance(failure, UserError | Cancelled):
+                _log.error("A job failed unexpectedly", exc_info=failure)
+            forget_frames(failure)  # The future is kept, and with it would be every tensor.
+            raise
         finally:
             self._ended = time.monotonic()
 
@@ -171,9 +177,14 @@ def explain(failure: BaseException) -> str:
 
 
 class Worker:
-    """Runs jobs one after another on a single thread, so nothing else touches the device."""
+    """Runs jobs one after another on a single thread, so nothing else touches the device.
 
-    def __init__(self) -> None:
+    Args:
+        save: called once where the device refuses all further work; every later job is refused.
+    """
+
+    def __init__(self, save: Callable[[], object] = lambda: None) -> None:
+        self._save, self._lost = save, False
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._lock = threading.Lock()
         self._jobs: deque[Job[object]] = deque()
@@ -193,8 +204,7 @@ class Worker:
                 return running  # type: ignore[return-value]
             self._count += 1
             job: Job[Result] = Job(self._count, kind, title)
-            job.future = self._pool.submit(job.run, work)
-            job.future.add_done_callback(_print_unexpected)
+            job.future = self._pool.submit(job.run, partial(self._guarded, work))
             self._jobs.append(job)  # type: ignore[arg-type]
             self._forget_old()
             return job
@@ -218,6 +228,19 @@ class Worker:
                 job.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _guarded(self, work: Callable[[Report], Result], report: Report) -> Result:
+        if not self._lost:
+            try:
+                return work(report)
+            except RuntimeError as error:
+                if not is_device_lost(error):
+                    raise
+                _log.error("The device was lost", exc_info=error)
+                forget_frames(error)
+            self._lost = True
+            self._save()
+        raise device_lost()
+
     def _unfinished(self, kind: str) -> Job[object] | None:
         same = (job for job in self._jobs if job.kind == kind and not job.future.done())
         return next(same, None)
@@ -225,14 +248,6 @@ class Worker:
     def _forget_old(self) -> None:
         while len(self._jobs) > FINISHED_JOBS_KEPT and self._jobs[0].future.done():
             self._jobs.popleft()
-
-
-def _print_unexpected(future: Future[Result]) -> None:
-    if future.cancelled():
-        return
-    failure = future.exception()
-    if failure is not None and not isinstance(failure, UserError | Cancelled):
-        _log.error("A job failed unexpectedly", exc_info=failure)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria
+from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from readout_ui.errors import UserError, library_error, required
 from readout_ui.inference.projection import Projector, Scorer
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.calling import arguments_by_name
 from readout_ui.models.chat_template import TokenRole
+from readout_ui.models.devices import not_finite
 from readout_ui.models.prompt import FramedChat
 from readout_ui.models.tokens import visible_tokens
 
@@ -30,6 +31,24 @@ if TYPE_CHECKING:
     from readout_ui.vectors.vectors import ConceptVectors
 
 Finish = Literal["end", "length", "stopped"]
+
+
+class FiniteLogits(LogitsProcessor):
+    """Logits that are none never reach the sampler: on a GPU that would end the whole process.
+
+    Args:
+        tracker: told which rows were finite.
+        otherwise: what it is to raise for the others.
+    """
+
+    def __init__(self, tracker: TokenTracker, otherwise: UserError) -> None:
+        self._tracker, self._otherwise = tracker, otherwise
+
+    def __call__(self, _input_ids: Any, scores: Any) -> Any:
+        """The logits (n_rows, n_vocabulary), zeros where a row has no finite maximum."""
+        finite = scores.amax(dim=-1).isfinite()  # (n_rows,); -inf alone only rules tokens out
+        self._tracker.expect(finite, self._otherwise)
+        return torch.where(finite[:, None], scores, 0.0)
 
 
 class TokenTracker(StoppingCriteria):
@@ -62,13 +81,15 @@ class TokenTracker(StoppingCriteria):
         self._extra_pass, self._on_token = extra_pass, on_token
         self.newest: torch.Tensor | None = None
         """(n_rows, 1): what the next pass has to be fed; None before the first token."""
+        self._expected: list[tuple[torch.Tensor, UserError]] = []
 
     def __call__(self, input_ids: Any, _scores: Any, **_more: Any) -> Any:
         """True for every row once nothing more is needed of any."""
         was_over = self.over
         self.newest = input_ids[:, -1:]
+        tokens = self._fetched(input_ids[:, -1])
         if not was_over:
-            self._take(input_ids[:, -1].tolist())
+            self._take(tokens)
             self._on_token()
         done = was_over if self._extra_pass else self.over
         return torch.full((len(self.rows),), done, device=input_ids.device)
@@ -77,6 +98,22 @@ class TokenTracker(StoppingCriteria):
     def over(self) -> bool:
         """Whether every row has ended."""
         return all(self.finish)
+
+    def expect(self, holds: torch.Tensor, otherwise: UserError) -> None:
+        """Raise `otherwise` with the next tokens unless `holds`, (n_rows,), is true of every row.
+
+        What the device says is fetched together with the tokens, so that nothing waits for it.
+        """
+        self._expected.append((holds, otherwise))
+
+    def _fetched(self, newest: torch.Tensor) -> list[int]:
+        expected, self._expected = self._expected, []
+        rows = torch.stack([newest, *(holds.to(newest) for holds, _ in expected)]).tolist()
+        for (_, otherwise), held in zip(expected, rows[1:], strict=True):
+            if not all(held):
+                raise otherwise
+        tokens: list[int] = rows[0]
+        return tokens
 
     def _take(self, tokens: Sequence[int]) -> None:
         stopped = self._stop()
@@ -237,7 +274,7 @@ class Answers:
         self.limit, self.note = room_for_answer(model, self.longest, sampling.max_new_tokens)
         self.projector: Projector | None = None
         if vectors is not None:
-            self.projector = Projector(vectors, model.device, len(prompts))
+            self.projector = Projector(vectors, len(prompts))
             self._scorer = Scorer(vectors)
         self._special = special_tokens(model)
         live = [Live(self, row) for row in range(len(prompts))]
@@ -254,7 +291,7 @@ class Answers:
         """Run transformers' `generate` until every row has ended."""
         ids, mask = self._padded()
         whole: Any = self.model.model
-        self._due = ids
+        self._due, overflow = ids, not_finite(self.model.dtype, self.model.device)
         watch = whole.register_forward_pre_hook(self._check_fed, with_kwargs=True)
         with own_choices(whole), ExitStack() as stack:
             stack.callback(watch.remove)
@@ -263,19 +300,21 @@ class Answers:
                 attention_mask=mask,
                 generation_config=decoding_config(self.model, sampling, self.limit + 1),
                 stopping_criteria=[self.tracker],
+                logits_processor=[FiniteLogits(self.tracker, overflow)],
             )
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Scores are told apart by the order of the passes, so each must feed what is expected."""
         fed = arguments_by_name(module, args, kwargs).get("input_ids")
         due = self._due if self.tracker.newest is None else self.tracker.newest
-        if not isinstance(fed, torch.Tensor) or not torch.equal(fed, due):
-            shape = tuple(getattr(fed, "shape", ()))
-            raise library_error(
-                "transformers",
-                f"a pass was fed {shape} tokens that are not the next {tuple(due.shape)} of the "
-                "answer",
-            )
+        shape = tuple(getattr(fed, "shape", ()))
+        wrong = library_error(
+            "transformers",
+            f"a pass was fed {shape} tokens that are not the next {tuple(due.shape)} of the answer",
+        )
+        if not isinstance(fed, torch.Tensor) or fed.shape != due.shape:
+            raise wrong
+        self.tracker.expect((fed == due).all(dim=1), wrong)
 
     def text(self, row: int) -> str:
         """The new tokens of a row as text."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from readout_ui.activations.hooks import inference, recording
+from readout_ui.activations.prefix import is_usual, lengths_that_change
 from readout_ui.errors import UserError
 from readout_ui.inference.projection import Projections, Projector, Scorer
 from readout_ui.inference.reading import Reading
 from readout_ui.models.blocks import bare_model
+from readout_ui.models.calling import cache_argument, returned_cache
 from readout_ui.models.chat_template import Turn
+from readout_ui.models.devices import Result, Shortage, not_finite, within_memory
 from readout_ui.models.tokens import visible_tokens
 
 if TYPE_CHECKING:
@@ -114,16 +121,75 @@ def project_tokens(
         model: the model.
         vectors: directions and center, and where they were read.
         token_ids: the whole prompt.
+
+    Raises:
+        UserError: no memory for it even in small parts, or numbers that are not finite.
     """
-    projector, paths = Projector(vectors, model.device), read_blocks(model, vectors)
+    paths = read_blocks(model, vectors)
+
+    def read(n_parts: int) -> Projections:
+        projector = Projector(vectors)
+        with inference(model.model), recording(model.model, paths, projector):
+            deque(_fed(model, bare_model(model.model), token_ids, n_parts), maxlen=0)
+        return projector.projections()
+
+    return _in_parts(model, token_ids, read)
+
+
+SMALLEST_PART = 64
+"""Tokens; below that the keys and values of the rest are what takes the memory."""
+
+
+def _in_parts(
+    model: LoadedModel, token_ids: Sequence[int], work: Callable[[int], Result]
+) -> Result:
+    """`work` on the prompt whole or, where memory runs out, in 2, 4, 8... parts."""
+    most = _most_parts(model, len(token_ids))
+    found = first = within_memory(partial(work, 1))
+    for n_parts in (2**i for i in range(1, most.bit_length())):
+        if isinstance(found, Shortage):
+            found = within_memory(partial(work, n_parts))
+    if isinstance(found, Shortage) and isinstance(first, Shortage):
+        raise first.error(model.device, f"{len(token_ids)} tokens", model.name, "shorten the text")
+    assert not isinstance(found, Shortage)
+    return found
+
+
+def _most_parts(model: LoadedModel, n_tokens: int) -> int:
+    """1 where the model computes differently beyond some length: parts would give other numbers."""
+    changes = min(lengths_that_change(model), default=n_tokens)
+    return n_tokens // SMALLEST_PART if changes >= n_tokens else 1
+
+
+def _fed(
+    model: LoadedModel,
+    module: nn.Module,
+    token_ids: Sequence[int],
+    n_parts: int,
+    scored_from: int | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """One past the last position, and the output, of every part of a prompt in turn.
+
+    Args:
+        model: the model.
+        module: the whole of it, or its decoder alone.
+        token_ids: the prompt.
+        n_parts: how many forwards it takes.
+        scored_from: first position whose logits are wanted; others are left out where they can be.
+    """
     ids = torch.tensor([list(token_ids)], device=model.device)  # (1, n_tokens)
-    with inference(model.model), recording(model.model, paths, projector):
-        bare_model(model.model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    return projector.projections()
-
-
-TOKENS_AT_ONCE = 256
-"""Rows of logits that are turned into float32 at a time; a vocabulary has up to 260,000 columns."""
+    few = scored_from is not None and "logits_to_keep" in signature(module.forward).parameters
+    cache, stop = None, 0
+    for part in ids.tensor_split(n_parts, dim=1):
+        start, stop = stop, stop + part.shape[1]
+        mask = torch.ones((1, stop), dtype=torch.long, device=model.device)
+        more: dict[str, Any] = {} if cache is None else {cache_argument(module): cache}
+        if few and scored_from is not None:
+            more["logits_to_keep"] = max(1, stop - max(start, scored_from))
+        output = module(input_ids=part, attention_mask=mask, use_cache=n_parts > 1, **more)
+        if n_parts > 1 and not is_usual(cache := returned_cache(output)):
+            raise MemoryError("another cache than the usual one may not go on rightly")
+        yield stop, output
 
 
 def perplexity(model: LoadedModel, token_ids: Sequence[int], start: int) -> float | None:
@@ -138,20 +204,38 @@ def perplexity(model: LoadedModel, token_ids: Sequence[int], start: int) -> floa
 
     Returns:
         At least 1; infinite where a token got no probability at all; None without tokens.
+
+    Raises:
+        UserError: no memory for it even in small parts, or logits that are not finite.
     """
     start = max(start, 1)
     if start >= len(token_ids):
         return None
-    ids = torch.tensor([list(token_ids)], device=model.device)  # (1, n_tokens)
-    with inference(model.model):
-        logits = model.model(
-            input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
-        ).logits[0, start - 1 : -1]  # (n_scored, n_vocabulary)
-        targets = ids[0, start:].to(logits.device)
-        total = 0.0
-        for first in range(0, len(targets), TOKENS_AT_ONCE):
-            rows = slice(first, first + TOKENS_AT_ONCE)
-            loss = cross_entropy(logits[rows].float(), targets[rows], reduction="sum")
-            total += float(loss)
-    mean = total / len(targets)
+
+    def measure(n_parts: int) -> float:
+        with inference(model.model):
+            return _mean_loss(model, token_ids, start, n_parts)
+
+    mean = _in_parts(model, token_ids, measure)
+    if math.isnan(mean):
+        raise not_finite(model.dtype, model.device)
     return math.exp(mean) if mean < 700 else math.inf
+
+
+TOKENS_AT_ONCE = 256
+"""Rows of logits that are turned into float32 at a time; a vocabulary has up to 260,000 columns."""
+
+
+def _mean_loss(model: LoadedModel, token_ids: Sequence[int], start: int, n_parts: int) -> float:
+    """Mean negative log likelihood of `token_ids[start:]`; waits for the device once, at the end."""
+    following = torch.tensor(token_ids[1:], device=model.device)  # of position i token i + 1
+    losses: list[torch.Tensor] = []
+    for stop, output in _fed(model, model.model, token_ids, n_parts, start - 1):
+        before = stop - output.logits.shape[1]  # the position of the first logits
+        first = max(before, start - 1)
+        for low in range(first, min(stop, len(following)), TOKENS_AT_ONCE):
+            targets = following[low : min(low + TOKENS_AT_ONCE, stop)]
+            logits = output.logits[0, low - before :][: len(targets)].float()  # (n, n_vocabulary)
+            loss = cross_entropy(logits, targets.to(logits.device), reduction="sum")
+            losses.append(loss.to(model.device))
+    return float(torch.stack(losses).sum()) / (len(token_ids) - start)

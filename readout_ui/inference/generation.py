@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from readout_ui.activations.hooks import inference, recording
@@ -14,6 +15,7 @@ from readout_ui.inference.decoding import Answers, Finish, Live, seeded
 from readout_ui.inference.forward import read_blocks, require_fit, require_room
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
+from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.models.prompt import FramedChat
 
 if TYPE_CHECKING:
@@ -144,12 +146,36 @@ def generate_batch(
     """Continue several prompts side by side, padded on the left; `generate` says the rest.
 
     Rows share one random state, so sampled texts (temperature above 0) differ from those that each
-    prompt would get alone; greedy texts and all scores do not.
+    prompt would get alone; greedy texts and all scores do not. Where memory runs out, half of them
+    go at a time, unless `on_text` has already heard of them.
     """
     for prompt in prompts:
         require_room(model, prompt)
     if vectors is not None:
         require_fit(model, vectors)
+    work = partial(_answers, model, prompts, sampling, vectors, steering, on_text, stop)
+    made = within_memory(work)
+    if not isinstance(made, Shortage):
+        return made
+    if len(prompts) > 1 and on_text is None:
+        middle, alike = len(prompts) // 2, partial(generate_batch, model, sampling=sampling)
+        alike = partial(alike, vectors=vectors, steering=steering, stop=stop)
+        return [*alike(prompts[:middle]), *alike(prompts[middle:])]
+    longest = max(len(prompt.token_ids) for prompt in prompts) + sampling.max_new_tokens
+    lower = "shorten the prompt or ask for fewer new tokens"
+    what = f"an answer of up to {longest} tokens with its prompt"
+    raise made.error(model.device, what, model.name, lower)
+
+
+def _answers(
+    model: LoadedModel,
+    prompts: Sequence[FramedChat],
+    sampling: Sampling,
+    vectors: ConceptVectors | None,
+    steering: Steering | None,
+    on_text: Callable[[Sequence[Live]], None] | None,
+    stop: Callable[[], bool],
+) -> list[Generated]:
     answers = Answers(model, prompts, sampling, vectors, on_text, stop)
     started = time.perf_counter()
     with ExitStack() as around:

@@ -21,6 +21,7 @@ from readout_ui.inference.reading import (
     scored_tokens,
     z_scores,
 )
+from readout_ui.models.devices import not_finite
 
 if TYPE_CHECKING:
     from readout_ui.vectors.vectors import ConceptVectors
@@ -41,85 +42,136 @@ class Projections:
         return len(self.raw)
 
 
+_NARROW = 64
+"""Rows times tokens of a pass up to which its layers are kept until one product takes them all."""
+_AHEAD = 64
+"""Tokens for which room is made beside those of the first pass."""
+
+
+class _Share:
+    """What one device keeps of every token: projections and length, by place of the layer."""
+
+    def __init__(self, vectors: ConceptVectors, n_rows: int, device: torch.device) -> None:
+        directions = vectors.directions.float().permute(1, 2, 0).contiguous()
+        self._directions = directions.to(device)  # (n_layers, d_model, n_concepts)
+        self._center = vectors.center.float()[:, None].to(device)  # (n_layers, 1, d_model)
+        self._n_layers, _, self._n_concepts = directions.shape
+        self._n_rows, self._device = n_rows, device
+        self._staged = torch.empty(0)
+        self.kept = torch.empty(0)
+        """(n_rows, room, n_layers, n_concepts + 1): projections, then the length."""
+        self.places: list[int] = []
+
+    def stage(self, place: int, states: Tensor) -> None:
+        """Copy one layer's (n_rows * n_new, d_model) until the pass is over."""
+        if self._staged.shape[1:] != states.shape:
+            self._staged = torch.empty((self._n_layers, *states.shape), device=self._device)
+        self._staged[place].copy_(states)
+
+    def project_staged(self, start: int) -> None:
+        """All layers that this device computed in the pass, in one product."""
+        low, high = min(self.places), max(self.places) + 1
+        self.project(low, self._staged[low:high], start)
+
+    def project(self, place: int, states: Tensor, start: int) -> None:
+        """Layers from `place` on, (n, n_rows * n_new, d_model) float32, of the tokens from `start`."""
+        part, n_new = slice(place, place + len(states)), states.shape[1] // self._n_rows
+        raw = torch.bmm(states, self._directions[part])  # (n, n_rows * n_new, n_concepts)
+        lengths = torch.linalg.vector_norm(states - self._center[part], dim=-1, keepdim=True)
+        found = torch.cat([raw, lengths], dim=-1).view(len(states), self._n_rows, n_new, -1)
+        self._room(start + n_new)[:, start : start + n_new, part] = found.permute(1, 2, 0, 3)
+
+    def _room(self, n_tokens: int) -> Tensor:
+        room = self.kept.shape[1] if self.kept.ndim > 1 else 0
+        if room < n_tokens:
+            shape = (self._n_rows, max(2 * room, n_tokens + _AHEAD), self._n_layers)
+            grown = torch.empty((*shape, self._n_concepts + 1), device=self._device)
+            if room:
+                grown[:, :room] = self.kept
+            self.kept = grown
+        return self.kept
+
+
 class Projector:
     """The `on_activation` of `recording()`: projects every token that any pass feeds, in order.
 
     One pass over a whole text and a prompt followed by single cached tokens leave the same numbers.
-    Directions and center go to the device once; per token and layer there remain n_concepts + 1
-    numbers, on the device until they are asked for, so that a hook never waits for it.
+    Directions and center go to each device once; per token and layer there remain n_concepts + 1
+    numbers, on the device until they are asked for, so that a hook never waits for it. What a token
+    costs does not depend on how many there were before.
 
     Args:
         vectors: directions and center of the layers to read; other layers are passed over.
-        device: where the numbers are collected.
         n_rows: how many texts are fed side by side.
     """
 
-    def __init__(self, vectors: ConceptVectors, device: torch.device, n_rows: int = 1) -> None:
-        self._vectors, self._device, self._n_rows = vectors, device, n_rows
+    def __init__(self, vectors: ConceptVectors, n_rows: int = 1) -> None:
+        self._vectors, self._n_rows = vectors, n_rows
         self._place = {layer: place for place, layer in enumerate(vectors.layers)}
-        self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
-        self._raw: list[list[Tensor]] = [[] for _ in vectors.layers]
-        self._norms: list[list[Tensor]] = [[] for _ in vectors.layers]
-        self._gathered: list[tuple[FloatArray, FloatArray]] = []
+        self._shares: dict[torch.device, _Share] = {}
+        self._n_arrived = self._n_tokens = self._n_fetched = 0
+        self._dtype = torch.float32
+        width = len(vectors.concepts) + 1
+        self._host: FloatArray = np.empty((n_rows, 0, len(vectors.layers), width), np.float32)
 
     def __call__(self, layer: int, output: Tensor) -> None:
         """Keep the projections of one module's output, as `recording` hands it over."""
         place = self._place.get(layer)
         if place is None:
             return
-        directions, center = self._constants(output.device)
-        activation = output.float().reshape(self._n_rows, -1, output.shape[-1])
-        self._raw[place].append(activation @ directions[place])  # (n_rows, n_new, n_concepts)
-        centred = activation - center[place]  # (n_rows, n_new, d_model)
-        self._norms[place].append(torch.linalg.vector_norm(centred, dim=-1))  # (n_rows, n_new)
+        share = self._share(output.device)
+        if self._n_arrived == 0:
+            self._dtype = output.dtype
+            for each in self._shares.values():
+                each.places = []
+        share.places.append(place)
+        states = output.reshape(-1, output.shape[-1])  # (n_rows * n_new, d_model)
+        narrow = len(states) <= _NARROW
+        if narrow:
+            share.stage(place, states)
+        else:
+            share.project(place, states.float()[None], self._n_tokens)
+        self._n_arrived += 1
+        if self._n_arrived == len(self._place):
+            self._end_pass(len(states) // self._n_rows, narrow)
 
     def projections(self, row: int = 0, start: int = 0, stop: int | None = None) -> Projections:
-        """What was kept of the tokens start..stop of one row; waits for the device."""
-        self._gather()
-        raw, norms = [], []
-        position = 0
-        for block_raw, block_norms in self._gathered:
-            inside = slice(max(0, start - position), None)
-            raw.append(block_raw[row, inside])
-            norms.append(block_norms[row, inside])
-            position += block_raw.shape[1]
-        length = None if stop is None else max(0, stop - start)
-        return Projections(
-            _joined(raw, self._shape)[:length], _joined(norms, self._shape[:1])[:length]
-        )
+        """What was kept of the tokens start..stop of one row; waits for the device.
 
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return len(self._vectors.layers), len(self._vectors.concepts)
+        Raises:
+            UserError: the model's numbers were not finite there.
+        """
+        self._fetch()
+        last = self._n_tokens if stop is None else min(stop, self._n_tokens)
+        found = self._host[row, start : max(start, last)]
+        if not np.isfinite(found[..., -1]).all():
+            raise not_finite(self._dtype, next(iter(self._shares)))
+        return Projections(found[..., :-1], found[..., -1])
 
-    def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Directions (n_layers, d_model, n_concepts) and center (n_layers, d_model) there."""
-        if device not in self._on_device:
-            directions = self._vectors.directions.float().permute(1, 2, 0).contiguous()
-            center = self._vectors.center.float()
-            self._on_device[device] = directions.to(device), center.to(device)
-        return self._on_device[device]
+    def _share(self, device: torch.device) -> _Share:
+        if device not in self._shares:
+            self._shares[device] = _Share(self._vectors, self._n_rows, device)
+        return self._shares[device]
 
-    def _gather(self) -> None:
-        """Move what is new to the host, in one transfer each."""
-        if not any(self._raw):
+    def _end_pass(self, n_new: int, narrow: bool) -> None:
+        for share in self._shares.values():
+            if narrow and share.places:
+                share.project_staged(self._n_tokens)
+        self._n_arrived, self._n_tokens = 0, self._n_tokens + n_new
+
+    def _fetch(self) -> None:
+        """Move what is new to the host, in one transfer for each device."""
+        new = slice(self._n_fetched, self._n_tokens)
+        if new.start == new.stop:
             return
-        raw, norms = self._stacked(self._raw), self._stacked(self._norms)
-        self._gathered.append((raw, norms))
-        for kept in (*self._raw, *self._norms):
-            kept.clear()
-
-    def _stacked(self, by_layer: Sequence[Sequence[Tensor]]) -> FloatArray:
-        """(n_rows, n_new, n_layers, ...) on the host."""
-        layers = [torch.cat(list(passes), dim=1).to(self._device) for passes in by_layer]
-        stacked: FloatArray = torch.stack(layers, dim=2).cpu().numpy()
-        return stacked
-
-
-def _joined(blocks: Sequence[FloatArray], shape: tuple[int, ...]) -> FloatArray:
-    empty = np.zeros((0, *shape), dtype=np.float32)
-    joined: FloatArray = np.concatenate([empty, *blocks])
-    return joined
+        if self._host.shape[1] < new.stop:
+            n_rows, _, *rest = self._host.shape
+            grown = np.empty((n_rows, new.stop + max(new.stop, _AHEAD), *rest), np.float32)
+            grown[:, : new.start] = self._host[:, : new.start]
+            self._host = grown
+        for share in self._shares.values():
+            self._host[:, new, share.places] = share.kept[:, new].cpu().numpy()[:, :, share.places]
+        self._n_fetched = new.stop
 
 
 class Scorer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from readout_ui.inference.top_tokens import (
 )
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.calling import cache_argument
-from readout_ui.models.devices import is_out_of_memory, release_memory
+from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.models.tokens import visible_tokens
 from readout_ui.progress import Progress, Report
 from readout_ui.texts.streams import BadLine, TextFile
@@ -117,27 +118,15 @@ class WindowReader:
         while start < len(order):
             stop = batch_end(lengths, start, self._budget)
             batch = order[start:stop]
-            scores = self._try(batch)
-            if scores is None:
-                release_memory()
+            scores = within_memory(partial(self._score, batch))
+            if isinstance(scores, Shortage):
                 if len(batch) == 1:
-                    raise UserError(
-                        f"{self._model.device} has no memory for {lengths[start]} tokens",
-                        fix="free memory or choose another device",
-                    )
+                    tokens, model = f"{lengths[start]} tokens", self._model
+                    raise scores.error(model.device, tokens, model.name, "split the longest texts")
                 self._budget = len(batch) * lengths[start] // 2
                 continue
             yield batch, scores
             start = stop
-
-    def _try(self, batch: Sequence[Window]) -> list[FloatArray] | None:
-        """Scores of a batch; None when memory runs out, so that the traceback frees its tensors."""
-        try:
-            return self._score(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
 
     def _score(self, batch: Sequence[Window]) -> list[FloatArray]:
         assert self._prefix is not None
@@ -147,8 +136,8 @@ class WindowReader:
         decoder = bare_model(model.model)
         before = {}
         if prefix.states is not None:
-            before[cache_argument(decoder)] = prefix.repeated(len(feeds))
-        projector = Projector(self._vectors, model.device, n_rows=len(feeds))
+            before[cache_argument(decoder)] = prefix.repeated(len(feeds), model.device)
+        projector = Projector(self._vectors, n_rows=len(feeds))
         (layer,) = self._vectors.layers
 
         def project(at: int, output: torch.Tensor) -> None:
@@ -177,12 +166,6 @@ class WindowReader:
             scores = centred_cosines(raw, norms, self._center_raw)[:, 0]
         else:
             scores = z_scores(raw, *self._neutral)[:, 0]
-        if not np.isfinite(scores).all():
-            raise UserError(
-                f"the model's activations overflow in {self._model.dtype}".replace("torch.", ""),
-                where=self._model.name,
-                fix="load it as bf16 or fp32",
-            )
         return scores
 
     def _window_size(self, n_before: int) -> int:

@@ -7,7 +7,7 @@ zeroed outside the positions that were asked for, counted from the prompt's firs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -25,7 +25,7 @@ from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError, library_error
 from readout_ui.inference.forward import read_blocks, require_fit
 from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, Where, as_where
-from readout_ui.models.blocks import bare_model
+from readout_ui.models.blocks import bare_model, modules
 from readout_ui.models.calling import arguments_by_name, past_length
 from readout_ui.progress import Report, silent
 from readout_ui.vectors.training import (
@@ -54,8 +54,6 @@ NEUTRAL_TEXTS = (
 _SHARE_OPERATORS = ("ablate", "clamp")
 """Operators whose multiplier is a share of a change; that of the others is a length."""
 _VECTOR = "the steering vector"
-_EVERYWHERE = torch.ones(1)
-"""A mask of one entry, which the library broadcasts over all tokens of a call."""
 
 
 class Patch:
@@ -102,7 +100,8 @@ def steered(
     require_fit(model, vectors)
     paths = read_blocks(model, vectors)
     positions = _Positions(model.model, setup.where, prompt_lengths)
-    patches = [_patch(one, vectors, norms, positions, model.device) for one in active]
+    homes = [_home(module, model.device) for module in modules(model.model, paths)]
+    patches = [patch for one in active for patch in _patches(one, vectors, norms, positions, homes)]
     matchers = cast(Any, {"decoder_block": _matcher(paths)})
     with ExitStack() as stack:
         for module in dict.fromkeys((model.model, bare_model(model.model))):
@@ -114,7 +113,8 @@ def steered(
                 matchers,
                 patch.operator,
                 patch.multiplier,
-                token_indices=_EVERYWHERE,
+                # One entry, which the library broadcasts over all tokens of a call.
+                token_indices=torch.ones(1, device=patch.device),
             )
             stack.callback(handle.remove)
         return Patch(stack.pop_all())
@@ -186,8 +186,9 @@ class _Positions:
 
     def __init__(self, whole: nn.Module, where: Where, prompt_lengths: Sequence[int]) -> None:
         self._whole, self._where = whole, where
-        self._prompt_lengths = torch.tensor(prompt_lengths)[:, None]  # (n_rows or 1, 1)
-        self._mask: Tensor | None = None
+        lengths = torch.tensor(prompt_lengths)[:, None]  # (n_rows or 1, 1)
+        self._lengths = {lengths.device: lengths}
+        self._masks: dict[torch.device, Tensor] = {}
 
     def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Work out the mask of a forward from what it is called with.
@@ -202,28 +203,45 @@ class _Positions:
         given = arguments_by_name(module, args, kwargs)
         tokens = _tokens(given)
         if module is self._whole:  # Nothing of an earlier forward counts for this one.
-            self._mask = None
+            self._masks = {}
         attention = given.get("attention_mask")
         if isinstance(attention, Tensor) and attention.ndim == 2:
-            self._mask = self._chosen(_positions(tokens, attention))
-        elif attention is None or self._mask is None or self._mask.shape[1] != tokens.shape[1]:
+            self._choose(_positions(tokens, attention))
+        elif attention is None or not self._fits(tokens.shape[1]):
             past = past_length(module, given)
             n_rows, n_tokens = tokens.shape[:2]
-            self._mask = self._chosen(torch.arange(past, past + n_tokens).repeat(n_rows, 1))
+            counted = torch.arange(past, past + n_tokens, device=tokens.device)
+            self._choose(counted.repeat(n_rows, 1))
 
     def keep(self, delta: Tensor, activation: Tensor) -> Tensor:
         """`delta` where tokens are steered, 0 elsewhere."""
-        assert self._mask is not None, "a block ran outside its model"
-        mask = self._mask.to(activation.device)  # (n_rows, n_tokens)
+        assert self._masks, "a block ran outside its model"
+        mask = _on(activation.device, self._masks)  # (n_rows, n_tokens)
         if activation.ndim == 2:
             return delta.reshape(-1, delta.shape[-1]) * mask.reshape(-1, 1)
         return delta * mask[:, :, None]
 
-    def _chosen(self, positions: Tensor) -> Tensor:
-        prompt = self._prompt_lengths.to(positions.device)
+    def _fits(self, n_tokens: int) -> bool:
+        return any(mask.shape[1] == n_tokens for mask in self._masks.values())
+
+    def _choose(self, positions: Tensor) -> None:
+        prompt = _on(positions.device, self._lengths)
         if len(prompt) not in (1, len(positions)):
             raise ValueError(f"{len(prompt)} prompt lengths for {len(positions)} rows")
-        return steered_positions(self._where, positions, prompt)
+        self._masks = {positions.device: steered_positions(self._where, positions, prompt)}
+
+
+def _on(device: torch.device, copies: dict[torch.device, Tensor]) -> Tensor:
+    """A tensor on a device, copied there once: every copy from the host waits for the device."""
+    if device not in copies:
+        copies[device] = next(iter(copies.values())).to(device)
+    return copies[device]
+
+
+def _home(module: nn.Module, otherwise: torch.device) -> torch.device:
+    """Where a module works; offloaded weights are nowhere until they are needed."""
+    weights = next(module.parameters(), None)
+    return otherwise if weights is None or weights.is_meta else weights.device
 
 
 def steered_positions(where: Where, positions: Tensor, prompt_lengths: Tensor) -> Tensor:
@@ -261,16 +279,20 @@ class _Patch:
     vector: SteeringVector
     operator: PatchDeltaOperator
     multiplier: float
+    device: torch.device
 
 
-def _patch(
+def _patches(
     steer: Steer,
     vectors: ConceptVectors,
     norms: Mapping[int, float],
     positions: _Positions,
-    device: torch.device,
-) -> _Patch:
-    """The vector is the direction, one unit long: the residual stream's length, or 1."""
+    homes: Sequence[torch.device],
+) -> Iterator[_Patch]:
+    """One for every device that has steered layers.
+
+    The vector is the direction, one unit long: the residual stream's length, or 1.
+    """
     directions = vectors.select([steer.concept], steer.layers).directions[0]  # (n_layers, d_model)
     lengths = [norms[layer] if steer.unit == "norm" else 1.0 for layer in steer.layers]
     units = directions.float() * torch.tensor(lengths)[:, None]  # (n_layers, d_model)
@@ -284,9 +306,11 @@ def _patch(
     def operator(activation: Tensor, vector: Tensor) -> Tensor:
         return positions.keep(change(activation.float(), vector), activation)
 
-    activations = dict(zip(steer.layers, units.to(device), strict=True))
     multiplier = 1.0 if steer.operator in _SHARE_OPERATORS else steer.multiplier
-    return _Patch(SteeringVector(activations), operator, multiplier)
+    layers = list(zip(steer.layers, units, strict=True))
+    for device in dict.fromkeys(homes[layer] for layer in steer.layers):
+        there = {layer: unit.to(device) for layer, unit in layers if homes[layer] == device}
+        yield _Patch(SteeringVector(there), operator, multiplier, device)
 
 
 def _change(steer: Steer) -> PatchDeltaOperator:

@@ -1,33 +1,34 @@
 """Where a model runs: device, number format, and whether there is room.
 
-Running out of device memory: how it is recognised and how much was wanted.
+The one place where running out of memory, and numbers that are none, become a sentence.
 """
 
 import gc
 import os
 import re
-from typing import TYPE_CHECKING
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, forget_frames
 
-if TYPE_CHECKING:
-    import torch
+Result = TypeVar("Result")
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 DTYPES = ("auto", "bf16", "fp16", "fp32")
 GIB = 2**30
 
 
-def choose_device(asked: str) -> "torch.device":
+def choose_device(asked: str) -> torch.device:
     """The device for `--device`; "auto" takes CUDA before MPS before CPU.
 
     Raises:
         UserError: the device is unknown or not there.
     """
-    import torch
-
     if asked == "auto":
         return torch.device(_best_device())
     try:
@@ -36,10 +37,10 @@ def choose_device(asked: str) -> "torch.device":
         raise UserError(f"there is no device {asked!r}", options=DEVICES) from error
     if device.type not in ("cpu", "cuda", "mps"):
         raise UserError(f"there is no device {asked!r}", options=DEVICES)
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    count = gpu_count() if device.type == "cuda" else 1
     if device.type == "cuda" and (device.index or 0) >= count:
         raise UserError(
-            f"--device {asked} needs a CUDA GPU that this machine does not have",
+            wrong_torch() or f"--device {asked} needs a CUDA GPU that this machine does not have",
             options=("auto", "cpu", *(f"cuda:{number}" for number in range(count))),
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -47,34 +48,53 @@ def choose_device(asked: str) -> "torch.device":
     return device
 
 
-def choose_dtype(asked: str, device: "torch.device") -> "torch.dtype":
+def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
     """The number format for `--dtype`; "auto" is bf16 (else fp16) on a GPU and fp32 on a CPU."""
-    import torch
-
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     if asked in named:
         return named[asked]
     if asked != "auto":
         raise UserError(f"there is no dtype {asked!r}", options=DTYPES)
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.float16 if device.type == "mps" else torch.float32
+        return torch.bfloat16 if _computes_bf16(device) else torch.float16
+    if device.type == "mps":  # bfloat16 came with macOS 14
+        newer = torch.backends.mps.is_macos_or_newer(14, 0)
+        return torch.bfloat16 if newer else torch.float16
+    return torch.float32
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Cards before Ampere (T4, RTX 20) know bfloat16 only by slow emulation."""
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def gpu_count() -> int:
     """How many CUDA GPUs this process sees."""
-    import torch
-
     return torch.cuda.device_count()
 
 
-def free_bytes(device: "torch.device", all_gpus: bool = False) -> int:
-    """Memory that a new model could take on the device (on all GPUs together if asked)."""
-    import torch
+def wrong_torch() -> str:
+    """What to say where there is an NVIDIA card and a torch that was built without CUDA, else ""."""
+    card = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
+    if not card or torch.version.cuda or torch.version.hip:
+        return ""
+    return (
+        f"this machine has an NVIDIA card, but torch {torch.__version__} is built without CUDA: "
+        "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
+    )
 
+
+def free_bytes(device: torch.device, all_gpus: bool = False) -> int:
+    """Memory that a new model could take on the device (on all GPUs together if asked)."""
     if device.type == "cuda":
         gpus = range(gpu_count()) if all_gpus else (device.index or 0,)
-        return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in gpus)
+        # Blocks that torch holds and does not use count as taken for the driver, not for us.
+        return sum(
+            torch.cuda.mem_get_info(gpu)[0]
+            + torch.cuda.memory_reserved(gpu)
+            - torch.cuda.memory_allocated(gpu)
+            for gpu in gpus
+        )
     if device.type == "mps":
         limit = int(torch.mps.recommended_max_memory())
         return limit - int(torch.mps.current_allocated_memory())
@@ -99,8 +119,6 @@ def _size(n_bytes: int) -> str:
 
 
 def _best_device() -> str:
-    import torch
-
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -116,7 +134,48 @@ def _free_ram() -> int:
 
 
 _PHRASES = ("out of memory", "can't allocate memory", "not enough memory")
-_WANTED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
+_WANTED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
+LESS = "free memory, or choose a smaller model, a lower --dtype or another --device"
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """What remains of work that ran out of memory."""
+
+    wanted: str
+    """How much more was needed, e.g. "2.10 GiB"; "" where the error did not tell."""
+
+    def error(self, device: torch.device, what: str, where: str, lower: str) -> UserError:
+        """The one sentence about it.
+
+        Args:
+            device: what is full.
+            what: what it had no room for, as a noun with its size.
+            where: the model.
+            lower: what to make smaller.
+        """
+        wanted = f"{self.wanted} more was needed, " if self.wanted else ""
+        return UserError(
+            f"{device} has no memory for {what}: {wanted}{_size(free_bytes(device))} are free",
+            where=where,
+            fix=f"{lower}; or {LESS}",
+        )
+
+
+def within_memory(work: Callable[[], Result]) -> Result | Shortage:
+    """What `work` gives, or what it lacked; then nothing of what it held is kept.
+
+    The error never leaves: its traceback holds the very tensors that fill the memory.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        shortage = Shortage(wanted_memory(error))
+        forget_frames(error)
+    release_memory()
+    return shortage
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -134,7 +193,7 @@ def wanted_memory(error: BaseException) -> str:
     if found is None:
         return ""
     if found[2].lower() == "bytes":
-        return f"{float(found[1]) / 2**30:.2f} GiB"
+        return f"{float(found[1]) / GIB:.2f} GiB"
     return f"{found[1]} {found[2]}"
 
 
@@ -145,3 +204,13 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def not_finite(dtype: torch.dtype, device: torch.device) -> UserError:
+    """What to say where a model's numbers are no numbers any more; names a format that works."""
+    name = str(dtype).removeprefix("torch.")
+    wider = "bf16" if dtype == torch.float16 and choose_dtype("auto", device) != dtype else "fp32"
+    fix = f"load it with --dtype {wider}; where it is steered, steer less"
+    if dtype == torch.float32:
+        fix = "steer less; without steering the weights are damaged: fetch the model again"
+    return UserError(f"the model's numbers overflow in {name}", fix=fix)

@@ -156,10 +156,10 @@ def test_a_cache_that_cannot_be_trusted_is_not_used_and_that_is_said(
 ) -> None:
     repeated = prefix_module.SharedPrefix.repeated
 
-    def harmed(prefix: prefix_module.SharedPrefix, n_texts: int) -> Any:
+    def harmed(prefix: prefix_module.SharedPrefix, n_texts: int, device: torch.device) -> Any:
         if harm == "an error":
             raise TypeError("this cache cannot be reordered")
-        states = repeated(prefix, n_texts)
+        states = repeated(prefix, n_texts, device)
         for layer in states.layers:
             layer.values.mul_(1.001)
         return states
@@ -195,8 +195,8 @@ def test_a_length_written_among_the_rotary_settings_is_a_bound_too() -> None:
     rope = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     rope |= {"original_max_position_embeddings": 64, "rope_theta": 10000.0}
     model = loaded(build("llama", rope_scaling=rope), tiny_tokenizer())
-    assert set(prefix_module._bounds(model)) == {64}
-    assert prefix_module._bounds(tiny()) == []
+    assert set(prefix_module.lengths_that_change(model)) == {64}
+    assert prefix_module.lengths_that_change(tiny()) == []
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

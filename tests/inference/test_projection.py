@@ -5,7 +5,6 @@ import torch
 from readout_ui.inference.projection import Projector
 from tests.support.loaded_tiny import load_tiny, random_vectors
 
-CPU = torch.device("cpu")
 LLAMA = load_tiny()
 VECTORS = random_vectors(LLAMA, layers=(2, 0))
 STATES = torch.randn(4, 2, 6, 32, generator=torch.Generator().manual_seed(2))
@@ -14,7 +13,7 @@ STATES = torch.randn(4, 2, 6, 32, generator=torch.Generator().manual_seed(2))
 
 def projected(*widths: int, flat: bool = False, dtype: torch.dtype = torch.float32) -> Projector:
     """STATES fed in passes of these widths."""
-    projector, start = Projector(VECTORS, CPU, n_rows=2), 0
+    projector, start = Projector(VECTORS, n_rows=2), 0
     for width in widths:
         for layer, states in enumerate(STATES):
             fed = states[:, start : start + width].to(dtype)
@@ -61,6 +60,6 @@ def test_a_span_across_passes_is_cut_out_even_after_an_earlier_look() -> None:
 
 
 def test_before_the_first_pass_there_is_nothing() -> None:
-    left = Projector(VECTORS, CPU).projections()
+    left = Projector(VECTORS).projections()
     assert left.raw.shape == (0, 2, 3)
     assert left.norms.shape == (0, 2)

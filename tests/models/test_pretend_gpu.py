@@ -1,0 +1,206 @@
+"""On a pretend GPU: the same numbers, no mixed devices, no float64, few waits."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from readout_ui import runtime
+from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.prefix import forget_prefix
+from readout_ui.inference.decoding import Live
+from readout_ui.inference.forward import frame_content, perplexity, read_chat
+from readout_ui.inference.generation import frame_for_answer, generate, generate_batch
+from readout_ui.inference.sampling import Sampling
+from readout_ui.inference.steering import steered
+from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
+from readout_ui.models.chat_template import Turn
+from readout_ui.models.fingerprint import weights_fingerprint
+from readout_ui.models.loading import LoadedModel
+from tests.support.architectures import HYBRID
+from tests.support.loaded_tiny import load_tiny, random_vectors
+from tests.support.pretend_gpu import MixedDevices, PretendGpu, on_pretend_gpu
+
+TEXTS = [f"I feel calm and warm {'and even ' * (i % 4)}{i}." for i in range(12)]
+GREEDY = Sampling(max_new_tokens=4, temperature=0.0)
+BOUNDS = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+FP32, BF16, FP16 = torch.float32, torch.bfloat16, torch.float16
+CASES = [("llama", t, n) for t in BOUNDS for n in (1, 2)]
+CASES += [(name, FP32, 2) for name in ("mixtral", HYBRID[-1])]
+
+
+def half(model: LoadedModel, dtype: torch.dtype) -> LoadedModel:
+    import dataclasses
+
+    model.model.to(dtype)  # type: ignore[call-arg]
+    return dataclasses.replace(model, dtype=dtype)
+
+
+def capture(model: LoadedModel) -> Any:
+    forget_prefix(model)
+    keep = {TEXTS[3]: 3, TEXTS[4]: 3}
+    found = read_activations(model, TEXTS, CaptureSettings(), keep_tokens=keep)
+    alone = read_activations(model, TEXTS, CaptureSettings(read="template_last"))
+    return [*found.pooled.unbind(), *found.kept.unbind(), *alone.pooled.unbind()]
+
+
+def reading(model: LoadedModel) -> Any:
+    vectors = random_vectors(model, tuple(range(model.n_layers)))
+    return read_chat(model, vectors, frame_content(model.frame, TEXTS[3], "assistant")).raw
+
+
+def prompts(model: LoadedModel) -> Any:
+    said = ("How do you feel?", "How do you feel? The boats had left before dawn.")
+    return [frame_for_answer(model, [Turn("user", text)]) for text in said]
+
+
+def answers(model: LoadedModel) -> Any:
+    vectors = random_vectors(model, (0, model.n_layers - 1))
+    made = generate_batch(model, prompts(model), GREEDY, vectors=vectors)
+    assert all(one.reading is not None for one in made)
+    return [one.reading.raw[: len(one.prompt.token_ids)] for one in made if one.reading]
+
+
+def surprise(model: LoadedModel) -> Any:
+    return [np.array([perplexity(model, prompts(model)[1].token_ids, 5)])]
+
+
+def steered_reading(model: LoadedModel) -> Any:
+    vectors, last = random_vectors(model, tuple(range(model.n_layers))), model.n_layers - 1
+    framed, found = frame_content(model.frame, TEXTS[3], "assistant"), []
+    tried = {
+        "add": Where("generated"),
+        "ablate": Where(),
+        "ablate_then_add": Where("spans", spans=((2, 5),)),
+        "clamp": Where("prompt"),
+    }
+    for operator, where in tried.items():
+        value = 1.0 if operator == "clamp" else None
+        steer = Steer("calm", (0, last), 0.5, operator=operator, value=value)
+        setup = SteeringSetup((steer,), where)
+        with steered(model, setup, vectors, dict.fromkeys(range(last + 1), 3.0), [4]):
+            found.append(read_chat(model, vectors, framed).raw)
+    return found
+
+
+def watched(model: LoadedModel) -> Any:
+    vectors = random_vectors(model, tuple(range(model.n_layers)))
+    directions = vectors.directions.transpose(0, 1).contiguous()
+    path = model.blocks().template
+    exported = runtime.ReadoutVectors(vectors.concepts, vectors.layers, directions, path, {})
+    ids = torch.tensor([prompts(model)[0].token_ids], device=model.device)
+    with runtime.watching(model.model, exported) as watch, torch.inference_mode():
+        model.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    latest = torch.tensor(watch.latest())
+    assert torch.equal(latest, watch.scores()[0, -1])
+    return [watch.scores()[0]]
+
+
+WORK = [capture, reading, answers, surprise, steered_reading, watched]
+
+
+@pytest.mark.parametrize(("name", "dtype", "n_devices"), CASES)
+def test_everything_runs_there_and_gives_the_same(
+    name: str, dtype: torch.dtype, n_devices: int
+) -> None:
+    plain, own = half(load_tiny(name), dtype), load_tiny(name)
+    expected = {work.__name__: work(plain) for work in WORK}
+    with PretendGpu() as gpu:
+        model = on_pretend_gpu(own, dtype, n_devices)
+        for work in WORK:
+            for ours, theirs in zip(work(model), expected[work.__name__], strict=True):
+                close(ours, theirs, BOUNDS[dtype])
+        assert weights_fingerprint(model.model) == weights_fingerprint(plain.model)
+    assert gpu.float64 == {}
+    assert not (n_devices == 1 and gpu.moved)
+
+
+def close(ours: Any, theirs: Any, bound: float) -> None:
+    first, second = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    assert first.shape == second.shape
+    assert np.abs(first - second).max(initial=0) <= bound * max(1.0, np.abs(second).max(initial=0))
+
+
+@pytest.fixture
+def gpu() -> Iterator[PretendGpu]:
+    with PretendGpu() as pretended:
+        yield pretended
+
+
+def per_token(gpu: PretendGpu, work: Callable[[int], object]) -> float:
+    """Waits for each further token."""
+    counts = []
+    for n_tokens in (3, 7):
+        gpu.reset()
+        work(n_tokens)
+        counts.append(gpu.waits)
+    return (counts[1] - counts[0]) / 4
+
+
+@pytest.mark.parametrize("n_devices", [1, 2])
+def test_waits_per_token_are_few_and_do_not_grow_with_the_layers(
+    gpu: PretendGpu, n_devices: int
+) -> None:
+    model = on_pretend_gpu(load_tiny("llama", num_hidden_layers=6), BF16, n_devices)
+    vectors = random_vectors(model, tuple(range(6)))
+    setup = SteeringSetup((Steer("calm", tuple(range(6)), 0.05),))
+    prompt = prompts(model)[0]
+
+    def speak(n_tokens: int, live: bool = False, steer: bool = False) -> None:
+        def hear(so_far: Live) -> None:
+            if live:
+                so_far.reading(len(prompt.token_ids) + so_far.n_tokens - 2)
+
+        def steering(_prompt: object) -> Any:
+            lengths = [len(prompt.token_ids)]
+            return steered(model, setup, vectors, dict.fromkeys(range(6), 3.0), lengths)
+
+        generate(
+            model,
+            prompt,
+            Sampling(max_new_tokens=n_tokens, temperature=0.7),
+            vectors=vectors if live else None,
+            on_text=hear,
+            steering=steering if steer else None,
+        )
+
+    assert per_token(gpu, speak) <= 2
+    assert per_token(gpu, lambda n: speak(n, live=True)) <= 4
+    assert per_token(gpu, lambda n: speak(n, steer=True)) <= 2
+
+
+def test_a_reading_and_a_capture_wait_a_few_times_however_many_layers(gpu: PretendGpu) -> None:
+    counts = []
+    for n_layers in (2, 6):
+        model = on_pretend_gpu(load_tiny("llama", num_hidden_layers=n_layers), BF16)
+        gpu.reset()
+        read_activations(model, TEXTS, CaptureSettings(share_prefix=False))
+        reading(model)
+        counts.append(gpu.waits)
+    assert counts[0] == counts[1]
+
+
+def test_the_pretend_gpu_notices_what_a_real_one_would(gpu: PretendGpu) -> None:
+    numbers = torch.arange(4, device="cuda:0").float()
+    assert str(numbers.device) == "cuda:0"
+    with pytest.raises(MixedDevices, match="CPU"):
+        numbers + torch.ones(4)
+    with pytest.raises(MixedDevices):
+        numbers + numbers.to("cuda:1")
+    gpu.reset()
+    assert (numbers @ numbers).item() == 14
+    assert (gpu.waits, gpu.launches) == (1, 1)
+    numbers.double()
+    assert gpu.float64.total() == 1
+
+
+def test_the_pretend_gpu_runs_out_of_memory_and_gets_it_back() -> None:
+    with PretendGpu(capacity=2**20) as gpu:
+        held = torch.zeros(2**17, device="cuda:0")
+        assert gpu.used == 2**19
+        with pytest.raises(torch.OutOfMemoryError, match=r"Tried to allocate 1\.00 MiB"):
+            torch.zeros(2**18, device="cuda:0")
+        del held
+        assert gpu.used == 0

@@ -27,7 +27,7 @@ PROMPT = [Turn("user", "Something is going to hurt me."), Turn("assistant", "I n
 def export(studio: Studio, tmp_path: Path) -> Path:
     studio.load_model()
     studio.start_training().result()
-    return studio.export_folder([], [2, 1], tmp_path / "out")
+    return studio.export([], [2, 1], tmp_path / "out")
 
 
 @pytest.fixture

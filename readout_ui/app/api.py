@@ -214,7 +214,7 @@ class Programs:
         Returns:
             readout.zip with readout.safetensors, calibration.safetensors and readout.json.
         """
-        path = self._studio.export_zip(concepts or (), layers or (), allow_changed=allow_changed)
+        path = self._studio.export(concepts or (), layers or (), allow_changed=allow_changed)
         try:
             served = save_file_to_cache(path, get_upload_folder())
         finally:

@@ -303,42 +303,32 @@ class Studio:
 
         return self.ask(Question("Advice", layer), work, again=again)
 
-    def export_zip(
+    def export(
         self,
         concepts: Sequence[str],
         layers: Sequence[int],
+        folder: Path | None = None,
         *,
         form: str = "readout",
         allow_changed: bool = False,
     ) -> Path:
-        """Export the run in use as a zip in a temporary folder; empty choices mean all."""
-        path = Path(tempfile.mkdtemp(dir=scratch_folder())) / f"{form}.zip"
-        return self._export(path, concepts, layers, form, allow_changed)
+        """Export the run in use; empty choices mean all.
 
-    def export_folder(
-        self,
-        concepts: Sequence[str],
-        layers: Sequence[int],
-        folder: Path,
-        *,
-        form: str = "readout",
-        allow_changed: bool = False,
-    ) -> Path:
-        """Export the run in use into a folder; empty choices mean all."""
-        self.refuse_if_read_only("write a folder")
-        return self._export(folder.expanduser(), concepts, layers, form, allow_changed)
-
-    def _export(
-        self,
-        target: Path,
-        concepts: Sequence[str],
-        layers: Sequence[int],
-        form: str,
-        allow_changed: bool,
-    ) -> Path:
+        Args:
+            concepts: which of them.
+            layers: at which layers.
+            folder: where to; None for a zip in a temporary folder.
+            form: one of `runs.export.FORMATS`.
+            allow_changed: whether descriptions may have changed since the training.
+        """
+        if folder is not None:
+            self.refuse_if_read_only("write a folder")
         run = self.run()
         if not (run.source or allow_changed):
             run.refuse_changed(self.library())
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(dir=scratch_folder())) / f"{form}.zip"
+        target = folder.expanduser()
         return run.export(target, form, tuple(concepts) or None, tuple(layers) or None)
 
     def refuse_if_read_only(self, what: str) -> None:

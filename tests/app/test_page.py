@@ -53,12 +53,17 @@ def test_a_tick_sends_what_differs_and_then_nothing(session: Studio) -> None:
 def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Studio) -> None:
     with gr.Blocks():
         tab = TrainTab(session)
+    paths = (("mlp", "model.layers.{num}.mlp"), ("self_attn", "model.layers.{num}.self_attn"))
     settings = replace(TrainSettings(), method="pca", layers="auto", seed=7, batch_size=3)
+    settings = replace(settings, layer_type="mlp", layer_config=paths)
     for shown in (settings, TrainSettings()):
         assert tab.settings.settings(tab.settings.show(shown)) == shown
     empty = tab.settings.show(settings) | {tab.settings.max_length: None}
     with pytest.raises(UserError, match="max length"):
         tab.settings.settings(empty)
+    no_path = tab.settings.show(settings) | {tab.settings.layer_config: "model.layers"}
+    with pytest.raises(UserError, match="cannot read layer config 'model.layers'"):
+        tab.settings.settings(no_path)
     assert set(tab.refresh()) <= set(components(tab))
 
 

@@ -237,7 +237,7 @@ def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
     assert set(studio.concept_states().values()) == {"trained"}
     assert studio.influence("calm") == ()
     assert len(studio.read("Oh, how lovely.", "raw").concepts) == 1
-    assert Run.open(studio.export_zip([], [])).manifest.concepts == ("irony",)
+    assert Run.open(studio.export([], [])).manifest.concepts == ("irony",)
 
 
 def test_descriptions_that_change_do_not_concern_a_run_of_pairs(studio: Studio) -> None:
@@ -245,7 +245,7 @@ def test_descriptions_that_change_do_not_concern_a_run_of_pairs(studio: Studio) 
     (studio.folder / "calm.txt").write_text("Another text. It is calm.\n")
     assert studio.changed_descriptions() == 0
     assert studio.concept_states()["calm"] == "edited"
-    assert studio.export_zip([], []).is_file()
+    assert studio.export([], []).is_file()
 
 
 def test_a_training_that_runs_is_not_joined_by_another(studio: Studio) -> None:

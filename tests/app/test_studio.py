@@ -131,8 +131,8 @@ def test_vectors_of_texts_that_changed_are_exported_only_when_asked_for(
     train(studio)
     edit(studio, "I rest. Nothing moves.")
     with pytest.raises(UserError, match="calm"):
-        studio.export_folder((), (), tmp_path / "out")
-    folder = studio.export_folder((), (1,), tmp_path / "out", allow_changed=True)
+        studio.export((), (), tmp_path / "out")
+    folder = studio.export((), (1,), tmp_path / "out", allow_changed=True)
     assert json.loads((folder / "readout.json").read_text())["layers"] == [1]
 
 
@@ -143,7 +143,7 @@ def test_a_read_only_studio_neither_trains_nor_writes(studio: Studio, tmp_path: 
     with pytest.raises(UserError, match="read-only"):
         viewer.start_training()
     with pytest.raises(UserError, match="read-only"):
-        viewer.export_folder((), (), tmp_path / "out")
+        viewer.export((), (), tmp_path / "out")
     viewer.close()
     assert sorted(path.name for path in studio.folder.iterdir()) == before
 

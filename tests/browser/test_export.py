@@ -92,8 +92,8 @@ def test_an_export_comes_back_as_the_run_in_use_and_a_pickle_does_not(
     served: Served, watched_page: Callable[..., Page]
 ) -> None:
     studio = served.studio
-    exported = studio.export_zip([], [], form="npz")
-    gguf = studio.export_zip(["calm"], [1], form="gguf")
+    exported = studio.export([], [], form="npz")
+    gguf = studio.export(["calm"], [1], form="gguf")
     for run in studio.runs.list():
         studio.runs.delete(run.id)
     page = watched_page(served.url)

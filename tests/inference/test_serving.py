@@ -32,7 +32,7 @@ def model(tiny_folder: Path) -> LoadedModel:
 def run(studio: Studio, tmp_path: Path) -> Run:
     studio.load_model()
     studio.start_training().result()
-    return Run.open(studio.export_folder([], [1, 2], tmp_path / "out"))
+    return Run.open(studio.export([], [1, 2], tmp_path / "out"))
 
 
 def started(service: Service) -> tuple[uvicorn.Server, str]:

@@ -38,7 +38,7 @@ def test_an_export_is_a_run_again_where_its_texts_are(
 ) -> None:
     before = trained.run()
     vectors = before.vectors
-    path = trained.export_zip(["happy", "calm", "afraid", "angry"], layers, form=form)
+    path = trained.export(["happy", "calm", "afraid", "angry"], layers, form=form)
     empty_runs(trained)
     said = bring(trained, [path])
     assert "Certified" in said
@@ -56,7 +56,7 @@ def test_an_export_is_a_run_again_where_its_texts_are(
 
 
 def test_the_files_of_a_folder_come_one_by_one(trained: Studio, tmp_path: Path) -> None:
-    folder = trained.export_folder([], [], tmp_path / "out")
+    folder = trained.export([], [], tmp_path / "out")
     files = [file for file in folder.iterdir() if file.name != "README.md"]
     empty_runs(trained)
     assert "4 concepts at 3 layers of 3 files" in bring(trained, files)
@@ -70,7 +70,7 @@ def test_the_files_of_a_folder_come_one_by_one(trained: Studio, tmp_path: Path) 
 
 
 def test_texts_of_a_kept_run_count_although_the_folder_changed(trained: Studio) -> None:
-    path = trained.export_zip([], [])
+    path = trained.export([], [])
     (trained.folder / "calm.txt").write_text("I am calm now. It is quiet.\n")
     assert "In use now" in bring(trained, [path])
     empty_runs(trained)
@@ -105,7 +105,7 @@ def test_scores_that_differ_and_another_model_keep_nothing(trained: Studio, tmp_
 
 
 def test_directions_alone_are_told_about_and_keep_nothing(trained: Studio) -> None:
-    path = trained.export_zip(["calm"], [1], form="gguf")
+    path = trained.export(["calm"], [1], form="gguf")
     before = trained.runs.list()
     said = bring(trained, [path])
     assert "gguf.zip holds directions alone: 1 concept at 1 layer" in said

@@ -20,7 +20,7 @@ from tests.support.trained_example import make_vectors
 def export(studio: Studio, tmp_path: Path) -> Path:
     studio.load_model()
     studio.start_training().result()
-    return studio.export_folder(["happy", "calm"], [2, 1], tmp_path / "out")
+    return studio.export(["happy", "calm"], [2, 1], tmp_path / "out")
 
 
 @pytest.fixture

@@ -270,19 +270,19 @@ class ExportTab(Part):
         button.click(bound(self.push), asked, self.pushed, **PRIVATE)
 
     def _choices(self, values: Values) -> dict[str, Any]:
-        """Arguments of `Studio.export_zip` and `Studio.export_folder`."""
+        """Arguments of `Studio.export`."""
         names = ("concepts", "layers", "form", "allow_changed")
         return {name: values[getattr(self, name)] for name in names}
 
     def make_zip(self, values: Values) -> Changes:
         """A zip to download, and its manifest on the page."""
-        path = self.studio.export_zip(**self._choices(values))
+        path = self.studio.export(**self._choices(values))
         file = gr.File(str(path), visible=True)
         return {self.download: file, self.manifest: _manifest_text(path)}
 
     def write_folder(self, values: Values) -> Changes:
         """A folder on this machine."""
-        path = self.studio.export_folder(folder=Path(values[self.folder]), **self._choices(values))
+        path = self.studio.export(folder=Path(values[self.folder]), **self._choices(values))
         done = f"<p class='done'>Written to <code>{escape(str(path))}</code>.</p>"
         return {self.written: done}
 

@@ -33,9 +33,8 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge
 from readout_ui.texts.labelled import IGNORE, NEUTRAL
 from readout_ui.texts.library import Library
-from tests.conftest import SMALL_LIBRARY
 from tests.support.scored_texts import QUICK, scored
-from tests.support.tiny_model import save_tiny_model
+from tests.support.studios import small_studio
 
 gr = pytest.importorskip("gradio")
 CONCEPTS = ("afraid", "angry", "calm", "happy")
@@ -53,19 +52,8 @@ PASTED = "\n".join(
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    folder = tmp_path_factory.mktemp("tab")
-    descriptions = folder / "descriptions"
-    descriptions.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
-    model = str(save_tiny_model(folder / "tiny"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        studio = Studio(StudioOptions(descriptions, folder / "runs", model=model))
-        studio.load_model()
-        studio.start_training().result()
+    with small_studio(tmp_path_factory.mktemp("tab")) as studio:
         yield studio
-        studio.close()
 
 
 @pytest.fixture

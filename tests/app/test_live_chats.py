@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from readout_ui.app.chats import ABANDONED_SECONDS, ChatRequest, LiveChats, News
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.live import live_calls, pack, pack_scores
 from readout_ui.inference.sampling import Sampling, live_layers
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.tokens import TokenPieces
-from tests.conftest import SMALL_LIBRARY
 from tests.support.loaded_tiny import load_tiny
+from tests.support.studios import small_studio
 
 ONE, TWO = "1" * 32, "2" * 32
 SAMPLING = Sampling(temperature=0, max_new_tokens=6)
@@ -34,18 +33,8 @@ def says(*texts: str, sampling: Sampling = SAMPLING, system: str = "") -> ChatRe
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Studio]:
-    folder = tmp_path_factory.mktemp("live")
-    texts = folder / "descriptions"
-    texts.mkdir()
-    for name, written in SMALL_LIBRARY.items():
-        (texts / f"{name}.txt").write_text("\n\n".join(written) + "\n", encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        studio = Studio(StudioOptions(texts, folder / "runs", model=str(tiny_folder)))
-        studio.load_model()
-        studio.start_training().result()
+    with small_studio(tmp_path_factory.mktemp("live"), tiny_folder) as studio:
         yield studio
-        studio.close()
 
 
 @pytest.fixture

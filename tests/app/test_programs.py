@@ -23,11 +23,9 @@ from readout_ui.app.events import PRIVATE
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.app.start import parse_flags, program_options
-from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
-from tests.conftest import SMALL_LIBRARY
 from tests.support.readme_code import code_blocks
-from tests.support.tiny_model import save_tiny_model
+from tests.support.studios import small_studio
 
 gr: Any = pytest.importorskip("gradio")
 ROWS = [
@@ -51,20 +49,10 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("programs")
-    descriptions = folder / "descriptions"
-    descriptions.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
-    model = str(save_tiny_model(folder / "tiny"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        studio = Studio(StudioOptions(descriptions, folder / "runs", model=model))
-        studio.load_model()
-        studio.start_training().result()
+    with small_studio(folder) as studio:
         app, url = launched(studio)
         yield Served(studio, url, Client(url, verbose=False, download_files=str(folder / "got")))
         app.close()
-        studio.close()
 
 
 def launched(studio: Studio) -> tuple[Any, str]:

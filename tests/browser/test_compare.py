@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.compare import CompareTab
 from tests.support.compared_runs import (
     save_spelling_model,
-    train_once,
     train_other_model,
-    write_library,
 )
+from tests.support.studios import address_of, small_studio
 from tests.support.tiny_model import save_tiny_model
 
 if TYPE_CHECKING:
@@ -46,26 +43,14 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("compare")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        library = write_library(folder / "descriptions")
-        model, runs = save_tiny_model(folder / "tiny-llama"), folder / "runs"
-        studio = Studio(StudioOptions(library, runs, model=str(model)))
-        train_once(studio)
+    with small_studio(folder, save_tiny_model(folder / "tiny-llama")) as studio:
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs():
             with gr.Tab("Concepts"):
                 gr.Markdown("Another tab")
             with gr.Tab("Compare"):
                 CompareTab(studio)
-        _, url, _ = app.launch(
-            prevent_thread_lock=True,
-            quiet=True,
-            css_paths=STYLES,
-            ssr_mode=False,
-        )
-        yield Served(url, studio, save_spelling_model(folder / "spelling"))
-        app.close()
-        studio.close()
+        with address_of(app) as url:
+            yield Served(url, studio, save_spelling_model(folder / "spelling"))
 
 
 def opened(page: Page) -> Page:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from readout_ui.app.assets import STYLES
 from readout_ui.app.jobs import Question
 from readout_ui.app.tabs.crosstalk import CrosstalkTab
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import umap_installed
 from readout_ui.progress import silent
 from tests.support.planted_corpus import make_corpus
+from tests.support.studios import address_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -68,9 +68,8 @@ def served() -> Iterator[Served]:
             gr.Markdown("Another tab")
         with gr.Tab("Cross-talk"):
             CrosstalkTab(studio)
-    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, css_paths=STYLES, ssr_mode=False)
-    yield Served(studio, url)
-    app.close()
+    with address_of(app) as url:
+        yield Served(studio, url)
 
 
 def go(page: Page, name: str) -> None:

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.export import ExportTab
-from tests.conftest import SMALL_LIBRARY
 from tests.support.hub_stand_in import TOKEN, hub_stand_in
-from tests.support.tiny_model import save_tiny_model
+from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -39,23 +37,12 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("export")
-    descriptions = folder / "descriptions"
-    descriptions.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
+    with pytest.MonkeyPatch.context() as patch, small_studio(folder) as studio:
         patch.setattr("huggingface_hub.get_token", lambda: None)
-        model = str(save_tiny_model(folder / "tiny"))
-        studio = Studio(StudioOptions(descriptions, folder / "runs", model=model))
-        studio.load_model()
-        studio.start_training().result()
         with gr.Blocks() as app:
             ExportTab(studio)
-        _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
-        yield Served(url, studio, folder)
-        app.close()
-        studio.close()
+        with address_of(app) as url:
+            yield Served(url, studio, folder)
 
 
 def test_nothing_is_pushed_without_a_token_and_only_on_the_button_with_one(

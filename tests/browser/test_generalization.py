@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from readout_ui.app.assets import STYLES
-from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.generalization import GeneralizationTab
-from tests.conftest import SMALL_LIBRARY
+from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -50,26 +47,11 @@ CSV = """id,said,emotion,also
 def url(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[str]:
     """The tab over a real run of the tiny model."""
     place = tmp_path_factory.mktemp("generalization")
-    descriptions = place / "descriptions"
-    descriptions.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(place / "cache"))
-        studio = Studio(StudioOptions(descriptions, place / "runs", model=str(tiny_folder)))
-        studio.load_model()
-        studio.start_training().result()
+    with small_studio(place, tiny_folder) as studio:
         with gr.Blocks(analytics_enabled=False) as app:
             GeneralizationTab(studio)
-        _, address, _ = app.launch(
-            prevent_thread_lock=True,
-            quiet=True,
-            css_paths=STYLES,
-            ssr_mode=False,
-        )
-        yield address
-        app.close()
-        studio.close()
+        with address_of(app) as address:
+            yield address
 
 
 def part(page: Page, name: str) -> Locator:

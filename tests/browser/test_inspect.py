@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from readout_ui.app.assets import STYLES
 from readout_ui.app.tabs.inspect import InspectTab
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading, scored_tokens
+from tests.support.studios import address_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -94,14 +94,8 @@ def served() -> Iterator[Served]:
             gr.Markdown("Another tab")
         with gr.Tab("Inspect"):
             InspectTab(reader)
-    _, url, _ = app.launch(
-        prevent_thread_lock=True,
-        quiet=True,
-        css_paths=STYLES,
-        ssr_mode=False,
-    )
-    yield Served(reader, url)
-    app.close()
+    with address_of(app) as url:
+        yield Served(reader, url)
 
 
 @pytest.fixture

@@ -13,12 +13,8 @@ import gradio as gr
 import pytest
 from playwright.sync_api import expect
 
-from readout_ui.app.assets import STYLES
-from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.live import build_live_tab
-from tests.conftest import SMALL_LIBRARY
-from tests.support.tiny_model import save_tiny_model
+from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -59,29 +55,13 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder, gate = tmp_path_factory.mktemp("live"), Gate()
-    texts = folder / "descriptions"
-    texts.mkdir()
-    for name, written in SMALL_LIBRARY.items():
-        (texts / f"{name}.txt").write_text("\n\n".join(written) + "\n", encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        model = str(save_tiny_model(folder / "tiny"))
-        studio = Studio(StudioOptions(texts, folder / "runs", model=model))
-        studio.load_model()
-        studio.start_training().result()
+    with small_studio(folder) as studio:
         studio.on_device("gate", "Gate", lambda used: hold(used.model.model, gate)).result()
         with gr.Blocks(analytics_enabled=False) as app:
             build_live_tab(studio)
-        _, url, _ = app.launch(
-            prevent_thread_lock=True,
-            quiet=True,
-            css_paths=STYLES,
-            ssr_mode=False,
-        )
-        yield Served(url, gate)
-        gate.allow(-1)
-        app.close()
-        studio.close()
+        with address_of(app) as url:
+            yield Served(url, gate)
+            gate.allow(-1)
 
 
 def hold(model: Any, gate: Gate) -> None:

@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from readout_ui.app.assets import STYLES
-from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.top_tokens import SnippetsTab
-from tests.conftest import SMALL_LIBRARY
-from tests.support.tiny_model import save_tiny_model
+from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -50,27 +46,11 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("snippets")
-    descriptions = folder / "descriptions"
-    descriptions.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        model = str(save_tiny_model(folder / "tiny"))
-        studio = Studio(StudioOptions(descriptions, folder / "runs", model=model))
-        studio.load_model()
-        studio.start_training().result()
+    with small_studio(folder) as studio:
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs(), gr.Tab("Snippets"):
             SnippetsTab(studio)
-        _, url, _ = app.launch(
-            prevent_thread_lock=True,
-            quiet=True,
-            css_paths=STYLES,
-            ssr_mode=False,
-        )
-        yield Served(url, folder)
-        app.close()
-        studio.close()
+        with address_of(app) as url:
+            yield Served(url, folder)
 
 
 def json_lines(n: int) -> str:

@@ -14,9 +14,8 @@ import pytest
 
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.runs.run import Run
-from tests.conftest import SMALL_LIBRARY
+from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -39,19 +38,11 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("sources")
-    descriptions = folder / "descriptions"
-    descriptions.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        studio = Studio(StudioOptions(descriptions, folder / "runs", model=str(tiny_folder)))
-        studio.load_model().result()
-        app = build_app(studio)
-        _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **launch_options(studio))
+    with (
+        small_studio(folder, tiny_folder, train=False) as studio,
+        address_of(build_app(studio), **launch_options(studio)) as url,
+    ):
         yield Served(url, folder, studio)
-        app.close()
-        studio.close()
 
 
 def tab(page: Page, name: str) -> None:

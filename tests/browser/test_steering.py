@@ -13,8 +13,7 @@ import pytest
 
 from readout_ui.app.events import components
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
-from tests.conftest import SMALL_LIBRARY
+from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -45,23 +44,13 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
     from readout_ui.app.tabs.steering import SteeringTab
 
     place = tmp_path_factory.mktemp("steering")
-    folder = place / "descriptions"
-    folder.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (folder / f"{name}.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(place / "cache"))
-        studio = Studio(StudioOptions(folder, place / "runs", model=str(tiny_folder)))
-        studio.load_model().result()
+    with small_studio(place, tiny_folder, train=False) as studio:
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs(), gr.Tab("Steering"):
             tab = SteeringTab(studio)
             again = gr.Button("Another run", elem_id="another-run")
             again.click(tab.refresh, None, components(tab))
-        options = launch_options(studio)
-        _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **options)
-        yield Served(studio, url)
-        app.close()
-        studio.close()
+        with address_of(app, **launch_options(studio)) as url:
+            yield Served(studio, url)
 
 
 @pytest.fixture

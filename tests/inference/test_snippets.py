@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.inference.readout import Readout
 from readout_ui.inference.search import HELD_WINDOWS, Search
@@ -27,8 +26,7 @@ from readout_ui.inference.top_tokens import (
 )
 from readout_ui.progress import Cancelled, Progress
 from readout_ui.texts.streams import open_texts
-from tests.conftest import SMALL_LIBRARY
-from tests.support.tiny_model import save_tiny_model
+from tests.support.studios import small_studio
 
 WORDS = [
     "kettle",
@@ -46,19 +44,8 @@ WORDS = [
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    folder = tmp_path_factory.mktemp("snippets")
-    descriptions = folder / "descriptions"
-    descriptions.mkdir()
-    for name, texts in SMALL_LIBRARY.items():
-        (descriptions / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
-        model = str(save_tiny_model(folder / "tiny"))
-        studio = Studio(StudioOptions(descriptions, folder / "runs", model=model))
-        studio.load_model()
-        studio.start_training().result()
+    with small_studio(tmp_path_factory.mktemp("snippets")) as studio:
         yield studio
-        studio.close()
 
 
 def searched(studio: Studio, search: Search) -> Snippets:

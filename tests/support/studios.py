@@ -1,0 +1,52 @@
+"""A session over the small library and the tiny model, and a page of it in a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from tests.support.compared_runs import write_library
+from tests.support.tiny_model import save_tiny_model
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+
+@contextmanager
+def small_studio(
+    folder: Path, model: Path | None = None, *, train: bool = True
+) -> Iterator[Studio]:
+    """A session with texts, runs and cache in `folder`, its model loaded; closed afterwards.
+
+    Args:
+        folder: an empty folder.
+        model: folder of the model; a new tiny one by default.
+        train: whether a training has ended.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
+        library, runs = write_library(folder / "descriptions"), folder / "runs"
+        model = model or save_tiny_model(folder / "tiny")
+        studio = Studio(StudioOptions(library, runs, model=str(model)))
+        studio.load_model().result()
+        if train:
+            studio.start_training().result()
+        yield studio
+        studio.close()
+
+
+@contextmanager
+def address_of(app: gr.Blocks, **options: Any) -> Iterator[str]:
+    """The address of a page while it is served, by default in our styles."""
+    from readout_ui.app.assets import STYLES
+
+    look = options or {"css_paths": STYLES, "ssr_mode": False}
+    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **look)
+    yield url
+    app.close()

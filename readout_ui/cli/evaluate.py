@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readout_ui.cli.options import (
-    AsJson,
-    JudgedWeights,
-    Layer,
-    Model,
-    TrainedTexts,
-    Vectors,
-)
+from readout_ui.cli.options import AsJson, JudgedWeights, Layer, Model, TrainedTexts, Vectors
 from readout_ui.cli.output import as_json, cut, open_readout, table
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
@@ -96,11 +89,7 @@ class Labelled:
 
 
 def labelled_texts(
-    path: Path | None,
-    text_column: str,
-    label_columns: Sequence[str],
-    mapping: str,
-    source: Run,
+    path: Path | None, text_column: str, label_columns: Sequence[str], mapping: str, source: Run
 ) -> Labelled:
     """The texts and their mapping, read before the model is loaded.
 

@@ -59,8 +59,7 @@ def export(
     ] = False,
     form: Form = "readout",
     push_to_hub: Annotated[
-        str,
-        typer.Option(metavar="OWNER/NAME", help="Upload to this repository, made if missing."),
+        str, typer.Option(metavar="OWNER/NAME", help="Upload to this repository, made if missing.")
     ] = "",
     public: Annotated[
         bool, typer.Option("--public", help="Let everybody read it; private otherwise.")

@@ -184,8 +184,7 @@ def named_model(trained: str, revision: str, model: str) -> str:
     if model or revision or is_bundled(trained):
         return model or trained
     raise UserError(
-        f"the vectors were trained on {trained}, a local folder",
-        fix="name the folder with --model",
+        f"the vectors were trained on {trained}, a local folder", fix="name the folder with --model"
     )
 
 

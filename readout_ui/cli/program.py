@@ -46,8 +46,7 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def run(
-    arguments: Sequence[str] | None = None,
-    start_app: Callable[[Sequence[str]], None] | None = None,
+    arguments: Sequence[str] | None = None, start_app: Callable[[Sequence[str]], None] | None = None
 ) -> int:
     """Run one command and return its exit status; a user's mistake is one sentence on stderr.
 

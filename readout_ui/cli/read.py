@@ -33,8 +33,7 @@ def read(
     ],
     model: Model = "",
     layers: Annotated[
-        str,
-        typer.Option("--layers", "--layer", help="Such as 14,22; by default the best one."),
+        str, typer.Option("--layers", "--layer", help="Such as 14,22; by default the best one.")
     ] = "",
     score: Annotated[str, typer.Option(help="z, cosine or raw.")] = "z",
     mode: Annotated[

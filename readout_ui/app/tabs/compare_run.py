@@ -57,11 +57,7 @@ def model_of(run: Run, location: str, options: StudioOptions) -> ModelSpec:
 
 
 def read_with_other_model(
-    spec: ModelSpec,
-    run: Run,
-    content: str | Sequence[Turn],
-    mode: str,
-    report: Report,
+    spec: ModelSpec, run: Run, content: str | Sequence[Turn], mode: str, report: Report
 ) -> Reading:
     """Load a model beside the one in use, read once, and let it go.
 
@@ -222,10 +218,7 @@ def side_names(asked: Asked, runs: tuple[Run, Run]) -> tuple[str, str]:
     if asked.way == PROMPTS:
         return quote_apart(*asked.texts)
     models = [f"{run.model_name} · " if asked.way == MODELS else "" for run in runs]
-    return (
-        f"{models[0]}run {local_time(runs[0])}",
-        f"{models[1]}run {local_time(runs[1])}",
-    )
+    return (f"{models[0]}run {local_time(runs[0])}", f"{models[1]}run {local_time(runs[1])}")
 
 
 def quote_apart(first: str, second: str, length: int = 60) -> tuple[str, str]:

@@ -124,10 +124,7 @@ def applied(studio: Studio, asked: Apply) -> Answer:
     plan = plan_of(studio, asked)
     chosen = tuple(_as_shown(c, asked) for c in plan.concepts if c.name in asked.chosen)
     written = apply_import(studio.folder, replace(plan, concepts=chosen))
-    return {
-        "imported": [concept.name for concept in written],
-        "overview": overview(studio),
-    }
+    return {"imported": [concept.name for concept in written], "overview": overview(studio)}
 
 
 def _as_shown(concept: PlannedConcept, asked: Apply) -> PlannedConcept:

@@ -38,14 +38,7 @@ from readout_ui.app.tabs.generalization_run import (
     mapping_help,
     mapping_rows,
 )
-from readout_ui.app.widgets import (
-    NO_RUN,
-    RunTab,
-    build_judged,
-    build_plot,
-    layer_list,
-    plot_data,
-)
+from readout_ui.app.widgets import NO_RUN, RunTab, build_judged, build_plot, layer_list, plot_data
 from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES
 from readout_ui.evaluation.judgements import Generalization

@@ -34,10 +34,7 @@ from readout_ui.app.widgets import cut, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
-from readout_ui.vectors.settings import (
-    LAYER_TYPE_NAMES,
-    TrainSettings,
-)
+from readout_ui.vectors.settings import LAYER_TYPE_NAMES, TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.vectors.sources import Texts, TextSource

@@ -125,10 +125,7 @@ class PairInputs(Part):
         ):
             self.positive, self.negative, self.prompt = (
                 gr.Dropdown(
-                    [],
-                    label=f"{side.capitalize()} column",
-                    elem_id=f"src-{side}",
-                    min_width=150,
+                    [], label=f"{side.capitalize()} column", elem_id=f"src-{side}", min_width=150
                 )
                 for side in ("positive", "negative", "prompt")
             )

@@ -17,11 +17,7 @@ from readout_ui.app.tabs.steering_form import PICKED, Ask, Request, SetupInputs,
 from readout_ui.app.tabs.steering_results import Results, draw_answer
 from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider, save_button
 from readout_ui.errors import UserError
-from readout_ui.inference.steering_setup import (
-    parse_factors,
-    parse_setup,
-    setup_json,
-)
+from readout_ui.inference.steering_setup import parse_factors, parse_setup, setup_json
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:

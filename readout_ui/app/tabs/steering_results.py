@@ -182,11 +182,7 @@ def _table(swept: Sweep, layer: int, read: str) -> str:
     titles = ("factor", *names, "perplexity", "usable", "answer")
     kinds = ["usable" if good else "broken" for good in fine]
     drawn = table(
-        titles,
-        rows,
-        kind="judged steer-sweep",
-        row_kinds=kinds,
-        column_kinds={"answer": "answer"},
+        titles, rows, kind="judged steer-sweep", row_kinds=kinds, column_kinds={"answer": "answer"}
     )
     reach = usable.describe() if usable else "not measured, because the plain answer is empty"
     return (

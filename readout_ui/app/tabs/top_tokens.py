@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from readout_ui.app.events import (
-    HIDDEN,
-    QUIET,
-    Changes,
-    Part,
-    Values,
-    bound,
-    components,
-    seen_if,
-)
+from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components, seen_if
 from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio

@@ -98,7 +98,7 @@ def show_preview(training: Training, text: str, prompt: str = "") -> None:
         text: one text of the training.
         prompt: what it answers, where it has a prompt of its own.
     """
-    from readout_ui.activations.preview import preview_text
+    from readout_ui.activations.pooling import preview_text
     from readout_ui.models.loading import load_frame
     from readout_ui.models.prompt import frame_for, raw_frame
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from readout_ui.activations import extract
 from readout_ui.activations.cache import ActivationCache
 from readout_ui.activations.extract import extract_activations
-from readout_ui.activations.preview import preview_text
+from readout_ui.activations.pooling import preview_text
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel
 from readout_ui.models.prompt import frame_for, raw_frame

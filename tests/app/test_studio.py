@@ -86,7 +86,7 @@ def test_an_earlier_run_can_be_used_again_with_its_settings(studio: Studio) -> N
     assert studio.runs.list()[0].id == second
     studio.use_run(first)
     assert studio.run().id == first
-    assert studio.settings.method == "mean"
+    assert studio.settings.method == TrainSettings().method
     assert studio.changed_descriptions() == 1
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
@@ -83,8 +83,19 @@ def never() -> bool:
     return False
 
 
-def frame_for_answer(model: LoadedModel, turns: Sequence[Turn], system: str = "") -> FramedChat:
+def frame_for_answer(
+    model: LoadedModel,
+    turns: Sequence[Turn],
+    system: str = "",
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> FramedChat:
     """A chat up to where the assistant is about to answer.
+
+    Args:
+        model: the model.
+        turns: what was said.
+        system: an instruction in front of it.
+        template_kwargs: variables of the chat template, such as `enable_thinking`.
 
     Raises:
         UserError: there are no turns, or an order of turns that the chat template refuses.
@@ -92,7 +103,7 @@ def frame_for_answer(model: LoadedModel, turns: Sequence[Turn], system: str = ""
     spoken = [Turn("system", system.strip()), *turns] if system.strip() else turns
     if not turns:
         raise UserError("there is nothing to answer", fix="write a message")
-    return model.frame.frame_chat(spoken, add_generation_prompt=True)
+    return model.frame.frame_chat(spoken, True, template_kwargs)
 
 
 def generate(

@@ -5,9 +5,9 @@ of a training gets the same frame.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from readout_ui.errors import UserError
 from readout_ui.models.chat_template import (
@@ -15,8 +15,10 @@ from readout_ui.models.chat_template import (
     TemplateRefused,
     TokenRole,
     Turn,
+    frame_pieces,
     plain_pieces,
     template_pieces,
+    thinking_switch,
 )
 from readout_ui.models.tokens import added_by_itself, tokenize
 
@@ -110,10 +112,27 @@ class PromptFrame:
         kept = min(stop, start + max_length)
         return FramedText(content, ids[:kept] + ids[stop:], start, kept, kept < stop)
 
-    def frame_chat(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> FramedChat:
+    @property
+    def thinking_switch(self) -> str:
+        """The template's variable that is False where no reasoning is wanted; "" without one."""
+        template = self.tokenizer.get_chat_template() if self.kind == "chat template" else ""
+        return thinking_switch(str(template))
+
+    def frame_chat(
+        self,
+        turns: Sequence[Turn],
+        add_generation_prompt: bool = False,
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> FramedChat:
         """A chat in the tokenizer's template, each token with its role.
 
-        A system turn goes in front of the first user turn where the template refuses one.
+        A system turn goes in front of the first user turn where the template refuses one. Earlier
+        reasoning stays or goes as the template wants it.
+
+        Args:
+            turns: the chat.
+            add_generation_prompt: whether the assistant's next turn is opened.
+            template_kwargs: variables of the template, such as `enable_thinking`.
 
         Raises:
             UserError: no turns, or an order of turns that the template refuses.
@@ -123,7 +142,7 @@ class PromptFrame:
         if self.kind == "plain":
             pieces = plain_pieces(turns, add_generation_prompt)
         else:
-            pieces = self._template_pieces(turns, add_generation_prompt)
+            pieces = self._template_pieces(turns, add_generation_prompt, template_kwargs)
         pieces[0] = pieces[0]._replace(text=_with_bos(self.tokenizer, pieces[0].text))
         return self._framed_chat(pieces)
 
@@ -157,9 +176,14 @@ class PromptFrame:
             return f"chat template: user {self.question!r}, assistant = the text"
         return f"{self.note}: plain frame, the line {self.question!r} and then the text"
 
-    def _template_pieces(self, turns: Sequence[Turn], generation_prompt: bool) -> list[Piece]:
+    def _template_pieces(
+        self,
+        turns: Sequence[Turn],
+        generation_prompt: bool,
+        template_kwargs: Mapping[str, Any] | None,
+    ) -> list[Piece]:
         try:
-            return template_pieces(self.tokenizer, turns, generation_prompt)
+            return template_pieces(self.tokenizer, turns, generation_prompt, template_kwargs)
         except TemplateRefused as refusal:
             roles = ", ".join(turn.role for turn in turns)
             raise UserError(
@@ -181,18 +205,13 @@ class PromptFrame:
 
 def frame_for(tokenizer: "PreTrainedTokenizerBase", question: str = QUESTION) -> PromptFrame:
     """The frame of a tokenizer: its chat template, or a plain one where it has none that works."""
-    turns = (Turn("user", question), Turn("assistant", ""))
     note = "no chat template"
     if tokenizer.chat_template:
         try:
-            pieces = template_pieces(tokenizer, turns)
+            around = frame_pieces(tokenizer, question)
+            return _frame(tokenizer, question, "chat template", around, "")
         except TemplateRefused as refusal:
             note = f"the chat template cannot be used ({refusal})"
-        else:
-            at = [piece.role for piece in pieces].index(TokenRole.ASSISTANT)
-            before = "".join(piece.text for piece in pieces[:at])
-            after = "".join(piece.text for piece in pieces[at + 1 :])
-            return _frame(tokenizer, question, "chat template", (before, after), "")
     return _frame(tokenizer, question, "plain", (f"{question}\n", ""), note)
 
 
@@ -234,4 +253,4 @@ def _frame(
 def _with_bos(tokenizer: "PreTrainedTokenizerBase", text: str) -> str:
     """`text` with exactly one BOS in front, where the tokenizer would add one by itself."""
     bos = added_by_itself(tokenizer)
-    return text if not bos or text.startswith(bos) else bos + text
+    return text if not bos or text.lstrip().startswith(bos) else bos + text

@@ -253,6 +253,21 @@ def test_a_template_that_prints_the_date_gives_the_same_frame_every_day() -> Non
     assert frame_for(tiny_tokenizer(DATED)).before.startswith("26 Jul 2024\n")
 
 
+@pytest.mark.parametrize(
+    ("format", "printed"),
+    [
+        ("%A, %d %B %Y", "Friday, 26 July 2024"),
+        ("%Y-%m-%d %H:%M", "2024-07-26 00:00"),
+        ("%e %b %y", "26 Jul 24"),
+        ("%a %j %U %p %S %%", "Fri 208 29 AM 00 %"),
+        ("%x %X %c", "07/26/24 00:00:00 Fri Jul 26 00:00:00 2024"),
+    ],
+)
+def test_every_directive_of_a_templates_clock_is_printed(format: str, printed: str) -> None:
+    dated = f"{{{{ strftime_now('{format}') }}}}\n" + CHATML
+    assert frame_for(tiny_tokenizer(dated)).before.startswith(f"{printed}\n")
+
+
 @pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "none"])
 def test_every_template_here_is_used_as_a_chat_template(template: str) -> None:
     assert frame_for(tiny_tokenizer(TEMPLATES[template])).kind == "chat template"
@@ -267,6 +282,118 @@ def test_no_chat_template_gives_a_plain_frame_that_says_so() -> None:
 
 def test_an_empty_question_still_leaves_no_text_at_position_zero() -> None:
     assert frame_for(tiny_tokenizer(None), question="").frame("hi", 99).content_start == 1
+
+
+def chatml_with(content: str) -> str:
+    """Turns that print their content in some other way."""
+    return CHATML.replace("{{ m['content'] }}", content)
+
+
+CHANGING = {
+    "json": chatml_with("{{ m['content'] | tojson }}"),
+    "slice": chatml_with("{{ m['content'][:5] }}"),
+    "cut": chatml_with("{{ m['content'][:4000] }}"),
+    "upper": chatml_with("{{ m['content'] | upper }}"),
+    "escaped": chatml_with("{{ m['content'] | e }}"),
+    "replaced": chatml_with("{{ m['content'] | replace('\\n\\n', '\\n') }}"),
+    "twice": "Query: {{ messages[-1].content }}\n" + CHATML,
+    "counted": chatml_with("{{ m['content'] | truncate(100) }}"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_template_that_changes_or_repeats_a_text_is_not_used(name: str) -> None:
+    frame = frame_for(tiny_tokenizer(CHANGING[name]))
+    told = "it prints a text twice" if name == "twice" else "it changes a text"
+    assert f"the chat template cannot be used ({told})" in frame.describe()
+    prompt = frame.frame_chat([Turn("user", "hi"), Turn("assistant", "yes")], True)
+    text = frame.tokenizer.decode(list(prompt.token_ids))
+    assert "\x1f" not in text
+    assert "1f" not in text
+
+
+def test_a_bos_behind_a_line_break_is_the_only_one() -> None:
+    tokenizer = tiny_tokenizer("\n\n{{ bos_token }}" + CHATML, adds_bos=True)
+    framed = frame_for(tokenizer).frame("I feel calm", 99)
+    assert framed.token_ids.count(tokenizer.bos_token_id) == 1
+
+
+# Thinking
+
+QWEN3_LIKE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "{% set reasoning = '' %}{% set content = m.content %}{% if '</think>' in content %}"
+    "{% set reasoning = content.split('</think>')[0].rstrip('\n').split('<think>')[-1]"
+    ".lstrip('\n') %}{% set content = content.split('</think>')[-1].lstrip('\n') %}{% endif %}"
+    "{% if loop.last %}<think>\n{{ reasoning }}\n</think>\n\n{% endif %}{{ content }}"
+    "{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}"
+    "<|im_start|>assistant\n{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+OPENS_THINKING = (
+    "{% for m in messages %}{% if m.role=='assistant' %}{% set c = m.content.split('</think>')[-1]"
+    " %}<|im_start|>assistant\n{{ c }}<|im_end|>\n{% else %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}"
+    "<|im_start|>assistant\n{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% else %}<think>\n{% endif %}{% endif %}"
+)
+THOUGHT = (
+    "<think>secret plan</think>Hello!",
+    "<think>\nsecret\n\nplan\n</think>\n\nHello!\n\nAnd more.",
+    "secret plan</think>\n\nHello!",
+    "<think>\n\n</think>\n\nHello!",
+    "<think>secret plan</think>",
+    "<think>not ended",
+    "no thought at all",
+)
+
+
+@pytest.mark.parametrize("said", THOUGHT)
+@pytest.mark.parametrize("template", [QWEN3_LIKE, OPENS_THINKING, THINKING, CHATML])
+@pytest.mark.parametrize("options", [{}, {"enable_thinking": False}, {"enable_thinking": True}])
+@pytest.mark.parametrize("going_on", [True, False])
+def test_a_chat_with_reasoning_is_what_the_template_renders(
+    said: str, template: str, options: dict[str, Any], going_on: bool
+) -> None:
+    tokenizer = tiny_tokenizer(template)
+    turns = [Turn("user", "hi"), Turn("assistant", said)] + [Turn("user", "go")] * going_on
+    framed = frame_for(tokenizer).frame_chat(turns, going_on, options)
+    messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+    rendered = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=going_on, **options
+    )
+    assert tokenizer.decode(list(framed.token_ids)) == rendered
+    answer = said.rsplit("</think>", maxsplit=1)[-1].strip()
+    spoken = [i for i, r in zip(framed.token_ids, framed.roles, strict=True) if r == "assistant"]
+    assert tokenizer.decode(spoken).endswith(answer)
+
+
+def test_only_the_assistants_turns_are_read_for_reasoning() -> None:
+    tokenizer = tiny_tokenizer(OPENS_THINKING)
+    turns = [Turn("user", "what is <think>this</think> tag?")]
+    framed = frame_for(tokenizer).frame_chat(turns, True)
+    assert "user\nwhat is <think>this</think> tag?<|" in tokenizer.decode(list(framed.token_ids))
+
+
+@pytest.mark.parametrize(
+    ("template", "switch"),
+    [
+        (QWEN3_LIKE, "enable_thinking"),
+        (CHATML, ""),
+        (None, ""),
+        (CHATML + "{% if thinking is defined and thinking %}<think>{% endif %}", "thinking"),
+    ],
+)
+def test_a_frame_knows_how_its_template_is_told_not_to_think(
+    template: str | None, switch: str
+) -> None:
+    assert frame_for(tiny_tokenizer(template)).thinking_switch == switch
+
+
+@pytest.mark.parametrize("name", ["chat_template", "continue_final_message"])
+def test_what_is_no_variable_of_a_template_cannot_be_set(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} is no variable of a template"):
+        frame_for(tiny_tokenizer()).frame_chat([Turn("user", "hi")], True, {name: "x"})
 
 
 @pytest.mark.parametrize("template", ["{{ raise_exception('never') }}", "{% oops %}", "constant"])

@@ -17,8 +17,8 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering import steered
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.fingerprint import weights_fingerprint
 from readout_ui.models.loading import LoadedModel
+from readout_ui.models.weights import weights_fingerprint
 from tests.support.architectures import HYBRID
 from tests.support.loaded_tiny import load_tiny, random_vectors
 from tests.support.pretend_gpu import MixedDevices, PretendGpu, on_pretend_gpu

@@ -71,7 +71,12 @@ def forget_frames(error: BaseException) -> None:
             waiting += [one.__cause__, one.__context__]
 
 
-_LOST = ("device-side assert", "illegal memory access", "unspecified launch failure", "uncorrectable")
+_LOST = (
+    "device-side assert",
+    "illegal memory access",
+    "unspecified launch failure",
+    "uncorrectable",
+)
 
 
 def is_device_lost(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.calling import cache_argument, returned_cache
+from readout_ui.models.devices import not_finite
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths
@@ -69,11 +70,7 @@ def capture_batch(
         states=returned_cache(output) if keep_states else None,
     )
     if not torch.isfinite(captured.pooled).all():
-        raise UserError(
-            f"the model's activations overflow in {model.dtype}".replace("torch.", ""),
-            where=model.name,
-            fix="load it as bf16 or fp32",
-        )
+        raise not_finite(model.dtype, model.device)
     return captured
 
 

@@ -41,7 +41,7 @@ class Studio:
 
     def __init__(self, options: StudioOptions) -> None:
         self.options = options
-        self.worker = Worker()
+        self.worker = Worker(save=self._save)
         self.runs = RunStore(options.runs)
         self._model: LoadedModel | None = None
         self._described: tuple[str, tuple[str, ...]] = ("", ())
@@ -234,6 +234,7 @@ class Studio:
     def close(self) -> None:
         """Stop the worker at its next report."""
         self.worker.close()
+        self._save()
         self._tidy()
 
     def _tidy(self) -> None:
@@ -241,6 +242,11 @@ class Studio:
         if not self.read_only:
             tidy_texts(self.folder)
             self.runs.tidy()
+
+    def _save(self) -> None:
+        """What was read and is not on disk yet; texts and runs are, at once."""
+        if self._cache is not None:
+            self._cache.close()
 
     # Runs
 

@@ -227,7 +227,7 @@ TOKENS_AT_ONCE = 256
 
 
 def _mean_loss(model: LoadedModel, token_ids: Sequence[int], start: int, n_parts: int) -> float:
-    """Mean negative log likelihood of `token_ids[start:]`; waits for the device once, at the end."""
+    """Mean negative log likelihood of `token_ids[start:]`, in one wait for the device."""
     following = torch.tensor(token_ids[1:], device=model.device)  # of position i token i + 1
     losses: list[torch.Tensor] = []
     for stop, output in _fed(model, model.model, token_ids, n_parts, start - 1):

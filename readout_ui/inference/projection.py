@@ -74,7 +74,7 @@ class _Share:
         self.project(low, self._staged[low:high], start)
 
     def project(self, place: int, states: Tensor, start: int) -> None:
-        """Layers from `place` on, (n, n_rows * n_new, d_model) float32, of the tokens from `start`."""
+        """Layers from `place` on, (n, n_rows * n_new, d_model) float32; tokens from `start` on."""
         part, n_new = slice(place, place + len(states)), states.shape[1] // self._n_rows
         raw = torch.bmm(states, self._directions[part])  # (n, n_rows * n_new, n_concepts)
         lengths = torch.linalg.vector_norm(states - self._center[part], dim=-1, keepdim=True)

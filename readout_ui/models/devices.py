@@ -74,7 +74,7 @@ def gpu_count() -> int:
 
 
 def wrong_torch() -> str:
-    """What to say where there is an NVIDIA card and a torch that was built without CUDA, else ""."""
+    """What to say where an NVIDIA card meets a torch that was built without CUDA, else ""."""
     card = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
     if not card or torch.version.cuda or torch.version.hip:
         return ""
@@ -209,7 +209,8 @@ def release_memory() -> None:
 def not_finite(dtype: torch.dtype, device: torch.device) -> UserError:
     """What to say where a model's numbers are no numbers any more; names a format that works."""
     name = str(dtype).removeprefix("torch.")
-    wider = "bf16" if dtype == torch.float16 and choose_dtype("auto", device) != dtype else "fp32"
+    knows_bf16 = dtype == torch.float16 and choose_dtype("auto", device) == torch.bfloat16
+    wider = "bf16" if knows_bf16 else "fp32"
     fix = f"load it with --dtype {wider}; where it is steered, steer less"
     if dtype == torch.float32:
         fix = "steer less; without steering the weights are damaged: fetch the model again"

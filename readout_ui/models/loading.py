@@ -4,7 +4,7 @@ Weights and tokenizer from a folder, by transformers, with its errors in plain w
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,14 @@ from readout_ui.models.checkpoints import (
     require_causal,
 )
 from readout_ui.models.devices import (
+    Shortage,
     choose_device,
     choose_dtype,
     free_bytes,
     gpu_count,
     require_room,
+    within_memory,
+    wrong_torch,
 )
 from readout_ui.models.packed import BUNDLED
 from readout_ui.models.prompt import PromptFrame, frame_for, raw_frame
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
 
 QUANTIZATIONS = ("none", "8bit", "4bit")
 _BITS_AND_BYTES = {"8bit": 1.0, "4bit": 0.6}
-"""Bytes per weight, scales and the parts that stay whole included."""
+"""Bytes per quantized weight, scales included."""
 _OUTPUTS = {
     "use_cache": True,
     "return_dict": True,
@@ -126,15 +129,18 @@ def load_weights(
     }
     if quantization != "none":
         options["quantization_config"] = _bitsandbytes(quantization, dtype)
+    kind = _auto_class(checkpoint, trusted)
     try:
-        model, info = _auto_class(checkpoint, trusted).from_pretrained(checkpoint.folder, **options)
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"{checkpoint.name} does not fit on {device_map}") from error
+        found = within_memory(partial(kind.from_pretrained, checkpoint.folder, **options))
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"the model cannot be loaded ({_first_line(error)})", where=checkpoint.name
         ) from error
-    notes = _check_complete(checkpoint, info["missing_keys"])
+    if isinstance(found, Shortage):
+        device = torch.device("cuda" if device_map == "auto" else device_map)
+        raise found.error(device, "the weights", checkpoint.name, "choose --quantization 4bit")
+    model, info = found
+    notes = (*_check_complete(checkpoint, info["missing_keys"]), *_offloaded(model))
     if checkpoint.adapter is not None:
         merge_adapter(model, checkpoint.adapter)
         notes = (*notes, f"the LoRA adapter {checkpoint.adapter.name} is merged into the weights")
@@ -145,6 +151,19 @@ def load_weights(
     model.eval().requires_grad_(False)
     _settle_outputs(model)
     return model, notes
+
+
+def _offloaded(model: "PreTrainedModel") -> tuple[str, ...]:
+    """What it costs that parts of the model found no room on the GPUs."""
+    places = getattr(model, "hf_device_map", None) or {}
+    away = [name for name, place in places.items() if str(place) in ("cpu", "disk")]
+    if not away or len(away) == len(places):
+        return ()
+    return (
+        f"{len(away)} of {len(places)} parts of the model have no room on the GPUs and are fetched "
+        "from memory or disk in every pass, so everything takes many times as long: free GPU "
+        "memory, choose --quantization 4bit or a smaller model.",
+    )
 
 
 def _settle_outputs(model: "PreTrainedModel") -> None:
@@ -198,7 +217,7 @@ def _bitsandbytes(quantization: str, dtype: "torch.dtype") -> Any:
     make: Any = BitsAndBytesConfig
     if quantization == "8bit":
         return make(load_in_8bit=True)
-    return make(load_in_4bit=True, bnb_4bit_compute_dtype=dtype)
+    return make(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
 def _first_line(error: Exception) -> str:
@@ -306,7 +325,8 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     config = read_config(checkpoint)
     require_causal(checkpoint, config, spec.trust_remote_code)
     spread = spec.device == "auto" and device.type == "cuda" and gpu_count() > 1
-    needed = weight_bytes(checkpoint.folder, bytes_per_float(spec.quantization, dtype, config))
+    scale = bytes_per_float(spec.quantization, dtype, config)
+    needed = weight_bytes(checkpoint.folder, scale, dtype.itemsize)
     where = "all GPUs" if spread else str(device)
     require_room(checkpoint.name, needed, free_bytes(device, spread), where)
     source = find_tokenizer(spec, checkpoint, report)
@@ -350,7 +370,12 @@ def _loaded(
 ) -> LoadedModel:
     frame = frame_for(tokenizer)
     embeddings: Any = model.get_input_embeddings().weight  # (n_vocabulary, d_model)
+    device = embeddings.device
+    if embeddings.is_meta:  # kept on the CPU or on disk, and fetched by accelerate
+        device = choose_device(spec.device)
     resolve_blocks(model)
+    if device.type == "cpu" and spec.device == "auto" and (why := wrong_torch()):
+        notes = (*notes, why)
     if frame.kind == "plain":
         notes = (*notes, frame.describe())
     if len(tokenizer) > len(embeddings):
@@ -366,7 +391,7 @@ def _loaded(
         model=model,
         tokenizer=tokenizer,
         frame=frame,
-        device=embeddings.device,
+        device=device,
         dtype=embeddings.dtype,
         n_layers=n_layers(model),
         d_model=hidden_size(model),

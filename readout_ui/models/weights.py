@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_NEVER_QUANTIZED = ("embed", "wte", "wpe", "lm_head")
 _FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _POINTER = b"version https://git-lfs.github.com/spec/"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -39,8 +40,13 @@ _COLUMNS = 1024
 _WORD = 8
 
 
-def weight_bytes(folder: Path, bytes_per_float: float | None) -> int:
+def weight_bytes(folder: Path, bytes_per_float: float | None, whole: float | None = None) -> int:
     """Memory for the weights: their count x `bytes_per_float`, or as stored where that is None.
+
+    Args:
+        folder: where they are.
+        bytes_per_float: memory for each number.
+        whole: the same for embeddings, head and norms, which quantization leaves as they are.
 
     Raises:
         UserError: there are no weights, or a file is cut off.
@@ -50,7 +56,7 @@ def weight_bytes(folder: Path, bytes_per_float: float | None) -> int:
     for file in files:
         require_no_pointer(file)
     if files[0].suffix == ".safetensors":
-        sizes = (size for file in files for size in _tensor_sizes(file, bytes_per_float))
+        sizes = (size for file in files for size in _tensor_sizes(file, bytes_per_float, whole))
         return math.ceil(sum(sizes))
     return sum(file.stat().st_size for file in files)
 
@@ -101,11 +107,15 @@ def _shards(index: Path, present: Collection[str]) -> list[str]:
     return names
 
 
-def _tensor_sizes(file: Path, bytes_per_float: float | None) -> Iterator[float]:
-    for tensor in _read_header(file).values():
+def _tensor_sizes(
+    file: Path, bytes_per_float: float | None, whole: float | None
+) -> Iterator[float]:
+    for name, tensor in _read_header(file).items():
         start, stop = tensor["data_offsets"]
         stored = _FLOAT_BYTES.get(tensor["dtype"])
-        scale = 1.0 if stored is None or bytes_per_float is None else bytes_per_float / stored
+        kept = len(tensor["shape"]) < 2 or any(part in name for part in _NEVER_QUANTIZED)
+        each = whole if whole is not None and kept else bytes_per_float
+        scale = 1.0 if stored is None or bytes_per_float is None or each is None else each / stored
         yield (stop - start) * scale
 
 
@@ -262,7 +272,8 @@ def require_finite(model: "nn.Module", where: str) -> None:
     bad = [
         name
         for name, parameter in model.named_parameters()
-        if parameter.is_floating_point() and not torch.isfinite(parameter.sum(dtype=torch.float32))
+        if parameter.is_floating_point()
+        and not held_weight(model, name, parameter).sum(dtype=torch.float32).isfinite()
     ]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -285,10 +296,31 @@ def weights_fingerprint(model: "nn.Module") -> str:
     with torch.inference_mode():
         for name, parameter in sorted(model.named_parameters()):
             names.append(f"{name} {tuple(parameter.shape)} {parameter.dtype}")
-            sums.append(_bit_sums(parameter))
+            sums.append(_bit_sums(held_weight(model, name, parameter)))
     numbers = [row.tolist() for row in sums]
     identity = json.dumps([names, numbers, _settings(model)])
     return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def held_weight(model: "nn.Module", name: str, parameter: "Tensor") -> "Tensor":
+    """The weight or, where the GPUs have no room for it, what accelerate keeps of it elsewhere.
+
+    Raises:
+        UserError: it is nowhere to be found.
+    """
+    if not parameter.is_meta:
+        return parameter
+    owner, _, key = name.rpartition(".")
+    hook = getattr(model.get_submodule(owner), "_hf_hook", None)
+    held = (getattr(one, "weights_map", None) for one in (hook, *getattr(hook, "hooks", ())))
+    found = next((weights for weights in held if weights is not None), None)
+    if found is None:
+        raise UserError(
+            f"the weights {name} are on no device, so the model cannot be told from others",
+            fix="free memory, choose --quantization 4bit or a smaller model",
+        )
+    weight: Tensor = found[key]
+    return weight
 
 
 def _bit_sums(parameter: "Tensor") -> "Tensor":

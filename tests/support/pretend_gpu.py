@@ -28,11 +28,33 @@ from readout_ui.models.loading import LoadedModel
 
 PACKAGE = "readout_ui"
 _TENSOR = torch.tensor
-_NO_LAUNCH = set(
-    "view _unsafe_view reshape expand slice select transpose permute unsqueeze squeeze t alias "
-    "detach split split_with_sizes unbind as_strided _reshape_alias unfold lift_fresh chunk "
-    "_local_scalar_dense is_same_size diagonal view_as".split()
-)
+_NO_LAUNCH = {
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "expand",
+    "slice",
+    "select",
+    "transpose",
+    "permute",
+    "unsqueeze",
+    "squeeze",
+    "t",
+    "alias",
+    "detach",
+    "split",
+    "split_with_sizes",
+    "unbind",
+    "as_strided",
+    "_reshape_alias",
+    "unfold",
+    "lift_fresh",
+    "chunk",
+    "_local_scalar_dense",
+    "is_same_size",
+    "diagonal",
+    "view_as",
+}
 _MAY_MIX = {"copy_", "_to_copy", "index", "index_put_", "index_put", "_index_put_impl_", "set_"}
 _INDEXING = {"index", "index_put_", "index_put", "_index_put_impl_"}
 _WAITS = {"nonzero", "equal", "unique", "masked_select", "_unique2", "is_nonzero"}
@@ -43,11 +65,11 @@ class MixedDevices(RuntimeError):
 
 
 class GpuTensor(Tensor):
-    """A tensor whose numbers lie in `inner`, on the CPU, and which says it is on `where`."""
+    """A tensor whose numbers lie in `kept`, on the CPU, and which says it is at `place`."""
 
-    inner: Tensor
-    where: torch.device
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    kept: Tensor
+    place: torch.device
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls: type["GpuTensor"], inner: Tensor, where: torch.device) -> "GpuTensor":
@@ -57,21 +79,21 @@ class GpuTensor(Tensor):
             strides=inner.stride(),
             storage_offset=inner.storage_offset(),
             dtype=inner.dtype,
-            device="meta",
+            device=torch.device("meta"),
             requires_grad=False,
         )
-        self.inner, self.where = inner, where
+        self.kept, self.place = inner, where
         return self
 
-    @classmethod
-    def __torch_dispatch__(
+    @classmethod  # type: ignore[assignment]
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         return PretendGpu.current.call(func, args, kwargs or {})
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        return self.where
+        return self.place
 
     @property
     def is_cuda(self) -> bool:  # type: ignore[override]
@@ -82,7 +104,7 @@ class GpuTensor(Tensor):
         return False
 
     def __repr__(self) -> str:  # type: ignore[override]
-        return f"GpuTensor({tuple(self.shape)}, {self.dtype}, {self.where})"
+        return f"GpuTensor({tuple(self.shape)}, {self.dtype}, {self.place})"
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
@@ -91,7 +113,7 @@ class GpuTensor(Tensor):
         return self.clone()
 
 
-class PretendGpu(TorchDispatchMode):
+class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside it, `device="cuda:N"` is the pretend GPU; outside nothing of torch is changed.
 
     Args:
@@ -101,7 +123,7 @@ class PretendGpu(TorchDispatchMode):
     current: "PretendGpu"
 
     def __init__(self, capacity: int | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.capacity, self.used, self.peak = capacity, 0, 0
         self._last = torch.device("cuda:0")
         self._storages: dict[int, int] = {}
@@ -132,9 +154,9 @@ class PretendGpu(TorchDispatchMode):
         free |= {"memory_allocated": lambda _=None: self.used}
         # A Turing card: without the grouped products of bfloat16 that a CPU does not have either.
         free |= {"get_device_capability": lambda _=None: (7, 5)}
-        for name, new in free.items():
-            self._patches.enter_context(patch(f"torch.cuda.{name}", new))
-        super().__enter__()
+        for name, found in free.items():
+            self._patches.enter_context(patch(f"torch.cuda.{name}", found))
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(
@@ -143,7 +165,7 @@ class PretendGpu(TorchDispatchMode):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        super().__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         self._patches.close()
 
     def __torch_dispatch__(
@@ -157,7 +179,7 @@ class PretendGpu(TorchDispatchMode):
         ours = [x for x in flat if isinstance(x, GpuTensor)]
         name = func.overloadpacket.__name__
         # A number, as a tensor without dimensions, may be anywhere.
-        devices = {x.where for x in ours if x.dim()} or {x.where for x in ours}
+        devices = {x.place for x in ours if x.dim()} or {x.place for x in ours}
         asked = self._asked(kwargs)
         if devices:
             self._last = next(iter(devices))
@@ -222,7 +244,7 @@ class PretendGpu(TorchDispatchMode):
         if name == "_to_copy" and asked is not None:
             here, there = bool(ours), asked.type == "cuda"
             waits += here != there
-            if here and there and asked != ours[0].where:
+            if here and there and asked != ours[0].place:
                 self.moved[_place()] += 1
         if name == "copy_":
             waits += isinstance(args[0], GpuTensor) != isinstance(args[1], GpuTensor)
@@ -257,7 +279,7 @@ class PretendGpu(TorchDispatchMode):
 def on_pretend_gpu(model: LoadedModel, dtype: torch.dtype, n_devices: int = 1) -> LoadedModel:
     """The model in `dtype` with its weights on one or two pretend devices; call it inside one."""
     half = model.n_layers // 2 + 1
-    module = model.model.to(dtype)  # type: ignore[call-arg]
+    module = model.model.to(dtype)  # type: ignore[arg-type]
 
     def place(name: str) -> str:
         block = re.search(r"(?:layers|h)\.(\d+)\.", name)
@@ -306,7 +328,7 @@ def _carry_inputs(module: nn.Module) -> None:
 
 def _on_cpu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     def inner(x: Any) -> Any:
-        return x.inner if isinstance(x, GpuTensor) else x
+        return x.kept if isinstance(x, GpuTensor) else x
 
     plain, named = _mapped(inner, args), _mapped(inner, kwargs)
     if named.get("device") is not None:
@@ -320,7 +342,7 @@ def _on_cpu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _flat(given: Any) -> list[Any]:
-    """All leaves of what an operation is called with; torch's own trees are several times slower."""
+    """All leaves of what an operation is called with; torch's own trees are slower."""
     if isinstance(given, dict):
         given = list(given.values())
     if isinstance(given, list | tuple):

@@ -52,6 +52,7 @@ def model_of(run: Run, location: str, options: StudioOptions) -> ModelSpec:
         revision=None if location else trained.revision or None,
         device=options.device,
         dtype=_DTYPES.get(trained.dtype, "auto"),
+        quantization=options.quantization,
         trust_remote_code=options.trust_remote_code,
     )
 
@@ -99,7 +100,7 @@ def room_words(spec: ModelSpec) -> str:
     checkpoint = find_checkpoint(spec.model, spec.revision, spec.trust_remote_code, silent)
     dtype = choose_dtype(spec.dtype, device)
     scale = bytes_per_float(spec.quantization, dtype, read_config(checkpoint))
-    needed, free = weight_bytes(checkpoint.folder, scale), free_bytes(device)
+    needed, free = weight_bytes(checkpoint.folder, scale, dtype.itemsize), free_bytes(device)
     return f" for this comparison: {needed / _GIB:.2f} of {free / _GIB:.1f} GiB that are free"
 
 

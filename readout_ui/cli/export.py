@@ -58,6 +58,12 @@ def export(
         bool, typer.Option("--allow-changed", help="Export although texts changed.")
     ] = False,
     form: Form = "readout",
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="Of gguf and steering: norm (1.0 is one dose, the default) or unit.",
+        ),
+    ] = "",
     push_to_hub: Annotated[
         str, typer.Option(metavar="OWNER/NAME", help="Upload to this repository, made if missing.")
     ] = "",
@@ -77,13 +83,13 @@ def export(
         print(f"Warning: {warning}", file=sys.stderr)
     chosen = split_names(concepts)
     if vectors is not None:
-        what, files = str(vectors), convert(vectors, chosen, layers, form)
+        what, files = str(vectors), convert(vectors, chosen, layers, form, scale)
     else:
         assert runs is not None
         record = find_run(runs, run_id)
         what = f"run {record.id}"
         only = split_layers(layers, record.layers)
-        files = files_of_run(record, chosen, only, descriptions, allow_changed, form)
+        files = files_of_run(record, chosen, only, descriptions, allow_changed, form, scale)
     if output is not None:
         from readout_ui.runs.export import write_files
 
@@ -154,6 +160,7 @@ def files_of_run(
     descriptions: Path | None,
     allow_changed: bool,
     form: str,
+    scale: str = "",
 ) -> Mapping[str, bytes]:
     """An export's files; texts that changed since are refused where `descriptions` is given."""
     from readout_ui.texts.library import Library
@@ -161,17 +168,17 @@ def files_of_run(
     library = Library(descriptions) if descriptions is not None else None
     if library is not None and not (run.source or allow_changed):
         run.refuse_changed(library)
-    return run.files(form, concepts, layers)
+    return run.files(form, concepts, layers, scale)
 
 
 def convert(
-    source: Path, concepts: list[str] | None, layers: str, form: str
+    source: Path, concepts: list[str] | None, layers: str, form: str, scale: str = ""
 ) -> Mapping[str, bytes]:
     """The files of another format, from vectors in a file."""
     from readout_ui.runs.run import Run
 
     run = Run.open(source)
-    return run.files(form, concepts, split_layers(layers, run.layers))
+    return run.files(form, concepts, split_layers(layers, run.layers), scale)
 
 
 def push_files(files: Mapping[str, bytes], repository: str, public: bool) -> str:

@@ -257,12 +257,12 @@ class Readout:
         if isinstance(what, SteeringVector):
             setup, vectors = setup_of_vector(what, multiplier, operator, where)
         elif isinstance(what, SteeringSetup):
-            setup, vectors = what, self.vectors
+            setup, vectors = what, self.vectors.to_steer()
         else:
             chosen = tuple(layers) if layers is not None else (self.best_layer,)
             every = {**(what or {}), **concepts}
             setup = setup_of(every, chosen, where, operator=operator, unit=unit, value=value)
-            vectors = self.vectors
+            vectors = self.vectors.to_steer()
         if prompt_length is None and setup.where.kind in ("prompt", "generated"):
             raise UserError(
                 "it is not known where the prompt ends", fix="say prompt_length=, in tokens"

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
 from readout_ui.runs.manifest import EXPORT_FILES, MANIFEST_FILE, parse_manifest
-from readout_ui.runs.model_card import CARD_FILE, model_card
+from readout_ui.runs.model_card import CARD_FILE, Push, model_card
 from readout_ui.runs.run_files import require_replaceable, write_folder, write_zip
 
 if TYPE_CHECKING:
     from readout_ui.runs.manifest import Manifest
     from readout_ui.vectors.vectors import ConceptVectors
 
-Build = Callable[["ConceptVectors", "Manifest"], Mapping[str, bytes]]
-"""Files by name of vectors in float32 and the manifest that tells where they are from."""
+Build = Callable[["ConceptVectors", "Manifest", "Push"], Mapping[str, bytes]]
+"""Files by name of vectors in float32, the manifest that tells where they are from, and what one
+unit of them adds where they are to push with."""
 
 READOUT_FILES = (*EXPORT_FILES, CARD_FILE)
 """What the "readout" format writes."""
@@ -31,7 +32,7 @@ _FILES = {
 
 
 BARE_FORMATS = ("steering", "gguf", "steering-pkl")
-"""Formats that need no calibration."""
+"""Formats of what a model is pushed along; they need no calibration."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Format:
 
 
 def export_files(
-    name: str, vectors: ConceptVectors, manifest: Manifest, stem: str = ""
+    name: str, vectors: ConceptVectors, manifest: Manifest, stem: str = "", scale: str = ""
 ) -> dict[str, bytes]:
     """The files of a format by name.
 
@@ -55,25 +56,48 @@ def export_files(
         vectors: in float32; what was lost to float16 before stays lost.
         manifest: of the training; it may name more concepts and layers.
         stem: what a single file that a person named is called, without its ending.
+        scale: of vectors to push with, "norm" (1.0 is one dose) or "unit"; empty for "norm" where
+            the lengths are known.
 
     Raises:
-        UserError: an unknown format, or one that needs a calibration that is not there.
+        UserError: an unknown format, one that needs a calibration that is not there, or a scale
+            that the vectors cannot have.
     """
     chosen = format_named(name)
+    if name in BARE_FORMATS:
+        return _steering_files(chosen, name, vectors, manifest, scale)
+    if scale not in ("", "unit"):
+        raise UserError(
+            f"the format {name} is to read with: its vectors have unit length",
+            fix="leave the scale out, or choose a format to steer with",
+            options=BARE_FORMATS,
+        )
     if vectors.calibrated:
         whole = manifest.holding(vectors)
         if stem:
             return _named_file(name, vectors, whole, stem)
-        files = dict(chosen.files(vectors, whole))
+        files = dict(chosen.files(vectors, whole, Push()))
         card = parse_manifest(files[MANIFEST_FILE], MANIFEST_FILE) if name == "readout" else whole
         return {**files, CARD_FILE: model_card(card).encode()}
-    if name not in BARE_FORMATS:
-        raise UserError(
-            f"directions alone cannot become the format {name}, which holds calibration too",
-            fix="start from an export in the format readout or npz",
-            options=BARE_FORMATS,
-        )
-    return dict(chosen.files(vectors, manifest))
+    raise UserError(
+        f"directions alone cannot become the format {name}, which holds calibration too",
+        fix="start from an export in the format readout or npz",
+        options=BARE_FORMATS,
+    )
+
+
+def _steering_files(
+    chosen: Format, name: str, vectors: ConceptVectors, manifest: Manifest, scale: str
+) -> dict[str, bytes]:
+    """Files of directions to push with; a card beside them where their training is known."""
+    push = Push.of(manifest, vectors.layers, scale)
+    if scale == "unit":
+        vectors = vectors.unit()
+    pushed = vectors.to_steer().scaled(push.doses)
+    if not vectors.calibrated:
+        return dict(chosen.files(pushed, manifest, push))
+    whole = manifest.holding(vectors)
+    return {**chosen.files(pushed, whole, push), CARD_FILE: model_card(whole, name, push).encode()}
 
 
 def _named_file(
@@ -135,33 +159,33 @@ def is_zip(target: Path) -> bool:
     return target.suffix.lower() == ".zip" and not target.is_dir()
 
 
-def _readout(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def _readout(vectors: ConceptVectors, manifest: Manifest, _push: Push) -> dict[str, bytes]:
     from readout_ui.runs.formats.readout import readout_files
 
     return readout_files(vectors, manifest)
 
 
-def _arrays(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def _arrays(vectors: ConceptVectors, manifest: Manifest, _push: Push) -> dict[str, bytes]:
     from readout_ui.runs.formats.npz import array_files
 
     return array_files(vectors, manifest)
 
 
-def _control_vectors(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def _control_vectors(vectors: ConceptVectors, manifest: Manifest, push: Push) -> dict[str, bytes]:
     from readout_ui.runs.formats.gguf import control_vector_files
 
-    return control_vector_files(vectors, manifest.model.id)
+    return control_vector_files(vectors, manifest.model.id, push)
 
 
-def _steering(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def _steering(vectors: ConceptVectors, manifest: Manifest, push: Push) -> dict[str, bytes]:
     from readout_ui.runs.formats.steering_vectors import steering_files
 
     model = manifest.model.model_dump(mode="json")
-    known = model if vectors.calibrated else {key: value for key, value in model.items() if value}
-    return steering_files(vectors, manifest.read.layer_type, known)
+    known = {key: value for key, value in model.items() if value or manifest.calibrated}
+    return steering_files(vectors, manifest.read.layer_type, known, push)
 
 
-def _pickles(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
+def _pickles(vectors: ConceptVectors, manifest: Manifest, _push: Push) -> dict[str, bytes]:
     from readout_ui.runs.formats.steering_vectors import pickle_files
 
     return pickle_files(vectors, manifest.read.layer_type)

@@ -163,6 +163,12 @@ class Manifest(_Part):
         return found if isinstance(found, dict) else {}
 
     @property
+    def residual_norms(self) -> tuple[float, ...]:
+        """Mean length of a neutral token's activation at every layer; empty in older files."""
+        found = (self.model_extra or {}).get("residual_norms")
+        return tuple(map(float, found)) if isinstance(found, list) else ()
+
+    @property
     def layer_config(self) -> tuple[tuple[str, str], ...]:
         """Pairs of layer type and module path that the training was told."""
         return tuple((str(kind), str(path)) for kind, path in self.settings.get("layer_config", ()))
@@ -219,6 +225,7 @@ def describe(
     source: str = "",
     contrast: Mapping[str, Any] | None = None,
     fit: Mapping[str, Any] | None = None,
+    norms: Sequence[float] = (),
 ) -> Manifest:
     """The manifest of a training.
 
@@ -234,8 +241,10 @@ def describe(
         source: what the texts are, e.g. "stories"; empty for the library's descriptions.
         contrast: polarity, prompts and held-out scores of contrast pairs.
         fit: the method's own numbers, and what it did instead where it lacked something.
+        norms: mean length of a token's activation at every layer of the model.
     """
-    extra = {"source": source, "contrast": contrast, "fit": fit}
+    lengths = [float(f"{norm:.6g}") for norm in norms]
+    extra = {"source": source, "contrast": contrast, "fit": fit, "residual_norms": lengths}
     return Manifest(
         schema_version=1,
         format=PAIRS_FORMAT if contrast else FORMAT,

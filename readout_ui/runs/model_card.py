@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from readout_ui.errors import UserError
 from readout_ui.models.packed import BUNDLED
 from readout_ui.runs.manifest import Manifest
 
 CARD_FILE = "README.md"
+SCALES = ("norm", "unit")
 _METHODS = {
     "whitened": "difference of means, whitened by the spread of the texts and of neutral tokens",
     "neutral_pcs": "difference of means without the first components of neutral tokens",
@@ -17,8 +23,58 @@ _METHODS = {
 }
 
 
-def model_card(manifest: Manifest) -> str:
-    """The card as Markdown; the same manifest gives the same text."""
+DOSE = 0.3
+"""Of the residual stream's mean length: what one unit of a vector adds in all, shared among its
+layers. Found by `bench.steering` on the bundled model."""
+
+
+@dataclass(frozen=True)
+class Push:
+    """What one unit of vectors to steer with adds at every layer."""
+
+    norms: Mapping[int, float] = field(default_factory=dict)
+    """Mean length of the residual stream by layer; empty where it is not known."""
+    doses: Mapping[int, float] = field(default_factory=dict)
+    """Length of the vectors by layer where 1.0 is one dose; empty where they are as trained."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, layers: Sequence[int], scale: str) -> Push:
+        """The usual or the asked for scale of vectors at these layers.
+
+        Raises:
+            UserError: there is no such scale, or the lengths of the residual stream are not known.
+        """
+        if scale not in ("", *SCALES):
+            raise UserError(f"unknown scale {scale!r}", options=SCALES)
+        every = manifest.residual_norms
+        norms = {i: every[i] for i in layers if i < len(every)}
+        if scale == "norm" and not norms:
+            raise UserError(
+                "the length of the residual stream is not known, so nothing can be scaled by it",
+                fix="train again, or export with the scale unit",
+            )
+        doses = {i: DOSE * norm / len(layers) for i, norm in norms.items()}
+        return cls(norms, {} if scale == "unit" else doses)
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """Scale, dose and lengths, as an index of vectors states them."""
+        known = {"residual_norms": {str(i): norm for i, norm in self.norms.items()}}
+        return {
+            "scale": "norm" if self.doses else "unit",
+            **({"dose": DOSE} if self.doses else {}),
+            **(known if self.norms else {}),
+        }
+
+
+def model_card(manifest: Manifest, form: str = "readout", push: Push | None = None) -> str:
+    """The card as Markdown; the same manifest gives the same text.
+
+    Args:
+        manifest: what the files hold and where it is from.
+        form: the format of the files.
+        push: what one unit of them adds, where they are to steer with.
+    """
     metrics, read = manifest.metrics, manifest.read
     concepts = ", ".join(f"`{_plain(name)}`" for name in manifest.concepts)
     method = _METHODS.get(manifest.method, manifest.method)
@@ -48,7 +104,7 @@ library_name: readout-ui
   direction has unit length. {_instead(manifest)}{manifest.read.layers}.
 - z-scores compare with {_plain(manifest.calibration.on)}.
 
-## Scores
+{_how_to_steer(manifest, form, push) if push else ""}## Scores
 {_scores(manifest)}
 
 These scores come from the descriptions themselves, by the same writer. How well the directions
@@ -66,6 +122,53 @@ them, in research on this model. Scores are comparable between concepts as z or 
   `readout-ui verify DIR`.
 - The first token and the tokens of the chat template carry large activations and are not
   comparable.
+"""
+
+
+def _how_to_steer(manifest: Manifest, form: str, push: Push) -> str:
+    """How the vectors are loaded and how strong they are."""
+    concept, layers = manifest.concepts[0], manifest.layers
+    first, last = min(layers), max(layers)
+    strength = (
+        f"1.0 is one dose: {DOSE:g} of the residual stream's mean length, shared among the "
+        "layers. Begin there; at twice as much answers break down as a rule."
+        if push.doses
+        else "The vectors have unit length, far shorter than the residual stream: multiply by a "
+        f"part of its length, about {DOSE:g} in all."
+    )
+    loading = {
+        "gguf": _GGUF.format(concept=_plain(concept), first=first, last=last),
+        "steering": _STEERING.format(concept=json.dumps(_plain(concept))),
+        "steering-pkl": "Each `.pkl` is a pickled `steering_vectors.SteeringVector`.\n",
+    }[form]
+    lengths = "".join(f"| {i} | {norm:.4g} |\n" for i, norm in push.norms.items())
+    table = f"\n| layer | mean length of the residual stream |\n|---|---|\n{lengths}"
+    return f"## Steering\n{strength}\n\n{loading}{table if push.norms else ''}\n"
+
+
+_GGUF = """Each file holds `direction.<i>` (float32), added to the output of block i, from 0:
+
+```sh
+llama-cli -m MODEL.gguf --control-vector-scaled {concept}.gguf 1.0 \\
+  --control-vector-layer-range {first} {last}
+```
+"""
+_STEERING = """`steering_vectors.safetensors` holds `<row>.layer_<i>` (d_model,), float32, the rows
+in the order of `concepts` in `steering_vectors.json`:
+
+```python
+import json
+from safetensors.torch import load_file
+from steering_vectors import SteeringVector
+
+index = json.load(open("steering_vectors.json"))
+tensors = load_file("steering_vectors.safetensors")
+row = index["concepts"].index({concept})
+layers = {{i: tensors[f"{{row}}.layer_{{i}}"] for i in index["layers"]}}
+vector = SteeringVector(layers, index["layer_type"])
+with vector.apply(model, multiplier=1.0):
+    ...  # model.generate(...)
+```
 """
 
 

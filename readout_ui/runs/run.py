@@ -114,19 +114,21 @@ class Run:
         manifest = describe_bare(bare, "steering-vectors", {"id": model_id}, bare.layer_type)
         return cls(manifest, lambda: bare)
 
-    def steering_vector(self, concept: str) -> SteeringVector:
-        """A concept's unit direction as steering-vectors has it; UserError if not trained."""
+    def steering_vector(self, concept: str, scale: str = "") -> SteeringVector:
+        """What a concept is steered with, as steering-vectors has it, in a scale as of `export`."""
         from readout_ui.runs.formats.steering_vectors import steering_vectors
+        from readout_ui.runs.model_card import Push
 
-        kept = self.vectors.select([concept])
+        push = Push.of(self.manifest, self.layers, scale)
+        kept = self.vectors.select([concept]).to_steer().scaled(push.doses)
         return steering_vectors(kept, self.manifest.read.layer_type)[concept]
 
     def guide_files(self, name: str, pickled: bool = False) -> dict[str, bytes]:
         """`{name}.safetensors`, `.json` and, if asked for, `.pkl`, as the seed guide has them."""
         from readout_ui.runs.formats import guide
 
-        about = (self.manifest, self.distances, self.created)
-        return guide.guide_files(name, self.vectors, *about, pickled)
+        known = (self.vectors, self.manifest, self.distances, self.created)
+        return guide.guide_files(name, *known, pickled)
 
     @cached_property
     def vectors(self) -> ConceptVectors:
@@ -198,11 +200,7 @@ class Run:
     def layer(self, requested: int | None) -> int:
         """The layer to judge: the requested one, else the best, else the last one there is.
 
-        Args:
-            requested: a layer; negative ones count from the last one that was trained.
-
-        Raises:
-            UserError: the vectors have no such layer.
+        Negative ones count from the last that was trained; UserError where there is no such layer.
         """
         layers = self.layers
         if requested is None:
@@ -215,11 +213,7 @@ class Run:
         return layer
 
     def with_texts(self, folder: Path) -> Run:
-        """The run with the texts of a folder.
-
-        Raises:
-            UserError: they are not those of the training.
-        """
+        """The run with the texts of a folder; UserError if they are not those of the training."""
         library = Library(folder)
         now, trained = library.fingerprints(), self.fingerprints
         names = now.keys() | trained.keys()
@@ -257,13 +251,15 @@ class Run:
             )
 
     def _refuse_other_shape(self, model: LoadedModel) -> None:
-        size, last, most = self.manifest.hidden_size, max(self.layers), model.n_layers - 1
-        fault = f"there are vectors of layer {last}, the last layer of {model.name} is {most}"
-        if size != model.d_model:
-            fault = f"the vectors have {size} numbers, {model.name} has {model.d_model}"
-        if size != model.d_model or last > most:
-            fix = f"load {self.model_name or 'the model they were made for'}"
-            raise UserError(fault, where=self.where, fix=fix)
+        size, last = self.manifest.hidden_size, max(self.layers)
+        if size == model.d_model and last < model.n_layers:
+            return
+        fault = f"the vectors have {size} numbers, {model.name} has {model.d_model}"
+        if size == model.d_model:
+            most = model.n_layers - 1
+            fault = f"there are vectors of layer {last}, the last layer of {model.name} is {most}"
+        fix = f"load {self.model_name or 'the model they were made for'}"
+        raise UserError(fault, where=self.where, fix=fix)
 
     def _refuse_other_weights(self, model: LoadedModel) -> None:
         trained = self.manifest.model
@@ -283,10 +279,7 @@ class Run:
         )
 
     def refuse_changed(self, library: Library) -> None:
-        """Raise a UserError that names the files that changed since the training.
-
-        Every text is a negative of the other concepts, so each touches all vectors.
-        """
+        """Raise a UserError that names the files that changed since: each touches all vectors."""
         if changed := changed_files(library.texts(), self.texts):
             raise UserError(
                 f"descriptions changed since training: {', '.join(changed)}",
@@ -298,11 +291,14 @@ class Run:
         format: str = "readout",
         concepts: Sequence[str] | None = None,
         layers: Sequence[int] | None = None,
+        scale: str = "",
+        stem: str = "",
     ) -> dict[str, bytes]:
-        """What `export` writes into a folder, by file name; UserError as there."""
+        """What `export` writes into a folder (or as `stem`), by file name; UserError as there."""
         from readout_ui.runs.export import export_files
 
-        return export_files(format, self.vectors.select(concepts, layers), self.manifest)
+        kept = self.vectors.select(concepts, layers)
+        return export_files(format, kept, self.manifest, stem, scale)
 
     def export(
         self,
@@ -310,6 +306,7 @@ class Run:
         format: str = "readout",
         concepts: Sequence[str] | None = None,
         layers: Sequence[int] | None = None,
+        scale: str = "",
     ) -> Path:
         """Write the vectors; returns where.
 
@@ -319,16 +316,18 @@ class Run:
             format: "readout" (vLLM), "npz", "gguf", "steering" or "steering-pkl".
             concepts: which concepts, in this order; None for all.
             layers: which layers; None for all that were trained.
+            scale: of vectors to steer with, "norm" (1.0 is one dose) or "unit"; empty for "norm"
+                where the lengths of the residual stream are known.
 
         Raises:
             UserError: a concept or layer that was not trained, an unknown format or one that needs
                 a calibration, a target that holds something else, or the disk refuses.
         """
-        from readout_ui.runs.export import export_files, is_file, write_files
+        from readout_ui.runs.export import is_file, write_files
 
-        target, vectors = Path(path), self.vectors.select(concepts, layers)
+        target = Path(path)
         stem = target.stem if is_file(target) else ""
-        return write_files(target, export_files(format, vectors, self.manifest, stem))
+        return write_files(target, self.files(format, concepts, layers, scale, stem))
 
     def save(
         self, runs: str | Path, log: Sequence[str] = (), created: datetime | None = None

@@ -21,6 +21,8 @@ from readout_ui.vectors.vectors import ConceptVectors, Probes
 
 PARTS = ("directions", "center", "neutral_mean", "neutral_std")
 PROBES = "probe_scores"
+STEERING = "steering"
+"""Directions to push with, only where they are not those to read with."""
 
 
 def check_hashes(manifest: Manifest, files: Mapping[str, bytes], source: Path) -> None:
@@ -101,6 +103,8 @@ def assemble_vectors(
 def vectors_bytes(vectors: ConceptVectors) -> bytes:
     """The file's bytes; the same vectors give the same bytes."""
     tensors = {part: getattr(vectors, part) for part in PARTS}
+    if vectors.steering is not None:
+        tensors[STEERING] = vectors.steering
     if vectors.probes:
         tensors[PROBES] = vectors.probes.scores
     return save_tensors(
@@ -131,11 +135,12 @@ def whole_vectors(tensors: dict[str, Tensor], manifest: Manifest, path: Path) ->
     grid = (len(manifest.concepts), len(manifest.layers))
     shapes = {
         "directions": (*grid, manifest.hidden_size),
+        STEERING: (*grid, manifest.hidden_size),
         "center": (grid[1], manifest.hidden_size),
     }
     parts = {
         part: take_tensor(tensors, part, shapes.get(part, grid), torch.float32, where)
-        for part in PARTS
+        for part in (*PARTS, *((STEERING,) if STEERING in tensors else ()))
     }
     scores = None
     if manifest.probes is not None:

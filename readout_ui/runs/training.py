@@ -67,7 +67,9 @@ def train(
     n_concepts = len(corpus.groups.concepts)
     report(Progress("Fitting", 0, n_concepts, "concepts", note=extracted.note))
     with _timed(seconds, "fit"):
-        fitted = assemble(source.directions(corpus), extracted, source.probes(corpus))
+        fitted = assemble(
+            source.directions(corpus), extracted, source.probes(corpus), source.steering(corpus)
+        )
     with _timed(seconds, "choose layer"):
         scores = source.layer_scores(corpus)
     instead = source.stand_in(corpus)
@@ -92,6 +94,7 @@ def train(
         source=source.kind,
         contrast=source.contrast(scores),
         fit=fit_parameters(settings.method, instead),
+        norms=extracted.tokens.norm(dim=2).mean(dim=0).tolist(),
     )
     return Run(
         manifest,

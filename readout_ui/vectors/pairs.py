@@ -93,6 +93,10 @@ class PairSource(TextSource):
         pooled = corpus.pooled[len(self.neutral) :]
         return fit_given_pairs(pooled, rows, corpus.own_method or corpus.settings.method)[None]
 
+    def steering(self, corpus: Corpus) -> None:
+        """The direction itself."""
+        del corpus
+
     def probes(self, corpus: Corpus) -> Sequence[int]:
         """The first pair, unless its prompt is another than a server's, and neutral texts."""
         del corpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,6 +70,17 @@ class TextSource:
     def directions(self, corpus: Corpus) -> Tensor:
         """Directions at all layers, (n_concepts, n_layers, d_model)."""
         return fit(corpus)
+
+    def steering(self, corpus: Corpus) -> Tensor | None:
+        """Plain mean differences to push with, of the same shape; None where they are the same.
+
+        A whitened direction says best where a text lies; pushed along, it moves the model less
+        towards the concept (`bench.steering`).
+        """
+        if corpus.mapped_method == "mean":
+            return None
+        settings = replace(corpus.settings, method="mean")
+        return self.directions(replace(corpus, settings=settings))
 
     def probes(self, corpus: Corpus) -> Sequence[int] | None:
         """Rows of the texts to check a server by; None for some of every concept."""

@@ -202,7 +202,10 @@ def fit(corpus: Corpus) -> Tensor:
 
 
 def assemble(
-    directions: Tensor, extracted: Extracted, probes: Sequence[int] | None = None
+    directions: Tensor,
+    extracted: Extracted,
+    probes: Sequence[int] | None = None,
+    steering: Tensor | None = None,
 ) -> ConceptVectors:
     """Directions with center, calibration and probe texts.
 
@@ -210,6 +213,7 @@ def assemble(
         directions: (n_concepts, n_layers, d_model).
         extracted: what they were fitted on.
         probes: rows of the texts kept to check a server by; None for some of every concept.
+        steering: what a model is pushed along, where that is something else.
     """
     corpus, calibration = extracted.corpus, calibrate(directions, extracted.tokens)
     vectors = ConceptVectors(
@@ -221,6 +225,7 @@ def assemble(
         neutral_std=calibration.std,
         layer_type=corpus.settings.layer_type,
         layer_config=corpus.settings.layer_config,
+        steering=steering,
     )
     rows = list(probe_rows(corpus.groups) if probes is None else probes)
     texts = tuple(corpus.texts[row] for row in rows)

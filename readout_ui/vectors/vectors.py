@@ -7,7 +7,7 @@ texts with the scores they had, which `readout-ui verify` reads again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -154,6 +154,9 @@ class ConceptVectors:
     """Which module of every block the activations come from."""
     layer_config: tuple[tuple[str, str], ...] = ()
     """Pairs of layer type and module path, for models whose blocks are not found."""
+    steering: Tensor | None = None
+    """(n_concepts, n_layers, d_model), float32, of unit length or zero: what a model is pushed
+    along where that differs from what it is read with; None where it is the same."""
     calibrated: bool = True
     """False for directions alone, as control vectors and steering vectors are: of any length, and
     only their raw score means anything."""
@@ -202,6 +205,20 @@ class ConceptVectors:
         unit = torch.where(lengths > 0, self.directions.double() / lengths.clamp_min(1e-300), 0.0)
         return replace(self, directions=unit.float())
 
+    def to_steer(self) -> ConceptVectors:
+        """The same with the directions to push a model along in place of those to read with."""
+        return (
+            self
+            if self.steering is None
+            else replace(self, directions=self.steering, steering=None)
+        )
+
+    def scaled(self, lengths: Mapping[int, float]) -> ConceptVectors:
+        """Directions alone, times these lengths by layer; 1 where none is given."""
+        factors = torch.tensor([lengths.get(layer, 1.0) for layer in self.layers])  # (n_layers,)
+        directions = self.directions.float() * factors[:, None]
+        return self.bare(self.concepts, self.layers, directions, self.layer_type)
+
     def select(
         self, concepts: Sequence[str] | None = None, layers: Sequence[int] | None = None
     ) -> ConceptVectors:
@@ -223,6 +240,7 @@ class ConceptVectors:
             neutral_mean=self.neutral_mean[rows][:, columns],
             neutral_std=self.neutral_std[rows][:, columns],
             probes=self.probes and self.probes.select(rows, columns),
+            steering=None if self.steering is None else self.steering[rows][:, columns],
         )
 
     def _check_names(self) -> None:
@@ -245,19 +263,28 @@ class ConceptVectors:
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"{name} has shape {found}, expected {shape}")
+        if self.steering is not None and self.steering.shape != self.directions.shape:
+            raise ValueError(f"steering has shape {tuple(self.steering.shape)}")
         if self.probes and tuple(self.probes.scores.shape[1:]) != (n_concepts, n_layers):
             raise ValueError(f"probes are scored as {tuple(self.probes.scores.shape[1:])}")
 
     def _check_values(self) -> None:
-        for name in ("directions", "center", "neutral_mean", "neutral_std"):
-            if not torch.isfinite(getattr(self, name)).all():
+        for name in ("directions", "center", "neutral_mean", "neutral_std", "steering"):
+            values = getattr(self, name)
+            if values is not None and not torch.isfinite(values).all():
                 raise ValueError(f"{name} holds values that are not finite")
-        lengths = self.directions.float().norm(dim=2)  # (n_concepts, n_layers)
-        odd = (lengths != 0) & ((lengths - 1).abs() > _LENGTH_TOLERANCE)
-        if self.calibrated and odd.any():
-            raise ValueError(f"directions have lengths from {lengths.min()} to {lengths.max()}")
+        for some in (self.directions, self.steering) if self.calibrated else ():
+            if some is not None:
+                _check_lengths(some)
         if (self.neutral_std <= 0).any():
             raise ValueError("neutral_std must be above zero")
+
+
+def _check_lengths(directions: Tensor) -> None:
+    lengths = directions.float().norm(dim=2)  # (n_concepts, n_layers)
+    odd = (lengths != 0) & ((lengths - 1).abs() > _LENGTH_TOLERANCE)
+    if odd.any():
+        raise ValueError(f"directions have lengths from {lengths.min()} to {lengths.max()}")
 
 
 def resolve_layers(spec: str, n_layers: int, auto: Sequence[int] = ()) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ def test_the_keys_of_the_seed_trainer_are_there_with_its_meaning() -> None:
     assert found["layers"] == list(LAYERS)
     assert found["hidden_size"] == D_MODEL
     assert found["dtype"] == "float16"
-    assert found["aggregator"] == "mean"
+    assert found["aggregator"] == "whitened"
     assert found["format"] == "direct_first_person_assistant_role"
 
 
@@ -46,7 +46,7 @@ def test_the_origin_of_the_vectors_is_there() -> None:
     assert found["frame"]["fingerprint"] == "a" * 64
     assert found["read"]["rule"] == "content_mean"
     assert found["read"]["module_path"] == "model.layers.{num}"
-    assert found["method"] == "mean"
+    assert found["method"] == "whitened"
     assert found["seed"] == 0
     assert found["settings"]["max_length"] == 256
     assert set(found["descriptions"]) == {*CONCEPTS, "_neutral"}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from readout_ui.files import scratch_folder
 from readout_ui.texts.names import require_file_name
 
 if TYPE_CHECKING:
+    from readout_ui.runs.model_card import Push
     from readout_ui.vectors.vectors import ConceptVectors
 
 ARCHITECTURE = "controlvector"
@@ -37,8 +39,13 @@ class ControlVector:
     """(d_model,) by layer."""
 
 
-def control_vector_files(vectors: ConceptVectors, model_id: str) -> dict[str, bytes]:
+def control_vector_files(
+    vectors: ConceptVectors, model_id: str, push: Push | None = None
+) -> dict[str, bytes]:
     """A `{concept}.gguf` per concept.
+
+    Beside the tensors each states `readout.scale`, `readout.dose`, `readout.layers` and, in their
+    order, `readout.residual_norms`.
 
     Raises:
         UserError: layer 0 is the only one, or a concept's name is no safe file name.
@@ -53,6 +60,7 @@ def control_vector_files(vectors: ConceptVectors, model_id: str) -> dict[str, by
                 for column, layer in kept.items()
             },
             model_id,
+            push.stated if push else {},
         )
         for row, concept in enumerate(vectors.concepts)
     }
@@ -86,7 +94,9 @@ def read_control_vector(path: Path) -> ControlVector:
     return ControlVector(hint, directions)
 
 
-def _write(directions: dict[int, npt.NDArray[np.float32]], hint: str) -> bytes:
+def _write(
+    directions: dict[int, npt.NDArray[np.float32]], hint: str, stated: Mapping[str, Any]
+) -> bytes:
     from gguf import GGUFWriter
 
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:  # the writer knows files only
@@ -94,6 +104,13 @@ def _write(directions: dict[int, npt.NDArray[np.float32]], hint: str) -> bytes:
         writer = GGUFWriter(path, ARCHITECTURE)
         writer.add_string(f"{ARCHITECTURE}.model_hint", hint)
         writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(directions))
+        if norms := stated.get("residual_norms"):
+            writer.add_array("readout.layers", [int(layer) for layer in norms])
+            writer.add_array("readout.residual_norms", list(norms.values()))
+        if "dose" in stated:
+            writer.add_float32("readout.dose", stated["dose"])
+        if stated:
+            writer.add_string("readout.scale", stated["scale"])
         for layer, direction in directions.items():
             writer.add_tensor(f"{_PREFIX}{layer}", np.ascontiguousarray(direction, np.float32))
         writer.write_header_to_file()

@@ -13,7 +13,7 @@ import torch
 
 from readout_ui.errors import UserError
 from readout_ui.runs.manifest import Manifest, parse_manifest
-from readout_ui.runs.tensors import PARTS, PROBES, whole_vectors
+from readout_ui.runs.tensors import PARTS, PROBES, STEERING, whole_vectors
 from readout_ui.vectors.vectors import ConceptVectors
 
 FILE = "vectors.npz"
@@ -24,6 +24,8 @@ _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 def array_files(vectors: ConceptVectors, manifest: Manifest) -> dict[str, bytes]:
     """`vectors.npz`: the arrays of `ConceptVectors`, float32, and `manifest` as JSON bytes."""
     arrays = {part: getattr(vectors, part).float().numpy() for part in PARTS}
+    if vectors.steering is not None:
+        arrays[STEERING] = vectors.steering.float().numpy()
     if vectors.probes:
         arrays[PROBES] = vectors.probes.scores.numpy()
     arrays["manifest"] = np.frombuffer(manifest.to_bytes(), dtype=np.uint8)

@@ -3,8 +3,8 @@
 Three files:
 
 - `readout.safetensors`: per layer `layer_<i>.vectors` (n_concepts, d_model) float16, rows in the
-  order of the manifest's `concepts`. Nothing else is in it: the source of the vLLM ReadoutManager
-  was not seen, and a strict loader may walk over all keys, so the calibration stands beside it.
+  order of the manifest's `concepts`, to read with; and where a model is better pushed along others,
+  `layer_<i>.steering`, of the same shape. A loader that knows the first alone takes no harm.
 - `calibration.safetensors`: per layer `layer_<i>.neutral_mean` and `.neutral_std` (n_concepts,)
   and `.center` (d_model,), `.probe_scores` (n_probes, n_concepts), all float32.
 - `readout.json`: the manifest (see `manifest.py`), with the sha256 of both.
@@ -32,6 +32,7 @@ from readout_ui.runs.manifest import (
 )
 from readout_ui.runs.run_files import read_files
 from readout_ui.runs.tensors import (
+    STEERING,
     assemble_vectors,
     check_hashes,
     read_tensors,
@@ -89,7 +90,8 @@ def round_vectors(vectors: ConceptVectors) -> ConceptVectors:
         "cld,ld->cl", rounded.double() - vectors.directions.double(), vectors.center.double()
     )  # (n_concepts, n_layers)
     mean = (vectors.neutral_mean.double() + shift).float()
-    return replace(vectors, directions=rounded, neutral_mean=mean)
+    pushed = None if vectors.steering is None else vectors.steering.to(torch.float16).float()
+    return replace(vectors, directions=rounded, neutral_mean=mean, steering=pushed)
 
 
 def load_readout(source: Path, stem: str = STEM) -> tuple[Manifest, ConceptVectors]:
@@ -114,11 +116,12 @@ def load_readout(source: Path, stem: str = STEM) -> tuple[Manifest, ConceptVecto
 
 
 def _vector_tensors(vectors: ConceptVectors) -> dict[str, Tensor]:
-    halves = vectors.directions.to(torch.float16)
     return {
-        f"layer_{layer}.vectors": halves[:, column].contiguous()  # (n_concepts, d_model)
+        f"layer_{layer}.{part}": some[:, column].to(torch.float16).contiguous()
+        for part, some in (("vectors", vectors.directions), (STEERING, vectors.steering))
+        if some is not None
         for column, layer in enumerate(vectors.layers)
-    }
+    }  # (n_concepts, d_model) each
 
 
 def _calibration_tensors(vectors: ConceptVectors) -> dict[str, Tensor]:
@@ -162,6 +165,7 @@ def _assemble(
 
     parts = {
         "directions": stack_rows("vectors"),  # (n_concepts, n_layers, d_model)
+        **({STEERING: stack_rows(STEERING)} if any(STEERING in key for key in rows) else {}),
         "center": torch.stack(stack_constants("center", d_model)),  # (n_layers, d_model)
         "neutral_mean": torch.stack(stack_constants("neutral_mean", n_concepts), dim=1),
         "neutral_std": torch.stack(stack_constants("neutral_std", n_concepts), dim=1),

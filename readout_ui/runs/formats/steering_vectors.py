@@ -22,6 +22,7 @@ from torch import Tensor
 from readout_ui.errors import UserError
 from readout_ui.files import sha256_of
 from readout_ui.runs.manifest import json_bytes
+from readout_ui.runs.model_card import Push
 from readout_ui.runs.run_files import read_files
 from readout_ui.runs.tensors import read_tensors
 from readout_ui.texts.names import require_file_name
@@ -93,9 +94,12 @@ def _width(vector: SteeringVector) -> int:
 
 
 def steering_files(
-    vectors: ConceptVectors, layer_type: str, model: Mapping[str, str]
+    vectors: ConceptVectors, layer_type: str, model: Mapping[str, str], push: Push
 ) -> dict[str, bytes]:
-    """Tensors `<number of the concept>.layer_<i>` and an index that names the concepts."""
+    """Tensors `<number of the concept>.layer_<i>` and an index that names the concepts.
+
+    The index states the `scale`, the `dose` and the `residual_norms` by layer as well.
+    """
     tensors = {
         f"{row}.layer_{layer}": vectors.directions[row, column].float().clone()
         for row in range(len(vectors.concepts))
@@ -109,6 +113,7 @@ def steering_files(
         "layer_type": layer_type,
         "model": dict(model),
         "sha256": sha256_of(raw),
+        **push.stated,
     }
     return {TENSORS_FILE: raw, INDEX_FILE: json_bytes(index)}
 

@@ -90,7 +90,8 @@ def _steering_files(
     chosen: Format, name: str, vectors: ConceptVectors, manifest: Manifest, scale: str
 ) -> dict[str, bytes]:
     """Files of directions to push with; a card beside them where their training is known."""
-    push = Push.of(manifest, vectors.layers, scale)
+    first = 1 if name == "gguf" else 0  # a control vector has no layer 0
+    push = Push.of(manifest, [layer for layer in vectors.layers if layer >= first], scale)
     if scale == "unit":
         vectors = vectors.unit()
     pushed = vectors.to_steer().scaled(push.doses)

@@ -127,7 +127,7 @@ them, in research on this model. Scores are comparable between concepts as z or 
 
 def _how_to_steer(manifest: Manifest, form: str, push: Push) -> str:
     """How the vectors are loaded and how strong they are."""
-    concept, layers = manifest.concepts[0], manifest.layers
+    concept, layers = manifest.concepts[0], tuple(push.norms) or manifest.layers
     first, last = min(layers), max(layers)
     strength = (
         f"1.0 is one dose: {DOSE:g} of the residual stream's mean length, shared among the "

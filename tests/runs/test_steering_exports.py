@@ -103,14 +103,14 @@ def test_one_is_one_dose_and_the_norms_are_stated(form: str, trained: Run, tmp_p
     layers = [i for i in trained.layers if form != "gguf" or i > 0]
     found = Run.open(folder).vectors
     lengths = found.directions.norm(dim=2)  # (n_concepts, n_layers)
-    expected = torch.tensor([DOSE * norms[i] / len(trained.layers) for i in layers])
+    expected = torch.tensor([DOSE * norms[i] / len(layers) for i in layers])
     torch.testing.assert_close(lengths, expected.expand_as(lengths), rtol=1e-4, atol=0)
     if form == "gguf":
         fields = gguf.GGUFReader(folder / "calm.gguf").fields
         assert fields["readout.scale"].contents() == "norm"
         assert fields["readout.dose"].contents() == pytest.approx(DOSE)
-        assert fields["readout.layers"].contents() == list(trained.layers)
-        assert fields["readout.residual_norms"].contents() == pytest.approx(list(norms))
+        assert fields["readout.layers"].contents() == layers
+        assert fields["readout.residual_norms"].contents() == pytest.approx(norms[1:])
     else:
         index = json.loads((folder / "steering_vectors.json").read_text())
         assert (index["scale"], index["dose"]) == ("norm", DOSE)

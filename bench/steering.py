@@ -23,7 +23,7 @@ import torch
 from bench.results import Row, publish
 from readout_ui.activations.cache import ActivationCache
 from readout_ui.files import cache_folder
-from readout_ui.inference.generation import frame_for_answer
+from readout_ui.inference.generation import Generated, frame_for_answer
 from readout_ui.inference.readout import Readout
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, Where
@@ -32,6 +32,7 @@ from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import ModelSpec, load_model
 from readout_ui.runs.training import train
 from readout_ui.texts.library import Library
+from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.metrics import bag_of_words_scores, one_vs_rest, random_directions
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import ConceptVectors
@@ -105,15 +106,16 @@ class Bench:
             found.append(_Answer(answer.text, means, means - before, strain, oddness))
         return found
 
-    def _mean(self, trial: Trial, answer: object) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return answer_mean(trial.alone(answer), len(trial.prompt.token_ids))[0]  # type: ignore[arg-type]
+    def _mean(self, trial: Trial, answer: Generated) -> Floats:
+        found: Floats = answer_mean(trial.alone(answer), len(trial.prompt.token_ids))[0]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
     text: str
-    means: np.ndarray[tuple[int], np.dtype[np.float64]]
-    gains: np.ndarray[tuple[int], np.dtype[np.float64]]
+    means: Floats
+    gains: Floats
     strain: float
     oddness: float
 

@@ -65,6 +65,7 @@ def export_files(
     """
     chosen = format_named(name)
     if name in BARE_FORMATS:
+        _refuse_name(name, stem)
         return _steering_files(chosen, name, vectors, manifest, scale)
     if scale not in ("", "unit"):
         raise UserError(
@@ -92,9 +93,7 @@ def _steering_files(
     """Files of directions to push with; a card beside them where their training is known."""
     first = 1 if name == "gguf" else 0  # a control vector has no layer 0
     push = Push.of(manifest, [layer for layer in vectors.layers if layer >= first], scale)
-    if scale == "unit":
-        vectors = vectors.unit()
-    pushed = vectors.to_steer().scaled(push.doses)
+    pushed = (vectors.unit() if scale else vectors).to_steer().scaled(push.doses)
     if not vectors.calibrated:
         return dict(chosen.files(pushed, manifest, push))
     whole = manifest.holding(vectors)
@@ -106,9 +105,13 @@ def _named_file(
 ) -> dict[str, bytes]:
     from readout_ui.runs.formats.readout import readout_files
 
-    if name != "readout":
-        raise UserError(f"the format {name} is not one .safetensors file", fix="name a folder")
+    _refuse_name(name, stem)
     return readout_files(vectors, manifest, stem)
+
+
+def _refuse_name(name: str, stem: str) -> None:
+    if stem and name != "readout":
+        raise UserError(f"the format {name} is not one .safetensors file", fix="name a folder")
 
 
 def is_file(target: Path) -> bool:

@@ -226,4 +226,6 @@ def _shape(directions: Mapping[int, Sized]) -> int:
 def _steering(path: Path) -> Opened:
     found, index = read_indexed(path)
     vectors = bare_vectors(found)
-    return describe_bare(vectors, FORMAT, index.model, index.layer_type), vectors
+    manifest = describe_bare(vectors, FORMAT, index.model, index.layer_type)
+    push = {"push": dict(index.push)} if index.push else {}
+    return manifest.model_copy(update=push), vectors

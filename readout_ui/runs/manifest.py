@@ -169,6 +169,12 @@ class Manifest(_Part):
         return tuple(map(float, found)) if isinstance(found, list) else ()
 
     @property
+    def push(self) -> dict[str, Any]:
+        """What a file of directions to steer with says of their scale; empty where it does not."""
+        found = (self.model_extra or {}).get("push")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def layer_config(self) -> tuple[tuple[str, str], ...]:
         """Pairs of layer type and module path that the training was told."""
         return tuple((str(kind), str(path)) for kind, path in self.settings.get("layer_config", ()))

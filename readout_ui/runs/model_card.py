@@ -32,10 +32,12 @@ layers. Found by `bench.steering` on the bundled model."""
 class Push:
     """What one unit of vectors to steer with adds at every layer."""
 
+    scale: str = "unit"
+    """"norm" where 1.0 is one dose."""
     norms: Mapping[int, float] = field(default_factory=dict)
     """Mean length of the residual stream by layer; empty where it is not known."""
     doses: Mapping[int, float] = field(default_factory=dict)
-    """Length of the vectors by layer where 1.0 is one dose; empty where they are as trained."""
+    """By layer, what unit vectors are multiplied by; empty where they stay as they are."""
 
     @classmethod
     def of(cls, manifest: Manifest, layers: Sequence[int], scale: str) -> Push:
@@ -46,25 +48,27 @@ class Push:
         """
         if scale not in ("", *SCALES):
             raise UserError(f"unknown scale {scale!r}", options=SCALES)
-        every = manifest.residual_norms
-        norms = {i: every[i] for i in layers if i < len(every)}
+        told = manifest.push  # of a file of directions alone, which stay as they are
+        norms = {i: norm for i, norm in enumerate(manifest.residual_norms) if i in layers}
+        norms |= {int(i): norm for i, norm in told.get("residual_norms", {}).items()}
         if scale == "norm" and not norms:
             raise UserError(
                 "the length of the residual stream is not known, so nothing can be scaled by it",
                 fix="train again, or export with the scale unit",
             )
-        doses = {i: DOSE * norm / len(layers) for i, norm in norms.items()}
-        return cls(norms, {} if scale == "unit" else doses)
+        chosen = scale or told.get("scale") or ("norm" if norms else "unit")
+        if chosen == "unit" or not (scale or manifest.calibrated):
+            return cls(chosen, norms)
+        return cls(chosen, norms, {i: DOSE * norm / len(layers) for i, norm in norms.items()})
 
     @property
     def stated(self) -> dict[str, Any]:
         """Scale, dose and lengths, as an index of vectors states them."""
-        known = {"residual_norms": {str(i): norm for i, norm in self.norms.items()}}
-        return {
-            "scale": "norm" if self.doses else "unit",
-            **({"dose": DOSE} if self.doses else {}),
-            **(known if self.norms else {}),
-        }
+        if not self.norms:
+            return {}
+        dose = {"dose": DOSE} if self.scale == "norm" else {}
+        norms = {str(i): norm for i, norm in self.norms.items()}
+        return {"scale": self.scale, **dose, "residual_norms": norms}
 
 
 def model_card(manifest: Manifest, form: str = "readout", push: Push | None = None) -> str:
@@ -132,7 +136,7 @@ def _how_to_steer(manifest: Manifest, form: str, push: Push) -> str:
     strength = (
         f"1.0 is one dose: {DOSE:g} of the residual stream's mean length, shared among the "
         "layers. Begin there; at twice as much answers break down as a rule."
-        if push.doses
+        if push.scale == "norm"
         else "The vectors have unit length, far shorter than the residual stream: multiply by a "
         f"part of its length, about {DOSE:g} in all."
     )

@@ -25,6 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, texts in SMALL_LIBRARY.items():
         (folder / "descriptions" / f"{name}.txt").write_text("\n\n".join(texts) + "\n")
     train = ["train", "--descriptions", f"{folder}/descriptions", "--output", f"{folder}/readout"]
+    train += ["--method", "mean"]  # what one reads with is then what one pushes with
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
         model = ["--model", f"{folder}/tiny", "--device", "cpu", "--layers", "1,2"]

@@ -154,7 +154,8 @@ def test_the_cards_loader_moves_the_model_by_one_dose(
     assert snippet is not None
     code = snippet[1].replace("\n    ...", "\n    found.append(look())")
     monkeypatch.chdir(folder)
-    ids, found = torch.tensor([[1, 5, 9]]), []
+    ids = torch.tensor([[1, 5, 9]])
+    found: list[Tensor] = []
 
     def look() -> Tensor:
         with torch.no_grad():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from torch import Tensor
 from readout_ui.errors import UserError
 from readout_ui.files import sha256_of
 from readout_ui.runs.manifest import json_bytes
-from readout_ui.runs.model_card import Push
+from readout_ui.runs.model_card import SCALES, Push
 from readout_ui.runs.run_files import read_files
 from readout_ui.runs.tensors import read_tensors
 from readout_ui.texts.names import require_file_name
@@ -47,6 +48,8 @@ class SteeringIndex:
     """Of the tensor file."""
     model: Mapping[str, str]
     """`id`, `revision`, `fingerprint` and `dtype`, as far as the file says."""
+    push: Mapping[str, Any]
+    """`scale` and `residual_norms`, as far as the file says."""
 
 
 def steering_vectors(
@@ -166,11 +169,19 @@ def _index(raw: bytes, where: str) -> SteeringIndex:
         names = [str(index[key]) for key in ("format", "layer_type", "sha256")]
         concepts, layers = (list(index[key]) for key in ("concepts", "layers"))
         model = {str(key): str(value) for key, value in dict(index.get("model") or {}).items()}
+        push = _push(index) if "scale" in index else {}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"is no index of steering vectors ({error})", where=where) from error
     if names[0] != FORMAT or not (_are_names(concepts) and _are_layers(layers)):
         raise UserError("is no index of steering vectors", where=where)
-    return SteeringIndex(tuple(concepts), tuple(layers), names[1], names[2], model)
+    return SteeringIndex(tuple(concepts), tuple(layers), names[1], names[2], model, push)
+
+
+def _push(index: Mapping[str, Any]) -> dict[str, Any]:
+    norms = {str(int(i)): float(norm) for i, norm in dict(index["residual_norms"]).items()}
+    if index["scale"] not in SCALES or not all(map(math.isfinite, norms.values())):
+        raise ValueError("scale or residual_norms are damaged")
+    return {"scale": index["scale"], "residual_norms": norms}
 
 
 def _are_names(values: list[Any]) -> bool:

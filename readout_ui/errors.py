@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from unicodedata import category
 
 
 class UserError(Exception):
@@ -38,7 +39,7 @@ class UserError(Exception):
             text += f"; {self.fix}"
         if self.options:
             text += f" (options: {', '.join(self.options)})"
-        return text.rstrip(".") + "."
+        return visible(text.rstrip(".") + ".")
 
 
 class UnreadableFile(UserError):
@@ -49,9 +50,18 @@ class UnreadableFile(UserError):
         super().__init__(what, where=where, fix=fix)
 
 
+def visible(text: str) -> str:
+    """Text from outside as one line; what could move a terminal's cursor is shown by number."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or category(c) == "Zs" else f"\\x{ord(c):02x}" for c in text
+    )
+
+
 def printable(name: str) -> str:
     """A name from outside, short and without control characters, for a message."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
+    shown = visible(name)
     return shown if len(shown) <= 40 else f"{shown[:37]}..."
 
 

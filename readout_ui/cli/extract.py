@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +16,7 @@ import typer
 
 from readout_ui.cli.options import AsJson
 from readout_ui.cli.output import as_json, progress_report, table
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, visible
 from readout_ui.vectors.settings import split_names
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ class Nodes:
 
     memory_mcp_url: Annotated[
         str, typer.Option(metavar="URL", help="An MCP server, such as http://localhost:7777.")
+    ] = ""
+    memory_mcp_command: Annotated[
+        str,
+        typer.Option(metavar="COMMAND", help='Or one that is started here, such as "npx ...".'),
     ] = ""
     jsonl: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Or a dump with one JSON object per line.")
@@ -56,10 +62,17 @@ class Nodes:
     ] = ""
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.memory_mcp_url, self.jsonl, self.sqlite))) != 1:
+        sources = (self.memory_mcp_url, self.memory_mcp_command, self.jsonl, self.sqlite)
+        if sum(map(bool, sources)) != 1:
             raise UserError(
-                "name one source of nodes", options=("--memory-mcp-url", "--jsonl", "--sqlite")
+                "name one source of nodes",
+                options=("--memory-mcp-url", "--memory-mcp-command", "--jsonl", "--sqlite"),
             )
+
+    @property
+    def on_server(self) -> bool:
+        """Whether a server gives them."""
+        return bool(self.memory_mcp_url or self.memory_mcp_command)
 
     def read(self, folder: Path | None, stored: bool, refresh: bool) -> Iterable[StoredNode]:
         """The nodes; those of a server are kept in a folder, and not fetched again."""
@@ -74,7 +87,14 @@ class Nodes:
 
         assert folder is not None
         arguments = _arguments(self.tool_arguments)
-        request = MemoryRequest(self.memory_mcp_url, self.tool, self.node_tool, arguments, named)
+        request = MemoryRequest(
+            self.memory_mcp_url,
+            self.tool,
+            self.node_tool,
+            arguments,
+            named,
+            command=_words(self.memory_mcp_command),
+        )
         return _fetched(folder, request, stored, refresh)
 
 
@@ -132,17 +152,24 @@ def extract(
 ) -> None:
     """Make examples for and against each concept from scored memory nodes."""
     settings = wanted.settings()
-    if output is None and (nodes.memory_mcp_url or not show_list):
+    if output is None and (nodes.on_server or not show_list):
         raise UserError("there is no folder to write to", fix="name one with --output-dir")
     found = nodes.read(output, stored, refresh)
     choice = (split_names(wanted.concepts) or [], wanted.top)
     _write(found, settings, None if show_list else output, choice, json)
 
 
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command, posix=os.name == "posix"))
+    except ValueError as error:
+        raise UserError(f"is no command ({error})", where="--memory-mcp-command") from None
+
+
 def _arguments(text: str) -> dict[str, Any]:
     try:
         value = json_module.loads(text or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--tool-arguments is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise UserError("--tool-arguments is not a JSON object", options=('{"limit": 100}',))
@@ -154,7 +181,7 @@ def _fetched(folder: Path, request: MemoryRequest, stored: bool, refresh: bool) 
     from readout_ui.texts.memory_pages import open_store
     from readout_ui.texts.memory_server import fetch_nodes
 
-    source = {"url": request.url, "tool": request.tool, "node tool": request.node_tool}
+    source = {"url": request.where, "tool": request.tool, "node tool": request.node_tool}
     source |= {"arguments": json_module.dumps(request.arguments, sort_keys=True)}
     source |= {"text column": request.fields.text, "key column": request.fields.key}
     with open_store(folder, source) as store, progress_report() as report:
@@ -194,7 +221,7 @@ def _write(
 
 
 def _problems(nodes: Sequence[MemoryNode]) -> Iterator[str]:
-    found = [f"{node.key}: {problem}" for node in nodes for problem in node.problems]
+    found = [visible(f"{node.key}: {problem}") for node in nodes for problem in node.problems]
     yield from islice(found, SHOWN_PROBLEMS)
     if len(found) > SHOWN_PROBLEMS:
         yield f"and {len(found) - SHOWN_PROBLEMS} more such tags."

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,39 @@ class Fields:
 USUAL = Fields()
 
 
+def nodes_of(
+    record: Mapping[str, Any], where: str, fields: Fields = USUAL
+) -> tuple[StoredNode, ...]:
+    """The nodes in one record: one, or one for each observation of an entity.
+
+    So the knowledge graph of MCP's own memory server keeps them: entities with observations, and
+    relations, which are no texts. Observations that are nothing but tags hold for the others.
+
+    Raises:
+        UserError: as `node_of`.
+    """
+    match record:
+        case {"type": "relation", "relationType": _}:
+            return ()
+        case {"observations": list(observations)} if not fields.text:
+            key = _whole(str(record.get(fields.key or "name", "")))
+            said = [text for each in observations if isinstance(text := each, str) and text.strip()]
+            tags = [text for text in said if _is_tags(text)]
+            texts = [text for text in said if not _is_tags(text)]
+            return tuple(
+                StoredNode(
+                    key if len(texts) == 1 else f"{key} #{number}",
+                    _whole(text if parse_node("", text).scores else "\n".join((text, *tags))),
+                )
+                for number, text in enumerate(texts, start=1)
+            )
+    return (node_of(record, where, fields),)
+
+
+def _is_tags(text: str) -> bool:
+    return not parse_node("", text).text
+
+
 def node_of(record: Mapping[str, Any], where: str, fields: Fields = USUAL) -> StoredNode:
     """The node in one record.
 
@@ -176,7 +209,7 @@ def read_jsonl(path: Path, fields: Fields = USUAL) -> Iterator[StoredNode]:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             lines = iter(lambda: file.readline(MAX_LINE), "")
             for line in json_lines(lines, shown(path)):
-                yield node_of(_object(line), line.where, fields)
+                yield from nodes_of(_object(line), line.where, fields)
     except UnicodeDecodeError:
         raise UserError(
             "the file is not UTF-8 text", where=shown(path), fix="save it as UTF-8"
@@ -238,15 +271,18 @@ def _tag_line(tags: object) -> str:
 def _loaded(text: str) -> object:
     try:
         value: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return None if isinstance(value, str) else value
 
 
 def _object(line: JsonLine) -> Mapping[str, Any]:
     if not isinstance(line.value, dict):
+        shown = "nested lists"
+        with suppress(RecursionError):
+            shown = printable(json.dumps(line.value))
         raise UserError(
-            f"this is {printable(json.dumps(line.value))}, not a JSON object",
+            f"this is {shown}, not a JSON object",
             where=line.where,
             fix='write {"key": "...", "content": "..."}',
         )

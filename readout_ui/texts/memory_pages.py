@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,24 @@ from filelock import FileLock, Timeout
 
 from readout_ui.errors import UserError
 from readout_ui.files import os_errors, shown
-from readout_ui.texts.memory import TEXT_FIELDS, USUAL, Fields, StoredNode, key_of, node_of
+from readout_ui.texts.memory import (
+    TEXT_FIELDS,
+    USUAL,
+    Fields,
+    StoredNode,
+    key_of,
+    node_of,
+    nodes_of,
+)
 
-LIST_FIELDS = ("nodes", "items", "results", "memories", "entries", "result", "data", "keys")
+LIST_FIELDS = (
+    *("nodes", "entities", "items", "results", "memories", "entries", "result", "data", "keys"),
+)
+MAX_NODES = 200_000
+"""Of one server; so many texts are more than any training uses."""
+MAX_CHARACTERS = 500_000_000
+MAX_EMPTY_PAGES = 3
+"""Pages after each other without anything new."""
 CURSOR_FIELDS = ("nextCursor", "next_cursor", "next_page_token", "cursor")
 
 
@@ -62,7 +77,7 @@ def page_of(
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     cursor = None
-    if isinstance(value, Mapping) and not _is_node(value, fields):
+    while isinstance(value, Mapping) and not _is_node(value, fields):
         cursor = next((value[name] for name in CURSOR_FIELDS if value.get(name)), None)
         inner = next((value[name] for name in LIST_FIELDS if name in value), None)
         if inner is None:
@@ -72,8 +87,6 @@ def page_of(
                 fix="name another tool, or the field of the texts with --text-column",
                 options=map(str, value),
             )
-        if isinstance(inner, Mapping) and not _is_node(inner, fields):
-            return page_of(inner, (), where, fields, only_keys)
         value = _loaded(inner) if isinstance(inner, str) else inner
     entries = value if isinstance(value, list) else [value]
     return _page(entries, None if cursor is None else str(cursor), where, fields, only_keys)
@@ -90,7 +103,7 @@ def _page(
         elif isinstance(entry, str):
             nodes.append(StoredNode(key_of(entry), entry))
         elif isinstance(entry, Mapping) and (_is_node(entry, fields) or not only_keys):
-            nodes.append(node_of(entry, f"{where}, node {number}", fields))
+            nodes.extend(nodes_of(entry, f"{where}, node {number}", fields))
         elif isinstance(entry, Mapping):
             keys.append(node_of({**entry, "content": ""}, where, Fields("content", fields.key)).key)
         else:
@@ -100,7 +113,8 @@ def _page(
 
 def _is_node(value: Mapping[str, Any], fields: Fields) -> bool:
     names = (fields.text,) if fields.text else TEXT_FIELDS
-    return any(isinstance(value.get(name), str) for name in names)
+    observed = not fields.text and isinstance(value.get("observations"), list)
+    return observed or any(isinstance(value.get(name), str) for name in names)
 
 
 def _loaded(text: str) -> Any:
@@ -150,6 +164,38 @@ def key_argument(schema: Mapping[str, Any], tool: str) -> str:
     if name is None:
         raise UserError("this tool takes no key", where=tool, fix="name another with --node-tool")
     return str(name)
+
+
+@dataclass
+class Bounds:
+    """What came from a server so far, so that one without end is left."""
+
+    n_nodes: int = 0
+    n_characters: int = 0
+    n_empty: int = 0
+    """Pages without anything new, since the last one with it."""
+    seen: set[str] = field(default_factory=set)
+
+    def take(self, page: Page, where: str) -> int:
+        """Count a page; how many of its nodes and keys no earlier one had.
+
+        Raises:
+            UserError: there is more than is read, or page after page brings nothing.
+        """
+        new = {*page.keys, *(node.key for node in page.nodes)} - self.seen
+        self.seen |= new
+        self.n_nodes += len(page.nodes) + len(page.keys)
+        self.n_characters += sum(len(node.content) for node in page.nodes)
+        self.n_empty = 0 if new else self.n_empty + 1
+        rules = (
+            (self.n_nodes > MAX_NODES, f"more than {MAX_NODES:,} nodes"),
+            (self.n_characters > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters"),
+            (self.n_empty > MAX_EMPTY_PAGES, f"{self.n_empty} pages without a new node"),
+        )
+        if found := next((what for broken, what in rules if broken), ""):
+            fix = "ask for a part of them with --tool-arguments"
+            raise UserError(f"the server gives {found}", where=where, fix=fix)
+        return len(new)
 
 
 @dataclass(frozen=True)
@@ -308,7 +354,7 @@ def _whole_lines(path: Path) -> list[Any]:
             file.truncate(end)
     try:
         return [json.loads(line) for line in data[:end].decode("utf-8").split("\n")[:-1]]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"this is no file of fetched nodes ({error})",
             where=shown(path),

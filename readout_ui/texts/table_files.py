@@ -86,7 +86,7 @@ def _records(value: Any, titles: Collection[str]) -> Any:
     if not isinstance(value, dict) or not value:
         return value
     names, rows = value.get("columns"), value.get("data")
-    if _is_list(names) and _is_list(rows):
+    if isinstance(names, list) and isinstance(rows, list):
         return [dict(zip(map(str, names), row, strict=False)) for row in rows if _is_list(row)]
     inner = list(value.values())
     lists = [each for each in inner if _is_list(each) and each and isinstance(each[0], dict)]

@@ -118,7 +118,10 @@ def test_stored_nodes_are_used_without_the_server_and_refreshed_with_it(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name one source of nodes (options: --memory-mcp-url, --jsonl, --sqlite)"),
+        (
+            [],
+            "source of nodes (options: --memory-mcp-url, --memory-mcp-command, --jsonl, --sqlite)",
+        ),
         (["--jsonl", "{dump}"], "name one with --output-dir"),
         (["--jsonl", "{dump}", "--sqlite", "x", "--list"], "name one source"),
         (["--jsonl", "{dump}", "--list", "--min-positive-score", "12"], "score of 12"),

@@ -69,6 +69,38 @@ def serve(port: int, transport: Any, die_at: int) -> None:
     def more_without_cursor() -> dict[str, Any]:
         return {"nodes": records(0, 2), "nextCursor": "2"}
 
+    @app.tool()
+    def endless(cursor: str = "") -> dict[str, Any]:
+        return {"nodes": records(0, 2), "nextCursor": f"{cursor}x"}
+
+    @app.tool()
+    def more_and_more(cursor: str = "0") -> dict[str, Any]:
+        node = {"key": f"k{cursor}", "content": "calm:9"}
+        return {"nodes": [node], "nextCursor": str(int(cursor) + 1)}
+
+    @app.tool()
+    def huge() -> str:
+        return "x" * 3_000_000
+
+    @app.tool()
+    def escapes() -> list[dict[str, str]]:
+        title = "\x1b]0;owned\x07"
+        text = f"{title} I rest by the river and nothing pulls at me.\ncalm:\x1b[31m9 warmth:8"
+        return [{"key": f"{title}node", "content": text}]
+
+    @app.tool()
+    def escaping() -> str:
+        raise ValueError("\x1b[2Jgone\r\nand more")
+
+    @app.tool()
+    def graph() -> dict[str, Any]:
+        observations = ["I rest by the river.\ncalm:9", "He broke the cup.", "anger:8"]
+        entity = {"name": "Ann", "entityType": "person", "observations": observations}
+        return {
+            "entities": [entity],
+            "relations": [{"from": "Ann", "to": "B", "relationType": "k"}],
+        }
+
     app.run(transport=transport)
 
 

@@ -1,12 +1,17 @@
 """Memory nodes from a real MCP server in another process."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, visible
+from readout_ui.texts import memory_connection, memory_pages
+from readout_ui.texts.memory import parse_node
 from readout_ui.texts.memory_pages import Page
 from readout_ui.texts.memory_server import MemoryRequest, ServerLost, fetch_nodes
+from tests.support import memory_server_process
 from tests.support.memory_server import NODES, free_port, memory_server
 
 
@@ -56,6 +61,70 @@ def test_a_tool_that_gives_no_nodes_is_named(url: str, tool: str, said: str) -> 
         fetched(MemoryRequest(url, tool=tool))
     assert said in str(raised.value)
     assert not isinstance(raised.value, ServerLost)
+
+
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_connection, "MAX_ANSWER_BYTES", 1_000_000)
+    monkeypatch.setattr(memory_pages, "MAX_NODES", 20)
+
+
+@pytest.mark.usefixtures("small_bounds")
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        ("endless", "the server gives 4 pages without a new node"),
+        ("more_and_more", "the server gives more than 20 nodes"),
+        ("huge", "an answer of the server has more than 1 MB; ask for a part"),
+        ("escaping", "the tool says: Error executing tool escaping: \\x1b[2Jgone and more"),
+    ],
+)
+def test_a_server_without_end_or_manners_is_left_with_one_sentence(
+    url: str, tool: str, said: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        fetched(MemoryRequest(url, tool=tool, timeout=20))
+    assert said in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+def test_what_would_move_the_cursor_is_shown_by_number(url: str) -> None:
+    ((key, content),) = pairs(fetched(MemoryRequest(url, tool="escapes")))
+    (problem,) = parse_node(key, content).problems
+    assert visible(f"{key}: {problem}") == (
+        "\\x1b]0;owned\\x07node: The tag calm:\\x1b[31m9 has no number, so it was left out."
+    )
+
+
+def test_observations_of_entities_are_nodes(url: str) -> None:
+    assert pairs(fetched(MemoryRequest(url, tool="graph"))) == [
+        ("Ann #1", "I rest by the river.\ncalm:9"),
+        ("Ann #2", "He broke the cup.\nanger:8"),
+    ]
+
+
+PROGRAM = (sys.executable, str(Path(memory_server_process.__file__)), "0", "stdio")
+
+
+def test_a_program_that_speaks_by_lines_is_a_server() -> None:
+    assert pairs(fetched(MemoryRequest(command=PROGRAM))) == NODES
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_a_program_is_bounded_too() -> None:
+    with pytest.raises(UserError, match="an answer of the server has more than 1 MB"):
+        fetched(MemoryRequest(command=PROGRAM, tool="huge"))
+
+
+def test_a_program_that_dies_or_is_missing_is_named() -> None:
+    pages: list[Page] = []
+    with pytest.raises(ServerLost, match="after 4 more nodes"):
+        fetch_nodes(MemoryRequest(command=(*PROGRAM, "3")), pages.append)
+    assert pairs(pages) == NODES[:4]
+    with pytest.raises(UserError, match="no MCP server answers"):
+        fetched(MemoryRequest(command=("no-such-program", "x")))
+    with pytest.raises(UserError, match="no MCP server answers"):
+        fetched(MemoryRequest(command=(sys.executable, "-c", "print('hello')")))
 
 
 @pytest.mark.parametrize("transport", ["streamable-http", "sse"])

@@ -1,10 +1,9 @@
-"""How far a long piece of work has come, and how its caller stops it.
-
-transformers without bars and advice on the terminal while we load something ourselves.
-"""
+"""How far a long piece of work has come, how its caller stops it, and output in any encoding."""
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from shutil import get_terminal_size
@@ -100,3 +99,16 @@ class Bars:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def write_anything(exact: bool = False) -> None:
+    """Let output never end in a traceback, whatever encoding the terminal or file has.
+
+    Args:
+        exact: write UTF-8, as programs that read JSON or CSV expect; else what the encoding does
+            not have is written as an escape, such as \\u23ce.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = "utf-8" if exact and stream is sys.stdout else None
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")

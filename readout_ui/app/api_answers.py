@@ -1,12 +1,11 @@
 """What programs get back: plain values with names, ready for JSON.
 
-How programs reach the app: checked arguments, errors as sentences, and named endpoints only.
+How programs reach the app: checked arguments and errors as sentences.
 """
 
 import functools
 import inspect
 import json
-import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,9 +13,6 @@ import gradio as gr
 import numpy as np
 from gradio_client.utils import is_file_obj_with_meta
 from pydantic import ValidationError, validate_call
-from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from readout_ui.app.events import guarded
@@ -173,7 +169,6 @@ Params = ParamSpec("Params")
 Result = TypeVar("Result")
 NAMES = ("list_concepts", "read_text", "train", "evaluate", "export")
 """Every endpoint there is; gradio keeps "predict" for the page's own direct calls."""
-_CALL = re.compile(r"/gradio_api/(?:call/v2|call|run|api)/([^/]*)/?$")
 
 
 def checked(program: Callable[Params, Result]) -> Callable[Params, Result]:
@@ -200,32 +195,15 @@ def _refusal(program: Callable[..., Any], error: ValidationError) -> UserError:
     return UserError(f"{message}, not {repr(first['input'])[:60]}", where=place)
 
 
-class NamedEndpointsOnly:
-    """ASGI middleware: what is called by name has to be published.
+def answer_in_json(app: gr.Blocks, address: str) -> None:
+    """Make an app's MCP tools answer in JSON; gradio would write Python's `repr`.
 
-    Gradio names the page's own callbacks too and hides them from clients, but answers all the same
-    when one is called.
+    Args:
+        app: what serves them.
+        address: under which its tools reach the app itself; gradio would take what a request names.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or say which endpoints there are."""
-        called = _CALL.search(scope["path"]) if scope["type"] == "http" else None
-        if called and scope["method"] == "POST" and called[1] not in (*NAMES, "predict"):
-            refusal = UserError(f"there is no endpoint {called[1]!r}", options=NAMES)
-            await JSONResponse({"error": str(refusal)}, 404)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-
-NAMED_ONLY = Middleware(NamedEndpointsOnly)
-
-
-def answer_in_json(app: gr.Blocks) -> None:
-    """Make a launched app's MCP tools answer in JSON; gradio would write Python's `repr`."""
     server: Any = app.mcp_server_obj
+    server._local_url = address
     as_content = server.postprocess_output_data
 
     def in_json(data: list[Any], root_url: str) -> Any:

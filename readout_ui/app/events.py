@@ -2,10 +2,6 @@
 
 A handler with several inputs is wired with a set of components and gets one dict, `Values`; it
 gives back a dict of the components that change, `Changes`. No order of inputs or outputs counts.
-
-Requests that other websites make a visitor's browser send are refused here too: gradio parses JSON
-bodies of any content type, so a page elsewhere could post to a local app without the browser asking
-first. Browsers mark such requests with `Sec-Fetch-Site: cross-site`.
 """
 
 import functools
@@ -15,11 +11,10 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import gradio as gr
 from gradio.blocks import Block
+from gradio.context import LocalContext
 from packaging.version import Version
-from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from readout_ui.app.jobs import ASKING
 from readout_ui.errors import UserError
 from readout_ui.progress import Cancelled
 
@@ -41,16 +36,20 @@ DEVICE: dict[str, Any] = {**PRIVATE, "concurrency_id": "device", "concurrency_li
 
 
 def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
-    """Show a UserError as its sentence instead of a masked failure."""
+    """Show a UserError as its sentence instead of a masked failure; jobs learn who asks."""
 
     @functools.wraps(handler)
     def handle(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        request = LocalContext.request.get(None)
+        asking = ASKING.set(str(getattr(request, "session_hash", None) or ""))
         try:
             return handler(*args, **kwargs)
         except UserError as error:
             raise gr.Error(str(error), title="That did not work", print_exception=False) from None
         except Cancelled:
             raise gr.Error("It was cancelled.", title="Stopped", print_exception=False) from None
+        finally:
+            ASKING.reset(asking)
 
     return handle
 
@@ -103,25 +102,3 @@ the page (`False`) where the first news of it is that it stays away; 6.31 shows 
 def seen_if(wanted: bool) -> bool | Literal["hidden"]:
     """What `visible` takes."""
     return wanted or HIDDEN
-
-
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-
-
-class RefuseCrossSite:
-    """ASGI middleware that answers 403 to requests of other sites that could change something."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
-            headers = dict(scope["headers"])
-            if headers.get(b"sec-fetch-site") == b"cross-site":
-                await PlainTextResponse("Refused: sent by another site.", 403)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
-SAME_SITE = Middleware(RefuseCrossSite)

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -30,6 +31,11 @@ _log = logging.getLogger(__name__)
 
 LOG_LINES = 500
 FINISHED_JOBS_KEPT = 50
+MOST_UNFINISHED = 64
+OUTLIVE_PAGES = ("train", "load")
+"""Kinds of work that everybody gets something of."""
+ASKING: ContextVar[str] = ContextVar("ASKING", default="")
+"""The page, or the program, whose event runs on this thread; empty where nobody knows."""
 KEPT_ANSWERS = 64
 
 
@@ -88,6 +94,8 @@ class Job(Generic[Result]):
         self.number, self.kind, self.title = number, kind, title
         self.future: Future[Result]
         self._cancel = threading.Event()
+        self._waiting: list[str] = []
+        self._gone: set[str] = set()
         self._progress: Progress | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._started = self._stage_started = self._ended = 0.0
@@ -111,10 +119,21 @@ class Job(Generic[Result]):
 
     def result(self) -> Result:
         """Wait for the work and return what it made; raises what it raised, or Cancelled."""
+        page = ASKING.get()
+        self._waiting.append(page)
         try:
             return self.future.result()
         except CancelledError:
             raise Cancelled from None
+        finally:
+            self._waiting.remove(page)
+
+    def leave(self, page: str) -> None:
+        """A page is gone; work that only such pages wait for is cancelled."""
+        waiting = set(self._waiting)
+        self._gone.add(page)
+        if page in waiting and waiting <= self._gone and self.kind not in OUTLIVE_PAGES:
+            self.cancel()
 
     def run(self, work: Callable[[Report], Result]) -> Result:
         """Do the work on the calling thread, keeping times and the last words."""
@@ -198,10 +217,19 @@ class Worker:
         *,
         exclusive: bool = False,
     ) -> Job[Result]:
-        """Queue work. With `exclusive`, an unfinished job of the same kind is returned instead."""
+        """Queue work. With `exclusive`, an unfinished job of the same kind is returned instead.
+
+        Raises:
+            UserError: too much waits already.
+        """
         with self._lock:
             if exclusive and (running := self._unfinished(kind)) is not None:
                 return running  # type: ignore[return-value]
+            unfinished = sum(not job.future.done() for job in self._jobs)
+            if unfinished >= MOST_UNFINISHED:
+                raise UserError(
+                    f"{unfinished} jobs wait for the device already", fix="try again later"
+                )
             self._count += 1
             job: Job[Result] = Job(self._count, kind, title)
             job.future = self._pool.submit(job.run, partial(self._guarded, work))
@@ -220,6 +248,13 @@ class Worker:
             jobs = tuple(self._jobs)
         views = (job.view() for job in jobs if not job.future.done())
         return tuple(view for view in views if not view.state.finished)
+
+    def leave(self, page: str) -> None:
+        """A page is gone; nothing goes on for it alone."""
+        with self._lock:
+            jobs = [job for job in self._jobs if not job.future.done()]
+        for job in jobs:
+            job.leave(page)
 
     def close(self) -> None:
         """Ask everything to stop; waits for the running job to reach its next report."""

@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from readout_ui.app.api import publish_programs
+from readout_ui.app.api_answers import answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
 from readout_ui.app.events import (
     DEVICE,
     PRIVATE,
     QUIET,
-    SAME_SITE,
     Values,
     bound,
     components,
     guarded,
 )
 from readout_ui.app.header import Clock, Header
+from readout_ui.app.login import Login, ServedRoutes, WatchPages
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import AdviceTab
 from readout_ui.app.tabs.compare import CompareTab
@@ -33,8 +36,11 @@ from readout_ui.app.tabs.sources import SourcesTab
 from readout_ui.app.tabs.steering import SteeringTab
 from readout_ui.app.tabs.top_tokens import SnippetsTab
 from readout_ui.app.tabs.train import TrainTab
+from readout_ui.inference.gate import Gate, Hosts
 
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
+MOST_BYTES, MOST_UPLOAD = 80_000_000, 210_000_000
+"""Longest request: a set of 50 MB travels in base64, files of up to 200 MB as they are."""
 SYSTEM_MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 
 
@@ -110,10 +116,40 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "theme": theme,
         "css_paths": STYLES,
         "footer_links": ["settings"],
+        "show_error": False,
         "ssr_mode": False,
         "allowed_paths": [str(studio.options.runs)],
-        "app_kwargs": {"middleware": [SAME_SITE, ASK_AGAIN]},
+        "app_kwargs": {"middleware": [ASK_AGAIN]},
     }
+
+
+def build_site(
+    studio: Studio, hosts: Hosts, login: tuple[str, str] | None = None, tools_at: str = ""
+) -> ASGIApp:
+    """The whole page behind its gate.
+
+    Args:
+        studio: what the page is of.
+        hosts: the names it is served under.
+        login: user and password, where it asks for them.
+        tools_at: own address, where the named endpoints are MCP tools too; the footer says so.
+    """
+    page, site = build_app(studio), FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    options = {**launch_options(studio), "mcp_server": bool(tools_at)}
+    if tools_at:
+        options["footer_links"] = ["api", "settings"]
+    gr.mount_gradio_app(site, page, path="/", **options)
+    # As `launch` does. Only then gradio refuses files that no visitor uploaded, such as /etc/passwd
+    # in the place of an upload, and tells in its streams that they are alive.
+    page.has_launched = page.is_running = True
+    if tools_at:
+        answer_in_json(page, tools_at)
+    site.add_middleware(WatchPages, left=studio.worker.leave)
+    site.add_middleware(ServedRoutes)
+    if login is not None:
+        site.add_middleware(Login, user=login[0], password=login[1])
+    site.add_middleware(Gate, hosts=hosts, most_bytes=MOST_BYTES, most_upload=MOST_UPLOAD)
+    return site
 
 
 def _wire_training(

@@ -265,7 +265,12 @@ class Studio:
         return kept
 
     def use_run(self, run_id: str) -> Run:
-        """Go back (or forward) to another run: its vectors and settings are used from now on."""
+        """Go back (or forward) to another run: its vectors and settings are used from now on.
+
+        Raises:
+            UserError: there is no such run, or the app runs read-only: everybody would get it.
+        """
+        self.refuse_if_read_only("choose another run")
         run = self.runs.open(run_id)
         self.runs.set_current(run_id)
         if not run.source:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from readout_ui.errors import UserError, missing_import
+from readout_ui.files import scratch_folder
+from readout_ui.inference.gate import (
+    EVERYWHERE,
+    Hosts,
+    allowed_hosts,
+    keep_off_proxies,
+    listening,
+    refuse_open,
+    serve_until_stopped,
+)
+from readout_ui.progress import write_anything
 from readout_ui.texts.shipped import home, library_named, provide_descriptions
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read by gradio while it is imported
+# Read by gradio while it is imported.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_RUN_HISTORY"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def parse_flags(
@@ -32,9 +43,6 @@ def parse_flags(
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="run code that comes with the model"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
     parser.add_argument(
         "--descriptions",
         type=Path,
@@ -48,52 +56,79 @@ def parse_flags(
     parser.add_argument(
         "--mcp", action="store_true", help="also serve the named endpoints as MCP tools"
     )
+    _add_access(parser)
     return parser.parse_args(arguments)
 
 
-def login(auth: str | None) -> tuple[str, str] | None:
-    """Split --auth into user and password."""
-    if auth is None:
-        return None
-    user, colon, password = auth.partition(":")
-    if not (user and colon and password):
-        raise UserError("is not a login", where=f"--auth {auth!r}", fix="write user:password")
-    return user, password
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    """Who reaches the app, and how they say who they are."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME[:PORT]",
+        help="a name this machine is reached under, such as behind a proxy; may be given again",
+    )
+    parser.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="ask for this login; other users of this machine see it in the list of processes",
+    )
+    parser.add_argument(
+        "--auth-file",
+        type=Path,
+        metavar="FILE",
+        help="ask for the login in this file; READOUT_AUTH in the environment does the same",
+    )
+    parser.add_argument(
+        "--open",
+        action="store_true",
+        help="let every machine in that reaches --host, without login",
+    )
 
 
-def program_options(flags: argparse.Namespace) -> dict[str, Any]:
-    """What `launch` needs to serve programs; with --mcp the footer says how to reach the tools.
+def read_access(flags: argparse.Namespace) -> tuple[Hosts, tuple[str, str] | None]:
+    """The names the app is served under, and its login where it has one.
 
     Raises:
-        UserError: --mcp and --auth, since the tools' server cannot log in.
+        UserError: a login or a host that is none; other machines are let in by mistake; or a login
+            with --mcp, since the tools' server cannot log in.
     """
-    if flags.mcp and flags.auth:
-        raise UserError("MCP tools know no login", where="--mcp", fix="leave out --auth or --mcp")
-    return {"mcp_server": True, "footer_links": ["api", "settings"]} if flags.mcp else {}
+    from readout_ui.app.login import read_login
 
-
-def warn_when_open(flags: argparse.Namespace) -> None:
-    """Warn when every machine on the network could use the app."""
-    if flags.host not in LOCAL_HOSTS and not flags.auth:
-        print(
-            f"Warning: listening on {flags.host} without --auth: everybody who reaches this "
-            "machine can read and change the descriptions. Add --auth user:password.",
-            file=sys.stderr,
+    login = read_login(flags.auth, flags.auth_file, os.environ)
+    hosts = Hosts(flags.host.lower(), allowed_hosts(flags.allowed_host))
+    how = "set READOUT_AUTH=user:password or --auth-file FILE"
+    refuse_open(flags.host, login is not None, flags.open, how)
+    if flags.mcp and login is not None:
+        raise UserError(
+            "MCP tools know no login", where="--mcp", fix="leave out the login or --mcp"
         )
+    return hosts, login
+
+
+def own_address(host: str, port: int) -> str:
+    """How this process reaches itself."""
+    name = "localhost" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/"
 
 
 def serve(flags: argparse.Namespace) -> None:
     """Build the app, start loading the model in the background, and serve until Ctrl+C."""
-    from readout_ui.app.session import Studio
-    from readout_ui.app.status import StudioOptions
-
+    keep_off_proxies(flags.host)
     library = library_named(flags.descriptions)
     if library or flags.descriptions == home() / "descriptions":
         flags.descriptions = provide_descriptions(library or "emotions")
-    auth, for_programs = login(flags.auth), program_options(flags)
-    warn_when_open(flags)
-    studio = Studio(
-        StudioOptions(
+    hosts, login = read_access(flags)
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch_folder() / "uploads"))
+    with listening(flags.host, flags.port) as listener:
+        from readout_ui.app.page import build_site
+        from readout_ui.app.session import Studio
+        from readout_ui.app.status import StudioOptions
+
+        options = StudioOptions(
             descriptions=flags.descriptions,
             runs=flags.runs,
             model=flags.model,
@@ -105,34 +140,26 @@ def serve(flags: argparse.Namespace) -> None:
             tokenizer=flags.tokenizer,
             read_only=flags.read_only,
         )
-    )
-    from readout_ui.app.page import build_app, launch_options
-
-    app = build_app(studio)
-    try:
-        app.launch(
-            server_name=flags.host,
-            server_port=flags.port,
-            auth=auth,
-            share=False,
-            prevent_thread_lock=True,
-            **{"mcp_server": False, **launch_options(studio), **for_programs},
-        )
-        if flags.mcp:
-            from readout_ui.app.api_answers import answer_in_json
-
-            answer_in_json(app)
-        studio.load_model()
-        app.block_thread()
-    finally:
-        studio.close()
+        address = own_address(flags.host, flags.port)
+        studio = Studio(options)
+        try:
+            site = build_site(studio, hosts, login, address if flags.mcp else "")
+            studio.load_model()
+            print(f"Readout Studio is served on {address} (Ctrl+C stops it)", flush=True)
+            serve_until_stopped(site, listener)
+        finally:
+            studio.close()
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Run the app; a mistake in the flags ends in one sentence and exit code 2."""
+    write_anything()
     flags = parse_flags(arguments, program)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the end is a clean one
     try:
         serve(flags)
+    except KeyboardInterrupt:
+        pass
     except (UserError, ImportError) as error:
         print(missing_import(error) if isinstance(error, ImportError) else error, file=sys.stderr)
         sys.exit(2)

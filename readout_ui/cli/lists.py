@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from readout_ui.texts.library import Library
     from readout_ui.texts.lint import Finding
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 _NOT_TEXT = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "Processor", "Vision")
 
 
@@ -77,27 +76,54 @@ def serve(
     model: Model = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:PORT]", help="A name this machine is reached under; may be given again."
+        ),
+    ] = None,
+    api_key: Annotated[
+        str,
+        typer.Option(
+            envvar="READOUT_API_KEY",
+            help="What clients have to send; in the environment no other user sees it.",
+        ),
+    ] = "",
+    open: Annotated[
+        bool, typer.Option("--open", help="Let every machine in that reaches --host, without key.")
+    ] = False,
+    max_waiting: Annotated[
+        int, typer.Option(min=0, help="Requests that wait behind the one that is answered.")
+    ] = 16,
     weights: KnownWeights,
 ) -> None:
     """Answer OpenAI-style chat requests; every streamed chunk carries the concept scores."""
     from readout_ui.cli.read import open_run
+    from readout_ui.inference.gate import (
+        Hosts,
+        allowed_hosts,
+        listening,
+        refuse_open,
+        serve_until_stopped,
+    )
 
+    hosts = Hosts(host.lower(), allowed_hosts(allowed_host or ()))
+    refuse_open(host, bool(api_key), open, "set READOUT_API_KEY")
     run = open_run(vectors) if vectors is not None else None
     spec = weights.spec_of(run.manifest, model) if run is not None else weights.spec(model)
-    with progress_report() as report:
-        import uvicorn
+    with listening(host, port) as listener:
+        with progress_report() as report:
+            from readout_ui.inference.answers import Service
+            from readout_ui.inference.server import build_server
+            from readout_ui.models.loading import load_model
 
-        from readout_ui.inference.server import Service, build_server
-        from readout_ui.models.loading import load_model
-
-        loaded = load_model(spec, report)
-        if run is not None:
-            run.refuse_other_model(loaded)
-    if host not in LOCAL_HOSTS:
-        print(f"Warning: everybody who reaches {host} can use the model.", file=sys.stderr)
-    what = f"{len(run.concepts)} concepts" if run else "no vectors"
-    print(f"Serving {loaded.name} with {what} on http://{host}:{port}/v1", file=sys.stderr)
-    uvicorn.run(build_server(Service(loaded, run)), host=host, port=port, log_level="warning")
+            loaded = load_model(spec, report)
+            if run is not None:
+                run.refuse_other_model(loaded)
+        what = f"{len(run.concepts)} concepts" if run else "no vectors"
+        print(f"Serving {loaded.name} with {what} on http://{host}:{port}/v1", file=sys.stderr)
+        server = build_server(Service(loaded, run), hosts, api_key, max_waiting)
+        serve_until_stopped(server, listener)
 
 
 def cache_text(summary: CacheSummary) -> str:

@@ -24,7 +24,7 @@ from readout_ui.cli.steer import steer
 from readout_ui.cli.train import train, train_examples, train_stories
 from readout_ui.cli.train_pairs import train_pairs
 from readout_ui.errors import UserError, missing_import
-from readout_ui.progress import Cancelled
+from readout_ui.progress import Cancelled, write_anything
 
 app = typer.Typer(
     help="Write descriptions, fit concept directions, read them out token by token.",
@@ -55,6 +55,7 @@ def run(
         start_app: what `readout-ui app` calls with its flags, as no command imports the app.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    write_anything(exact=not {"--json", "--csv"}.isdisjoint(given))
     try:
         status = app(
             given or ["--help"], prog_name="readout-ui", standalone_mode=False, obj=start_app

@@ -130,6 +130,38 @@ class TokenTracker(StoppingCriteria):
         return "stopped" if stopped else None
 
 
+class NextLogits(LogitsProcessor):
+    """The model's own logits of the newest token, and the penalties on what the answer has already.
+
+    Args:
+        n_prompt: tokens of the prompt, padding included; they are no part of the answer.
+    """
+
+    def __init__(self, sampling: Sampling, n_prompt: int) -> None:
+        self.own: torch.Tensor | None = None
+        """(n_rows, n_vocabulary) before temperature and penalties of ours; None before a pass."""
+        self._presence, self._frequency = sampling.presence_penalty, sampling.frequency_penalty
+        self._n_prompt = n_prompt
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """The logits to choose from."""
+        self.own = scores
+        if not (self._presence or self._frequency):
+            return scores
+        new = input_ids[:, self._n_prompt :]
+        ones = torch.ones_like(new, dtype=scores.dtype)
+        counts = torch.zeros_like(scores).scatter_add_(1, new, ones)
+        return scores - self._frequency * counts - self._presence * (counts > 0)
+
+    def likeliest(self, row: int, token: int, count: int) -> tuple[float, list[tuple[int, float]]]:
+        """Log probability of a token, and the `count` likeliest ones with theirs."""
+        assert self.own is not None
+        chances = self.own[row].float().log_softmax(-1)
+        top = chances.topk(min(count, len(chances)))
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        return float(chances[token]), [(int(index), float(value)) for index, value in pairs]
+
+
 _NO_TOKEN = 2**31 - 1
 """An end token that no vocabulary has: rows are ended by `TokenTracker`, one pass later."""
 
@@ -164,6 +196,7 @@ def decoding_config(
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
+            "min_p": sampling.min_p or None,
         }
     make: Any = GenerationConfig
     config: GenerationConfig = make(
@@ -249,6 +282,10 @@ class Live:
         """The new tokens as text, without special tokens and without half a character."""
         return self._answers.text(self._row).rstrip("\ufffd")
 
+    def likeliest(self, count: int) -> tuple[float, list[tuple[int, float]]]:
+        """Log probability of the newest token, and the `count` likeliest ids with theirs."""
+        return self._answers.logits.likeliest(self._row, self.token_ids[-1], count)
+
     def reading(self, start: int = 0) -> Reading | None:
         """Scores from position `start` on, the prompt's first token being 0.
 
@@ -272,6 +309,7 @@ class Answers:
         self.model, self.prompts = model, tuple(prompts)
         self.longest = max(len(prompt.token_ids) for prompt in prompts)
         self.limit, self.note = room_for_answer(model, self.longest, sampling.max_new_tokens)
+        self.logits = NextLogits(sampling, self.longest)
         self.projector: Projector | None = None
         if vectors is not None:
             self.projector = Projector(vectors, len(prompts))
@@ -300,7 +338,7 @@ class Answers:
                 attention_mask=mask,
                 generation_config=decoding_config(self.model, sampling, self.limit + 1),
                 stopping_criteria=[self.tracker],
-                logits_processor=[FiniteLogits(self.tracker, overflow)],
+                logits_processor=[FiniteLogits(self.tracker, overflow), self.logits],
             )
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from readout_ui.models.calling import cache_argument, returned_cache
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.devices import Result, Shortage, not_finite, within_memory
 from readout_ui.models.tokens import visible_tokens
+from readout_ui.texts.reading import require_readable
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths
@@ -46,6 +47,8 @@ def frame_content(frame: PromptFrame, content: str | Sequence[Turn], mode: str) 
         raise UserError(f"a prompt cannot be read as '{mode}'", options=READ_MODES)
     if isinstance(content, str) == (mode == "chat"):
         raise UserError("a chat is read as turns, everything else as one text", where=mode)
+    words = content if isinstance(content, str) else "".join(turn.text for turn in content)
+    require_readable(words, "")
     if not isinstance(content, str):
         return frame.frame_chat(content)
     if not content.strip():

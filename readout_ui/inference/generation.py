@@ -17,6 +17,7 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.models.prompt import FramedChat
+from readout_ui.texts.reading import require_readable
 
 if TYPE_CHECKING:
     from readout_ui.inference.reading import Reading
@@ -103,6 +104,7 @@ def frame_for_answer(
     spoken = [Turn("system", system.strip()), *turns] if system.strip() else turns
     if not turns:
         raise UserError("there is nothing to answer", fix="write a message")
+    require_readable("".join(turn.text for turn in spoken), "")
     return model.frame.frame_chat(spoken, True, template_kwargs)
 
 

@@ -11,7 +11,10 @@ _RANGES = {
     "temperature": (0.0, 10.0),
     "top_p": (0.0, 1.0),
     "top_k": (0, 1_000_000),
+    "min_p": (0.0, 1.0),
     "repetition_penalty": (0.1, 10.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
     "max_new_tokens": (1, 1_000_000),
     "seed": (0, 2**63 - 1),
 }
@@ -30,6 +33,12 @@ class Sampling:
     """Only this many of the likeliest tokens; 0 takes all."""
     repetition_penalty: float = 1.0
     """Above 1 makes tokens less likely that were there before (Keskar et al. 2019)."""
+    min_p: float = 0.0
+    """Only tokens at least this fraction as likely as the likeliest; 0 takes all."""
+    presence_penalty: float = 0.0
+    """Taken off the logit of every token that the answer has already, as OpenAI does."""
+    frequency_penalty: float = 0.0
+    """The same, as often as the answer has it."""
     max_new_tokens: int = 256
     """The answer is cut off after this many tokens."""
     seed: int = 0

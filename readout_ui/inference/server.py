@@ -3,308 +3,273 @@
 `readout.scores` of a chunk is `[n_layers][n_concepts]`, raw dot products as the vLLM ReadoutManager
 gives them, of the pass that produced the chunk's token: of the activations at `readout.position`,
 the token before it. `readout.z` is the same in standard deviations from neutral tokens.
-
-What a client of the server may ask for: the part of OpenAI's chat completions that is served.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from readout_ui.errors import UserError
-from readout_ui.inference.decoding import Live
-from readout_ui.inference.forward import require_room
-from readout_ui.inference.generation import (
-    Generated,
-    frame_for_answer,
-    generate,
+from readout_ui.errors import UserError, printable
+from readout_ui.inference.answers import (
+    Asked,
+    Choice,
+    Piece,
+    Service,
+    first_chunk,
+    head_of,
+    last_chunks,
+    piece_chunk,
+    whole,
 )
-from readout_ui.inference.sampling import Sampling
-from readout_ui.models.chat_template import Turn
+from readout_ui.inference.gate import Gate, Hosts, same_secret
+from readout_ui.inference.queue import Queue, Ticket
+from readout_ui.inference.requests import ChatRequest, TextRequest, parse_body
 
 if TYPE_CHECKING:
-    from readout_ui.models.loading import LoadedModel
-    from readout_ui.models.prompt import FramedChat
-    from readout_ui.runs.run import Run
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-DEFAULT_NEW_TOKENS = 1024
-_UNSERVED = ("tools", "functions", "stop", "logprobs", "response_format", "logit_bias", "audio")
-
-
-class TextPart(BaseModel):
-    """A piece of a message that is text."""
-
-    type: Literal["text"]
-    text: str
+MOST_BYTES = 8_000_000
+"""Longest body of a request."""
+MOST_WAITING = 16
+KEEP_ALIVE_SECONDS = 15
+CLIENT_GONE = 499
+_CODES = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}
 
 
-class Message(BaseModel):
-    """One turn of the chat."""
+def build_server(
+    service: Service,
+    hosts: Hosts = Hosts("127.0.0.1"),  # noqa: B008  a frozen value
+    api_key: str = "",
+    most_waiting: int = MOST_WAITING,
+) -> FastAPI:
+    """The routes over one service.
 
-    model_config = ConfigDict(extra="ignore")
+    Args:
+        service: what answers.
+        hosts: the names the server answers to.
+        api_key: what a client has to send; empty lets everybody in.
+        most_waiting: requests that may wait behind the one that is answered.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    queue = Queue(most_waiting)
+    _add_refusals(app)
+    _add_lists(app, service)
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat(request: Request) -> Response:
+        return await _respond(service, queue, request, ChatRequest)
 
-    def turn(self) -> Turn:
-        """The turn as the prompt frame takes it."""
-        text = self.content
-        if not isinstance(text, str):
-            text = "".join(part.text for part in text)
-        return Turn("system" if self.role == "developer" else self.role, text)
+    @app.post("/v1/completions", response_model=None)
+    async def complete(request: Request) -> Response:
+        return await _respond(service, queue, request, TextRequest)
 
-
-class ChatRequest(BaseModel):
-    """The body of POST /v1/chat/completions."""
-
-    model_config = ConfigDict(extra="allow")
-
-    model: str
-    messages: list[Message] = Field(min_length=1)
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    seed: int | None = None
-    n: int | None = None
-    stream: bool = False
-
-    def sampling(self) -> Sampling:
-        """How tokens are chosen; what is not given is as with OpenAI.
-
-        Raises:
-            UserError: a number out of range.
-        """
-        limit = self.max_completion_tokens or self.max_tokens or DEFAULT_NEW_TOKENS
-        return Sampling(
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            max_new_tokens=limit,
-            seed=self.seed or 0,
-        )
-
-    def refuse_unserved(self) -> None:
-        """Raise a UserError that names a parameter which would silently do nothing."""
-        asked: dict[str, Any] = self.model_extra or {}
-        if unserved := [name for name in _UNSERVED if asked.get(name)]:
-            raise UserError(f"{unserved[0]} is not served", fix=f"leave {unserved[0]} out")
-        if self.n not in (None, 1):
-            raise UserError(f"n is {self.n}, one answer at a time is served", fix="leave n out")
+    if api_key:
+        app.add_middleware(KeyNeeded, key=api_key)
+    app.add_middleware(Gate, hosts=hosts, most_bytes=MOST_BYTES, say=refusal_of)
+    return app
 
 
-_FINISH = {"end": "stop", "length": "length", "stopped": "stop"}
-_Piece = tuple[str, dict[str, Any] | None]
-"""New text, and the readout of the pass that produced it."""
-
-
-class Service:
-    """One model on one device, with or without vectors; answers one request after the other."""
-
-    def __init__(self, model: LoadedModel, run: Run | None) -> None:
-        self.model, self.run = model, run
-        self.started = int(time.time())
-        self._device = threading.Lock()
-
-    def frame(self, request: ChatRequest) -> FramedChat:
-        """The prompt of a request.
-
-        Raises:
-            UserError: something is asked for that is not served, or the prompt is too long.
-        """
-        request.refuse_unserved()
-        prompt = frame_for_answer(self.model, [message.turn() for message in request.messages])
-        require_room(self.model, prompt)
-        return prompt
-
-    def answer(
-        self,
-        request: ChatRequest,
-        prompt: FramedChat,
-        send: Callable[[_Piece], None],
-        stop: Callable[[], bool],
-    ) -> Generated:
-        """Generate on the calling thread; every new piece of text is sent as it comes."""
-        sent = 0
-
-        def on_text(live: Live) -> None:
-            nonlocal sent
-            text = live.text
-            send((text[sent:], self._scores(live, prompt)))
-            sent = max(sent, len(text))
-
-        run = self.run
-        with self._device:
-            made = generate(
-                self.model,
-                prompt,
-                request.sampling(),
-                vectors=run.vectors if run else None,
-                on_text=on_text,
-                stop=stop,
-            )
-        if len(made.text) > sent:  # half a character was held back
-            send((made.text[sent:], None))
-        return made
-
-    def _scores(self, live: Live, prompt: FramedChat) -> dict[str, Any] | None:
-        position = len(prompt.token_ids) + live.n_tokens - 2
-        read = live.reading(position)
-        if read is None:
-            return None
-        return {"position": position, "scores": read.raw[0].tolist(), "z": read.z[0].tolist()}
-
-
-def build_server(service: Service) -> FastAPI:
-    """The routes over one service."""
-    app = FastAPI(title="Readout Studio", docs_url=None, redoc_url=None)
+def _add_refusals(app: FastAPI) -> None:
+    """Every refusal in OpenAI's form."""
 
     @app.exception_handler(UserError)
-    async def refuse(_request: Any, error: UserError) -> Response:
+    async def refuse(_request: Request, error: UserError) -> Response:
         return _error(400, str(error))
 
-    @app.exception_handler(RequestValidationError)
-    async def refuse_body(_request: Any, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "body")
-        return _error(400, f"{place}: {first['msg']}" if place else str(first["msg"]))
+    @app.exception_handler(HTTPException)
+    async def refuse_http(_request: Request, error: HTTPException) -> Response:
+        return refusal_of(error)
 
-    @app.get("/v1/readout/manifest")
+    @app.exception_handler(Exception)
+    async def fail(_request: Request, error: Exception) -> Response:
+        return _error(500, f"Unexpected {type(error).__name__}; the server's terminal says more.")
+
+
+def _add_lists(app: FastAPI, service: Service) -> None:
+    """What there is: the model, and the manifest of the vectors."""
+
+    def described() -> dict[str, Any]:
+        one = {"id": service.model.name, "object": "model", "created": service.started}
+        return {**one, "owned_by": "readout-ui"}
+
+    @app.get("/v1/readout/manifest", response_model=None)
     def manifest() -> Response:
         if service.run is None:
-            return _error(404, "no vectors are loaded; start the server with --vectors DIR")
+            why = "no vectors are loaded; start the server with --vectors DIR"
+            raise HTTPException(404, why)
         return JSONResponse(service.run.manifest.model_dump(mode="json"))
 
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
-        one = {"id": service.model.name, "object": "model", "created": service.started}
-        return {"object": "list", "data": [{**one, "owned_by": "readout-ui"}]}
+        return {"object": "list", "data": [described()]}
 
-    @app.post("/v1/chat/completions", response_model=None)
-    async def chat(request: ChatRequest) -> Response:
-        if request.model != service.model.name:
-            return _error(
-                404, f"there is no model {request.model!r} here, it is {service.model.name!r}"
-            )
-        prompt = service.frame(request)
-        request.sampling()
-        head = {"id": f"chatcmpl-{secrets.token_hex(8)}", "created": int(time.time())}
-        if request.stream:
-            chunks = _stream(service, request, prompt, {**head, "model": service.model.name})
-            return StreamingResponse(chunks, media_type="text/event-stream")
-        return JSONResponse(await _whole(service, request, prompt, head))
-
-    return app
+    @app.get("/v1/models/{name:path}")
+    def one_model(name: str) -> dict[str, Any]:
+        refuse_other_model(service, name)
+        return described()
 
 
-async def _whole(
-    service: Service, request: ChatRequest, prompt: FramedChat, head: dict[str, Any]
-) -> dict[str, Any]:
-    pieces: list[_Piece] = []
-    stopped = threading.Event()
+def refuse_other_model(service: Service, name: str) -> None:
+    """Raise an HTTPException for a model that is not the one here."""
+    if name != service.model.name:
+        why = f"there is no model {printable(name)!r} here, it is {service.model.name!r}"
+        raise HTTPException(404, why)
+
+
+async def _respond(
+    service: Service, queue: Queue, request: Request, kind: type[ChatRequest | TextRequest]
+) -> Response:
+    body = parse_body(await request.body(), request.headers.get("content-type", ""), kind)
+    refuse_other_model(service, body.model)
+    ticket = queue.join()
     try:
-        made = await asyncio.to_thread(
-            service.answer, request, prompt, pieces.append, stopped.is_set
+        asked = await asyncio.to_thread(service.prepare, body)
+    except BaseException:
+        queue.leave(ticket)
+        raise
+    answering = Answering(service, queue, ticket, asked)
+    if asked.stream:
+        place = {"X-Queue-Position": str(ticket.before), "Cache-Control": "no-cache"}
+        return StreamingResponse(answering.events(), headers=place, media_type="text/event-stream")
+    return await unless_gone(request, answering.whole())
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
+    """What the work answers; it is cancelled once nobody is there to read it."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else Response(status_code=CLIENT_GONE)
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class Answering:
+    """One request while it waits and is answered.
+
+    Whoever stops reading, streaming or not, cancels the coroutine that gathers the pieces; the
+    device is asked to stop at its next token, and the next in the queue follows when it has.
+    """
+
+    def __init__(self, service: Service, queue: Queue, ticket: Ticket, asked: Asked) -> None:
+        self._service, self._asked = service, asked
+        self._queue, self._ticket = queue, ticket
+        self._head = head_of(asked, service.model.name)
+        self._stopped = threading.Event()
+        self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+        self._task: asyncio.Future[list[Choice]] | None = None
+
+    async def whole(self) -> Response:
+        """The answer in one piece."""
+        try:
+            await self._ticket.turn()
+            pieces = [piece async for piece in self._generated()]
+            return JSONResponse(whole(self._asked, self._head, await self._choices(), pieces))
+        finally:
+            self._leave()
+
+    async def events(self) -> AsyncIterator[str]:
+        """Server-sent events; comments tell the place in the queue while others are answered."""
+        try:
+            while self._ticket.before:
+                yield f": {self._ticket.before} before this one\n\n"
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ticket.moved(), KEEP_ALIVE_SECONDS)
+            if self._asked.form == "chat":
+                for index in range(len(self._asked.prompts)):
+                    yield _event(first_chunk(self._asked, self._head, index))
+            async for piece in self._generated():
+                yield _event(piece_chunk(self._asked, self._head, piece))
+            try:
+                for chunk in last_chunks(self._asked, self._head, await self._choices()):
+                    yield _event(chunk)
+            except UserError as error:
+                yield _event(_error_body(400, str(error)))
+            yield "data: [DONE]\n\n"
+        finally:
+            self._leave()
+
+    async def _generated(self) -> AsyncIterator[Piece]:
+        """Generate on another thread; the pieces as they come."""
+        loop = asyncio.get_running_loop()
+
+        def send(piece: Piece) -> None:
+            loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
+
+        self._task = asyncio.ensure_future(
+            asyncio.to_thread(self._service.answer, self._asked, send, self._stopped.is_set)
         )
-    finally:
-        stopped.set()
-    readouts = [readout for _, readout in pieces if readout]
-    return {
-        **head,
-        "object": "chat.completion",
-        "model": service.model.name,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": made.text},
-                "finish_reason": _FINISH[made.finish],
-            }
-        ],
-        "usage": _usage(made),
-        **({"readout": _columns(readouts)} if readouts else {}),
-    }
+        self._task.add_done_callback(self._ended)
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    async def _choices(self) -> list[Choice]:
+        assert self._task is not None
+        return await self._task
+
+    def _ended(self, task: asyncio.Future[list[Choice]]) -> None:
+        self._queue.leave(self._ticket)
+        self._pieces.put_nowait(None)
+        if not task.cancelled():
+            task.exception()  # whoever left does not want to be told
+
+    def _leave(self) -> None:
+        self._stopped.set()
+        if self._task is None:
+            self._queue.leave(self._ticket)
 
 
-def _columns(readouts: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {key: [readout[key] for readout in readouts] for key in readouts[0]}
+class KeyNeeded:
+    """ASGI middleware: nobody is answered without the key."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self.app, self._key = app, key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or ask for the key."""
+        kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        known = kind.lower() == "bearer" and same_secret(given.strip(), self._key)
+        if scope["type"] == "lifespan" or known:
+            await self.app(scope, receive, send)
+        else:
+            refusal = HTTPException(401, "the API key is missing or wrong")
+            await refusal_of(refusal)(scope, receive, send)
 
 
-async def _stream(
-    service: Service, request: ChatRequest, prompt: FramedChat, head: dict[str, Any]
-) -> AsyncIterator[str]:
-    """Server-sent events; a client that goes away stops the generation within one token."""
-    loop, stopped = asyncio.get_running_loop(), threading.Event()
-    waiting: asyncio.Queue[_Piece | None] = asyncio.Queue()
-
-    def send(piece: _Piece | None) -> None:
-        loop.call_soon_threadsafe(waiting.put_nowait, piece)
-
-    task = asyncio.ensure_future(
-        asyncio.to_thread(service.answer, request, prompt, send, stopped.is_set)
-    )
-    task.add_done_callback(lambda _task: waiting.put_nowait(None))
-    try:
-        yield _event(head, {"role": "assistant", "content": ""})
-        while (piece := await waiting.get()) is not None:
-            text, readout = piece
-            yield _event(head, {"content": text}, readout=readout)
-        for line in _ending(task, head):
-            yield line
-    finally:
-        stopped.set()
-
-
-def _ending(task: asyncio.Future[Generated], head: dict[str, Any]) -> Iterator[str]:
-    failure = task.exception()
-    if isinstance(failure, UserError):
-        yield f"data: {json.dumps(_error_body(str(failure)))}\n\n"
-    elif failure is not None:
-        raise failure
-    else:
-        made = task.result()
-        yield _event(head, {}, finish=_FINISH[made.finish], usage=_usage(made))
-    yield "data: [DONE]\n\n"
-
-
-def _event(
-    head: dict[str, Any],
-    delta: dict[str, Any],
-    finish: str | None = None,
-    readout: dict[str, Any] | None = None,
-    usage: dict[str, int] | None = None,
-) -> str:
-    chunk = {
-        **head,
-        "object": "chat.completion.chunk",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-        **({"readout": readout} if readout else {}),
-        **({"usage": usage} if usage else {}),
-    }
+def _event(chunk: dict[str, Any]) -> str:
     return f"data: {json.dumps(chunk)}\n\n"
 
 
-def _usage(made: Generated) -> dict[str, int]:
-    n_prompt, n_new = len(made.prompt.token_ids), len(made.token_ids)
-    return {
-        "prompt_tokens": n_prompt,
-        "completion_tokens": n_new,
-        "total_tokens": n_prompt + n_new,
-    }
+def refusal_of(error: HTTPException) -> Response:
+    """A refusal in OpenAI's form."""
+    return _error(error.status_code, str(error.detail), error.headers)
 
 
-def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse(_error_body(message), status_code=status)
+def _error(status: int, message: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse(_error_body(status, message), status, headers)
 
 
-def _error_body(message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", "code": None}}
+def _error_body(status: int, message: str) -> dict[str, Any]:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    code = _CODES.get(status)
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}

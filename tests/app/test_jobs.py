@@ -1,11 +1,13 @@
 """The background worker, driven with events instead of sleeps."""
 
+import contextvars
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from readout_ui.app.jobs import JobState, Worker
+from readout_ui.app.jobs import ASKING, MOST_UNFINISHED, JobState, Worker
 from readout_ui.errors import UserError
 from readout_ui.progress import Cancelled, Progress, Report
 
@@ -27,6 +29,7 @@ class Steps:
         self.go = threading.Semaphore(0)
         self.reported = threading.Semaphore(0)
         self.done = 0
+        self.threads: list[threading.Thread] = []
 
     def __call__(self, report: Report) -> str:
         report(Progress("Reading texts", 0, self.n_steps))
@@ -140,3 +143,68 @@ def test_an_unexpected_error_does_not_stop_the_worker(
     assert "ZeroDivisionError" in job.view().error
     assert worker.submit("train", "Training", lambda _report: "alive").result() == "alive"
     assert any(record.exc_info for record in caplog.records)
+
+
+def waiting(worker: Worker, kind: str, pages: tuple[str, ...]) -> tuple[Steps, list[str]]:
+    """A job that each of these pages waits for, and how the waiting ended."""
+    steps, ends = Steps(1), list[str]()
+    job = worker.submit(kind, "Judging", steps)
+    assert steps.reported.acquire(timeout=WAIT)
+
+    def wait(page: str) -> None:
+        ASKING.set(page)
+        try:
+            ends.append(f"{page} {job.result()}")
+        except Cancelled:
+            ends.append(f"{page} cancelled")
+
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(wait, p)) for p in pages
+    ]
+    for thread in threads:
+        thread.start()
+    steps.threads = threads
+    deadline = time.monotonic() + WAIT
+    while len(job._waiting) < len(pages) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return steps, ends
+
+
+def ended(steps: Steps) -> None:
+    steps.go.release()
+    for thread in steps.threads:
+        thread.join(timeout=WAIT)
+
+
+def test_work_that_only_gone_pages_wait_for_is_cancelled(worker: Worker) -> None:
+    steps, ends = waiting(worker, "judge", ("a", "b"))
+    worker.leave("a")
+    worker.leave("somebody else")
+    worker.leave("b")
+    ended(steps)
+    assert sorted(ends) == ["a cancelled", "b cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pages", "gone"),
+    [("judge", ("a", "b"), ["a"]), ("train", ("a",), ["a"]), ("judge", ("",), ["a"])],
+)
+def test_work_that_others_wait_for_and_trainings_go_on(
+    worker: Worker, kind: str, pages: tuple[str, ...], gone: list[str]
+) -> None:
+    steps, ends = waiting(worker, kind, pages)
+    for page in gone:
+        worker.leave(page)
+    ended(steps)
+    assert sorted(ends) == [f"{page} finished" for page in pages]
+
+
+def test_too_much_work_is_sent_away(worker: Worker) -> None:
+    steps, _ = started(worker)
+    for _ in range(MOST_UNFINISHED - 1):
+        worker.submit("read", "Reading", lambda _report: None)
+    with pytest.raises(UserError, match="64 jobs wait for the device already"):
+        worker.submit("read", "Reading", lambda _report: None)
+    assert worker.submit("train", "Training", steps, exclusive=True).number == 1
+    for _ in range(3):
+        steps.advance()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +17,16 @@ import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from starlette.middleware import Middleware
+from starlette.testclient import TestClient
 
 from readout_ui.app.api import Programs, publish_programs
-from readout_ui.app.api_answers import NAMED_ONLY, NAMES, answer_in_json, checked
+from readout_ui.app.api_answers import NAMES, answer_in_json, checked
 from readout_ui.app.events import PRIVATE
-from readout_ui.app.page import build_app, launch_options
+from readout_ui.app.login import ServedRoutes
+from readout_ui.app.page import build_app, build_site, launch_options
 from readout_ui.app.session import Studio
-from readout_ui.app.start import parse_flags, program_options
-from readout_ui.errors import UserError
+from readout_ui.inference.gate import Hosts
 from tests.support.readme_code import code_blocks
 from tests.support.studios import small_studio
 
@@ -62,10 +65,10 @@ def launched(studio: Studio) -> tuple[Any, str]:
         gr.Button().click(lambda text: text, box, box, api_name="of_the_page", **PRIVATE)
         publish_programs(studio)
     options = launch_options(studio)
-    options["app_kwargs"]["middleware"] = [*options["app_kwargs"]["middleware"], NAMED_ONLY]
-    flags = program_options(parse_flags(["--mcp"]))
-    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **{**options, **flags})
-    answer_in_json(app)
+    options["app_kwargs"]["middleware"].append(Middleware(ServedRoutes))
+    options |= {"mcp_server": True, "footer_links": ["api", "settings"]}
+    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **options)
+    answer_in_json(app, url)
     return app, url
 
 
@@ -255,8 +258,29 @@ def test_the_example_in_the_readme_runs(served: Served, tmp_path: Path) -> None:
     exec(compile(code, "README.md", "exec"), {})
 
 
-def test_without_mcp_the_footer_stays_as_it_is_and_a_login_excludes_mcp() -> None:
-    assert program_options(parse_flags([])) == {}
-    assert "api" in program_options(parse_flags(["--mcp"]))["footer_links"]
-    with pytest.raises(UserError, match="--auth"):
-        program_options(parse_flags(["--mcp", "--auth", "a:b"]))
+def test_the_footer_says_how_programs_reach_the_tools_only_where_there_are_tools(
+    studio: Studio,
+) -> None:
+    for tools_at, footer in (("", ["settings"]), ("http://127.0.0.1:1/", ["api", "settings"])):
+        site = build_site(studio, Hosts("testserver"), tools_at=tools_at)
+        client = TestClient(site)
+        assert client.get("/config").json()["footer_links"] == footer
+        for path in ("/gradio_api/mcp/", "/gradio_api/mcp/sse", "/gradio_api/call/train"):
+            for headers, status in (({"host": "evil.example"}, 421), ({"origin": "null"}, 403)):
+                assert client.post(path, headers=headers, json={}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a" * 500_001, "500,001 characters"), ("hi \ud83d", "U+D83D, which is no character")],
+)
+def test_text_that_no_model_can_be_given_is_refused_before_it_is_tokenized(
+    served: Served, text: str, said: str
+) -> None:
+    call = f"{served.url}gradio_api/call/read_text"
+    asked = json.dumps({"data": [text, "assistant", "z", None, None, 3]}).encode()
+    headers = {"content-type": "application/json"}
+    event = httpx.post(call, content=asked, headers=headers).json()["event_id"]
+    start = time.monotonic()
+    assert said in httpx.get(f"{call}/{event}", timeout=60).text
+    assert time.monotonic() - start < 5

@@ -4,6 +4,9 @@ import io
 import json
 import math
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -77,3 +80,23 @@ def test_json_never_holds_what_other_programs_refuse(value: object) -> None:
 def test_numbers_that_are_none_become_null() -> None:
     line = as_json({"low": math.nan, "ends": (-math.inf, 0.5), "n": 3})
     assert json.loads(line) == {"low": None, "ends": [None, 0.5], "n": 3}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "ascii:strict", "utf-8"])
+def test_output_in_any_encoding_is_written(tmp_path: Path, encoding: str) -> None:
+    """As on Windows, where a file that output goes to gets cp1252."""
+    folder = tmp_path / "wärme⏎"
+    folder.mkdir()
+    (folder / "ruhig_ώ.txt").write_text("Ich ruhe ⏎ heute.", encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+
+    def run(*flags: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "readout_ui", "check", str(folder), *flags]
+        return subprocess.run(command, capture_output=True, env=environment, check=False)
+
+    table, exact = run(), run("--json")
+    for each in (table, exact):
+        assert b"Traceback" not in each.stderr, each.stderr
+    assert table.stdout.decode(encoding.partition(":")[0])
+    assert "ruhig_ώ" in exact.stdout.decode("utf-8")
+    json.loads(exact.stdout)

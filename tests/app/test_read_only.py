@@ -98,7 +98,7 @@ def test_writers_are_refused_in_a_sentence(viewer: Studio, tmp_path: Path) -> No
     for write in (
         lambda: viewer.use_run(other),
         viewer.start_training,
-        lambda: viewer.export_folder([], [], tmp_path / "out"),
+        lambda: viewer.export([], [], tmp_path / "out"),
         lambda: viewer.start_training_from(Library(viewer.folder), viewer.settings),  # type: ignore[arg-type]
     ):
         with pytest.raises(UserError, match="read-only"):

@@ -28,12 +28,13 @@ EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test quick check lint scripts types layers tests tests-plain browser bench docs pip lock newest help clean
+.PHONY: app test fuzz quick check lint scripts types layers tests tests-plain browser bench docs pip lock newest help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
 	@echo "make test   lint, types and every test, in both lanes"
 	@echo "make quick  lint, types and the unit tests that need neither model nor browser"
+	@echo "make fuzz   mutated inputs for every reader, for ten minutes"
 	@echo "make check  lint, types and layering only"
 	@echo "make bench  the benchmarks of bench/, printed and written to bench/results/"
 	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
@@ -45,6 +46,10 @@ app: $(VENV)/.installed
 	$(VENV)/bin/python app.py $(APP_FLAGS)
 
 test: check tests tests-plain
+
+# Mutated inputs for every reader for ten minutes, other ones in every run.
+fuzz: $(VENV)/.tools
+	$(VENV)/bin/python -m tests.support.fuzzing 600
 
 # What takes a few minutes, before a commit; `make test` runs all of it and the rest.
 quick: export OMP_NUM_THREADS = 1

@@ -17,6 +17,7 @@ from readout_ui.activations.cache_file import (
     ModelShare,
     decode_entry,
     encode_entry,
+    is_damage,
 )
 from readout_ui.activations.pooling import TextActivations
 
@@ -156,13 +157,14 @@ class ActivationCache:
     def _open(self) -> None:
         try:
             self._disk = EntryDatabase(self.path)
-        except (OSError, sqlite3.OperationalError) as problem:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as problem:
+            if is_damage(problem):
+                self._start_again()
+                return
             self._notes.append(
                 f"The activation cache in {self.path.parent} cannot be used ({problem}); "
                 "activations are remembered only until the program ends."
             )
-        except sqlite3.DatabaseError:
-            self._start_again()
 
     def _start_again(self) -> None:
         """Moves the unreadable file aside, so that it can be looked at, and makes a new one."""
@@ -188,10 +190,11 @@ class ActivationCache:
         """No trouble with the disk stops a training: what is missing is computed again."""
         try:
             yield
-        except sqlite3.OperationalError as problem:
-            self._notes.append(f"The activation cache could not be {verb} ({problem}).")
-        except sqlite3.DatabaseError:
-            self._start_again()
+        except (sqlite3.Error, UnicodeDecodeError) as problem:
+            if is_damage(problem):
+                self._start_again()
+            else:
+                self._notes.append(f"The activation cache could not be {verb} ({problem}).")
 
     def _read(self, keys: Sequence[str]) -> dict[str, TextActivations]:
         found: dict[str, TextActivations] = {}

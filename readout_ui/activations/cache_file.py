@@ -8,7 +8,9 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,9 @@ def decode_entry(key: str, entry: Entry) -> TextActivations:
     Raises:
         DamagedEntry: if the checksum does not fit, so nothing half-right is ever returned.
     """
-    if _checksum(key, entry.header, entry.payload) != entry.checksum:
+    # A flipped bit may have made them values of another type.
+    typed = isinstance(entry.header, str) and isinstance(entry.payload, bytes)
+    if not typed or _checksum(key, entry.header, entry.payload) != entry.checksum:
         raise DamagedEntry(f"checksum of {key} does not fit")
     header: dict[str, Any] = json.loads(entry.header)
     # a bytearray, because torch refuses to promise that it will not write to bytes
@@ -76,6 +80,28 @@ def _raw(tensor: Tensor) -> bytes:
 
 def _checksum(key: str, header: str, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(f"{key}\n{header}".encode()))
+
+
+_OF_THE_SYSTEM = frozenset(
+    (
+        *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
+        *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL),
+    )
+)
+
+
+class DamagedFile(sqlite3.DatabaseError):
+    """The database opens, but is not the one that was made."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite complains about what is in the file, not about the disk or another program."""
+    # SQLite's own message may quote the damaged bytes, which are then no text.
+    if isinstance(error, DamagedFile | UnicodeDecodeError):
+        return True
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF not in _OF_THE_SYSTEM
 
 
 BUSY_SECONDS = 20.0
@@ -127,7 +153,7 @@ class EntryDatabase:
         self._rows = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         try:
             self._prepare()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             self._rows.close()
             raise
 
@@ -141,6 +167,8 @@ class EntryDatabase:
         self._rows.execute("PRAGMA synchronous = NORMAL")
         self._rows.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
         self._rows.executescript(_SCHEMA)
+        if _tables(self._rows) != _tables_as_made():
+            raise DamagedFile("its tables are not those that were made")
         # A folder without write permission opens well and fails only at the first write.
         with self._rows:
             self._rows.execute("PRAGMA user_version = 1")
@@ -190,9 +218,10 @@ class EntryDatabase:
     def shares(self) -> tuple[ModelShare, ...]:
         """What is held per model, largest first."""
         rows = self._rows.execute(
-            "SELECT model, COUNT(*), SUM(bytes) FROM entries GROUP BY model ORDER BY 3 DESC, 1"
+            "SELECT CAST(model AS TEXT), COUNT(*), CAST(TOTAL(bytes) AS INTEGER) FROM entries "
+            "GROUP BY 1 ORDER BY 3 DESC, 1"
         )
-        return tuple(ModelShare(*row) for row in rows)
+        return tuple(ModelShare(*row) for row in rows if row[0] is not None)
 
     def clear(self) -> None:
         """Drops everything and gives the disk space back."""
@@ -207,11 +236,11 @@ class EntryDatabase:
         self._rows.close()
 
     def _make_room(self, max_bytes: int) -> None:
-        (held,) = self._rows.execute("SELECT COALESCE(SUM(bytes), 0) FROM entries").fetchone()
+        (held,) = self._rows.execute("SELECT TOTAL(bytes) FROM entries").fetchone()
         if held <= max_bytes:
             return
         for row, size in self._rows.execute(
-            "SELECT id, bytes FROM entries ORDER BY used, id"
+            "SELECT id, CAST(bytes AS INTEGER) FROM entries ORDER BY used, id"
         ).fetchall():
             self._delete("id = ?", row)
             held -= size
@@ -223,6 +252,17 @@ class EntryDatabase:
             f"DELETE FROM payloads WHERE id IN (SELECT id FROM entries WHERE {where})", (value,)
         )
         self._rows.execute(f"DELETE FROM entries WHERE {where}", (value,))
+
+
+def _tables(rows: sqlite3.Connection) -> list[tuple[str, ...]]:
+    return rows.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 2").fetchall()
+
+
+@cache
+def _tables_as_made() -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.executescript(_SCHEMA)
+        return _tables(made)
 
 
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:

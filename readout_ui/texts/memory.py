@@ -240,7 +240,7 @@ def read_sqlite(path: Path, table: str = "", fields: Fields = USUAL) -> Iterator
                 record = {k: v for k, v in zip(tables[name], row, strict=True) if v is not None}
                 if record.keys() & ({fields.text} if fields.text else {*TEXT_FIELDS}):
                     yield node_of(record, f"{shown(path)} {name} row {number}", fields)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot be read as a SQLite database ({error})",
             where=shown(path),

@@ -21,6 +21,8 @@ TEMPLATE_RULES = ("template_last",)
 """The rule that needs the whole framed text, closing template tokens included."""
 TOKEN_RULE = "token:"
 """Before the number of the one position that is read, e.g. "token:-1"."""
+FROM_RULE = "from:"
+"""Before the number of the content token, counted from 1, from which on all are averaged."""
 READ_RULES = CONTENT_RULES + TEMPLATE_RULES
 
 
@@ -56,10 +58,10 @@ def rule_group(read: str) -> tuple[str, ...]:
     Raises:
         UserError: there is no such rule.
     """
-    if token_index(read) is not None:
+    if token_index(read) is not None or first_token(read) is not None:
         return (read,)
     if read not in READ_RULES:
-        raise UserError(f"unknown read rule {read!r}", options=(*READ_RULES, f"{TOKEN_RULE}-1"))
+        raise UserError(f"unknown read rule {read!r}", options=(*READ_RULES, "token:-1", "from:50"))
     return CONTENT_RULES if read in CONTENT_RULES else TEMPLATE_RULES
 
 
@@ -67,6 +69,12 @@ def token_index(rule: str) -> int | None:
     """The one position that a rule such as "token:-1" reads, None for every other rule."""
     prefix, _, number = rule.partition(TOKEN_RULE)
     return int(number) if not prefix and number.removeprefix("-").isdecimal() else None
+
+
+def first_token(rule: str) -> int | None:
+    """The content token from which a rule such as "from:50" averages, None for other rules."""
+    prefix, _, number = rule.partition(FROM_RULE)
+    return int(number) if not prefix and number.isdecimal() and int(number) else None
 
 
 def tail_length(n_tokens: int) -> int:
@@ -78,7 +86,8 @@ def rule_span(rule: str, start: int, stop: int, n_tokens: int) -> tuple[int, int
     """The positions, from and up to, that `rule` averages.
 
     Args:
-        rule: one of `READ_RULES`, or "token:N" for one position of the whole framed text.
+        rule: one of `READ_RULES`, "token:N" for one position of the whole framed text, or
+            "from:N" for the content from its Nth token on.
         start: first content token.
         stop: one past the last content token.
         n_tokens: length of the whole framed text.
@@ -89,6 +98,10 @@ def rule_span(rule: str, start: int, stop: int, n_tokens: int) -> tuple[int, int
         if position == n_tokens:
             raise UserError(f"there is no token {index} in a text of {n_tokens} tokens")
         return position, position + 1
+    first = first_token(rule)
+    if first is not None:  # a text too short for that loses its first third, as in content_tail
+        tail = max(tail_length(stop - start), stop - start - first + 1)
+        return stop - tail, stop
     spans = {
         "content_mean": (start, stop),
         "content_last": (stop - 1, stop),

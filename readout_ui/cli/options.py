@@ -206,7 +206,7 @@ class Training:
         TrainSettings.method
     )
     read: Annotated[
-        str, typer.Option(help="content_mean, content_last, content_tail or template_last.")
+        str, typer.Option(help="content_mean, content_last, content_tail, template_last or from:N.")
     ] = TrainSettings.read
     layer_type: Annotated[
         str,

@@ -11,7 +11,7 @@ import typer
 
 from readout_ui.cli.options import Descriptions, Output, Training
 from readout_ui.cli.output import as_json, progress_report, table, work_with
-from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.settings import RECIPES, TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.runs.run import Run
@@ -36,6 +36,20 @@ class LongTraining(Training):
     max_length: Annotated[int, typer.Option(help="Tokens read of one text.")] = LONG_TEXTS
 
 
+@dataclass(frozen=True)
+class StoryTraining(LongTraining):
+    """The same by a published recipe."""
+
+    recipe: Annotated[
+        str, typer.Option(help=f"A published recipe: {', '.join(RECIPES)}; else as said here.")
+    ] = ""
+
+    def settings(self) -> TrainSettings:
+        """The settings of the training; UserError where one contradicts the recipe."""
+        own = super().settings()
+        return own.by_recipe(self.recipe) if self.recipe else own
+
+
 def train(descriptions: Descriptions, output: Output, training: Training) -> None:
     """Fit a direction for every concept and write them as an export."""
     from readout_ui.texts.library import Library, require_trainable
@@ -58,14 +72,19 @@ def train_stories(
         bool, typer.Option("--pair-by-name", help="Files of the same name share their scene.")
     ] = False,
     neutral: Neutral = None,
-    training: LongTraining,
+    training: StoryTraining,
 ) -> None:
     """Fit directions from stories; what stories of one scene have in common cancels."""
     from readout_ui.texts import sources
-    from readout_ui.texts.stories import read_stories
+    from readout_ui.texts.shipped import shipped_descriptions
+    from readout_ui.texts.stories import StoryLibrary, read_stories
 
     settings = training.settings()
     found = sources.stories(stories, pair_by_name=pair_by_name, neutral=neutral)
+    content = found.content
+    has_neutral = found.neutral or (isinstance(content, StoryLibrary) and content.neutral())
+    if training.recipe and not has_neutral:  # it cannot do without
+        found = sources.Source(content, sources.neutral_texts(shipped_descriptions()))
     if training.preview:
         return show_preview(training, read_stories(stories, pair_by_name).stories[0].text)
     _train_and_write(found, settings, training, output)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from readout_ui.errors import UserError
@@ -22,7 +22,11 @@ LAYER_TYPE_NAMES = (
     "post_attention_layernorm",
 )
 FRAME_NAMES = ("chat", "none")
-_TOKEN = re.compile(r"token:-?\d+")
+_NUMBERED = re.compile(r"token:-?\d+|from:[1-9]\d*")
+RECIPES: Mapping[str, Mapping[str, str]] = {
+    "anthropic-2026": {"method": "neutral_pcs", "read": "from:50"},
+}
+"""Published recipes for stories by name: what each settles of a training."""
 OWN_METHOD = "own:"
 """Before the name of a method that is no built-in one but a function, which is not stored."""
 _LAYERS = re.compile(r"all|auto|middle|\s*-?\d+\s*(,\s*-?\d+\s*)*")
@@ -41,7 +45,8 @@ class TrainSettings:
     "own:name" for a function."""
     read: str = "content_mean"
     """Which token positions are pooled into a text's activation: a read rule, or "token:N" for
-    one position of the framed text, counted from 0 or, negative, from its end."""
+    one position of the framed text, counted from 0 or, negative, from its end; or "from:N" for
+    a text's tokens from the Nth on, of a short text its last two thirds."""
     layers: str = "all"
     """"all", "auto" (the best cross-validated layer), "middle" (three to five layers at 40 to 60 %
     of the depth) or layer numbers such as "14,22" or "-1"."""
@@ -63,7 +68,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not str(self.method).startswith(OWN_METHOD):
             _one_of("method", self.method, METHOD_NAMES)
-        if not _TOKEN.fullmatch(str(self.read)):
+        if not _NUMBERED.fullmatch(str(self.read)):
             _one_of("read rule", self.read, READ_RULE_NAMES)
         _one_of("frame", self.frame, FRAME_NAMES)
         _one_of("layer type", self.layer_type, {*LAYER_TYPE_NAMES, *dict(self.layer_config)})
@@ -83,6 +88,20 @@ class TrainSettings:
         _at_least("seed", self.seed, 0)
         if self.batch_size is not None:
             _at_least("batch size", self.batch_size, 1)
+
+    def by_recipe(self, recipe: str) -> TrainSettings:
+        """The same with what a published recipe settles.
+
+        Raises:
+            UserError: no such recipe, or something else was chosen for what it settles.
+        """
+        _one_of("recipe", recipe, RECIPES)
+        for name, value in RECIPES[recipe].items():
+            chosen = getattr(self, name)
+            if chosen not in (value, getattr(TrainSettings, name)):
+                fix = f"leave out the recipe or {name}"
+                raise UserError(f"{recipe} means {name} {value}, not {chosen}", fix=fix)
+        return replace(self, **RECIPES[recipe])  # type: ignore[arg-type]
 
     def as_json(self) -> dict[str, Any]:
         """The settings as values that JSON can hold; the frame only where it is not the usual."""

@@ -36,9 +36,20 @@ def test_every_rule_reads_its_own_positions() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("n_tokens", "begins"), [(1, 0), (9, 3), (60, 20), (147, 49), (148, 49), (600, 49)]
+)
+def test_from_a_token_on_a_short_text_loses_its_first_third(n_tokens: int, begins: int) -> None:
+    span = rule_span("from:50", start=5, stop=5 + n_tokens, n_tokens=n_tokens + 9)
+    assert span == (5 + begins, 5 + n_tokens)
+    assert rule_group("from:50") == ("from:50",)
+
+
 def test_an_unknown_rule_is_a_mistake() -> None:
     with pytest.raises(UserError, match="unknown read rule 'first'"):
         rule_group("first")
+    with pytest.raises(UserError, match="unknown read rule 'from:0'"):
+        rule_group("from:0")
 
 
 def test_weights_pool_every_rule_of_every_text_in_one_product() -> None:

@@ -433,7 +433,9 @@ def test_every_source_is_trained_with_its_own_inputs(
     scored = {**THRESHOLDS, "memories": read_memories(str(path)), "concepts": ["warmth"]}
     asked = {
         "pairs": irony(tab),
-        "stories": fill(tab, "stories", "auto", file=zipped, pair_by_name=True),
+        "stories": fill(
+            *(tab, "stories", "auto"), file=zipped, pair_by_name=True, recipe="anthropic-2026"
+        ),
         "memories": fill(tab, "memories", "auto", **scored),
     }
     studio.load_model()
@@ -445,6 +447,8 @@ def test_every_source_is_trained_with_its_own_inputs(
     assert found["memories"].concepts == ("warmth",)
     assert [run.settings.max_length for run in found.values()] == [256, 1024, 1024]
     assert {run.settings.layer_type for run in found.values()} == {"mlp"}
+    assert [run.settings.method for run in found.values()] == ["mean", "neutral_pcs", "mean"]
+    assert "_baseline" in found["stories"].texts
 
 
 def test_a_run_of_pairs_can_stand_beside_one_of_descriptions(studio: Studio) -> None:
@@ -482,7 +486,7 @@ def test_neutral_texts_of_the_folder_join_stories_and_memories_where_they_are_wa
     zipped = str(story_zip(tmp_path, STORIES))
     scored = {**THRESHOLDS, "memories": read_memories(str(path)), "concepts": ["warmth"]}
     for values in (
-        fill(tab, "stories", "all", file=zipped, pair_by_name=True),
+        fill(tab, "stories", "all", file=zipped, pair_by_name=True, recipe=""),
         fill(tab, "memories", "all", **scored),
     ):
         plain, _ = tab.request(values)

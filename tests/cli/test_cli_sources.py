@@ -7,6 +7,7 @@ import pytest
 
 from readout_ui.cli import program as cli
 from readout_ui.runs.store import RunStore
+from readout_ui.texts.library import Library
 from readout_ui.texts.stories import Story
 from tests.conftest import SMALL_LIBRARY
 from tests.support.stories import story_lines
@@ -39,6 +40,23 @@ def test_stories_become_an_export_and_a_kept_run(
     assert said["concepts"] == {"afraid": 3, "angry": 3, "calm": 3, "happy": 3}
     assert (tmp_path / "out" / "readout.safetensors").exists()
     assert len(list((tmp_path / "runs").iterdir())) >= 1
+
+
+def test_a_recipe_settles_method_and_pooling_and_refuses_another(
+    tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [Story(c, t) for c, some in SMALL_LIBRARY.items() if c[0] != "_" for t in some]
+    stories = tmp_path / "told.jsonl"
+    stories.write_text(story_lines(told))
+    asked = ["train-stories", str(stories), "--recipe", "anthropic-2026", "--json"]
+    where = ["--output", str(tmp_path / "out"), "--model", str(tiny_folder), "--device", "cpu"]
+    assert cli.run([*asked, *where, "--layers", "1"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["settings"]["method"], said["settings"]["read"]) == ("neutral_pcs", "from:50")
+    assert said["n_texts"] == len(told) + len(Library("shipped:emotions").neutral_texts())
+    assert not any("neutral_pcs needs" in warning for warning in said["warnings"])
+    assert cli.run([*asked, *where, "--method", "pca"]) == 2
+    assert "anthropic-2026 means method neutral_pcs, not pca" in capsys.readouterr().err
 
 
 def test_what_extract_writes_is_trained_without_a_line_of_tags(

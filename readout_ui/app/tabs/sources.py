@@ -7,6 +7,7 @@ page is left, and its run is kept beside the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from readout_ui.app.widgets import cut, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
-from readout_ui.vectors.settings import LAYER_TYPE_NAMES, TrainSettings
+from readout_ui.vectors.settings import LAYER_TYPE_NAMES, RECIPES, TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.vectors.sources import Texts, TextSource
@@ -73,7 +74,15 @@ class StoryInputs(Part):
             elem_id="src-story-pair",
         )
         self.about = gr.HTML(sentence(TO_BEGIN), elem_id="src-story-about", padding=False)
-        self.asked: set[Any] = {self.file, self.pair_by_name}
+        self.recipe = gr.Dropdown(
+            [("As set below", ""), *((name, name) for name in RECIPES)],
+            value="",
+            label="Recipe",
+            info="anthropic-2026: tokens from the 50th on (of short texts the last two thirds), "
+            "minus the mean of the other concepts, components of neutral texts removed.",
+            elem_id="src-story-recipe",
+        )
+        self.asked: set[Any] = {self.file, self.pair_by_name, self.recipe}
         events = [self.file.upload, self.file.clear, self.pair_by_name.input]
         gr.on(events, bound(self.show), self.asked, self.about, **QUIET)
 
@@ -223,7 +232,11 @@ class SourcesTab(Part):
         studio.refuse_if_read_only("train")
         longest = TrainSettings.max_length if source == "pairs" else LONG_TEXT
         settings = self.settings.settings(values, longest)
-        neutral = neutral_texts_of(studio.library()) if values[self.settings.neutral] else None
+        recipe = values[stories.recipe] if source == "stories" else ""
+        if recipe:
+            settings = replace(settings, **dict[str, Any](RECIPES[recipe]))
+        wanted = values[self.settings.neutral] or recipe
+        neutral = neutral_texts_of(studio.library()) if wanted else None
         match source:
             case "pairs":
                 leave_out = values[pairs.leave_out]

@@ -321,17 +321,10 @@ class Studio:
         folder: Path | None = None,
         *,
         form: str = "readout",
+        scale: str = "",
         allow_changed: bool = False,
     ) -> Path:
-        """Export the run in use; empty choices mean all.
-
-        Args:
-            concepts: which of them.
-            layers: at which layers.
-            folder: where to; None for a zip in a temporary folder.
-            form: one of `runs.export.FORMATS`.
-            allow_changed: whether descriptions may have changed since the training.
-        """
+        """Export the run in use to a folder, else as a zip in a temporary one; empty means all."""
         if folder is not None:
             self.refuse_if_read_only("write a folder")
         run = self.run()
@@ -339,8 +332,8 @@ class Studio:
             run.refuse_changed(self.library())
         if folder is None:
             folder = Path(tempfile.mkdtemp(dir=scratch_folder())) / f"{form}.zip"
-        target = folder.expanduser()
-        return run.export(target, form, tuple(concepts) or None, tuple(layers) or None)
+        chosen = tuple(concepts) or None, tuple(layers) or None
+        return run.export(folder.expanduser(), form, *chosen, scale)
 
     def refuse_if_read_only(self, what: str) -> None:
         """Raise a UserError when the app was started with --read-only."""

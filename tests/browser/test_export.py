@@ -12,6 +12,7 @@ import pytest
 
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.export import ExportTab
+from readout_ui.runs.export import FORMATS
 from tests.support.hub_stand_in import TOKEN, hub_stand_in
 from tests.support.studios import address_of, small_studio
 
@@ -107,3 +108,18 @@ def bring(page: Page, file: Path) -> None:
         page.locator("#bring-files input[type=file]").first.set_input_files(file)
     expect(page.locator("#bring-files")).to_contain_text(file.stem)
     page.click("#bring-use")
+
+
+def test_a_format_to_steer_with_asks_for_its_scale(
+    served: Served, watched_page: Callable[..., Page]
+) -> None:
+    if served.studio.runs.current() is None:
+        served.studio.use_run(served.studio.start_training().result().id)
+    page = watched_page(served.url)
+    scale = page.locator("#export-scale")
+    expect(scale).to_be_hidden()
+    page.locator("#export-format").get_by_label(FORMATS["gguf"].title).click()
+    expect(page.locator("#export-explained")).to_contain_text("control vector")
+    scale.get_by_label("Vectors of length 1").click()
+    page.locator("#export-format").get_by_label(FORMATS["npz"].title).click()
+    expect(scale).to_be_hidden()

@@ -28,7 +28,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.widgets import count, local_time
 from readout_ui.errors import UserError
 from readout_ui.files import scratch_folder
-from readout_ui.runs.export import FORMATS
+from readout_ui.runs.export import BARE_FORMATS, FORMATS
 from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
 from readout_ui.runs.manifest import MANIFEST_FILE
 from readout_ui.runs.run import Run
@@ -178,7 +178,8 @@ class ExportTab(Part):
         self.studio = studio
         self.about = gr.HTML(draw_about(studio), elem_id="export-about", padding=False)
         self._build_chosen()
-        self.chosen: set[Any] = {self.concepts, self.layers, self.form, self.allow_changed}
+        what = {self.concepts, self.layers, self.form, self.scale}
+        self.chosen: set[Any] = {*what, self.allow_changed}
         pack, write = self._build_places()
         self._build_hub()
         with gr.Accordion("Manifest", open=False):
@@ -214,8 +215,16 @@ class ExportTab(Part):
             label="Format",
             elem_id="export-format",
         )
-        explained = gr.Markdown(ABOUT_FORMATS["readout"], elem_id="export-explained")
-        self.form.change(ABOUT_FORMATS.get, self.form, explained, **QUIET)
+        self.explained = gr.Markdown(ABOUT_FORMATS["readout"], elem_id="export-explained")
+        self.scale = gr.Radio(
+            [("1.0 is one dose", "norm"), ("Vectors of length 1", "unit")],
+            value="norm",
+            label="Scale of vectors to steer with",
+            visible=HIDDEN,
+            elem_id="export-scale",
+        )
+        outputs = [self.explained, self.scale]
+        self.form.change(bound(self.explain), self.form, outputs, **QUIET)
         self.allow_changed = gr.Checkbox(
             label="Export although descriptions changed since this training",
             visible=seen_if(_changed(self.studio)),
@@ -272,7 +281,13 @@ class ExportTab(Part):
     def _choices(self, values: Values) -> dict[str, Any]:
         """Arguments of `Studio.export`."""
         names = ("concepts", "layers", "form", "allow_changed")
-        return {name: values[getattr(self, name)] for name in names}
+        chosen = {name: values[getattr(self, name)] for name in names}
+        return {**chosen, "scale": values[self.scale] if chosen["form"] in BARE_FORMATS else ""}
+
+    def explain(self, form: str) -> Changes:
+        """What a format holds, and its scale where it has one."""
+        scale = gr.Radio(visible=seen_if(form in BARE_FORMATS))
+        return {self.explained: ABOUT_FORMATS[form], self.scale: scale}
 
     def make_zip(self, values: Values) -> Changes:
         """A zip to download, and its manifest on the page."""
@@ -292,8 +307,9 @@ class ExportTab(Part):
         run = self.studio.run()
         if not (run.source or values[self.allow_changed]):
             run.refuse_changed(self.studio.library())
-        concepts, layers = values[self.concepts] or None, values[self.layers] or None
-        files = run.files(values[self.form], concepts, layers)
+        chosen = self._choices(values)
+        concepts, layers = chosen["concepts"] or None, chosen["layers"] or None
+        files = run.files(chosen["form"], concepts, layers, chosen["scale"])
         sent = push(files, values[self.repository], public=values[self.public])
         return {self.pushed: f"<p class='done'>{escape(sent.sentence())}.</p>"}
 

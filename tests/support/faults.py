@@ -47,13 +47,16 @@ def with_fault(work: Callable[[Tell], None], place: Path, at: int, *, die: bool)
 
 
 def every_fault(
-    work: Callable[[Tell], None], place: Path, prepare: Callable[[], None]
+    work: Callable[[Tell], None], place: Path, prepare: Callable[[], None], step: int = 1
 ) -> Iterator[tuple[str, Outcome]]:
-    """The outcome for every call, once failing and once killed; `prepare` makes the place anew."""
+    """The outcome for every call, once failing and once killed; `prepare` makes the place anew.
+
+    Work that takes long is done for every `step`-th call only.
+    """
     prepare()
     n_calls = with_fault(work, place, 0, die=False).n_calls
     assert n_calls > 0
-    for at in range(1, n_calls + 1):
+    for at in range(1, n_calls + 1, step):
         for die in (False, True):
             prepare()
             outcome = with_fault(work, place, at, die=die)

@@ -228,7 +228,6 @@ class Studio:
             run=run,
             training=train.view() if train else None,
             changed=self._changed_since(run),
-            queued=self.worker.unfinished(),
         )
 
     def close(self) -> None:
@@ -296,9 +295,7 @@ class Studio:
         run = self.run()
         question.refuse(run)
         return self._answers.ask(
-            (run.id, question),
-            lambda: self.on_device("judge", question.title, work),
-            again=again,
+            (run.id, question), lambda: self.on_device("judge", question.title, work), again=again
         )
 
     def advise(self, layer: int, *, again: bool = True) -> Job[Judged]:

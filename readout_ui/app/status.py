@@ -46,8 +46,6 @@ class Status:
     """The newest training, finished or not."""
     changed: int
     """Descriptions that differ from those the run in use was trained on."""
-    queued: tuple[JobView, ...]
-    """Everything that waits or runs on the device."""
 
     @property
     def model_ready(self) -> bool:

@@ -9,8 +9,7 @@ import pytest
 
 from readout_ui.app.api_answers import NAMES
 from readout_ui.app.events import Changes, Values, bound, components
-from readout_ui.app.header import Clock, Header
-from readout_ui.app.page import build_app
+from readout_ui.app.page import Clock, Header, build_app
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.train import TrainTab

@@ -19,12 +19,7 @@ from readout_ui.models.blocks import (
     text_config,
 )
 from readout_ui.models.calling import quiet_transformers
-from readout_ui.models.checkpoints import (
-    Checkpoint,
-    find_checkpoint,
-    read_config,
-    require_causal,
-)
+from readout_ui.models.checkpoints import Checkpoint, find_checkpoint, read_config, require_causal
 from readout_ui.models.devices import (
     Shortage,
     choose_device,
@@ -379,10 +374,7 @@ def _loaded(
     if frame.kind == "plain":
         notes = (*notes, frame.describe())
     if len(tokenizer) > len(embeddings):
-        notes = (
-            *notes,
-            f"the tokenizer has {len(tokenizer)} tokens, the model {len(embeddings)}",
-        )
+        notes = (*notes, f"the tokenizer has {len(tokenizer)} tokens, the model {len(embeddings)}")
     lengths = [n for n in config_values(model, "max_position_embeddings") if n]
     return LoadedModel(
         spec=spec,

@@ -24,6 +24,8 @@ from readout_ui.texts.words import phrase_forms, words_of
 
 MAX_TEXT = 20_000
 """Characters of one text."""
+MAX_ALL_TEXT = 5_000_000
+"""Characters of all texts of a collection, each of which the model reads."""
 MAX_LABELS = 500
 """Different labels of a collection."""
 NEUTRAL_LABEL = "neutral"
@@ -133,6 +135,7 @@ def pick_columns(
     if writer_at in (text_at, *labels_at):
         writer_at = -1
     texts = tuple(_labelled(row, text_at, labels_at, writer_at, table.file) for row in table.rows)
+    require_readable("".join(each.text for each in texts), table.file, MAX_ALL_TEXT)
     if len(labels_of(texts)) > MAX_LABELS:
         raise UserError(
             f"there are more than {MAX_LABELS} different labels",

@@ -138,6 +138,9 @@ def test_collections_are_bounded() -> None:
     many = "text,label\n" + "".join(f"Oh dear,{i}\n" for i in range(501))
     with pytest.raises(UserError, match="more than 500 different labels"):
         pick_columns(read_delimited(many, "a.csv"), "text", ["label"])
+    rows = f"{'x' * 19_000},a\n" * 264
+    with pytest.raises(UserError, match="has 5,016,000 characters, 5,000,000 are read"):
+        pick_columns(read_delimited(f"text,label\n{rows}", "a"), "text", ["label"])
     with pytest.raises(UserError, match="characters"):
         pick_columns(read_delimited(f"text,label\n{'x' * 20_001},a\n", "a"), "text", ["label"])
     with pytest.raises(UserError, match="MB"):

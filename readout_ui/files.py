@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -270,7 +271,9 @@ def fill_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     sync_folder(folder)
 
 
-_PARTIAL = re.compile(r"\.(?:saving|deleted|export)-(?:(\d+)-)?[0-9a-z]{4,16}")
+_PARTIAL = re.compile(r"\.(?:saving|deleted|export)-(?:([0-9a-f]{6})-(\d{1,10})-)?[0-9a-z]{4,16}")
+_HERE = sha256_of(platform.node().encode())[:6]
+"""This machine or container, whose process numbers mean nothing on others."""
 _STALE_SECONDS = 3600
 
 
@@ -280,7 +283,7 @@ def partial_name(what: str) -> str:
     Args:
         what: "saving", "deleted" or "export".
     """
-    return f".{what}-{os.getpid()}-{secrets.token_hex(6)}"
+    return f".{what}-{_HERE}-{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def remove_stale(folder: Path) -> None:
@@ -289,14 +292,18 @@ def remove_stale(folder: Path) -> None:
         return
     for path in folder.iterdir():
         found = _PARTIAL.fullmatch(path.name)
-        if found and _is_stale(path, found[1]):
+        if found and _is_stale(path, found[2] if found[1] == _HERE else None):
             _remove(path)
 
 
-def _is_stale(path: Path, process: str | None) -> bool:
+def _is_gone(process: str) -> bool:
     import psutil
 
-    if process is not None and not psutil.pid_exists(int(process)):
+    return not psutil.pid_exists(int(process))
+
+
+def _is_stale(path: Path, process: str | None) -> bool:
+    if process is not None and _is_gone(process):
         return True
     with suppress(OSError):
         return time.time() - path.lstat().st_mtime > _STALE_SECONDS
@@ -311,7 +318,7 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-_SCRATCH = re.compile(r"readout-(\d+)-[a-z0-9_]{8}")
+_SCRATCH = re.compile(r"readout-([0-9a-f]{6})-(\d{1,10})-[a-z0-9_]{8}")
 
 
 def scratch_folder() -> Path:
@@ -327,9 +334,9 @@ def _scratch() -> Path:
     place = Path(tempfile.gettempdir())
     for path in place.glob("readout-*"):
         found = _SCRATCH.fullmatch(path.name)
-        if found and _is_own(path) and _is_stale(path, found[1]):
+        if found and found[1] == _HERE and _is_own(path) and _is_gone(found[2]):
             _remove(path)
-    made = Path(tempfile.mkdtemp(prefix=f"readout-{os.getpid()}-"))
+    made = Path(tempfile.mkdtemp(prefix=f"readout-{_HERE}-{os.getpid()}-"))
     register(shutil.rmtree, made, ignore_errors=True)
     return made
 

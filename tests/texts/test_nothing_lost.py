@@ -369,13 +369,15 @@ def test_where_folders_cannot_be_locked_a_file_does_it(
 
 def test_only_own_and_only_stale_files_are_removed(tmp_path: Path) -> None:
     gone, alive = 2**22 + 1, os.getpid()  # Linux numbers no process above 2**22
-    stale = [f".saving-{gone}-0123456789ab", f".export-{gone}-01ab", ".saving-0123456789abcdef"]
-    kept = [f".saving-{alive}-01ab", ".saving-new", ".saving-notes.txt", "saving-1", ".export"]
+    here, there = files._HERE, "0a1b2c"
+    stale = [f".saving-{here}-{gone}-01ab", f".export-{here}-{gone}-01ab", ".saving-01ab"]
+    kept = [f".saving-{here}-{alive}-01ab", f".saving-{there}-{gone}-01ab", ".saving-notes"]
+    kept += [".saving-new-notes.txt", "saving-1", ".export"]
     for name in (*stale, *kept):
         (tmp_path / name).write_bytes(b"x")
-    (tmp_path / f".deleted-{gone}-0123456789ab").mkdir()
+    (tmp_path / f".deleted-{here}-{gone}-01ab").mkdir()
     os.utime(tmp_path / stale[-1], (0, 0))
-    os.utime(tmp_path / ".saving-notes.txt", (0, 0))
+    os.utime(tmp_path / ".saving-new-notes.txt", (0, 0))
     remove_stale(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
@@ -385,14 +387,16 @@ def test_folders_for_downloads_go_with_their_process(
 ) -> None:
     monkeypatch.setattr("readout_ui.files.tempfile.tempdir", str(tmp_path))
     files._scratch.cache_clear()
-    (tmp_path / f"readout-{2**22 + 1}-abcdefgh").mkdir()
-    (tmp_path / f"readout-{os.getpid()}-abcdefgh").mkdir()
+    (tmp_path / f"readout-{files._HERE}-{2**22 + 1}-abcdefgh").mkdir()
+    running = tmp_path / f"readout-{files._HERE}-{os.getpid()}-abcdefgh"
+    running.mkdir()
+    os.utime(running, (0, 0))  # a server of last week
     (tmp_path / "readout-mine").mkdir()
     own = scratch_folder()
     assert own == scratch_folder()
     assert own.parent == tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["readout-mine", f"readout-{os.getpid()}-abcdefgh", own.name]
+        ["readout-mine", running.name, own.name]
     )
     shutil.rmtree(own)
     assert scratch_folder().is_dir()

@@ -82,7 +82,7 @@ def load(folder: Path | str) -> ReadoutVectors:
             torch.stack([_checked(tensors, f"layer_{i}.{key}", shape[:1], path) for i in layers])
             for key in ("neutral_mean", "neutral_std")
         )
-    module_path = manifest.get("read", {}).get("module_path", "model.layers.{num}")
+    module_path = (manifest.get("read") or {}).get("module_path") or "model.layers.{num}"
     return ReadoutVectors(concepts, layers, torch.stack(vectors), module_path, manifest, mean, std)
 
 
@@ -94,6 +94,34 @@ class Watch:
         self._arrived: dict[int, Tensor] = {}
         self._passes: list[list[tuple[list[int], Tensor]]] = []
         self._on_device: dict[torch.device, Tensor] = {}
+        self._calls = self._reads = self._fed = self._past = 0
+        self._cache: Any = None
+
+    def begin(self, cache: Any) -> None:
+        """A pass begins that goes on from `cache`, which is None for a new text."""
+        past = 0 if cache is None else int(cache.get_seq_length())
+        if past:
+            self._forget_behind(past)
+        self._cache, self._fed, self._past, self._arrived = cache, past, past, {}
+
+    def settle(self) -> None:
+        """No pass follows: what the last one fed as a draft and was rejected is dropped."""
+        if self._cache is not None:
+            self._forget_behind(int(self._cache.get_seq_length()))
+        self._cache = None
+
+    def _forget_behind(self, length: int) -> None:
+        rejected = self._fed - length
+        while rejected > 0 and self._passes:
+            last = self._passes.pop()
+            kept = max(0, last[0][1].shape[2] - rejected)
+            rejected -= last[0][1].shape[2] - kept
+            if kept:
+                self._passes.append([(places, scores[:, :, :kept]) for places, scores in last])
+
+    def end(self) -> None:
+        """A call of the whole model is over."""
+        self._calls += 1
 
     def take(self, place: int, output: Tensor) -> None:
         """Project one layer's output; called by the hooks.
@@ -103,6 +131,7 @@ class Watch:
         """
         if place in self._arrived:  # The pass before was cut off.
             self._arrived = {}
+        output = output.detach()
         rows = output if output.ndim == 3 else output[None]  # (n_rows, n_new, d_model)
         alone = rows.shape[0] * rows.shape[1] > _NARROW
         states = rows.float()
@@ -114,12 +143,23 @@ class Watch:
         if len(self._arrived) == len(self._readout.layers):
             self._passes.append(list(self._by_device(projected=alone)))
             self._arrived = {}
+            self._fed = self._past + rows.shape[1]
+            self._reads += 1
 
     def scores(self) -> Tensor:
-        """Raw scores, (n_rows, n_tokens, n_layers, n_concepts) float32 on the CPU."""
+        """Raw scores, (n_rows, n_tokens, n_layers, n_concepts) float32 on the CPU.
+
+        Raises:
+            UserError: no pass was read, or passes had different numbers of rows.
+        """
         shape = (len(self._readout.layers), len(self._readout.concepts))
-        if not self._passes:
-            return torch.zeros(1, 0, *shape)
+        self._require_passes()
+        rows = sorted({one[0][1].shape[1] for one in self._passes})
+        if len(rows) > 1:
+            raise UserError(
+                f"the passes had {' and '.join(map(str, rows))} rows",
+                fix="open one `watching` for each call",
+            )
         width = sum(one[0][1].shape[2] for one in self._passes)
         whole = torch.empty(self._passes[0][0][1].shape[1], width, *shape)
         # What one device has of all passes is put together there and copied once.
@@ -129,11 +169,25 @@ class Watch:
         return whole
 
     def latest(self, row: int = 0) -> list[list[float]]:
-        """`[n_layers][n_concepts]` of the newest token of a row."""
+        """`[n_layers][n_concepts]` of the newest token of a row.
+
+        Raises:
+            UserError: no pass was read yet.
+        """
+        self._require_passes()
         found: dict[int, list[float]] = {}
         for places, scores in self._passes[-1]:
             found |= zip(places, scores[:, row, -1].tolist(), strict=True)
         return [found[place] for place in range(len(found))]
+
+    def _require_passes(self) -> None:
+        if not self._passes or self._calls > self._reads:
+            raise UserError(
+                "no module ran that is read"
+                + (f" in {self._calls} passes" if self._calls else ", there was no pass yet"),
+                fix="run the model inside `watching`; of a compiled one, the model itself "
+                "(its _orig_mod)",
+            )
 
     def _by_device(self, projected: bool) -> Iterator[tuple[list[int], Tensor]]:
         """Places and their scores (n_places, n_rows, n_new, n_concepts), device by device."""
@@ -162,17 +216,49 @@ def watching(model: nn.Module, readout: ReadoutVectors) -> Iterator[Watch]:
         UserError: the model has no such modules or another width.
     """
     watch = Watch(readout)
+    names = [readout.module_path.format(num=layer) for layer in readout.layers]
+    wrapper = _wrapper(model, names[0])
+    decoder = wrapper + readout.module_path.split("{num}")[0].rstrip(".").rpartition(".")[0]
     with ExitStack() as hooks:
-        for place, layer in enumerate(readout.layers):
-            name = readout.module_path.format(num=layer)
-            handle = _module(model, name).register_forward_hook(_hook(watch, place, name))
+        begin = _module(model, decoder.rstrip(".")).register_forward_pre_hook(
+            lambda _module, args, kwargs: watch.begin(_cache(args, kwargs)), with_kwargs=True
+        )
+        end = model.register_forward_hook(lambda *_: watch.end())
+        for handle in (begin, end):
             hooks.callback(handle.remove)
+        for place, name in enumerate(names):
+            read = _module(model, wrapper + name).register_forward_hook(_hook(watch, place, name))
+            hooks.callback(read.remove)
         yield watch
+    watch.settle()
+
+
+def _cache(args: Any, kwargs: dict[str, Any]) -> Any:
+    """The cache that a decoder is called with, under whatever name; None without one."""
+    given = (*args, *kwargs.values())
+    return next((value for value in given if hasattr(value, "get_seq_length")), None)
+
+
+def _wrapper(model: nn.Module, name: str) -> str:
+    """What stands before `name` where PEFT, DataParallel or torch.compile wrap the model."""
+    if len(getattr(model, "device_ids", None) or ()) > 1:
+        raise UserError(
+            f"{type(model).__name__} runs several copies at once, whose passes would be mixed",
+            fix="watch the model itself (its .module)",
+        )
+    ends = [known for known, _module in model.named_modules() if f".{known}".endswith(f".{name}")]
+    return ends[0].removesuffix(name) if len(ends) == 1 else ""
 
 
 def _hook(watch: Watch, place: int, name: str) -> Any:
     def read(_module: nn.Module, _inputs: Any, output: Any) -> None:
         activation = output[0] if isinstance(output, tuple | list) else output
+        if not isinstance(activation, Tensor) or activation.ndim > 3:
+            raise UserError(
+                "the module returns something else than one state per token",
+                where=name,
+                fix="export vectors of another layer type",
+            )
         d_model = watch._readout.vectors.shape[-1]
         if activation.shape[-1] != d_model:
             raise UserError(
@@ -191,7 +277,9 @@ def _module(model: nn.Module, name: str) -> nn.Module:
         return model.get_submodule(name)
     except AttributeError:
         raise UserError(
-            "the model has no such module", where=name, fix="load the model the manifest names"
+            f"the model ({type(model).__name__}) has no such module",
+            where=name,
+            fix="load the model the manifest names",
         ) from None
 
 

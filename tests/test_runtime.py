@@ -17,8 +17,10 @@ from readout_ui.errors import UserError
 from readout_ui.inference.forward import read_chat
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
+from readout_ui.runs.manifest import describe_bare
 from readout_ui.runs.run import Run
-from readout_ui.runtime import load, watching
+from readout_ui.runtime import ReadoutVectors, load, watching
+from tests.support.loaded_tiny import random_vectors
 
 PROMPT = [Turn("user", "Something is going to hurt me."), Turn("assistant", "I need nothing.")]
 
@@ -117,3 +119,116 @@ def test_without_calibration_raw_scores_are_still_there(export: Path) -> None:
     readout = load(export)
     with pytest.raises(UserError, match="no calibration"):
         readout.z_scores(torch.zeros(2, len(readout.concepts)))
+
+
+# Other people's programs
+
+
+IDS = torch.tensor([[1, 2, 3, 4, 5, 6, 7]])
+
+
+@pytest.fixture
+def plain(tiny_folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(tiny_folder)
+
+
+def scores_of(model: Any, readout: ReadoutVectors, ids: torch.Tensor = IDS) -> torch.Tensor:
+    with torch.no_grad(), watching(model, readout) as watch:
+        model(ids)
+    return watch.scores()
+
+
+def test_scores_of_a_pass_with_gradients_keep_no_graph(export: Path, plain: Any) -> None:
+    with watching(plain, load(export)) as watch:
+        plain(IDS)
+    assert not watch.scores().requires_grad
+    assert torch.equal(watch.scores(), scores_of(plain, load(export)))
+
+
+def test_before_any_pass_there_is_a_sentence_and_no_index_error(export: Path, plain: Any) -> None:
+    with watching(plain, load(export)) as watch:
+        for asked in (watch.scores, watch.latest):
+            with pytest.raises(UserError, match="no module ran that is read, there was no pass"):
+                asked()
+
+
+def test_a_compiled_model_that_ran_before_is_an_error_and_not_an_empty_result(
+    export: Path, plain: Any
+) -> None:
+    compiled: Any = torch.compile(plain, backend="eager")
+    compiled(IDS)
+    with watching(compiled, load(export)) as watch:
+        compiled(IDS)
+    told, read = "", torch.zeros(0)
+    try:
+        read = watch.scores()
+    except UserError as error:
+        told = str(error)
+    if told:
+        assert "no module ran that is read in 1 passes" in told
+    else:  # a torch that looks at hooks anew
+        assert torch.allclose(read, scores_of(plain, load(export)), atol=1e-4)
+    torch.compiler.reset()
+
+
+class Wrapper(torch.nn.Module):
+    """What PEFT does: the model under another name, its methods passed on."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.base_model = torch.nn.Module()
+        self.base_model.model = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.base_model.model(*args, **kwargs)  # type: ignore[operator, union-attr]
+
+
+@pytest.mark.parametrize("wrap", [Wrapper, torch.nn.DataParallel])
+def test_the_modules_are_found_below_a_wrapper(export: Path, plain: Any, wrap: Any) -> None:
+    expected = scores_of(plain, load(export))
+    assert torch.equal(scores_of(wrap(plain), load(export)), expected)
+
+
+def test_calls_with_other_numbers_of_rows_are_refused_with_both(export: Path, plain: Any) -> None:
+    with watching(plain, load(export)) as watch:
+        for rows in (1, 2):
+            plain.generate(IDS.repeat(rows, 1), max_new_tokens=2, do_sample=False)
+    with pytest.raises(UserError, match=r"the passes had 1 and 2 rows; open one `watching`"):
+        watch.scores()
+    assert len(watch.latest(1)) == 2
+
+
+@pytest.mark.parametrize("longest", [3, 8, 14])
+def test_rejected_drafts_leave_no_rows(export: Path, plain: Any, longest: int) -> None:
+    ids = torch.tensor([[5, 6, 7, 8, 5, 6, 7, 8, 5, 6]])
+    with watching(plain, load(export)) as watch:
+        made = plain.generate(
+            ids, max_new_tokens=longest, do_sample=False, prompt_lookup_num_tokens=3
+        )
+    assert watch.scores().shape[1] == made.shape[1] - 1  # the last token is never fed
+    again = scores_of(plain, load(export), made[:, :-1])
+    assert torch.allclose(watch.scores(), again, rtol=1e-3, atol=1e-3)
+
+
+def test_two_generations_of_one_row_are_read_in_order(export: Path, plain: Any) -> None:
+    with watching(plain, load(export)) as watch:
+        first = plain.generate(IDS, max_new_tokens=3, do_sample=False)
+        second = plain.generate(IDS[:, :4], max_new_tokens=2, do_sample=False)
+    expected = [scores_of(plain, load(export), made[:, :-1]) for made in (first, second)]
+    assert torch.allclose(watch.scores(), torch.cat(expected, dim=1), rtol=1e-3, atol=1e-3)
+
+
+def test_the_snippet_of_the_docs_works_as_printed_on_the_bundled_model(
+    bundled_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[1] / "docs" / "formats.md"
+    blocks = [part.split("```")[0] for part in page.read_text("utf-8").split("```python\n")[1:]]
+    code = next(block for block in blocks if "readout_ui.runtime" in block)
+    vectors = random_vectors(bundled_model, layers=(9, 18))
+    run = Run(describe_bare(vectors, "random", {"id": "bundled"}), lambda: vectors)
+    run.export(tmp_path / "my-readout")
+    monkeypatch.chdir(tmp_path)
+    inputs = bundled_model.tokenizer("I feel calm.", return_tensors="pt")
+    known: dict[str, Any] = {"model": bundled_model.model, "inputs": inputs}
+    exec(code, known)
+    assert known["watch"].scores().shape[2:] == (2, 3)

@@ -208,6 +208,8 @@ class ChatRequest:
     """System prompt; empty for none."""
     sampling: Sampling
     """How tokens are chosen."""
+    thinking: bool | None = None
+    """Whether the model reasons first, where its template can be told; None as it likes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +273,8 @@ def answer(used: Readout, request: ChatRequest, stream: TokenStream) -> None:
 
     if stream.stopping():
         raise Cancelled
-    prompt = frame_for_answer(used.model, request.turns, request.system)
+    told = used.model.frame.thinking(request.thinking)
+    prompt = frame_for_answer(used.model, request.turns, request.system, told)
     layers = live_layers(used.vectors.layers, used.run.best_layer)
     stream.begin(used, prompt, layers)
     most = request.sampling.max_new_tokens

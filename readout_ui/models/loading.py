@@ -3,6 +3,7 @@
 Weights and tokenizer from a folder, by transformers, with its errors in plain words.
 """
 
+import inspect
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -363,6 +364,10 @@ def _loaded(
     tokenizer: "PreTrainedTokenizerBase",
     notes: tuple[str, ...],
 ) -> LoadedModel:
+    # transformers 4 adds token_type_ids that most models refuse: `model.generate(**inputs)`.
+    taken = inspect.signature(model.forward).parameters
+    names = [name for name in tokenizer.model_input_names if name in taken]
+    tokenizer.model_input_names = names or tokenizer.model_input_names
     frame = frame_for(tokenizer)
     embeddings: Any = model.get_input_embeddings().weight  # (n_vocabulary, d_model)
     device = embeddings.device

@@ -118,6 +118,11 @@ class PromptFrame:
         template = self.tokenizer.get_chat_template() if self.kind == "chat template" else ""
         return thinking_switch(str(template))
 
+    def thinking(self, wanted: bool | None) -> dict[str, Any]:
+        """The template's variables for reasoning or none; {} for None and without a switch."""
+        switch = self.thinking_switch
+        return {} if wanted is None or not switch else {switch: wanted}
+
     def frame_chat(
         self,
         turns: Sequence[Turn],

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from readout_ui.app.chats import ABANDONED_SECONDS, ChatRequest, LiveChats, News
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.live import live_calls, pack, pack_scores
+from readout_ui.app.tabs.live import Ask, live_calls, pack, pack_scores, request_from
 from readout_ui.inference.sampling import Sampling, live_layers
 from readout_ui.models.chat_template import Turn
+from readout_ui.models.prompt import frame_for
 from readout_ui.models.tokens import TokenPieces
+from tests.support.architectures import CHATML, tiny_tokenizer
 from tests.support.loaded_tiny import load_tiny
 from tests.support.studios import small_studio
 
@@ -211,3 +213,14 @@ def test_pieces_are_the_text_however_the_tokens_come(text: str, first: int) -> N
     parts = [*pieces.extend(ids[:first]), *pieces.extend(ids[first:])]
     assert len(parts) == len(ids)
     assert "".join(parts) == TOKENIZER.decode(ids, clean_up_tokenization_spaces=False)
+
+
+@pytest.mark.parametrize(("thinking", "opened"), [(None, True), (True, True), (False, False)])
+def test_a_chat_is_told_whether_to_think(thinking: bool | None, opened: bool) -> None:
+    request = request_from(Ask(**(asking(ONE) | {"thinking": thinking})))
+    template = CHATML.replace("assistant\n{% endif %}", "assistant\n{% if enable_thinking is not "
+        "defined or enable_thinking %}<think>{% endif %}{% endif %}")  # fmt: skip
+    frame = frame_for(tiny_tokenizer(template))
+    asked = frame.frame_chat(request.turns, True, frame.thinking(request.thinking))
+    assert str(frame.tokenizer.decode(list(asked.token_ids))).endswith("<think>") == opened
+    assert load_tiny().frame.thinking(request.thinking) == {}  # no such switch

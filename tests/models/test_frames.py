@@ -365,7 +365,7 @@ def test_a_chat_with_reasoning_is_what_the_template_renders(
     assert tokenizer.decode(list(framed.token_ids)) == rendered
     answer = said.rsplit("</think>", maxsplit=1)[-1].strip()
     spoken = [i for i, r in zip(framed.token_ids, framed.roles, strict=True) if r == "assistant"]
-    assert tokenizer.decode(spoken).endswith(answer)
+    assert str(tokenizer.decode(spoken)).endswith(answer)
 
 
 def test_only_the_assistants_turns_are_read_for_reasoning() -> None:

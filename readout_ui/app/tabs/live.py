@@ -65,6 +65,7 @@ class Ask(Chat):
     turns: list[Said] = Field(max_length=MOST_TURNS)
     system: str = Field(max_length=LONGEST_TURN)
     sampling: dict[str, float | int | None]
+    thinking: bool | None = None
 
 
 class Poll(Chat):
@@ -106,6 +107,7 @@ def request_from(request: Ask) -> ChatRequest:
         turns=tuple(Turn(turn.role, turn.text) for turn in request.turns),
         system=request.system,
         sampling=known(**settings),
+        thinking=request.thinking,
     )
 
 

@@ -13,7 +13,14 @@ from readout_ui.app.assets import on_load
 from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components
 from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.steering_form import PICKED, Ask, Request, SetupInputs, best_of
+from readout_ui.app.tabs.steering_form import (
+    PICKED,
+    Ask,
+    Request,
+    SetupInputs,
+    best_of,
+    wants_thinking,
+)
 from readout_ui.app.tabs.steering_results import Results, draw_answer
 from readout_ui.app.widgets import NO_RUN, draw_notice, layer_slider, save_button
 from readout_ui.errors import UserError
@@ -123,7 +130,7 @@ class SteeringTab(Part):
         gr.on(
             [setup.place.change, ask.prompt.blur, setup.tokens.change],
             bound(self.show_tokens),
-            {setup.place, ask.prompt, ask.system, setup.tokens},
+            {setup.place, ask.prompt, ask.system, ask.thinking, setup.tokens},
             self.picker,
             trigger_mode="always_last",
             concurrency_limit=None,
@@ -141,7 +148,7 @@ class SteeringTab(Part):
             return {picker: ""}
         if not prompt.strip():
             return {picker: _draw_picker((), place, chosen)}
-        work = partial(_tokens, prompt, system)
+        work = partial(_tokens, prompt, system, wants_thinking(values[ask.thinking]))
         try:
             job = self.studio.on_device("read", "Splitting a prompt", work)
             return {picker: _draw_picker(job.result(), place, chosen)}
@@ -204,7 +211,7 @@ def _trial(request: Request, used: Readout) -> Trial:
     return Trial(
         readout=used.select(layers=layers_to_read(used.run, request.setup.layers)),
         steers=used,
-        prompt=framed_prompt(used, request.prompt, request.system),
+        prompt=framed_prompt(used, request.prompt, request.system, request.thinking),
         sampling=request.sampling,
     )
 
@@ -222,12 +229,15 @@ def layers_to_read(run: Run, steered: Sequence[int]) -> tuple[int, ...]:
     return tuple(layer for layer in run.layers if layer in wanted)
 
 
-def framed_prompt(used: Readout, prompt: str, system: str) -> FramedChat:
+def framed_prompt(
+    used: Readout, prompt: str, system: str, thinking: bool | None = None
+) -> FramedChat:
     """The prompt up to where the assistant is about to answer."""
     from readout_ui.inference.generation import frame_for_answer
     from readout_ui.models.chat_template import Turn
 
-    return frame_for_answer(used.model, [Turn("user", prompt)], system)
+    told = used.model.frame.thinking(thinking)
+    return frame_for_answer(used.model, [Turn("user", prompt)], system, told)
 
 
 def pick_token(place: str, chosen: str, token: int) -> str:
@@ -272,8 +282,8 @@ def _draw_picker(tokens: tuple[str, ...], place: str, chosen: str) -> str:
     return f"<div class='steer-tokens'>{buttons}</div><p class='steer-about'>{after}</p>"
 
 
-def _tokens(prompt: str, system: str, used: Readout) -> tuple[str, ...]:
+def _tokens(prompt: str, system: str, thinking: bool | None, used: Readout) -> tuple[str, ...]:
     from readout_ui.models.tokens import visible_tokens
 
-    framed = framed_prompt(used, prompt, system)
+    framed = framed_prompt(used, prompt, system, thinking)
     return visible_tokens(used.model.tokenizer, framed.token_ids)

@@ -268,6 +268,7 @@ class Request:
     prompt: str
     system: str
     sampling: Sampling
+    thinking: bool | None
 
 
 class Ask(Part):
@@ -283,6 +284,13 @@ class Ask(Part):
         )
         with gr.Accordion("System prompt, sampling and sweep", open=False, elem_id="steer-more"):
             self.system = gr.Textbox("", label="System prompt", lines=1, max_lines=6)
+            self.thinking = gr.Radio(
+                [("as the model likes", ""), ("on", "on"), ("off", "off")],
+                value="",
+                label="Thinking",
+                info="Whether the model reasons first, if its template can be told.",
+                elem_id="steer-thinking",
+            )
             with gr.Row():
                 self.temperature = gr.Slider(
                     0, 2, value=0.7, step=0.05, label="Temperature", min_width=180
@@ -308,4 +316,10 @@ class Ask(Part):
             max_new_tokens=int(values[self.longest]),
             seed=int(values[self.seed] or 0),
         )
-        return Request(setup, values[self.prompt], values[self.system] or "", sampling)
+        thinking = wants_thinking(values[self.thinking])
+        return Request(setup, values[self.prompt], values[self.system] or "", sampling, thinking)
+
+
+def wants_thinking(chosen: object) -> bool | None:
+    """What the page's choice means: on, off, or (None) as the model likes."""
+    return None if not chosen else chosen == "on"

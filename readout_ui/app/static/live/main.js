@@ -268,8 +268,8 @@ class LivePage {
     this.keep();
     this.draw();
     transcript.scrollToEnd();
-    const { chat: id, turns, system, sampling } = chat;
-    const answer = await this.ask("live_ask", { chat: id, turns, system, sampling });
+    const { chat: id, turns, system, sampling, thinking } = chat;
+    const answer = await this.ask("live_ask", { chat: id, turns, system, sampling, thinking });
     if (this.stream !== mine) return;
     if (!answer.ok) {
       this.stream = null;

@@ -38,6 +38,12 @@ const SAMPLING_FIELDS = [
   ["seed", "Seed", "The same seed says the same; Regenerate takes the next", { min: 0, step: 1 }],
 ];
 
+const THINKING = [
+  ["as the model likes", "null"],
+  ["on", "true"],
+  ["off", "false"],
+];
+
 function labelled(label, control, hint = "") {
   return el("label", { class: "lv-field", title: hint || null }, el("span", {}, label), control);
 }
@@ -112,6 +118,10 @@ export function buildSettings(chat, look, changed) {
     },
   });
   template.checked = chat.template;
+  const thinking = choice("live-thinking", THINKING, String(chat.thinking), (value) => {
+    chat.thinking = JSON.parse(value);
+    changed("thinking");
+  });
   return {
     bar: el(
       "div",
@@ -126,6 +136,7 @@ export function buildSettings(chat, look, changed) {
       { class: "lv-more" },
       el("summary", {}, "System prompt and sampling"),
       labelled("System prompt", system),
+      labelled("Thinking", thinking, "Whether the model reasons first, if its template can be told"),
       el("div", { class: "lv-numbers" }, fields),
     ),
     concept,

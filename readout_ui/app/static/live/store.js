@@ -22,6 +22,7 @@ function freshChat(sampling) {
     kind: "z",
     mean: false,
     template: false,
+    thinking: null,
   };
 }
 

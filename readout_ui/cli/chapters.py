@@ -55,8 +55,8 @@ def judge_layers(readout: Readout, _layer: int) -> Section:
         "Layers",
         (
             f"Held-out descriptions, {sweep.folds} folds. Highest: layer {best[1]} with "
-            f"{best[0].label}. auto takes layer {sets.recommended}: within one standard error of "
-            "the best, nearest to 0.6 of the depth. Empty cells were not computed: PCA and "
+            f"{best[0].label}. auto takes layer {sets.recommended}: within two standard errors of "
+            "the best, nearest to the middle of the depth. Empty cells were not computed: PCA and "
             "logistic regression fit anew for every fold.",
             draw_sweep(sweep.scores(), columns, marked, "Macro AUROC"),
             draw_sweep(

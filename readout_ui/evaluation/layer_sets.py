@@ -63,7 +63,7 @@ class LayerSets:
     """The single layer that training recommends, and the best set of each size."""
 
     recommended: int
-    """What `auto` means: within one standard error of the best, nearest to 0.6 of the depth."""
+    """What `auto` means: within two standard errors of the best, nearest to the middle."""
     sets: Rows[LayerSet]
     """Of 1, 2, ... layers; empty where no concept has two descriptions."""
 

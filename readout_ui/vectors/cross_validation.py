@@ -124,7 +124,7 @@ def score_mapped(
     """
     own = (texts - texts.mean(axis=0, dtype=np.float64))[assignment.rows]  # (n_members, d_model)
     members = Members(assignment.rows, assignment.group, assignment.n_groups)
-    base = base_map(method, own, members, tokens)
+    base = base_map(method, members.residuals(own, members.spread()), members, tokens)
     own = own.astype(np.float32)
     images = base.images(own)
     scores = np.empty((len(own), assignment.n_groups - 1), dtype=np.float32)
@@ -229,8 +229,11 @@ def _lengths(vectors: Floats) -> Floats:
     return lengths
 
 
-USUAL_DEPTH = 0.6
+USUAL_DEPTH = 0.5
 """Where concepts are read best as a rule, as a part of the model's depth."""
+AS_GOOD = 2.0
+"""Standard errors a layer may lie below the best one and still count as good: held-out
+descriptions by the same writer keep rising where other writers' texts no longer do."""
 
 
 def usual_layer(n_layers: int) -> int:
@@ -270,13 +273,12 @@ def cross_validated_layers(
     Each concept's descriptions are assigned to the folds, as are the neutral texts; a fold's texts
     are scored (centred cosine) on directions of the other folds.
 
-    A concept's score at a layer is the mean of its AUROC and of the part of its texts that score
-    highest on it. Few descriptions leave many layers within chance of the best one, so of those
-    that are at most one standard error (of the paired differences over concepts) below it, the
-    one nearest to 0.6 of the depth is recommended: the region the seeds and the literature name.
+    Few descriptions leave many layers within chance of the best AUROC, so of those that are at
+    most two standard errors (of the paired differences over concepts) below it, the one nearest
+    to the middle of the depth is recommended.
 
     Concepts with one description are only ever negatives. Where no concept can be scored, the
-    layer at 0.6 of the depth is recommended.
+    layer in the middle is recommended.
 
     Args:
         activations: (n_texts, n_layers, d_model).
@@ -307,7 +309,7 @@ def rate_layers(scores: Iterable[Floats], assignment: Assignment, n_layers: int)
     return LayerScores(
         auroc=tuple(aurocs.mean(axis=1).tolist()),
         top1=tuple(hits.mean(axis=1).tolist()),
-        best=recommended_layer((aurocs + hits) / 2),
+        best=recommended_layer(aurocs),
     )
 
 
@@ -322,7 +324,7 @@ def _rate(scores: Floats, assignment: Assignment) -> tuple[Floats, Floats]:
 
 
 def recommended_layer(scores: Floats) -> int:
-    """The layer nearest to the usual depth, of those within one standard error of the best.
+    """The layer nearest to the usual depth, of those within two standard errors of the best.
 
     Args:
         scores: (n_layers, n_concepts), or one column for each pair.
@@ -331,5 +333,5 @@ def recommended_layer(scores: Floats) -> int:
     behind = scores[best] - scores  # (n_layers, n_concepts)
     n_columns = scores.shape[1]
     error = behind.std(axis=1, ddof=1) / np.sqrt(n_columns) if n_columns > 1 else 0.0
-    as_good = np.flatnonzero(behind.mean(axis=1) <= error)
+    as_good = np.flatnonzero(behind.mean(axis=1) <= AS_GOOD * error)
     return int(as_good[np.abs(as_good - USUAL_DEPTH * (len(scores) - 1)).argmin()])

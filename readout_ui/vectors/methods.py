@@ -23,7 +23,7 @@ from readout_ui.errors import UserError
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import PairSettings, TextGroups, sample_pairs
 from readout_ui.vectors.settings import OWN_METHOD
-from readout_ui.vectors.whitening import Members, map_of, mean_differences
+from readout_ui.vectors.whitening import Members, map_of, map_of_members, mean_differences
 
 _Array = npt.NDArray[np.float64]
 Solver = Callable[[_Array], _Array]
@@ -151,12 +151,13 @@ def _mapped(activations: Tensor, groups: TextGroups, method: str, tokens: Tensor
     members = Members.of(groups)
     directions = _no_directions(activations, groups)
     for layer in _layers(activations):
-        differences = mean_differences(members, layer.texts[members.rows])
+        own = members.of_texts(layer.texts)
+        differences = mean_differences(members, own)
         clear = np.linalg.norm(differences, axis=1, keepdims=True) > layer.noise
         if method != "mean":
             some = None if tokens is None else tokens[:, layer.index].double().numpy()
             with single_thread():
-                differences = map_of(method, layer.texts, groups, some).images(differences)
+                differences = map_of_members(method, own, members, some).images(differences)
         directions[:, layer.index] = _unit(differences * clear, smallest=0.0)
     return directions
 

@@ -47,8 +47,8 @@ class PairScores:
     auroc: tuple[float, ...]
     """Per layer the chance that any held-out positive side scores above any negative one."""
     best: int
-    """The recommended layer: of those within a standard error of the best accuracy, the one
-    nearest to 0.6 of the depth."""
+    """The recommended layer: of those within two standard errors of the best accuracy, the one
+    nearest to the middle of the depth."""
     words_accuracy: float
     """The same by a logistic regression on word counts."""
     words_auroc: float

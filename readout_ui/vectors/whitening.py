@@ -35,7 +35,7 @@ TOKEN_SHARE = 0.5
 FEWEST_CONCEPTS = 4
 """Fewer concepts without neutral tokens are not whitened: in three of ten draws that made it worse.
 With neutral tokens it helped at any number of concepts (`bench.quality`)."""
-MOST_TEXTS = 512
+MOST_TEXTS = 384
 """Texts that S is estimated from, evenly spread over the concepts: more cost more than they add."""
 USUAL_SPREADS = 2.0
 """Dimensions that spread up to so many times as far as the median one have one scale together;
@@ -118,6 +118,11 @@ class Members:
         group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
         return cls(np.array(groups.all_rows(), dtype=np.intp), group, len(members))
 
+    def of_texts(self, texts: Floats) -> Floats:
+        """The members' rows of all texts, which are not copied where they are the same."""
+        same = len(texts) == len(self.rows) and (self.rows == np.arange(len(texts))).all()
+        return texts if same else texts[self.rows]
+
     def spread(self) -> Indices:
         """Places of at most MOST_TEXTS members that are not alone in their group."""
         counts = np.bincount(self.group, minlength=self.n_groups)
@@ -159,32 +164,38 @@ def map_of(method: str, texts: Floats, groups: TextGroups, tokens: Floats | None
         tokens: neutral tokens (n_tokens, d_model) at the layer; None or empty where there are none.
     """
     members = Members.of(groups)
-    own = texts[members.rows]
-    base = base_map(method, own, members, tokens)
+    return map_of_members(method, members.of_texts(texts), members, tokens)
+
+
+def map_of_members(
+    method: str, texts: Floats, members: Members, tokens: Floats | None
+) -> LinearMap:
+    """The same from the members' own activations, (n_members, d_model) float64."""
     places = members.spread()
+    residuals = members.residuals(texts, places)
+    base = base_map(method, residuals, members, tokens)
     if not base.weight or not len(places):
         return replace(base, weight=0.0)
-    residuals = members.residuals(own, places)
     return replace(base.plus(residuals, base.weight), texts=members.rows[places])
 
 
-def base_map(method: str, texts: Floats, members: Members, tokens: Floats | None) -> LinearMap:
+def base_map(method: str, residuals: Floats, members: Members, tokens: Floats | None) -> LinearMap:
     """The part of a method's map that needs no text, and the weight that residuals have in it.
 
     Args:
         method: one of `MAPPED`.
-        texts: activations of the members, (n_members, d_model), float64.
+        residuals: texts minus the mean of their concept, (n_texts, d_model), float64.
         members: whose they are.
         tokens: neutral tokens (n_tokens, d_model); None or empty where there are none.
     """
-    ones = np.ones(texts.shape[1])
+    ones = np.ones(residuals.shape[1])
     apart = None if tokens is None or len(tokens) < 2 else tokens - tokens.mean(axis=0)
     if method == "neutral_pcs" and apart is not None:
         return LinearMap(ones, (_components(apart),))
     too_few = apart is None and members.n_groups - 1 < FEWEST_CONCEPTS
     if method != "whitened" or too_few:
         return LinearMap(ones)
-    return _whitening(members.residuals(texts, members.spread()), apart)
+    return _whitening(residuals, apart)
 
 
 def _whitening(residuals: Floats, tokens: Floats | None) -> LinearMap:

@@ -157,7 +157,7 @@ def test_cost_grows_by_one_layer_and_is_that_of_an_export() -> None:
 def test_without_two_descriptions_of_any_concept_there_is_no_set() -> None:
     sets = best_layer_sets(planted([1.0] * 6, n_descriptions=1))
     assert sets.sets == ()
-    assert sets.recommended == 3
+    assert sets.recommended == 2
 
 
 def test_the_rules_of_one_capture_are_swept_without_a_new_pass(

@@ -41,8 +41,8 @@ def draw_about(sets: LayerSets, sweep: LayerSweep, concept: str | None = None) -
     auroc = sweep.scores(concept)[sweep.columns.index(column), layer]
     text = (
         f"<p>Highest: <b>layer {layer}</b> with {escape(column.label)}, AUROC {auroc:.3f}. "
-        f"<code>auto</code> takes <b>layer {sets.recommended}</b>: among the layers within one "
-        "standard error of the best, the one nearest to 0.6 of the depth.</p>"
+        f"<code>auto</code> takes <b>layer {sets.recommended}</b>: among the layers within two "
+        "standard errors of the best, the one nearest to the middle of the depth.</p>"
     )
     if sweep.n_missing:
         text += (

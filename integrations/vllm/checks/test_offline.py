@@ -1,0 +1,85 @@
+"""Rows of `LLM.generate` are those of transformers, however vLLM schedules the tokens."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from offline import SILENT, TEXTS
+from parity import Reference
+
+HERE = Path(__file__).parent
+TOLERANCE = 1e-5
+ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+NGRAM = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 3}
+KINDS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "store": (ONE_PROCESS, {}),
+    "recompute": (ONE_PROCESS | {"VLLM_READOUT_PREFIX_CACHE": "recompute"}, {}),
+    "preempted": (ONE_PROCESS, {"num_gpu_blocks_override": 16, "max_model_len": 448}),
+    "speculative": (ONE_PROCESS, {"speculative_config": NGRAM}),
+    "tensor parallel": (
+        {"VLLM_CPU_OMP_THREADS_BIND": "0|1"},
+        {"tensor_parallel_size": 2, "distributed_executor_backend": "mp"},
+    ),
+    "pipeline parallel": (
+        {"VLLM_CPU_OMP_THREADS_BIND": "0|1"},
+        {"pipeline_parallel_size": 2, "distributed_executor_backend": "mp"},
+    ),
+    "compiled": (ONE_PROCESS, {"enforce_eager": False}),
+}
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def runs(
+    request: pytest.FixtureRequest,
+    served: Path,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    extra, arguments = KINDS[request.param]
+    output = tmp_path_factory.mktemp("rows") / "rows.pickle"
+    command = [sys.executable, HERE / "offline.py", served, output, json.dumps(arguments)]
+    done = subprocess.run(
+        command, env=environment | extra, capture_output=True, text=True, check=False, timeout=540
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return request.param, pickle.loads(output.read_bytes())
+
+
+def test_rows_are_those_of_transformers(runs: Any, reference: Reference) -> None:
+    kind, (first, second) = runs
+    worst = 0.0
+    for output in (*first, *second):
+        for answer in output["answers"]:
+            if answer["rows"] is not None:
+                rows, of_prompt = answer["rows"], answer["of_prompt"]
+                worst = max(
+                    worst,
+                    reference.difference(output["prompt"], answer["new"], rows, of_prompt),
+                )
+    assert worst <= TOLERANCE, f"{kind}: {worst:.2g} of the largest score"
+
+
+def test_who_asks_for_nothing_gets_nothing_and_who_asks_gets_all(runs: Any) -> None:
+    _, (first, _) = runs
+    for place, output in enumerate(first):
+        for answer in output["answers"]:
+            assert (answer["rows"] is None) == (place == SILENT)
+            assert (answer["of_prompt"] is None) == (place % 2 == 0)
+    assert len(first[0]["answers"]) == 2
+    assert len(first) == len(TEXTS)
+
+
+def test_a_cached_prompt_has_the_same_rows_as_a_fresh_one(runs: Any) -> None:
+    kind, (first, second) = runs
+    for place in (1, 3, 5):
+        cached = second[place]["cached"]
+        assert (cached == 0) if kind == "recompute" else (cached >= 32 or kind == "preempted")
+        before, after = (run[place]["answers"][0]["of_prompt"] for run in (first, second))
+        np.testing.assert_allclose(after, before, atol=1e-4 * np.abs(before).max())

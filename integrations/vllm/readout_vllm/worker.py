@@ -1,0 +1,418 @@
+"""On the device: project the residual stream of every token, keep the scores beside its keys.
+
+The residual stream comes from vLLM's own interface for EAGLE-3: a model that supports it adds
+`hidden_states + residual` after chosen decoder blocks to the outputs of its compiled graph, so
+nothing is hooked and compilation and CUDA graphs keep working. Block i of an export is auxiliary
+layer i + 1. The projection runs outside the graph, after each pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
+
+from readout_vllm.asks import Ask, ask_of
+from readout_vllm.errors import ReadoutError
+from readout_vllm.export import Export
+from readout_vllm.loaded import export_of
+from readout_vllm.wire import Rows
+
+if TYPE_CHECKING:
+    from readout_vllm.settings import Settings
+
+CHUNK = 1024
+"""Tokens projected at once: bounds the float32 copy of a layer's states."""
+READOUT = "readout"
+"""Attribute of a model runner's output: request id -> Rows. It is pickled with the output."""
+
+
+class Projector:
+    """The directions on one device."""
+
+    def __init__(self, export: Export, device: torch.device) -> None:
+        weights = torch.from_numpy(export.vectors).to(device)
+        self._weights = weights.transpose(1, 2).contiguous()  # (n_layers, hidden_size, n_concepts)
+
+    def scores(self, states: Sequence[Tensor], n_tokens: int) -> Tensor:
+        """Raw scores of the first `n_tokens` rows of every layer's states.
+
+        Args:
+            states: per layer (n_padded_tokens, hidden_size), in the model's own precision.
+
+        Returns:
+            (n_tokens, n_layers, n_concepts) float32 on the device.
+        """
+        n_layers, _, n_concepts = self._weights.shape
+        made = self._weights.new_empty(n_tokens, n_layers, n_concepts)
+        for start in range(0, n_tokens, CHUNK):
+            rows = slice(start, min(start + CHUNK, n_tokens))
+            for place, weight in enumerate(self._weights):
+                made[rows, place] = states[place][rows].float() @ weight
+        return made
+
+
+class SlotScores:
+    """Scores of all tokens whose keys and values are in the cache, by KV slot.
+
+    A slot is overwritten when its block is given to another request, exactly as its keys are. So a
+    prompt that is found in the prefix cache finds its scores too.
+    """
+
+    def __init__(self, n_slots: int, n_layers: int, n_concepts: int, device: torch.device) -> None:
+        self._scores = torch.full((n_slots, n_layers, n_concepts), torch.nan, device=device)
+
+    @property
+    def bytes_per_million_tokens(self) -> int:
+        """Memory on the device that holds the keys."""
+        return 1_000_000 * self._scores[0].numel() * self._scores.element_size()
+
+    def write(self, slots: Tensor, scores: Tensor) -> None:
+        """Keep scores (n_tokens, n_layers, n_concepts) under the slots (n_tokens,) of a pass."""
+        self._scores.index_copy_(0, slots, scores)
+
+    def read(self, slots: Tensor) -> Tensor:
+        """(n_tokens, n_layers, n_concepts) of the slots (n_tokens,)."""
+        return self._scores[slots]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Scores of one forward pass, on the device, until its tokens are known."""
+
+    ids: tuple[str, ...]
+    asks: tuple[Ask | None, ...]
+    first_row: tuple[int, ...]
+    """Where each request's sampled rows start in `sampled`."""
+    sampled: Tensor | None
+    """(n_sampled_rows, n_layers, n_concepts)."""
+    prompts: Mapping[str, Tensor]
+    """Per request (n_prompt - 1, n_layers, n_concepts)."""
+
+    def fill(self, output: ModelRunnerOutput) -> None:
+        """Attach the rows of the tokens that were really sampled."""
+        sampled = None if self.sampled is None else self.sampled.cpu().numpy()
+        found: dict[str, Rows] = {}
+        for place, (request_id, ask) in enumerate(zip(self.ids, self.asks, strict=True)):
+            tokens = output.sampled_token_ids
+            n_new = len(tokens[place]) if place < len(tokens) else 0
+            prompt = self.prompts.get(request_id)
+            generated = None
+            if n_new and ask is not None and ask.needs_rows and sampled is not None:
+                generated = sampled[self.first_row[place] : self.first_row[place] + n_new]
+            if generated is not None or prompt is not None:
+                found[request_id] = Rows(
+                    generated, None if prompt is None else prompt.cpu().numpy()
+                )
+        if found:
+            setattr(output, READOUT, found)
+
+
+class LateOutput(AsyncModelRunnerOutput):
+    """The output of asynchronous scheduling: rows are attached when its tokens are fetched."""
+
+    def __init__(self, inner: AsyncModelRunnerOutput, step: Pass) -> None:
+        self._inner, self._step = inner, step
+
+    def get_output(self) -> ModelRunnerOutput:
+        """The runner's output with its rows."""
+        output = self._inner.get_output()
+        self._step.fill(output)
+        return output
+
+
+class RunnerReadout:
+    """What one model runner needs to score its passes (model runner V1)."""
+
+    def __init__(self, runner: Any, export: Export, settings: Settings) -> None:
+        self._runner, self._export, self._settings = runner, export, settings
+        self._projector = Projector(export, runner.device)
+        self._slots: SlotScores | None = None
+        self._group = 0
+        self._asks: dict[str, Ask | None] = {}
+        self._chunks: dict[str, list[Tensor]] = {}
+        """Without a store: rows of prompts that are read in several passes."""
+
+    def prepare_slots(self) -> None:
+        """Make room for the scores of every KV slot; called when the cache has its size.
+
+        Raises:
+            ReadoutError: blocks of the cache can come from elsewhere, without scores.
+        """
+        config = self._runner.kv_cache_config
+        if self._settings.prefix != "store":
+            return
+        if self._runner.vllm_config.kv_transfer_config is not None:
+            raise ReadoutError(
+                "keys and values that come through a KV connector have no scores; set "
+                "VLLM_READOUT_PREFIX_CACHE=recompute"
+            )
+        self._group = _full_attention_group(config)
+        block_size = config.kv_cache_groups[self._group].kv_cache_spec.block_size
+        n_layers, n_concepts, _ = self._export.vectors.shape
+        self._slots = SlotScores(
+            config.num_blocks * block_size, n_layers, n_concepts, self._runner.device
+        )
+
+    @torch.inference_mode()
+    def score(self, state: Any) -> Pass | None:
+        """Score a pass: into the slots, and the rows that requests asked for."""
+        runner, states = self._runner, state.aux_hidden_states
+        ids = tuple(runner.input_batch.req_ids)
+        if not ids or not states:
+            return None
+        asks = tuple(self._ask(request_id) for request_id in ids)
+        if self._slots is None and not any(asks):
+            return None
+        n_tokens = state.scheduler_output.total_num_scheduled_tokens
+        scores = self._projector.scores(states, n_tokens)
+        if self._slots is not None:
+            table = runner.input_batch.block_table[self._group]
+            self._slots.write(table.slot_mapping.gpu[:n_tokens], scores)
+        if not any(asks):
+            return None
+        rows, first_row = self._sampled_rows(state, ids)
+        needed = any(ask is not None and ask.needs_rows for ask in asks)
+        return Pass(
+            ids=ids,
+            asks=asks,
+            first_row=first_row,
+            sampled=scores[rows] if needed else None,
+            prompts=self._prompts(state, ids, asks, scores),
+        )
+
+    def _ask(self, request_id: str) -> Ask | None:
+        """What a request asked for, remembered while it runs."""
+        if request_id not in self._asks:
+            running = self._runner.requests
+            self._asks = {key: ask for key, ask in self._asks.items() if key in running}
+            parameters = running[request_id].sampling_params
+            self._asks[request_id] = ask_of(
+                getattr(parameters, "extra_args", None),
+                self._export.concepts,
+                self._export.neutral_mean is not None,
+                self._settings.always,
+            )
+        return self._asks[request_id]
+
+    def _sampled_rows(self, state: Any, ids: tuple[str, ...]) -> tuple[Tensor, tuple[int, ...]]:
+        """Rows of the pass that sampled, and where each request's first of them is."""
+        drafts = state.spec_decode_metadata
+        if drafts is None:
+            ends = self._runner.query_start_loc.gpu[1 : len(ids) + 1]
+            return (ends - 1).long(), tuple(range(len(ids)))
+        counts = [n + 1 for n in drafts.num_draft_tokens]
+        starts = [sum(counts[:place]) for place in range(len(counts))]
+        return drafts.logits_indices.long(), tuple(starts)
+
+    def _prompts(
+        self, state: Any, ids: tuple[str, ...], asks: tuple[Ask | None, ...], scores: Tensor
+    ) -> dict[str, Tensor]:
+        """Prompt rows of the requests whose prompt this pass completes."""
+        found = {}
+        batch = self._runner.input_batch
+        self._chunks = {key: rows for key, rows in self._chunks.items() if key in ids}
+        for place, (request_id, ask) in enumerate(zip(ids, asks, strict=True)):
+            if ask is None or not ask.prompt:
+                continue
+            n_prompt = self._runner.requests[request_id].num_prompt_tokens
+            done = int(batch.num_computed_tokens_cpu[place])
+            new = state.scheduler_output.num_scheduled_tokens[request_id]
+            if n_prompt == 1 or done >= n_prompt:
+                continue
+            if self._slots is None:
+                self._keep_chunk(request_id, place, done, n_prompt, scores)
+            if done + new < n_prompt:
+                continue
+            if self._slots is None:
+                found[request_id] = torch.cat(self._chunks.pop(request_id))
+            else:
+                found[request_id] = self._slots.read(self._prompt_slots(place, n_prompt - 1))
+        return found
+
+    def _prompt_slots(self, place: int, n_tokens: int) -> Tensor:
+        table = self._runner.input_batch.block_table[self._group]
+        positions = torch.arange(n_tokens, device=self._runner.device)
+        blocks = table.block_table.gpu[place][positions // table.block_size].long()
+        return blocks * table.block_size + positions % table.block_size
+
+    def _keep_chunk(
+        self, request_id: str, place: int, done: int, n_prompt: int, scores: Tensor
+    ) -> None:
+        """Without a store, a prompt's rows wait for its last pass; a new start drops them."""
+        start, end = self._runner.query_start_loc.np[place : place + 2].tolist()
+        end = min(end, start + n_prompt - 1 - done)
+        chunks = [] if done == 0 else self._chunks.get(request_id, [])
+        self._chunks[request_id] = [*chunks, scores[start:end]]
+
+
+def _full_attention_group(config: Any) -> int:
+    from vllm.v1.kv_cache_interface import FullAttentionSpec
+
+    for place, group in enumerate(config.kv_cache_groups):
+        if isinstance(group.kv_cache_spec, FullAttentionSpec):
+            return place
+    raise ReadoutError(
+        "the model keeps no keys of all earlier tokens, so there is no slot per token; set "
+        "VLLM_READOUT_PREFIX_CACHE=recompute"
+    )
+
+
+def install(runner: Any, settings: Settings) -> None:
+    """Make a loaded model give its residual stream, before it is compiled.
+
+    Raises:
+        ReadoutError: this model or this configuration cannot be read.
+    """
+    from vllm.distributed.parallel_state import get_pp_group, get_tp_group
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    export = export_of(settings)
+    if not isinstance(runner, GPUModelRunner):
+        raise ReadoutError(
+            "model runner V2 was never tested with readouts; set VLLM_USE_V2_MODEL_RUNNER=0"
+        )
+    model, config = runner.get_model(), runner.vllm_config
+    _refuse_unreadable(runner, model)
+    names = config.model_config.served_model_name or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    export.refuse_other_model(
+        (str(config.model_config.model), *names),
+        config.model_config.get_hidden_size(),
+        config.model_config.get_total_num_hidden_layers(),
+    )
+    model.set_aux_hidden_state_layers(tuple(layer + 1 for layer in export.layers))
+    pipeline = get_pp_group()
+    if pipeline.world_size > 1:
+        _refuse_far_layers(model, config.model_config.enforce_eager)
+    runner.readout_layers = export.layers
+    runner.use_aux_hidden_state_outputs = pipeline.is_last_rank
+    if pipeline.is_last_rank and get_tp_group().is_first_rank:
+        runner.readout = RunnerReadout(runner, export, settings)
+
+
+def _refuse_unreadable(runner: Any, model: Any) -> None:
+    from vllm.model_executor.models.interfaces import supports_eagle3
+
+    if not supports_eagle3(model):
+        raise ReadoutError(
+            f"{type(model).__name__} hands out no residual stream in this vLLM (it does not "
+            "support EAGLE-3); serve it with `readout-ui serve`"
+        )
+    if runner.use_aux_hidden_state_outputs:
+        raise ReadoutError(
+            "EAGLE-3, DFlash or extract_hidden_states already use the residual stream; serve "
+            "without that kind of speculation (ngram works)"
+        )
+
+
+def _refuse_far_layers(model: Any, eager: bool) -> None:
+    """With pipeline parallelism, the residual stream of other ranks must travel to the last one."""
+    inner = getattr(model, "model", model)
+    if not getattr(inner, "supports_aux_hidden_states_over_pp", False):
+        raise ReadoutError(
+            f"{type(model).__name__} cannot send the residual stream over pipeline ranks; serve "
+            "with --tensor-parallel-size instead"
+        )
+    if not eager:
+        raise ReadoutError(
+            "pipeline parallelism with readouts needs --enforce-eager: a compiled graph has no "
+            "place for the residual stream of earlier ranks"
+        )
+
+
+def patch(settings: Settings) -> None:
+    """Wrap what loads the model, sizes the cache, samples, and keys the compile cache."""
+    from vllm.config import VllmConfig
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+    from vllm.v1.worker.gpu_worker import Worker
+
+    _wrap(Worker, "load_model", lambda load: _loading(load, settings))
+    _wrap(GPUModelRunner, "initialize_kv_cache", _sizing)
+    _wrap(GPUModelRunner, "sample_tokens", _sampling)
+    _wrap(GPUModelRunner, "sync_and_gather_intermediate_tensors", _gathering)
+    _wrap(VllmConfig, "compute_hash", lambda compute: _salting(compute, export_of(settings)))
+
+
+def _wrap(owner: type, name: str, around: Callable[[Any], Any]) -> None:
+    inner = getattr(owner, name)
+    setattr(owner, name, functools.wraps(inner)(around(inner)))
+
+
+def _loading(load: Any, settings: Settings) -> Any:
+    def load_model(worker: Any, *args: Any, **kwargs: Any) -> Any:
+        made = load(worker, *args, **kwargs)
+        install(worker.model_runner, settings)
+        return made
+
+    return load_model
+
+
+def _sizing(initialize: Any) -> Any:
+    def initialize_kv_cache(runner: Any, *args: Any, **kwargs: Any) -> Any:
+        made = initialize(runner, *args, **kwargs)
+        if (readout := getattr(runner, "readout", None)) is not None:
+            readout.prepare_slots()
+        return made
+
+    return initialize_kv_cache
+
+
+def _sampling(sample: Any) -> Any:
+    def sample_tokens(runner: Any, *args: Any, **kwargs: Any) -> Any:
+        readout, state = getattr(runner, "readout", None), runner.execute_model_state
+        step = readout.score(state) if readout is not None and state is not None else None
+        output = sample(runner, *args, **kwargs)
+        if step is None:
+            return output
+        if isinstance(output, AsyncModelRunnerOutput):
+            return LateOutput(output, step)
+        step.fill(output)
+        return output
+
+    return sample_tokens
+
+
+def _gathering(gather: Any) -> Any:
+    """Model runner V1 has buffers for two tensors between pipeline ranks; ours pass beside them."""
+
+    def sync_and_gather(runner: Any, n_tokens: int, received: Any, *args: Any, **kw: Any) -> Any:
+        far = _far_states(runner, received)
+        if runner.intermediate_tensors is None:  # made by a warm-up that eager processors skip
+            runner.intermediate_tensors = runner.model.make_empty_intermediate_tensors(
+                batch_size=runner.max_num_tokens, dtype=runner.dtype, device=runner.device
+            )
+        gathered = gather(runner, n_tokens, received, *args, **kw)
+        gathered.tensors.update({name: state[:n_tokens] for name, state in far.items()})
+        return gathered
+
+    return sync_and_gather
+
+
+def _far_states(runner: Any, received: Any) -> dict[str, Tensor]:
+    """Take the residual streams of earlier ranks out of what was received."""
+    from vllm.model_executor.models.interfaces import EagleModelMixin
+
+    if received is None or not getattr(runner, "readout_layers", ()):
+        return {}
+    names = [
+        name for name in received.tensors if name.startswith(EagleModelMixin.AUX_HIDDEN_STATE_KEY)
+    ]
+    return {name: received.tensors.pop(name) for name in names}
+
+
+def _salting(compute: Any, export: Export) -> Any:
+    """The layers are part of the traced graph: a graph compiled for other layers must not serve."""
+
+    def compute_hash(config: Any) -> str:
+        base = str(compute(config))
+        salted = hashlib.sha256(f"{base} readout {export.layers}".encode()).hexdigest()
+        return salted[: len(base)]
+
+    return compute_hash

@@ -5,11 +5,14 @@ import json
 import os
 import sqlite3
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from readout_ui.activations.cache_file import (
     DamagedEntry,
@@ -20,9 +23,12 @@ from readout_ui.activations.cache_file import (
     is_damage,
 )
 from readout_ui.activations.pooling import TextActivations
+from readout_ui.models.devices import free_bytes
 
 FILE_NAME = "activations.sqlite3"
 DAMAGED_SUFFIX = ".damaged"
+_WAITED_FOR = 64 * 2**20
+"""Bytes that are written in a tenth of a second."""
 
 
 def cache_key(
@@ -74,13 +80,20 @@ class ActivationCache:
     Args:
         folder: made if missing.
         max_bytes: bound on the numbers held on disk.
-        memory_bytes: bound on the numbers held in this process, so that a retrain reads no file.
+        memory_bytes: bound on the numbers held in this process, so that a retrain reads no file; by
+            default a quarter of the memory that is free, at least 1 GiB.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = 4 * 2**30, memory_bytes: int = 2**30) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int = 4 * 2**30, memory_bytes: int | None = None
+    ) -> None:
         self.path = Path(folder) / FILE_NAME
         self.max_bytes = max_bytes
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = _fitting_memory() if memory_bytes is None else memory_bytes
+        self._pending: dict[str, TextActivations] = {}
+        self._writes: deque[Future[None]] = deque()
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache")
+        self._disk_lock = threading.RLock()
         self._memory: OrderedDict[str, TextActivations] = OrderedDict()
         self._remembered = 0
         self._notes: list[str] = []
@@ -92,13 +105,14 @@ class ActivationCache:
         """Those of `keys` that are known."""
         wanted = list(dict.fromkeys(keys))
         with self._lock:
-            found = {key: self._memory[key] for key in wanted if key in self._memory}
-            with self._noting("read"):
-                found |= self._read([key for key in wanted if key not in found])
-            with self._noting("updated"):
-                if self._disk is not None:
-                    self._disk.touch(wanted)
-            self._remember(found)
+            held = self._pending | self._memory
+            found = {key: held[key] for key in wanted if key in held}
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            with self._disk_lock, self._noting("read"):
+                found |= self._read(missing)
+        self._later(lambda: self._touch(wanted))
+        self._remember(found)
         return found
 
     def put_many(self, entries: Mapping[str, TextActivations], model: str = "") -> None:
@@ -108,17 +122,54 @@ class ActivationCache:
             entries: activations by key.
             model: name under which the summary counts them.
         """
+        self.put_later(entries, model)
+        self.flush()
+
+    def put_later(self, entries: Mapping[str, TextActivations], model: str = "") -> None:
+        """The same on a thread of its own, so that the model need not wait for the disk.
+
+        Trouble is told by the `take_notes` after it. Where more waits than may be held in memory,
+        this waits too.
+        """
+        self._remember(entries)
         with self._lock:
-            self._remember(entries)
-            with self._noting("written"):
-                if self._disk is not None:
-                    encoded = {key: encode_entry(key, entry) for key, entry in entries.items()}
-                    self._disk.write(encoded, model, self.max_bytes)
+            self._pending |= entries
+        self._later(lambda: self._write(entries, model))
+        while self._writes and self._n_pending() > self._memory_bytes:
+            self._writes.popleft().result()
+
+    def flush(self) -> None:
+        """Wait until everything is on disk."""
+        while self._writes:
+            self._writes.popleft().result()
+
+    def _n_pending(self) -> int:
+        with self._lock:
+            return sum(entry.n_bytes for entry in self._pending.values())
+
+    def _later(self, work: Callable[[], None]) -> None:
+        self._writes.append(self._writer.submit(work))
+
+    def _write(self, entries: Mapping[str, TextActivations], model: str) -> None:
+        encoded = {key: encode_entry(key, entry) for key, entry in entries.items()}
+        with self._disk_lock, self._noting("written"):
+            if self._disk is not None:
+                self._disk.write(encoded, model, self.max_bytes)
+        with self._lock:
+            for key, entry in entries.items():
+                if self._pending.get(key) is entry:
+                    del self._pending[key]
+
+    def _touch(self, keys: Sequence[str]) -> None:
+        with self._disk_lock, self._noting("updated"):
+            if self._disk is not None:
+                self._disk.touch(keys)
 
     def summary(self) -> CacheSummary:
         """What is held now, by every process that uses the folder."""
         shares: tuple[ModelShare, ...] = ()
-        with self._lock, self._noting("read"):
+        self.flush()
+        with self._disk_lock, self._noting("read"):
             if self._disk is not None:
                 shares = self._disk.shares()
             elif self._memory:
@@ -134,22 +185,29 @@ class ActivationCache:
 
     def clear(self) -> None:
         """Forgets everything and gives the disk space back."""
+        self.flush()
         with self._lock:
             self._memory.clear()
             self._remembered = 0
-            with self._noting("cleared"):
-                if self._disk is not None:
-                    self._disk.clear()
+        with self._disk_lock, self._noting("cleared"):
+            if self._disk is not None:
+                self._disk.clear()
 
     def take_notes(self) -> tuple[str, ...]:
-        """What went wrong since the last call, in sentences for the person."""
+        """What went wrong since the last call, in sentences for the person.
+
+        Little that is still to be written is waited for, much is told of the next time.
+        """
+        if self._n_pending() <= _WAITED_FOR:
+            self.flush()
         with self._lock:
             notes, self._notes = tuple(dict.fromkeys(self._notes)), []
         return notes
 
     def close(self) -> None:
         """Lets go of the file; the cache goes on in memory."""
-        with self._lock:
+        self.flush()
+        with self._disk_lock:
             if self._disk is not None:
                 self._disk.close()
                 self._disk = None
@@ -168,7 +226,9 @@ class ActivationCache:
 
     def _start_again(self) -> None:
         """Moves the unreadable file aside, so that it can be looked at, and makes a new one."""
-        self.close()
+        if self._disk is not None:
+            self._disk.close()
+            self._disk = None
         aside = self.path.with_name(FILE_NAME + DAMAGED_SUFFIX)
         try:
             for rest in ("-wal", "-shm"):  # left beside a new file they would damage it too
@@ -215,10 +275,15 @@ class ActivationCache:
         return found
 
     def _remember(self, entries: Mapping[str, TextActivations]) -> None:
-        for key, activations in entries.items():
-            before = self._memory.pop(key, None)
-            self._remembered += activations.n_bytes - (before.n_bytes if before else 0)
-            self._memory[key] = activations
-        while self._remembered > self._memory_bytes:
-            _, oldest = self._memory.popitem(last=False)
-            self._remembered -= oldest.n_bytes
+        with self._lock:
+            for key, activations in entries.items():
+                before = self._memory.pop(key, None)
+                self._remembered += activations.n_bytes - (before.n_bytes if before else 0)
+                self._memory[key] = activations
+            while self._remembered > self._memory_bytes:
+                _, oldest = self._memory.popitem(last=False)
+                self._remembered -= oldest.n_bytes
+
+
+def _fitting_memory() -> int:
+    return max(2**30, free_bytes(torch.device("cpu")) // 4)

@@ -50,45 +50,85 @@ def capture_batch(
     Raises:
         UserError: a module was not run, returned another shape, or numbers that are not finite.
     """
-    pools = [_Pool(batch) for _ in paths.names]
+    pool = _Pool(batch, len(paths.names))
     decoder = bare_model(model.model)
     before = {} if past is None else {cache_argument(decoder): past}
-    with inference(model.model), recording(model.model, paths, lambda i, a: pools[i].take(a)):
+    with inference(model.model), recording(model.model, paths, pool.take):
         output = decoder(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             use_cache=keep_states or past is not None,
             **before,
         )
-    for name, pool in zip(paths.names, pools, strict=True):
-        if pool.pooled is None:
-            raise UserError("the model did not run this module", where=name)
-    # Layers may be on different devices; stacking outside inference mode gives ordinary tensors.
-    captured = PooledBatch(
-        pooled=torch.stack([pool.pooled.cpu() for pool in pools if pool.pooled is not None], 2),
-        kept=torch.stack([pool.kept.cpu() for pool in pools if pool.kept is not None], 1),
+    absent = sorted(set(range(len(paths.names))) - pool.taken)
+    if absent:
+        raise UserError("the model did not run this module", where=paths.names[absent[0]])
+    rows = pool.on_host()  # (n_texts * n_rules + n_kept, n_layers, d_model)
+    n_pooled = batch.weights.shape[0] * batch.weights.shape[1]
+    # One sum is not finite where a number is not, and takes no memory of the numbers' size.
+    if not rows[:n_pooled].sum().isfinite():
+        raise not_finite(model.dtype, model.device)
+    return PooledBatch(
+        pooled=rows[:n_pooled].view(*batch.weights.shape[:2], *rows.shape[1:]),
+        kept=rows[n_pooled:],
         states=returned_cache(output) if keep_states else None,
     )
-    if not torch.isfinite(captured.pooled).all():
-        raise not_finite(model.dtype, model.device)
-    return captured
 
 
 class _Pool:
-    """Receives one layer's output and keeps its pooled rows, on the layer's own device."""
+    """Pooled and kept rows of every layer, written in place on the layer's own device."""
 
-    def __init__(self, batch: TokenBatch) -> None:
-        self._batch = batch
-        self.pooled: Tensor | None = None
-        self.kept: Tensor | None = None
+    def __init__(self, batch: TokenBatch, n_layers: int) -> None:
+        self._batch, self._n_layers = batch, n_layers
+        self._rows: dict[torch.device, Tensor] = {}
+        self._layers: dict[torch.device, list[int]] = {}
+        self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def take(self, activation: Tensor) -> None:
-        batch, device = self._batch, activation.device
-        activation = _per_token(batch, activation)
-        weights = batch.weights.to(device)
-        self.pooled = torch.bmm(weights, activation.float())  # (n_texts, n_rules, d_model)
-        rows, columns = batch.kept_rows.to(device), batch.kept_columns.to(device)
-        self.kept = activation[rows, columns].float()  # (n_kept, d_model)
+    @property
+    def taken(self) -> set[int]:
+        """Layers whose output has come."""
+        return {layer for layers in self._layers.values() for layer in layers}
+
+    def take(self, layer: int, activation: Tensor) -> None:
+        """Pool one layer's output; `recording` calls it."""
+        device = activation.device
+        activation = _per_token(self._batch, activation)
+        weights, rows, columns = self._constants(device)
+        pooled = torch.bmm(weights, activation.float())  # (n_texts, n_rules, d_model)
+        place = self._room(device, activation.shape[-1])[:, layer]
+        n_pooled = pooled.shape[0] * pooled.shape[1]
+        place[:n_pooled] = pooled.flatten(0, 1)
+        place[n_pooled:] = activation[rows, columns]  # (n_kept, d_model)
+        self._layers.setdefault(device, []).append(layer)
+
+    def on_host(self) -> Tensor:
+        """(n_rows, n_layers, d_model) float32: one transfer for each device."""
+        if len(self._rows) == 1:
+            return next(iter(self._rows.values())).cpu()
+        first = next(iter(self._rows.values()))
+        whole = torch.empty(first.shape)
+        for device, rows in self._rows.items():
+            layers = self._layers[device]
+            low = min(layers)  # A list of layers would itself be copied to the device first.
+            there = rows[:, low : max(layers) + 1].cpu()
+            whole[:, layers] = there[:, [layer - low for layer in layers]]
+        return whole
+
+    def _room(self, device: torch.device, d_model: int) -> Tensor:
+        if device not in self._rows:
+            n_texts, n_rules, _ = self._batch.weights.shape
+            shape = (n_texts * n_rules + len(self._batch.kept_rows), self._n_layers, d_model)
+            with torch.inference_mode(False):  # what stays is an ordinary tensor
+                self._rows[device] = torch.empty(shape, device=device)
+        return self._rows[device]
+
+    def _constants(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        if device not in self._moved:
+            batch = self._batch
+            given = (batch.weights, batch.kept_rows, batch.kept_columns)
+            weights, rows, columns = (tensor.to(device) for tensor in given)
+            self._moved[device] = weights, rows, columns
+        return self._moved[device]
 
 
 def _per_token(batch: TokenBatch, activation: Tensor) -> Tensor:

@@ -175,7 +175,7 @@ def read_activations(
         with _timed(seconds, "store"):
             if cache:
                 entries = {keys[text]: entry for text, entry in batch.activations.items()}
-                cache.put_many(entries, model.name)
+                cache.put_later(entries, model.name)
         notes += [batch.note] if batch.note else []
         done = len(missing) - sum(text not in gathered.tokens for text in missing)
         report(Progress(STAGE, done, len(missing), note=batch.note))

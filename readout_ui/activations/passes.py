@@ -97,8 +97,8 @@ def _per_text(
     for pooled, tokens, feed in zip(captured.pooled, kept, feeds, strict=True):
         framed = feed.framed
         yield TextActivations(
-            pooled=pooled.clone(),  # (n_rules, n_layers, d_model), not a view of the whole batch
-            tokens=tokens.clone(),  # (n_kept, n_layers, d_model)
+            pooled=pooled,  # (n_rules, n_layers, d_model), a part of the batch
+            tokens=tokens,  # (n_kept, n_layers, d_model)
             n_tokens=framed.content_stop - framed.content_start,
             truncated=framed.truncated,
         )

@@ -171,6 +171,17 @@ def test_waits_per_token_are_few_and_do_not_grow_with_the_layers(
     assert per_token(gpu, lambda n: speak(n, steer=True)) <= 2
 
 
+def test_a_reading_and_a_capture_wait_a_few_times_however_many_layers(gpu: PretendGpu) -> None:
+    counts = []
+    for n_layers in (2, 6):
+        model = on_pretend_gpu(load_tiny("llama", num_hidden_layers=n_layers), BF16)
+        gpu.reset()
+        read_activations(model, TEXTS, CaptureSettings(share_prefix=False))
+        reading(model)
+        counts.append(gpu.waits)
+    assert counts[0] == counts[1]
+
+
 def test_the_pretend_gpu_notices_what_a_real_one_would(gpu: PretendGpu) -> None:
     numbers = torch.arange(4, device="cuda:0").float()
     assert str(numbers.device) == "cuda:0"

@@ -147,7 +147,7 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         PretendGpu.current = self
         torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
         # Wrappers made inside inference mode have no version counter, which views then want.
-        for name, new in (("torch.inference_mode", torch.no_grad), ("torch.tensor", _tensor)):
+        for name, new in (("torch.inference_mode", _no_grad), ("torch.tensor", _tensor)):
             self._patches.enter_context(patch(name, new))
         self._patches.enter_context(patch("torch.cuda._lazy_init", lambda: None))
         free = {"mem_get_info": self._memory, "memory_reserved": lambda _=None: self.used}
@@ -356,6 +356,10 @@ def _mapped(change: Callable[[Any], Any], given: Any) -> Any:
     if type(given) is dict:
         return {key: _mapped(change, one) for key, one in given.items()}
     return change(given)
+
+
+def _no_grad(_mode: bool = True) -> Any:
+    return torch.no_grad()
 
 
 def _tensor(data: Any, *, device: Any = None, **more: Any) -> Tensor:

@@ -203,13 +203,13 @@ class Studio:
             UserError: there is no such run. The job fails with one when no model is loaded or the
                 vectors belong to another.
         """
-        run = self.run() if run_id is None else self.runs.open(run_id)
+        return self._queue(kind, title, work, self.runs.open(run_id) if run_id else self.run())
+
+    def _queue(
+        self, kind: str, title: str, work: Callable[[Readout], Result], run: Run
+    ) -> Job[Result]:
         _ = run.vectors  # a damaged file is told before it waits for the device
-
-        def start(report: Report) -> Result:
-            return work(self.readout_of(run, report))
-
-        return self.worker.submit(kind, title, start)
+        return self.worker.submit(kind, title, lambda report: work(self.readout_of(run, report)))
 
     def cancel_training(self) -> None:
         """Stop the training that waits or runs; the vectors in use stay as they are."""
@@ -295,7 +295,7 @@ class Studio:
         run = self.run()
         question.refuse(run)
         return self._answers.ask(
-            (run.id, question), lambda: self.on_device("judge", question.title, work), again=again
+            (run.id, question), lambda: self._queue("judge", question.title, work, run), again=again
         )
 
     def advise(self, layer: int, *, again: bool = True) -> Job[Judged]:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import gradio as gr
@@ -15,6 +16,7 @@ from readout_ui.app.api_answers import (
     NAMES,
     ConceptFile,
     ConceptList,
+    DraftedTexts,
     Evaluation,
     LabelledRow,
     TextReading,
@@ -31,6 +33,7 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.inference.reading import Reading
 from readout_ui.runs.run import Run
+from readout_ui.texts.drafts import MOST_DRAFTS, DraftRequest
 from readout_ui.texts.labelled import (
     LabelledText,
     check_mapping,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
 PUBLIC: dict[str, Any] = {"concurrency_id": "programs", "concurrency_limit": 4}
 Top = Annotated[int, Field(ge=0)]
+DraftCount = Annotated[int, Field(ge=1, le=MOST_DRAFTS)]
 
 
 def publish_programs(studio: Studio) -> None:
@@ -197,6 +201,31 @@ class Programs:
 
         used, found = self._studio.judge(asked.question("Evaluation"), work)
         return describe_evaluation(found, used, targets)
+
+    def draft_texts(
+        self,
+        concept: str,
+        kind: Literal["descriptions", "neutral", "situations", "contrast"] = "descriptions",
+        count: DraftCount = 5,
+        at_endpoint: bool = False,
+    ) -> DraftedTexts:
+        """Let a model draft texts of a concept; they are returned, and nothing is changed.
+
+        Args:
+            concept: whose texts; for neutral ones a file such as _baseline.
+            kind: descriptions, neutral texts, situations that never name it, or contrast texts.
+            count: how many.
+            at_endpoint: written by the endpoint that the app was started with.
+
+        Returns:
+            the texts with what lint says and the nearest text of the library, and their writer.
+        """
+        request = DraftRequest(self._studio.library(), kind, concept, count)
+        made = self._studio.start_drafts(request, at_endpoint=at_endpoint).result()
+        drafts = [asdict(each) for each in made.drafts]
+        return DraftedTexts(
+            writer=made.writer, asked=made.asked, drafts=drafts, summary=made.summary()
+        )
 
     def export(
         self,

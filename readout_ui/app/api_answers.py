@@ -99,6 +99,15 @@ class Evaluation(TypedDict):
     notes: list[str]
 
 
+class DraftedTexts(TypedDict):
+    """What a model drafted; nothing of it is in the library."""
+
+    writer: str
+    asked: int
+    drafts: list[dict[str, Any]]
+    summary: str
+
+
 def describe_run(run: Run) -> RunSummary:
     """What a program wants to know about a run."""
     scores = list(run.layer_scores or ())
@@ -167,7 +176,7 @@ def describe_evaluation(found: Generalization, run: Run, mapping: dict[str, str]
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
-NAMES = ("list_concepts", "read_text", "train", "evaluate", "export")
+NAMES = ("list_concepts", "read_text", "train", "evaluate", "export", "draft_texts")
 """Every endpoint there is; gradio keeps "predict" for the page's own direct calls."""
 
 

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.evaluation.advice import Judged
     from readout_ui.evaluation.influence import Influence
+    from readout_ui.inference.drafting import Drafts
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import LoadedModel, ModelSpec
+    from readout_ui.texts.drafts import DraftRequest
     from readout_ui.vectors.sources import TextSource
 
 Result = TypeVar("Result")
@@ -171,6 +173,25 @@ class Studio:
             source.title,
             lambda report: self._train(source, settings, report),
             exclusive=True,
+        )
+
+    def start_drafts(self, request: DraftRequest, *, at_endpoint: bool = False) -> Job[Drafts]:
+        """Let the loaded model, or the endpoint the app was started with, draft texts.
+
+        Raises:
+            UserError: the app runs read-only, other drafts are under way, or no endpoint was named.
+        """
+        from readout_ui.inference.drafting import Endpoint, draft
+
+        self.refuse_if_read_only("draft")
+        running = self.worker.latest("draft")
+        if running is not None and not running.view().state.finished:
+            raise UserError("other drafts are under way", fix="wait for them or press Cancel")
+        options = self.options
+        endpoint = Endpoint(options.draft_endpoint, options.draft_model) if at_endpoint else None
+        title = f"Drafting {request.count} texts of {request.concept}"
+        return self.worker.submit(
+            "draft", title, lambda report: draft(endpoint or self._loaded(), request, report)
         )
 
     def read(self, content: str | Sequence[Turn], mode: str) -> Reading:

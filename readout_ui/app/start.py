@@ -52,6 +52,13 @@ def parse_flags(
     parser.add_argument(
         "--runs", type=Path, default=home() / "runs", help="folder runs are kept in"
     )
+    parser.add_argument(
+        "--draft-endpoint",
+        metavar="URL",
+        default="",
+        help="OpenAI-compatible server that may draft texts; its key: OPENAI_API_KEY",
+    )
+    parser.add_argument("--draft-model", default="", help="its name there; default: the first")
     parser.add_argument("--read-only", action="store_true", help="refuse everything that writes")
     parser.add_argument(
         "--mcp", action="store_true", help="also serve the named endpoints as MCP tools"
@@ -138,6 +145,8 @@ def serve(flags: argparse.Namespace) -> None:
             quantization=flags.quantization,
             trust_remote_code=flags.trust_remote_code,
             tokenizer=flags.tokenizer,
+            draft_endpoint=flags.draft_endpoint,
+            draft_model=flags.draft_model,
             read_only=flags.read_only,
         )
         address = own_address(flags.host, flags.port)

@@ -26,6 +26,10 @@ class StudioOptions:
     trust_remote_code: bool = False
     tokenizer: str = ""
     """Another tokenizer than the model's own."""
+    draft_endpoint: str = ""
+    """OpenAI-compatible address that may draft texts; empty for the loaded model alone."""
+    draft_model: str = ""
+    """The model's name there; empty for the first."""
     read_only: bool = False
     """True refuses everything that writes: texts, trainings, exports to a folder."""
 

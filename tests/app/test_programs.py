@@ -208,6 +208,16 @@ def test_a_shipped_library_is_trained_and_judged_by_its_name(served: Served) -> 
     served.studio.use_run(before)
 
 
+def test_drafts_come_back_and_change_nothing(served: Served) -> None:
+    before = served.studio.library().texts()
+    found = served.client.predict("calm", "situations", 1, api_name="/draft_texts")
+    assert (found["asked"], found["writer"]) == (1, "tiny")
+    assert "of 1 texts in" in found["summary"]
+    assert served.studio.library().texts() == before
+    with pytest.raises(AppError, match="less than or equal to 50"):
+        served.client.predict("calm", "situations", 99, api_name="/draft_texts")
+
+
 def test_a_read_only_app_reads_but_does_not_train(served: Served) -> None:
     viewer = Studio(replace(served.studio.options, read_only=True))
     try:

@@ -20,6 +20,7 @@ from readout_ui.app.tabs.concepts_calls import (
     concept_calls,
     overview,
 )
+from readout_ui.app.tabs.concepts_drafts import draft_calls
 from readout_ui.errors import UserError
 from readout_ui.texts.exchange import (
     ImportedSet,
@@ -46,7 +47,11 @@ def build_concepts_tab(studio: Studio) -> gr.HTML:
         container=False,
         padding=False,
         elem_id="concepts-desk",
-        server_functions=[*concept_calls(studio), *exchange_calls(studio)],
+        server_functions=[
+            *concept_calls(studio),
+            *exchange_calls(studio),
+            *draft_calls(studio),
+        ],
     )
 
 

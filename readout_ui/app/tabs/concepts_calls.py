@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError, printable
 from readout_ui.files import sha256_of
+from readout_ui.texts.drafts import written_by
 from readout_ui.texts.editing import (
     FileChanged,
     create_concept,
@@ -228,12 +229,14 @@ def _reading_calls(studio: Studio) -> list[Call]:
             Named,
             lambda r: {"versions": [_version(v) for v in versions_of(studio, r.name)]},
         ),
-        answering(
-            "read_version",
-            Stored,
-            lambda r: {"descriptions": read_version(version_of(studio, r.name, r.version))},
-        ),
+        answering("read_version", Stored, partial(_read_version, studio)),
     ]
+
+
+def _read_version(studio: Studio, asked: Stored) -> Answer:
+    texts = read_version(version_of(studio, asked.name, asked.version))
+    models = sorted({model for model in written_by(studio.folder, texts) if model})
+    return {"descriptions": texts, "models": models}
 
 
 def _writing_calls(studio: Studio) -> list[Call]:

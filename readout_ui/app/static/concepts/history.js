@@ -74,6 +74,9 @@ class History {
         el("span", { class: "rs-strong" }, moment(version.when)),
         this.app.readOnly() ? null : restore,
       ),
+      found.models.length
+        ? el("p", { class: "rs-small" }, `Some texts are by ${found.models.join(", ")}, a model.`)
+        : "",
       sideBySide("", found.descriptions, present, only),
     );
   }

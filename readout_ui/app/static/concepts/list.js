@@ -84,6 +84,13 @@ export class ConceptList {
         onclick: () => app.exchange.importSet(),
         "data-writes": true,
       }),
+      button({
+        symbol: "rename",
+        label: "Draft",
+        title: "Let a model draft texts",
+        onclick: () => app.drafts.open(),
+        "data-writes": true,
+      }),
       button({ symbol: "export", label: "Export", onclick: () => app.exchange.exportSet() }),
       button({ symbol: "trash", label: "Trash", onclick: () => app.dialogs.trash() }),
     );

@@ -2,6 +2,7 @@
 
 import { button, el, remember, remembered } from "../lib/dom.js";
 import { Dialogs } from "./dialogs.js";
+import { Drafts } from "./drafts.js";
 import { Editor } from "./editor.js";
 import { draftKey } from "./editor_saving.js";
 import { Exchange } from "./exchange.js";
@@ -40,6 +41,7 @@ class ConceptsPage {
     this.editor = new Editor(this);
     this.dialogs = new Dialogs(this);
     this.exchange = new Exchange(this);
+    this.drafts = new Drafts(this);
     this.root.append(this.list.root, this.editor.root);
   }
 

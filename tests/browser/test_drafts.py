@@ -1,0 +1,55 @@
+"""Drafts in Chromium: nothing is ticked beforehand, and a click adds what was ticked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from readout_ui.app.assets import STYLES
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
+from readout_ui.app.tabs.concepts import build_concepts_tab
+from tests.support.pretend_endpoint import pretend_endpoint
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+gr = pytest.importorskip("gradio")
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.browser
+ANSWER = "1. I sit here by the water.\n2. I am <b>calm</b>, and angry people pass by.\n"
+
+
+def test_a_draft_enters_the_library_by_a_click_alone(
+    descriptions: Path, tmp_path: Path, watched_page: Callable[..., Page]
+) -> None:
+    with pretend_endpoint(ANSWER) as endpoint:
+        studio = Studio(StudioOptions(descriptions, tmp_path / "runs", draft_endpoint=endpoint.url))
+        with gr.Blocks(analytics_enabled=False) as app:
+            build_concepts_tab(studio)
+        _, url, _ = app.launch(
+            prevent_thread_lock=True, quiet=True, css_paths=STYLES, ssr_mode=False
+        )
+        page = watched_page(url)
+        page.locator(".rs-row[data-key='calm']").click()
+        page.get_by_role("button", name="Draft").click()
+        sheet = page.locator("dialog.rs-sheet")
+        sheet.get_by_label("How many").fill("2")
+        sheet.get_by_label("Written by").select_option("endpoint")
+        sheet.get_by_role("button", name="Draft").click()
+        expect(sheet).to_contain_text("wrote 2 of 2 texts")
+        expect(sheet).to_contain_text("is a word of the concept angry")
+        expect(sheet).to_contain_text("Nearest: ")
+        boxes = sheet.get_by_role("checkbox")
+        assert [boxes.nth(i).is_checked() for i in range(2)] == [False, False]
+        boxes.nth(0).check()
+        sheet.get_by_role("button", name="Add the ticked ones to the library").click()
+        expect(sheet).to_have_count(0)
+        texts = studio.library().concept("calm").descriptions
+        assert texts[-1] == "I sit here by the water."
+        assert not any("angry people" in text for text in texts)
+        app.close()
+        studio.close()

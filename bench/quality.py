@@ -171,12 +171,12 @@ def baseline_rows(material: Material) -> list[Row]:
         rows.append(Row(f"bag of words, {some.name}: AUROC", bag.macro_auroc))
         rows.append(Row(f"bag of words, {some.name}: top-1", bag.top1))
         layer = fitted.shape[1] // 2
-        shape = (len(groups.concepts), *fitted.shape[1:])
+        n_layers, d_model = fitted.shape[1:]
+        random = (
+            random_directions(len(groups.concepts), n_layers, d_model, s) for s in range(DRAWS)
+        )
         drawn = [
-            some.judged(
-                _cosines(random_directions(*shape, s), center, some)[:, layer], groups.concepts
-            )
-            for s in range(DRAWS)
+            some.judged(_cosines(each, center, some)[:, layer], groups.concepts) for each in random
         ]
         rows += spread_rows(f"random directions, {some.name}", drawn)
         cosine = _cosines(fitted, center, some)[:, layer]

@@ -29,12 +29,12 @@ Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.intp]
 SHRINKAGE = 0.7
 """l: how much of S is left out in favour of equal variance. Cross-validated descriptions and other
-writers' situations are flat from 0.5 to 0.8 (`bench.quality`), so it is fixed."""
+writers' situations are flat from 0.5 to 0.8, so it is fixed."""
 TOKEN_SHARE = 0.5
 """Of the covariance that is the neutral tokens', the rest is the texts'."""
 FEWEST_CONCEPTS = 4
-"""Fewer concepts without neutral tokens are not whitened: in three of ten draws that made it worse.
-With neutral tokens it helped at any number of concepts (`bench.quality`)."""
+"""Fewer concepts without neutral tokens are not whitened: of draws of two or three concepts, 13 to
+52 % became worse. With neutral tokens it helped on average at any number (see docs/methods.md)."""
 MOST_TEXTS = 384
 """Texts that S is estimated from, evenly spread over the concepts: more cost more than they add."""
 USUAL_SPREADS = 2.0

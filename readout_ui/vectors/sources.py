@@ -74,8 +74,8 @@ class TextSource:
     def steering(self, corpus: Corpus) -> Tensor | None:
         """Plain mean differences to push with, of the same shape; None where they are the same.
 
-        A whitened direction says best where a text lies; pushed along, it moves the model less
-        towards the concept (`bench.steering`).
+        A whitened direction says best where a text lies; pushed along, it moves the model no
+        further towards the concept than the mean does (`bench.steering`).
         """
         if corpus.mapped_method == "mean":
             return None

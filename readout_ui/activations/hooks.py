@@ -64,6 +64,13 @@ def _hook(layer: int, name: str, on_activation: OnActivation) -> Callable[..., N
                 where=name,
                 fix="choose another layer type",
             )
+        if activation.ndim > 3:
+            raise UserError(
+                f"this architecture keeps several residual streams ({tuple(activation.shape)} "
+                "where one state per token was expected)",
+                where=name,
+                fix="choose another layer type, such as mlp or self_attn",
+            )
         on_activation(layer, activation)
 
     return read

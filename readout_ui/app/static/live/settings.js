@@ -136,7 +136,11 @@ export function buildSettings(chat, look, changed) {
       { class: "lv-more" },
       el("summary", {}, "System prompt and sampling"),
       labelled("System prompt", system),
-      labelled("Thinking", thinking, "Whether the model reasons first, if its template can be told"),
+      labelled(
+        "Thinking",
+        thinking,
+        "Whether the model reasons first, if its template can be told",
+      ),
       el("div", { class: "lv-numbers" }, fields),
     ),
     concept,

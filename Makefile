@@ -30,7 +30,7 @@ EITHER_LANE = not latest_only and not once
 PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: app test fuzz quick check lint scripts types layers tests tests-plain browser bench docs pip lock newest
+.PHONY: app test fuzz quick check lint scripts types layers tests tests-plain browser bench architectures docs pip lock newest
 .PHONY: vllm-test help clean
 
 help:
@@ -40,6 +40,7 @@ help:
 	@echo "make fuzz   mutated inputs for every reader, for ten minutes"
 	@echo "make check  lint, types and layering only"
 	@echo "make bench  the benchmarks of bench/, printed and written to bench/results/"
+	@echo "make architectures  every causal model of transformers, tiny: docs/architectures.md"
 	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
 	@echo "make pip    install as the README says with pip alone, then train (PYTHON=python3.13)"
 	@echo "make vllm-test  the tests of the vLLM plugin, in a venv of its own (3.5 GB)"
@@ -95,6 +96,10 @@ tests-plain: $(PLAIN)/.tools browser
 
 bench: $(VENV)/.tools
 	$(VENV)/bin/python -m bench
+
+# Not part of `make test`: some 150 kinds of models, minutes.
+architectures: $(VENV)/.tools
+	$(VENV)/bin/python -m bench.architectures
 
 docs: $(DOCS)/.tools
 	$(DOCS)/bin/zensical build --strict

@@ -107,13 +107,15 @@ def built(kind: str) -> LoadedModel:
     """A tiny random model of one kind, as the program loads it."""
     config = small_config(transformers.CONFIG_MAPPING[kind])
     make: Any = transformers.AutoModelForCausalLM
+    with torch.device("meta"):  # Some kinds would fill the memory, whatever is made small here.
+        empty = make.from_config(config, dtype=torch.float32)
+    if sum(parameter.numel() for parameter in empty.parameters()) > 30_000_000:
+        raise ValueError("not small: its config has sizes of other names")
     torch.manual_seed(0)
     model = make.from_config(config, dtype=torch.float32)
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.data.mul_(4)
-    if sum(parameter.numel() for parameter in model.parameters()) > 30_000_000:
-        raise ValueError("not small: its config has sizes of other names")
     model.eval().requires_grad_(False)
     tokenizer = tiny_tokenizer()
     return LoadedModel(

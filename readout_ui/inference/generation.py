@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
 
 from readout_ui.activations.hooks import inference, recording
+from readout_ui.activations.prefix import tolerance
 from readout_ui.errors import UserError
-from readout_ui.inference.decoding import Answers, Finish, Live, seeded
+from readout_ui.inference.decoding import Answers, Finish, Live, pad_token, seeded
 from readout_ui.inference.forward import read_blocks, require_fit, require_room
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
@@ -159,13 +164,22 @@ def generate_batch(
     """Continue several prompts side by side, padded on the left; `generate` says the rest.
 
     Rows share one random state, so sampled texts (temperature above 0) differ from those that each
-    prompt would get alone; greedy texts and all scores do not. Where memory runs out, half of them
-    go at a time, unless `on_text` has already heard of them.
+    prompt would get alone; greedy texts and all scores do not. Models that read padding (some
+    recurrent ones do) continue prompts of different lengths one after another. Where memory runs
+    out, half of them go at a time, unless `on_text` has already heard of them.
     """
     for prompt in prompts:
         require_room(model, prompt)
     if vectors is not None:
         require_fit(model, vectors)
+    if not _may_stand_together(model, prompts):
+        if on_text is not None:
+            raise UserError(
+                f"{model.name} reads the padding before a shorter prompt",
+                fix="ask prompts of different lengths one after another",
+            )
+        one = partial(generate_batch, model, sampling=sampling, vectors=vectors)
+        return [one([prompt], steering=steering, stop=stop)[0] for prompt in prompts]
     work = partial(_answers, model, prompts, sampling, vectors, steering, on_text, stop)
     made = within_memory(work)
     if not isinstance(made, Shortage):
@@ -178,6 +192,35 @@ def generate_batch(
     lower = "shorten the prompt or ask for fewer new tokens"
     what = f"an answer of up to {longest} tokens with its prompt"
     raise made.error(model.device, what, model.name, lower)
+
+
+_TAKES_PADDING: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
+
+
+def _may_stand_together(model: LoadedModel, prompts: Sequence[FramedChat]) -> bool:
+    """Whether no prompt is padded, or the model was seen to leave padding out."""
+    if len({len(prompt.token_ids) for prompt in prompts}) == 1:
+        return True
+    if model not in _TAKES_PADDING:
+        ids = min(prompts, key=lambda prompt: len(prompt.token_ids)).token_ids[-16:]
+        alone, padded = _last_logits(model, ids, 0), _last_logits(model, ids, 5)
+        difference = float((padded - alone).norm() / alone.norm().clamp_min(1e-9))
+        _TAKES_PADDING[model] = difference <= 10 * tolerance(model.dtype)
+    return _TAKES_PADDING[model]
+
+
+def _last_logits(model: LoadedModel, token_ids: Sequence[int], n_padding: int) -> torch.Tensor:
+    """(n_vocabulary,) float32 behind the tokens, with padding before them."""
+    ids = torch.tensor([[pad_token(model)] * n_padding + list(token_ids)], device=model.device)
+    mask = torch.ones_like(ids)
+    mask[:, :n_padding] = 0
+    given = {"position_ids": (mask.cumsum(dim=1) - 1).clamp_min(0)}  # as `generate` counts them
+    taken = inspect.signature(model.model.forward).parameters
+    given = {name: value for name, value in given.items() if name in taken}
+    with inference(model.model):
+        output = model.model(input_ids=ids, attention_mask=mask, use_cache=False, **given)
+        logits: torch.Tensor = output.logits[0, -1].float()
+    return logits
 
 
 def _answers(

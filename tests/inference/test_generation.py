@@ -78,6 +78,19 @@ def test_rows_of_a_left_padded_batch_read_as_each_alone(name: str) -> None:
         assert_same_scores(row.reading, alone.reading)
 
 
+def test_a_model_that_reads_padding_continues_prompts_one_after_another() -> None:
+    model = load_tiny("recurrent-gemma")
+    vectors = random_vectors(model)
+    prompts = [asked(model, question) for question in QUESTIONS]
+    batch = generate_batch(model, prompts, GREEDY, vectors=vectors)
+    for prompt, row in zip(prompts, batch, strict=True):
+        assert row.token_ids == generate(model, prompt, GREEDY).token_ids
+        assert_equals_offline(model, vectors, row)
+    assert len(generate_batch(model, prompts[:1] * 2, GREEDY, on_text=lambda _rows: None)) == 2
+    with pytest.raises(UserError, match="reads the padding before a shorter prompt"):
+        generate_batch(model, prompts, GREEDY, on_text=lambda _rows: None)
+
+
 def test_the_bundled_model_says_the_same_with_and_without_a_readout(
     bundled_model: LoadedModel,
 ) -> None:

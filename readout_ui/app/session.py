@@ -324,10 +324,9 @@ class Studio:
 
         def work(readout: Readout) -> Judged:
             from readout_ui.evaluation.advice import judge_descriptions
-            from readout_ui.evaluation.public import corpus_of
             from readout_ui.evaluation.redundancy import redundancy
 
-            corpus = corpus_of(readout)
+            corpus = readout.corpus()
             return judge_descriptions(corpus, layer, redundancy(corpus, layer))
 
         return self.ask(Question("Advice", layer), work, again=again)

@@ -15,11 +15,13 @@ from readout_ui.evaluation.advice import judge_descriptions
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
 from readout_ui.evaluation.generalization import control_words, judge_texts
+from readout_ui.evaluation.geometry import judge_geometry, shipped_or_none
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.influence import Influence
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.layers import fill_layers, sweep_means
-from readout_ui.evaluation.public import corpora_of, corpus_of, own_directions
+from readout_ui.evaluation.logit_lens import logit_lens
+from readout_ui.evaluation.public import corpora_of, own_directions
 from readout_ui.evaluation.redundancy import concept_map, redundancy
 from readout_ui.inference.readout import Readout
 from readout_ui.plots.aurocs import draw_sweep
@@ -42,7 +44,7 @@ MOST_CONFUSIONS = 20
 def judge_layers(readout: Readout, _layer: int) -> Section:
     """AUROC of every layer, method, read rule and concept; the best sets of layers."""
     sweep = sweep_means(corpora_of(readout), report=readout.report)
-    sets = best_layer_sets(corpus_of(readout))
+    sets = best_layer_sets(readout.corpus())
     if sets.sets:
         sweep = fill_layers(sweep, corpora_of(readout), [sets.recommended], readout.report)
     best = sweep.best()
@@ -69,7 +71,7 @@ def judge_layers(readout: Readout, _layer: int) -> Section:
 
 def judge_cosines(readout: Readout, layer: int) -> Section:
     """Cosines at the layer and averaged over all."""
-    corpus, own = corpus_of(readout), own_directions(readout)
+    corpus, own = readout.corpus(), own_directions(readout)
     one = cosine_matrix(corpus, layer, own=own)
     mean = cosine_matrix(corpus, None, report=readout.report, own=own)
     return Section(
@@ -80,7 +82,7 @@ def judge_cosines(readout: Readout, layer: int) -> Section:
 
 def judge_responses(readout: Readout, layer: int) -> Section:
     """Held-out descriptions on every direction, and what they are taken for."""
-    found = held_out_matrix(corpus_of(readout), layer)
+    found = held_out_matrix(readout.corpus(), layer)
     top1 = found.top1
     confusions = tuple(
         (one.concept, one.taken_for, f"{one.count} of {one.of}", "yes" if one.differs else "no")
@@ -93,7 +95,7 @@ def judge_responses(readout: Readout, layer: int) -> Section:
             "Each description is scored on directions fitted without it. "
             f"{top1.value:.0%} ({top1.low:.0%} to {top1.high:.0%}) score highest on their own "
             f"concept; chance is {found.chance:.1%}.",
-            draw_responses(found, cosine_matrix(corpus_of(readout), layer).order),
+            draw_responses(found, cosine_matrix(readout.corpus(), layer).order),
             Table(("descriptions of", "score highest on", "how many", "beyond chance"), confusions),
             *((f"And {rest} more pairs of concepts.",) if rest else ()),
         ),
@@ -102,7 +104,7 @@ def judge_responses(readout: Readout, layer: int) -> Section:
 
 def judge_redundancy(readout: Readout, layer: int) -> Section:
     """What of each direction the others explain, and the map."""
-    corpus = corpus_of(readout)
+    corpus = readout.corpus()
     plane = draw_map(concept_map(corpus, layer, own=own_directions(readout)))
     rows = tuple(
         (
@@ -117,6 +119,29 @@ def judge_redundancy(readout: Readout, layer: int) -> Section:
     )
     header = ("concept", "nearest", "R2 from the others", "R2 of random groups", "first component")
     return Section("Redundancy and map", (Table(header, rows), plane))
+
+
+def judge_geometry_of(readout: Readout, layer: int) -> Section:
+    """Components beside valence and arousal, layers compared, families."""
+    corpus, ratings = readout.corpus(), shipped_or_none(readout.concepts)
+    held_out = held_out_matrix(corpus, layer)
+    found = judge_geometry(corpus, layer, held_out, ratings, own_directions(readout))
+    return Section("Geometry", found.sentences())
+
+
+def judge_tokens(readout: Readout, layer: int) -> Section:
+    """The tokens that every direction raises and lowers most."""
+    at = layer if layer in readout.layers else readout.best_layer
+    rows = tuple(
+        (one.concept, " ".join(one.raised), f"{one.highest:+.1f}", " ".join(one.lowered))
+        for one in logit_lens(readout.model, readout.vectors, at)
+    )
+    about = (
+        f"Each direction of layer {at} through the final norm and the unembedding. What it raises "
+        "no further than the random direction in the last row says nothing about it."
+    )
+    titles = ("direction", "raises most", "first, in deviations", "lowers most")
+    return Section("Logit lens", (about, Table(titles, rows)))
 
 
 MOST_ROWS = 20
@@ -139,9 +164,11 @@ def judge_generalization(readout: Readout, layer: int) -> Section:
         (
             f"On the shipped test set, which was never trained on: {len(found.texts)} texts.",
             draw_forest(found),
-            "words: a bag of words trained on the same descriptions. random: directions of no "
+            "words: a bag of words, embedding: a sentence embedding, both trained on the same "
+            "descriptions. random: directions of no "
             "meaning. p: permuted labels, corrected over concepts. recall and false positives on "
             "neutral texts: at the threshold that finds four in five of a concept's own texts.",
+            *found.sentences(),
             Table(*found.table()),
             *(f"Top-{top.k}: {top.hits}, chance {top.chance:.3f}." for top in found.top),
             draw_violins(found),
@@ -206,7 +233,7 @@ def judge_doses(readout: Readout, layer: int) -> Section:
 
 def advise(readout: Readout, layer: int) -> Section:
     """What to change, shortcuts, and the descriptions that do most."""
-    found = judge_descriptions(corpus_of(readout), layer)
+    found = judge_descriptions(readout.corpus(), layer)
     rows = tuple((one.title, one.evidence, one.concept) for one in found.advice)
     advice: Table | str = "Nothing stands out beyond chance."
     if rows:
@@ -253,5 +280,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     judge_cosines,
     judge_responses,
     judge_redundancy,
+    judge_geometry_of,
+    judge_tokens,
     advise,
 )

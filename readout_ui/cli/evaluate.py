@@ -43,6 +43,10 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="NAME", help="Column of the labels; else guessed. Repeatable."),
     ] = None,
+    group_column: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Column of prompt or author of each text; else guessed."),
+    ] = "",
     mapping: Annotated[
         str,
         typer.Option(
@@ -63,7 +67,7 @@ def evaluate(
     from readout_ui.files import write_file
 
     source = open_run(vectors, texts=descriptions)
-    labelled = labelled_texts(texts, text_column, label_column or [], mapping, source)
+    labelled = labelled_texts(texts, text_column, label_column or [], group_column, mapping, source)
     chosen = source.layer(layer)
     with open_readout(source, weights.spec_of(source.manifest, model)) as scorer:
         from readout_ui.evaluation.generalization import judge_texts
@@ -89,7 +93,12 @@ class Labelled:
 
 
 def labelled_texts(
-    path: Path | None, text_column: str, label_columns: Sequence[str], mapping: str, source: Run
+    path: Path | None,
+    text_column: str,
+    label_columns: Sequence[str],
+    group_column: str,
+    mapping: str,
+    source: Run,
 ) -> Labelled:
     """The texts and their mapping, read before the model is loaded.
 
@@ -105,7 +114,7 @@ def labelled_texts(
     if path is None:
         texts = read_shipped(library=fitting_library(concepts))
     else:
-        texts = read_labelled(path, text_column, label_columns)
+        texts = read_labelled(path, text_column, label_columns, group_column)
     parsed = parse_mapping(mapping, labels_of(texts), concepts)
     return Labelled("the shipped test set" if path is None else str(path), texts, parsed)
 
@@ -117,9 +126,7 @@ def as_table(found: Generalization) -> str:
         table(*found.table()),
         *(f"top-{top.k}: {top.hits} (chance {top.chance:.3f})" for top in found.top),
     ]
-    if found.macro.gain is not None:
-        lines.append(f"above the bag of words: {found.macro.gain}")
-    return "\n".join([*lines, *(f"Note: {note}" for note in found.notes)])
+    return "\n".join([*lines, *found.sentences(), *(f"Note: {note}" for note in found.notes)])
 
 
 def as_values(found: Generalization, labelled: Labelled) -> dict[str, Any]:
@@ -175,7 +182,6 @@ def compare(
 
 def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChanges:
     with open_readout(new, spec) as readout:
-        from readout_ui.evaluation.public import corpus_of
         from readout_ui.evaluation.run_diff import compare_scores
         from readout_ui.inference.readout import Readout
         from readout_ui.vectors.vectors import resolve_layers
@@ -184,7 +190,7 @@ def _scores(old: Run, new: Run, spec: ModelSpec, layer: int | None) -> ScoreChan
         if layer is not None:
             (chosen,) = resolve_layers(str(layer), readout.model.n_layers)
         before = Readout(readout.model, old, readout.cache, readout.report)
-        first, second = corpus_of(before), corpus_of(readout)
+        first, second = before.corpus(), readout.corpus()
         return compare_scores(first, second, chosen)
 
 
@@ -280,14 +286,13 @@ def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) 
     chosen = source.layer(layer)
     with open_readout(source, spec) as scorer:
         from readout_ui.cli.chapters import CHAPTERS
-        from readout_ui.evaluation.public import corpus_of
         from readout_ui.plots.report import draw_report
 
         sections = []
         for done, chapter in enumerate(CHAPTERS):
             scorer.report(Progress(STAGE, done, len(CHAPTERS), "chapters"))
             sections.append(chapter(scorer, chosen))
-        about = _about(source, corpus_of(scorer), chosen)
+        about = _about(source, scorer.corpus(), chosen)
     page = draw_report("Readout Studio report", about, sections)
     write_file(output, page.encode())
     return output

@@ -24,14 +24,11 @@ from readout_ui.evaluation.cohesion import (
     nearest_pairs,
 )
 from readout_ui.evaluation.influence import (
-    DotProducts,
-    Floats,
     Influence,
     influences_of,
-    layer_dot_products,
-    leave_out,
 )
-from readout_ui.evaluation.results import Rows
+from readout_ui.evaluation.left_out import LayerTexts, layer_texts, leave_out
+from readout_ui.evaluation.results import Floats, Rows
 from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, find_shortcuts
 from readout_ui.vectors.blas import single_thread
 
@@ -115,18 +112,21 @@ def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundanc
         redundant: what `redundancy` found, quoted as further evidence for a merge.
     """
     with single_thread():
-        dots = layer_dot_products(corpus, layer)
-        left_out = leave_out(dots)
-        influences = influences_of(dots, left_out, corpus.texts)
-        pairs = nearest_pairs(dots, left_out.standard)
-        sorts = halves(dots)
+        texts = layer_texts(corpus, layer)
+        left_out = leave_out(texts)
+        influences = influences_of(texts, left_out, corpus)
+        # Whether concepts are one thing is asked of the texts: a covariance that was estimated from
+        # them has already explained away part of what they differ by.
+        plain = layer_texts(corpus, layer, "mean")
+        pairs = nearest_pairs(plain, left_out.standard)
+        sorts = halves(plain)
     shortcuts = _shortcuts_of(corpus.texts, corpus.groups)
     found = [
         *_about_pairs(pairs, {r.concept: r.r2 for r in redundant}),
         *_about_texts(influences),
         *_about_halves(sorts, influences, pairs),
-        *_about_alignment(alignments(dots)),
-        *_about_shortcuts(shortcuts.found, influences, _nearest_others(dots)),
+        *_about_alignment(alignments(plain)),
+        *_about_shortcuts(shortcuts.found, influences, _nearest_others(plain)),
     ]
     return Judged(layer, influences, shortcuts, strongest(found))
 
@@ -168,18 +168,16 @@ def _about_texts(influences: Sequence[Influence]) -> Iterable[Advice]:
     for one in influences:
         if one.p > FALSE_ALARM:
             continue
-        elsewhere = one.pull is not None and one.pull_score > one.own
+        elsewhere = bool(one.like)
         kind: AdviceKind = "remove" if elsewhere else "look"
         begin = "Remove or rewrite" if elsewhere else "Look at"
-        score = f"Held out it scores {one.own:.1f} on {one.concept}, where the others score "
-        pulled = f" and {one.pull_score:.1f} on {one.pull}" if elsewhere else ""
+        like = f"one of {one.like}" if elsewhere else "a neutral text"
         yield Advice(
             kind,
-            f"{begin} description {one.index + 1} of {one.concept}"
-            + (f": it pulls {one.concept} towards {one.pull}" if elsewhere else ""),
-            f"{score}{one.siblings:.1f},{pulled} with an influence of {one.influence:.2f}.".replace(
-                ", with", " with"
-            ),
+            f"{begin} description {one.index + 1} of {one.concept}: it reads like {like}",
+            f"Held out it scores {one.own:.1f} on {one.concept}, where the others score "
+            f"{one.siblings:.1f}, and its odds of belonging there lie {-one.margin:.1f} standard "
+            f"deviations below the usual; its influence is {one.influence:.2f}.",
             one.concept,
             one.index,
             _strength(one.p),
@@ -234,15 +232,15 @@ def _about_alignment(found: Sequence[Alignment]) -> Iterable[Advice]:
         )
 
 
-def _nearest_others(dots: DotProducts) -> dict[str, str]:
+def _nearest_others(texts: LayerTexts) -> dict[str, str]:
     """For each concept the other one with the most alike direction."""
-    k = dots.n_concepts
+    k = texts.n_concepts
     if k < 2:
         return {}
-    lengths = np.sqrt(np.maximum(np.diag(dots.sums)[:k], np.finfo(np.float64).tiny))
-    cosines: Floats = dots.sums[:k, :k] / (lengths[:, None] * lengths)
+    lengths = np.sqrt(np.maximum(np.diag(texts.sums)[:k], np.finfo(np.float64).tiny))
+    cosines: Floats = texts.sums[:k, :k] / (lengths[:, None] * lengths)
     cosines[np.diag_indices(k)] = -np.inf
-    names = dots.concepts
+    names = texts.concepts
     return {names[a]: names[int(b)] for a, b in enumerate(cosines.argmax(axis=1))}
 
 

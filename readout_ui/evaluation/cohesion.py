@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from readout_ui.evaluation.influence import DotProducts, Floats
+from readout_ui.evaluation.left_out import LayerTexts
+from readout_ui.evaluation.results import Floats
 
 FEWEST_TEXTS = 3
 """Descriptions below which a concept says nothing of its own errors."""
@@ -79,14 +80,14 @@ class Alignment:
     """That it is GOOD_ALIGNMENT or more, corrected for the concepts tested; 0 below 3 texts."""
 
 
-def nearest_pairs(dots: DotProducts, standard: Floats) -> tuple[Pair, ...]:
+def nearest_pairs(texts: LayerTexts, standard: Floats) -> tuple[Pair, ...]:
     """Concepts that are each other's nearest, highest cosine first.
 
     Args:
-        dots: of one layer.
+        texts: of one layer.
         standard: (n_members, n_concepts), scores of texts left out, in comparable units.
     """
-    cosines = _true_cosines(dots)
+    cosines = _true_cosines(texts)
     if not np.isfinite(cosines).any():
         return ()
     nearest = np.where(np.isfinite(cosines), cosines, -np.inf).argmax(axis=1)  # (n_concepts,)
@@ -95,55 +96,55 @@ def nearest_pairs(dots: DotProducts, standard: Floats) -> tuple[Pair, ...]:
         for a, b in enumerate(nearest)
         if a < b and nearest[b] == a and np.isfinite(cosines[a, b])
     ]
-    pairs = [_pair(dots, standard, a, b, len(mutual)) for a, b in mutual]
+    pairs = [_pair(texts, standard, a, b, len(mutual)) for a, b in mutual]
     return tuple(sorted(pairs, key=lambda pair: -pair.cosine))
 
 
-def halves(dots: DotProducts, seed: int = 0) -> tuple[Halves, ...]:
+def halves(texts: LayerTexts, seed: int = 0) -> tuple[Halves, ...]:
     """Every concept of at least four descriptions, tested for falling into two.
 
     Args:
-        dots: of one layer.
+        texts: of one layer.
         seed: of the groups of residuals it is compared with.
     """
-    sizes = dots.counts[: dots.n_concepts].astype(int)
+    sizes = texts.counts[: texts.n_concepts].astype(int)
     tested = [concept for concept, size in enumerate(sizes) if size >= 4]
     if len(tested) < 3:
         return ()
-    gram = _residual_gram(dots, seed)
+    gram = _residual_gram(texts, seed)
     chance = {size: _chance_shares(gram, size, seed) for size in {int(sizes[c]) for c in tested}}
     return tuple(
-        _halves(dots, concept, chance[int(sizes[concept])], len(tested)) for concept in tested
+        _halves(texts, concept, chance[int(sizes[concept])], len(tested)) for concept in tested
     )
 
 
-def alignments(dots: DotProducts) -> tuple[Alignment, ...]:
+def alignments(texts: LayerTexts) -> tuple[Alignment, ...]:
     """How well each concept's direction is known, in the concepts' order."""
-    counts = dots.counts[: dots.n_concepts]
+    counts = texts.counts[: texts.n_concepts]
     n_tested = max(1, int((counts >= FEWEST_TEXTS).sum()))
-    return tuple(_alignment(dots, c, n_tested) for c in range(dots.n_concepts))
+    return tuple(_alignment(texts, c, n_tested) for c in range(texts.n_concepts))
 
 
-def _bias(dots: DotProducts) -> float:
+def _bias(texts: LayerTexts) -> float:
     """Taking off the mean text lowers each product of two texts by this."""
-    return dots.noise / len(dots.group)
+    return texts.noise / len(texts.group)
 
 
-def _squared_lengths(dots: DotProducts) -> Floats:
+def _squared_lengths(texts: LayerTexts) -> Floats:
     """True squared lengths of the concepts' means, (n_concepts,); NaN below FEWEST_TEXTS."""
-    counts = dots.counts[: dots.n_concepts]
-    diagonal = np.diag(dots.sums)[: dots.n_concepts]
-    squared = np.bincount(dots.group, dots.squared, len(dots.counts))[:-1]
+    counts = texts.counts[: texts.n_concepts]
+    diagonal = np.diag(texts.sums)[: texts.n_concepts]
+    squared = np.bincount(texts.group, texts.squared, len(texts.counts))[:-1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        lengths = (diagonal - squared) / (counts * (counts - 1)) + _bias(dots)
+        lengths = (diagonal - squared) / (counts * (counts - 1)) + _bias(texts)
     usable: Floats = np.where(counts >= FEWEST_TEXTS, lengths, np.nan)
     return usable
 
 
-def _true_cosines(dots: DotProducts) -> Floats:
-    k = dots.n_concepts
-    counts, squared = dots.counts[:k], _squared_lengths(dots)
-    across = dots.sums[:k, :k] / (counts[:, None] * counts) + _bias(dots)
+def _true_cosines(texts: LayerTexts) -> Floats:
+    k = texts.n_concepts
+    counts, squared = texts.counts[:k], _squared_lengths(texts)
+    across = texts.sums[:k, :k] / (counts[:, None] * counts) + _bias(texts)
     with np.errstate(invalid="ignore"):
         lengths = np.sqrt(np.where(squared > 0, squared, np.nan))
     cosines: Floats = across / (lengths[:, None] * lengths)
@@ -151,29 +152,29 @@ def _true_cosines(dots: DotProducts) -> Floats:
     return cosines
 
 
-def _pair(dots: DotProducts, standard: Floats, a: int, b: int, n_pairs: int) -> Pair:
-    cosine = float(_true_cosines(dots)[a, b])
-    moved = np.concatenate([_cosines_without(dots, a, b), _cosines_without(dots, b, a)])
-    error = _jackknife_error(moved[: len(dots.members(a))], moved[len(dots.members(a)) :])
+def _pair(texts: LayerTexts, standard: Floats, a: int, b: int, n_pairs: int) -> Pair:
+    cosine = float(_true_cosines(texts)[a, b])
+    moved = np.concatenate([_cosines_without(texts, a, b), _cosines_without(texts, b, a)])
+    error = _jackknife_error(moved[: len(texts.members(a))], moved[len(texts.members(a)) :])
     freedom = len(moved) - 2
     p = float(stats.t.sf((cosine - DIFFERENT_COSINE) / error, freedom)) if error > 0 else 1.0
-    mine, theirs = dots.members(a), dots.members(b)
+    mine, theirs = texts.members(a), texts.members(b)
     right = np.concatenate(
         [standard[mine, a] > standard[mine, b], standard[theirs, b] > standard[theirs, a]]
     )
-    names = dots.concepts
+    names = texts.concepts
     return Pair(names[a], names[b], cosine, error, float(right.mean()), min(1.0, p * n_pairs))
 
 
-def _cosines_without(dots: DotProducts, a: int, b: int) -> Floats:
+def _cosines_without(texts: LayerTexts, a: int, b: int) -> Floats:
     """The pair's cosine without each text of `a` in turn; 0 where it cannot be told."""
-    place = dots.members(a)
-    n_a, n_b = dots.counts[a], dots.counts[b]
-    squared, bias = dots.squared[place], _bias(dots)
-    whole = dots.sums[a, a] - 2 * dots.with_sums[place, a] + squared
+    place = texts.members(a)
+    n_a, n_b = texts.counts[a], texts.counts[b]
+    squared, bias = texts.squared[place], _bias(texts)
+    whole = texts.sums[a, a] - 2 * texts.with_sums[place, a] + squared
     within = (whole - (squared.sum() - squared)) / ((n_a - 1) * (n_a - 2)) + bias
-    across = (dots.sums[a, b] - dots.with_sums[place, b]) / ((n_a - 1) * n_b) + bias
-    other = _squared_lengths(dots)[b]
+    across = (texts.sums[a, b] - texts.with_sums[place, b]) / ((n_a - 1) * n_b) + bias
+    other = _squared_lengths(texts)[b]
     usable = within > 0
     cosines: Floats = np.where(usable, across / np.sqrt(np.where(usable, within, 1) * other), 0.0)
     return cosines
@@ -185,17 +186,17 @@ def _jackknife_error(*parts: Floats) -> float:
     return float(np.sqrt(sum(variances)))
 
 
-def _residual_gram(dots: DotProducts, seed: int) -> Floats:
+def _residual_gram(texts: LayerTexts, seed: int) -> Floats:
     """Dot products of texts' residuals from their concepts' means, scaled to the noise's length."""
-    counts = dots.counts[dots.group]
-    usable = np.flatnonzero((dots.group < dots.n_concepts) & (counts >= 4))
+    counts = texts.counts[texts.group]
+    usable = np.flatnonzero((texts.group < texts.n_concepts) & (counts >= 4))
     if len(usable) > _MOST_RESIDUALS:
         draws = np.random.default_rng(seed)
         usable = np.sort(draws.choice(usable, _MOST_RESIDUALS, replace=False))
-    group = dots.group[usable]
+    group = texts.group[usable]
     residuals = np.stack(
         [
-            dots.texts[place] - dots.texts[dots.members(g)].mean(axis=0)
+            texts.images[place] - texts.images[texts.members(g)].mean(axis=0)
             for place, g in zip(usable, group, strict=True)
         ]
     )
@@ -225,9 +226,9 @@ def _centred(grams: Floats) -> Floats:
     return centred
 
 
-def _halves(dots: DotProducts, concept: int, chance: Floats, n_tested: int) -> Halves:
-    texts = dots.texts[dots.members(concept)]
-    gram = _centred(texts @ texts.T)
+def _halves(texts: LayerTexts, concept: int, chance: Floats, n_tested: int) -> Halves:
+    images = texts.images[texts.members(concept)]
+    gram = _centred(images @ images.T)
     values, vectors = np.linalg.eigh(gram)
     share = float(values[-1] / max(values.sum(), np.finfo(np.float64).tiny))
     sides = [np.flatnonzero(vectors[:, -1] > 0), np.flatnonzero(vectors[:, -1] <= 0)]
@@ -235,19 +236,19 @@ def _halves(dots: DotProducts, concept: int, chance: Floats, n_tested: int) -> H
     logs = np.log(chance)
     z = (np.log(share) - logs.mean()) / max(float(logs.std()), np.finfo(np.float64).tiny)
     p = min(1.0, float(stats.t.sf(z, _TAIL_FREEDOM)) * n_tested)
-    name = dots.concepts[concept]
+    name = texts.concepts[concept]
     return Halves(name, share, float(chance.mean()), one, other, p)
 
 
-def _alignment(dots: DotProducts, concept: int, n_tested: int) -> Alignment:
-    name, n = dots.concepts[concept], int(dots.counts[concept])
+def _alignment(texts: LayerTexts, concept: int, n_tested: int) -> Alignment:
+    name, n = texts.concepts[concept], int(texts.counts[concept])
     if n < FEWEST_TEXTS:
         return Alignment(name, n, float("nan"), float("nan"), 0.0)
-    place, bias = dots.members(concept), _bias(dots)
-    squared = dots.squared[place]
-    signal = float(_squared_lengths(dots)[concept])
-    noise = max((squared.sum() - dots.sums[concept, concept] / n) / (n - 1), 0.0)
-    whole = dots.sums[concept, concept] - 2 * dots.with_sums[place, concept] + squared
+    place, bias = texts.members(concept), _bias(texts)
+    squared = texts.squared[place]
+    signal = float(_squared_lengths(texts)[concept])
+    noise = max((squared.sum() - texts.sums[concept, concept] / n) / (n - 1), 0.0)
+    whole = texts.sums[concept, concept] - 2 * texts.with_sums[place, concept] + squared
     without = (whole - (squared.sum() - squared)) / ((n - 1) * (n - 2)) + bias
     error = _jackknife_error(without)
     wanted = noise / n * GOOD_ALIGNMENT**2 / (1 - GOOD_ALIGNMENT**2)

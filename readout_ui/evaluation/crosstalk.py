@@ -86,7 +86,7 @@ def cosine_matrix(
         kept = own.layers if layer is None else (layer,)
         cosine = np.mean([cosines_of(own, i) for i in kept], axis=0)
         return replace(_with_cosines(matrix, cosine), method=OWN_CONTRASTS)
-    if corpus.settings.method == "mean":
+    if corpus.linear:
         return matrix
     return _with_cosines(matrix, np.mean([fitted_cosines(corpus, i) for i in layers], axis=0))
 

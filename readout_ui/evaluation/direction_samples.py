@@ -1,7 +1,7 @@
 """Dot products between mean differences: as observed, resampled, and of random groups.
 
-A mean difference is a linear combination of texts, so all of it follows from one Gram matrix of a
-layer's texts; no direction is ever made.
+A mean difference is a linear combination of texts, or of their images where the run's method maps
+them first, so all of it follows from one Gram matrix of a layer; no direction is ever made.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array
 
+from readout_ui.evaluation.left_out import layer_texts
 from readout_ui.evaluation.results import Floats, Indices
 from readout_ui.vectors.blas import single_thread
 
@@ -26,7 +27,7 @@ _NULL_DRAWS = (60, 1000)
 
 @dataclass(frozen=True, eq=False)
 class TextGram:
-    """Dot products between a layer's texts, concept by concept, neutral texts last."""
+    """Dot products between a layer's images of texts, concept by concept, neutral texts last."""
 
     gram: Floats
     """(n_members, n_members), float32, of texts minus their mean."""
@@ -60,17 +61,14 @@ class DirectionSamples:
         )
 
 
-def layer_matrix(corpus: Corpus, layer: int) -> Floats:
-    """Activations of a layer in group order, minus their mean, (n_members, d_model), float32."""
-    rows = list(corpus.groups.all_rows())
-    texts: Floats = corpus.pooled[:, layer].float().numpy()[rows]  # (n_members, d_model)
-    centred: Floats = texts - texts.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return centred
+def layer_images(corpus: Corpus, layer: int) -> Floats:
+    """Images of a layer's texts in group order, minus their mean, (n_members, d_model), float32."""
+    return layer_texts(corpus, layer).images.astype(np.float32)
 
 
 def text_gram(corpus: Corpus, layer: int) -> TextGram:
     """The dot products of one layer's texts."""
-    texts = layer_matrix(corpus, layer)
+    texts = layer_images(corpus, layer)
     return TextGram(texts @ texts.T, group_sizes(corpus), len(corpus.groups.concepts))
 
 
@@ -104,7 +102,7 @@ def sample_directions(texts: TextGram, n_boot: int, seed: int) -> DirectionSampl
 def observed_cosines(corpus: Corpus, layer: int) -> Floats:
     """Cosines between the mean differences of a layer, (n_concepts, n_concepts), float64."""
     sizes, n_concepts = group_sizes(corpus), len(corpus.groups.concepts)
-    texts = layer_matrix(corpus, layer)  # (n_members, d_model)
+    texts = layer_images(corpus, layer)  # (n_members, d_model)
     means = np.add.reduceat(texts, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None]
     products = (means @ means.T)[None]  # (1, n_groups, n_groups)
     groups = TextGram(np.empty((0, 0)), sizes, n_concepts)

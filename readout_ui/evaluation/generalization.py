@@ -15,28 +15,42 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.errors import UserError
+from readout_ui.evaluation import sentence_embedding
 from readout_ui.evaluation.judgements import (
     Aurocs,
     ConceptJudgement,
     Generalization,
     JudgeSettings,
+    KindScore,
     ScoredTexts,
     TopK,
     judge_macro,
+    mean_of_known,
 )
-from readout_ui.evaluation.resampling import Estimate, auroc_estimate, corrected_p, estimate, wilson
+from readout_ui.evaluation.resampling import (
+    Estimate,
+    auroc_estimate,
+    corrected_p,
+    estimate,
+    weighted_auroc,
+    wilson,
+)
 from readout_ui.evaluation.results import frame_of
 from readout_ui.texts.labelled import IGNORE, OTHER, LabelledText, check_mapping, read_shipped
 from readout_ui.texts.names import is_neutral_name
 from readout_ui.texts.shipped import fitting_library
 from readout_ui.texts.words import phrase_forms
 from readout_ui.vectors.auroc import Bools, Floats, auroc, average_precision
-from readout_ui.vectors.metrics import bag_of_words_scores
+from readout_ui.vectors.methods import METHODS, neutral_center
+from readout_ui.vectors.metrics import bag_of_words_scores, centred_cosine
+from readout_ui.vectors.training import fit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from readout_ui.inference.readout import Readout
+    from readout_ui.vectors.vectors import ConceptVectors
 
 
 def judge(
@@ -59,8 +73,9 @@ def judge(
         scores=scored.scores,
         neutral_scores=scored.neutral_scores,
         per_concept=per_concept,
-        macro=judge_macro(aurocs, [each.average_precision for each in per_concept]),
+        macro=judge_macro(aurocs, [each.average_precision for each in per_concept], scored.refits),
         top=_top(scored, aurocs.weights, settings),
+        kinds=_kinds(scored, aurocs),
         misses=scored.worst_misses(),
         notes=tuple(notes),
     )
@@ -77,9 +92,6 @@ def _per_concept(
         own = scored.own[:, c]
         n_own = int(own.sum())
         threshold = _threshold(scored.scores[own, c], settings)
-        words = None
-        if aurocs.words is not None and aurocs.words_drawn is not None:
-            words = auroc_estimate(float(aurocs.words[c]), aurocs.words_drawn[:, c], n_own)
         judged.append(
             ConceptJudgement(
                 concept=concept,
@@ -88,7 +100,8 @@ def _per_concept(
                 average_precision=float(precision[c]),
                 base_rate=n_own / len(own),
                 top1=float(first[own, c].mean()),
-                words=words,
+                words=_estimate_of(aurocs.words, aurocs.words_drawn, c, n_own),
+                embedding=_estimate_of(aurocs.embedding, aurocs.embedding_drawn, c, n_own),
                 random=estimate(aurocs.random[:, c].mean(), aurocs.random[:, c]),
                 p=float(p[c]),
                 threshold=threshold,
@@ -97,6 +110,26 @@ def _per_concept(
             )
         )
     return tuple(judged)
+
+
+def _estimate_of(
+    found: Floats | None, drawn: Floats | None, concept: int, n_own: int
+) -> Estimate | None:
+    if found is None or drawn is None:
+        return None
+    return auroc_estimate(float(found[concept]), drawn[:, concept], n_own)
+
+
+def _kinds(scored: ScoredTexts, aurocs: Aurocs) -> tuple[KindScore, ...]:
+    labelled = scored.own.any(axis=1)
+    found = []
+    for kind, scores in {"cosine": scored.scores, **scored.kinds}.items():
+        drawn = mean_of_known(weighted_auroc(scores, scored.own, aurocs.weights))
+        macro = auroc_estimate(float(auroc(scores, scored.own).mean()), drawn, len(scores))
+        best = np.where(scored.own, scores, -np.inf).max(axis=1)
+        first = best > np.where(scored.own, -np.inf, scores).max(axis=1)
+        found.append(KindScore(kind, macro, float(first[labelled].mean())))
+    return tuple(found)
 
 
 def _threshold(own: Floats, settings: JudgeSettings) -> float:
@@ -198,6 +231,7 @@ def _judge_all(
     n_texts = len(texts.counted)
     columns = [scorer.concepts.index(concept) for concept in texts.concepts]
     scores = scorer.score(activations, layer)[:, columns]  # (n_counted + n_neutral, n_concepts)
+    words, embedding, missing = _baselines(scorer, texts)
     scored = ScoredTexts(
         layer=layer,
         concepts=texts.concepts,
@@ -208,9 +242,44 @@ def _judge_all(
         random_scores=scorer.score_randomly(
             activations[:n_texts], layer, settings.n_random, settings.seed
         ),
-        word_scores=_word_scores(scorer.texts, texts.counted, texts.concepts),
+        word_scores=words,
+        embedding_scores=embedding,
+        kinds=_other_kinds(scorer.vectors.select(layers=[layer]), activations[:n_texts], columns),
+        groups=texts.groups,
+        refits=_refits(scorer, activations[:n_texts], texts, layer, settings),
     )
-    return judge(scored, settings, texts.notes)
+    return judge(scored, settings, (*texts.notes, *missing))
+
+
+def _other_kinds(
+    vectors: ConceptVectors, activations: Tensor, columns: Sequence[int]
+) -> dict[str, Floats]:
+    """z and raw scores of whole texts, (n_texts, n_columns) each, as servers give them."""
+    raw = (activations.float() @ vectors.directions[:, 0].float().T).numpy()[:, columns]
+    mean, std = (each[columns, 0].numpy() for each in (vectors.neutral_mean, vectors.neutral_std))
+    return {"z": (raw - mean) / std, "raw": raw}
+
+
+def _refits(
+    scorer: Readout, activations: Tensor, texts: SortedTexts, layer: int, settings: JudgeSettings
+) -> Floats | None:
+    """Macro AUROC of vectors fitted anew on resampled descriptions, (n_refits,).
+
+    None where the directions do not follow from descriptions that are there.
+    """
+    own_texts = scorer.texts.keys() >= set(texts.concepts) and not scorer.run.source
+    if not own_texts or settings.n_refits < 2 or scorer.settings.method not in METHODS:
+        return None
+    corpus = scorer.corpus().at(layer)
+    draws, found = np.random.default_rng(settings.seed), []
+    for _ in range(settings.n_refits):
+        rows = tuple(tuple(draws.choice(own, len(own)).tolist()) for own in corpus.groups.rows)
+        drawn = replace(corpus, groups=replace(corpus.groups, rows=rows))
+        center = neutral_center(drawn.pooled, drawn.groups)
+        scores = centred_cosine(fit(drawn), center, activations[:, None])[:, 0].numpy()
+        columns = [corpus.groups.concepts.index(concept) for concept in texts.concepts]
+        found.append(float(auroc(scores[:, columns], texts.own).mean()))
+    return np.array(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +294,8 @@ class SortedTexts:
     """(n_counted, n_concepts)."""
     neutral: tuple[str, ...]
     """Texts for false positives."""
+    groups: tuple[str, ...]
+    """(n_counted,): whose each text is; empty where the source does not say."""
     notes: tuple[str, ...]
 
 
@@ -259,12 +330,15 @@ def sort_texts(
             "no concept has both texts of its own and texts of others",
             fix="bring texts of at least two concepts, or map a label to something else",
         )
+    whose = {each.text: each.group for each in labelled}
+    groups = tuple(whose[text] for text in counted)
     notes = _notes(targets, trained, bool(neutral), own)
     return SortedTexts(
         concepts=tuple(c for c, is_judged in zip(concepts, judged, strict=True) if is_judged),
         counted=tuple(counted),
         own=own[:, judged],
         neutral=neutral or _shipped_neutral(concepts),
+        groups=groups if all(groups) else (),
         notes=notes,
     )
 
@@ -288,20 +362,37 @@ def _notes(
     return tuple(note for applies, note in notes if applies)
 
 
-def _word_scores(
-    descriptions: Mapping[str, Sequence[str]], texts: Sequence[str], concepts: Sequence[str]
-) -> Floats | None:
-    """Bag of words trained on the same descriptions, None where these are unknown."""
+NO_DESCRIPTIONS = (
+    "No bag of words and no sentence embedding to compare with: the descriptions are not there. "
+    "Name their folder with --descriptions."
+)
+NO_EMBEDDING = f"No sentence embedding to compare with. For {sentence_embedding.NAME}: "
+NO_EMBEDDING += f"{sentence_embedding.INSTALL}."
+
+
+def _baselines(
+    scorer: Readout, texts: SortedTexts
+) -> tuple[Floats | None, Floats | None, tuple[str, ...]]:
+    """Scores of what reads no language model, trained on the same descriptions.
+
+    Returns:
+        Bag of words and sentence embedding, (n_texts, n_concepts) each or None, and why.
+    """
     pairs = [
         ("" if is_neutral_name(name) else name, text)
-        for name, some in descriptions.items()
+        for name, some in scorer.texts.items()
         for text in some
     ]
     labels, trained = [label for label, _ in pairs], [text for _, text in pairs]
-    known = set(concepts) <= set(labels) and len(set(labels)) > 1
-    if not known or not any(_WORD.search(text) for text in trained):
-        return None
-    return bag_of_words_scores(trained, labels, texts, concepts)
+    if not set(texts.concepts) <= set(labels) or len(set(labels)) < 2:
+        return None, None, (NO_DESCRIPTIONS,)
+    words = None
+    if any(_WORD.search(text) for text in trained):
+        words = bag_of_words_scores(trained, labels, texts.counted, texts.concepts)
+    embedding = sentence_embedding.embedding_scores(
+        trained, labels, texts.counted, texts.concepts, scorer.report
+    )
+    return words, embedding, () if embedding is not None else (NO_EMBEDDING,)
 
 
 MASK = "…"

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from scipy.stats import t
 
 from readout_ui.evaluation.crosstalk import chance_of, discoveries
-from readout_ui.evaluation.direction_samples import group_sizes, layer_matrix
+from readout_ui.evaluation.left_out import LayerTexts, layer_texts, left_out_scores
 from readout_ui.evaluation.resampling import Estimate, wilson
 from readout_ui.evaluation.results import (
     CONFIDENCE,
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from readout_ui.vectors.training import Corpus
 
 
-def own_of_random_groups(texts: Floats, sizes: Indices, seed: int) -> Floats:
+def own_of_random_groups(texts: LayerTexts, seed: int) -> Floats:
     """Mean held-out score on their own direction of shuffled descriptions.
 
     Args:
-        texts: (n_members, d_model), the concepts' first, minus the mean of all.
-        sizes: (n_concepts,).
+        texts: of one layer.
         seed: of the shuffling.
 
     Returns:
         (n_draws, n_concepts); meaningless where a concept has one description.
     """
-    n_own, n_all = int(sizes.sum()), len(texts)
-    gram = texts[:n_own] @ texts[:n_own].T  # (n_own, n_own)
-    squares = np.maximum(np.diagonal(gram), np.finfo(np.float32).tiny)  # (n_own,)
+    sizes = texts.counts[:-1].astype(np.intp)  # (n_concepts,)
+    n_own, n_all = int(sizes.sum()), len(texts.group)
+    images = texts.images[:n_own]
+    gram, read = images @ images.T, texts.texts[:n_own] @ images.T  # (n_own, n_own) each
+    own_length = np.sqrt(np.einsum("td,td->t", texts.texts, texts.texts)[:n_own])
     group, starts = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes) - sizes
     # Every text with every text of its group, itself included: (n_pairs,) each.
     first = np.repeat(np.arange(n_own), sizes[group])
@@ -50,10 +51,14 @@ def own_of_random_groups(texts: Floats, sizes: Indices, seed: int) -> Floats:
     means = np.empty((n_own_draws(len(sizes)), len(sizes)))
     for mean in means:
         shuffled = draws.permutation(n_own)
-        dots = np.add.reduceat(gram[shuffled[first], shuffled[second]], pairs_before)  # (n_own,)
-        lengths, own = np.add.reduceat(dots, starts)[group], squares[shuffled]
+        dots, reads = (
+            np.add.reduceat(products[shuffled[first], shuffled[second]], pairs_before)
+            for products in (gram, read)
+        )  # (n_own,) each
+        lengths, own = np.add.reduceat(dots, starts)[group], np.diagonal(gram)[shuffled]
         length = np.sqrt(np.maximum(a**2 * lengths + 2 * a * b * dots + b**2 * own, 1e-30))
-        scores = (a * dots + b * own) / (length * np.sqrt(own))
+        scores = a * reads + b * np.diagonal(read)[shuffled]
+        scores /= length * np.maximum(own_length[shuffled], 1e-30)
         mean[:] = np.add.reduceat(scores, starts) / sizes
     return means
 
@@ -82,8 +87,8 @@ def held_out_matrix(corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0
     """Mean standardized score of each concept's descriptions on each direction, held out.
 
     Every description is scored (cosine with the activation minus the mean of all other texts) on
-    mean differences refitted without it, in closed form: without one text only its share of the
-    sums is missing. Scores are standardized per direction over all held-out descriptions.
+    directions refitted without it (see `left_out`). Scores are standardized per direction over all
+    held-out descriptions.
 
     Intervals come from a bootstrap over a concept's descriptions, widened as Student's t asks for
     so few; on the diagonal also by the square root of two, because there the texts score each
@@ -125,41 +130,11 @@ def held_out_matrix(corpus: Corpus, layer: int, n_boot: int = 200, seed: int = 0
     )
 
 
-def held_out_scores(texts: Floats, sizes: Indices, n_concepts: int) -> Floats:
-    """Centred cosines of every description with every direction fitted without it.
-
-    Args:
-        texts: (n_members, d_model), concept by concept, neutral texts last, minus their mean.
-        sizes: (n_groups,), members of each group.
-        n_concepts: how many of the groups are concepts.
-
-    Returns:
-        (n_descriptions, n_concepts), float64; NaN where nothing of the concept is left.
-    """
-    n_all, own_sizes = len(texts), sizes[:n_concepts].astype(np.float64)
-    n_own = int(own_sizes.sum())
-    sums = np.add.reduceat(texts[:n_own], _starts(sizes[:n_concepts]), axis=0)
-    dots = (texts[:n_own] @ sums.T).astype(np.float64)  # (n_descriptions, n_concepts)
-    squares = np.einsum("td,td->t", texts[:n_own], texts[:n_own]).astype(np.float64)[:, None]
-    lengths = np.einsum("cd,cd->c", sums, sums).astype(np.float64)
-    own = np.repeat(np.arange(n_concepts), sizes[:n_concepts])[:, None] == np.arange(n_concepts)
-    # The sum of all texts is zero. A direction is a * (the concept's sum) + b * (the text): the
-    # text is missing among the negatives of other concepts and in the sum of its own.
-    left = np.where(own, own_sizes - 1, own_sizes)  # (n_descriptions, n_concepts)
-    others = n_all - 1 - left
-    with np.errstate(divide="ignore", invalid="ignore"):
-        a = 1 / left + 1 / others
-        b = np.where(own, -1 / left, 1 / others)
-        length = np.sqrt(np.maximum(a**2 * lengths + 2 * a * b * dots + b**2 * squares, 0))
-        scores: Floats = (a * dots + b * squares) / (length * np.sqrt(squares))
-    return np.where(left > 0, np.nan_to_num(scores, posinf=0, neginf=0), np.nan)
-
-
 def _hold_out(corpus: Corpus, layer: int, seed: int = 0) -> _HeldOut:
-    sizes, n_concepts = group_sizes(corpus), len(corpus.groups.concepts)
-    own_sizes = sizes[:n_concepts]
-    texts, group = layer_matrix(corpus, layer), np.repeat(np.arange(n_concepts), own_sizes)
-    scores = held_out_scores(texts, sizes, n_concepts)
+    texts, n_concepts = layer_texts(corpus, layer), len(corpus.groups.concepts)
+    own_sizes = texts.counts[:-1].astype(np.intp)
+    group = texts.group[texts.group < n_concepts]
+    scores = left_out_scores(texts)[: len(group)]
     own = np.add.reduceat(scores[np.arange(len(group)), group], _starts(own_sizes)) / own_sizes
     known = np.isfinite(scores)
     n_known = np.maximum(known.sum(axis=0), 1)
@@ -169,7 +144,7 @@ def _hold_out(corpus: Corpus, layer: int, seed: int = 0) -> _HeldOut:
     several = own_sizes > 1
     chance = np.full(n_concepts, np.nan)
     if several.any():
-        drawn = own_of_random_groups(texts, own_sizes, seed)
+        drawn = own_of_random_groups(texts, seed)
         chance[several] = chance_of(own[several], drawn[:, several])
     return _HeldOut(scores, group, own_sizes, chance)
 

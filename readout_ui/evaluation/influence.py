@@ -1,187 +1,35 @@
 """Influence: what each description does to its concept's direction, and which of them do not fit.
 
-Everything is judged on mean-difference directions, whatever method the vectors are trained with:
-leaving a text out then has a closed form (see `leave_one_out`). A description's scores are those of
-directions that were fitted without it, in standard deviations above the texts of other concepts.
+Influence and scores are those of the run's own method where its directions are mean differences of
+texts under a linear map, else of plain mean differences (see `left_out`).
 
-A mark compares a description with its concept's other ones, and the difference with what is usual
-in the library: three tests (own score too low, another concept's score too high against its own,
-influence too high), each a robust z against Student's t, corrected for the number of comparisons.
+A description does not fit where it is likelier to belong to another concept, or to the neutral
+texts, than descriptions of this library are: its margin is the log odds of its own concept against
+the best of all others, with normal distributions whose covariance is that of the descriptions about
+their concepts' means and of neutral tokens (the whitening), averaged over up to five layers. Chance
+is what the lowest margin is in libraries whose concepts have each other's deviations at random.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-from readout_ui.evaluation.results import Rows
+from readout_ui.evaluation.left_out import (
+    LayerTexts,
+    LeftOut,
+    layer_texts,
+    leave_out,
+)
+from readout_ui.evaluation.results import Floats, Indices, Rows
 from readout_ui.vectors.blas import single_thread
 
 if TYPE_CHECKING:
     from readout_ui.vectors.training import Corpus
-
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
-class DotProducts:
-    """One layer's texts, grouped, and their dot products with every group's sum."""
-
-    concepts: tuple[str, ...]
-    """Concept names; the neutral texts are the group after the last."""
-    rows: Indices
-    """(n_members,): row of the corpus; a text of two concepts is two members."""
-    group: Indices
-    """(n_members,): index of its concept; n_concepts for neutral texts."""
-    texts: Floats
-    """(n_members, d_model), minus the mean of all members."""
-    squared: Floats
-    """(n_members,): squared lengths."""
-    with_sums: Floats
-    """(n_members, n_concepts + 1): dot products with each group's sum."""
-    sums: Floats
-    """(n_concepts + 1, n_concepts + 1): dot products of the groups' sums with each other."""
-
-    @cached_property
-    def counts(self) -> Floats:
-        """(n_concepts + 1,): members of each group."""
-        return np.bincount(self.group, minlength=self.n_concepts + 1).astype(np.float64)
-
-    @property
-    def n_concepts(self) -> int:
-        """Groups that are concepts."""
-        return len(self.concepts)
-
-    @cached_property
-    def noise(self) -> float:
-        """Mean squared distance of a text from its group's true mean."""
-        total = self.squared.sum() - (np.diag(self.sums) / np.maximum(self.counts, 1)).sum()
-        free = len(self.group) - np.count_nonzero(self.counts)
-        return float(max(total, 0.0) / free) if free else float("nan")
-
-    def members(self, concept: int) -> Indices:
-        """Places of a concept's members."""
-        return np.flatnonzero(self.group == concept)
-
-
-def layer_dot_products(corpus: Corpus, layer: int) -> DotProducts:
-    """All dot products of one layer, for texts of any number.
-
-    Args:
-        corpus: the run's texts with their activations.
-        layer: which layer, from 0.
-    """
-    groups = corpus.groups
-    members = (*groups.rows, groups.neutral)
-    rows = np.array(groups.all_rows(), dtype=np.intp)
-    group = np.repeat(np.arange(len(members)), [len(some) for some in members])
-    texts = corpus.pooled[rows, layer].double().numpy()  # (n_members, d_model)
-    texts -= texts.mean(axis=0)
-    starts = np.cumsum([0, *(len(some) for some in members)])
-    sums = np.stack(
-        [texts[a:b].sum(axis=0) for a, b in pairwise(starts)]
-    )  # (n_concepts + 1, d_model)
-    return DotProducts(
-        concepts=groups.concepts,
-        rows=rows,
-        group=group,
-        texts=texts,
-        squared=np.einsum("td,td->t", texts, texts),
-        with_sums=texts @ sums.T,
-        sums=sums @ sums.T,
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class LeftOut:
-    """What every direction would be without one text, and what it says of that text."""
-
-    scores: Floats
-    """(n_members, n_concepts): projection of each text, minus the mean text, on the directions
-    fitted without it; NaN on a concept whose only description it is."""
-    standard: Floats
-    """The same in standard deviations above the mean of the texts of other concepts."""
-    influence: Floats
-    """(n_members,): 1 - cosine of its concept's direction with and without it; NaN for neutral
-    texts and only descriptions."""
-    shift: Floats
-    """(n_members, n_concepts): by how much the text raises the cosine of its concept's direction
-    with each other one; NaN as above and at the concept itself."""
-
-
-def leave_out(dots: DotProducts) -> LeftOut:
-    """Leave every text out in turn; all at once, from the dot products alone."""
-    own_share, own_step = _coefficients(dots)
-    scores = _scores(dots, own_share, own_step)
-    influence, shift = _moved(dots, own_share, own_step)
-    return LeftOut(scores, _standardized(dots, scores), influence, shift)
-
-
-def _coefficients(dots: DotProducts) -> tuple[Floats, Floats]:
-    """A text's direction without it is `share * sum - step * text`, (n_members,) each."""
-    counts = dots.counts[dots.group]  # (n_members,)
-    others = np.maximum(len(dots.group) - counts, 1)
-    with np.errstate(divide="ignore"):
-        step = np.where(counts > 1, 1 / (counts - 1), np.nan)
-    return step + 1 / others, step
-
-
-def _scores(dots: DotProducts, own_share: Floats, own_step: Floats) -> Floats:
-    n, k = len(dots.group), dots.n_concepts
-    counts = dots.counts[:k]
-    others = np.maximum(n - counts - 1, 1)
-    share = np.broadcast_to(1 / counts + 1 / others, (n, k)).copy()  # (n_members, n_concepts)
-    step = np.broadcast_to(-1 / others, (n, k)).copy()
-    described = np.flatnonzero(dots.group < k)
-    share[described, dots.group[described]] = own_share[described]
-    step[described, dots.group[described]] = own_step[described]
-    squared, along = dots.squared[:, None], dots.with_sums[:, :k]
-    product = share * along - step * squared
-    whole = np.diag(dots.sums)[:k]
-    lengths = share**2 * whole - 2 * share * step * along + step**2 * squared
-    scores: Floats = product / np.sqrt(_positive(lengths))
-    return scores
-
-
-def _standardized(dots: DotProducts, scores: Floats) -> Floats:
-    own = dots.group[:, None] == np.arange(dots.n_concepts)  # (n_members, n_concepts)
-    others = np.where(own, np.nan, scores)
-    standard: Floats = (scores - np.nanmean(others, axis=0)) / _positive(np.nanstd(others, axis=0))
-    return standard
-
-
-def _moved(dots: DotProducts, share: Floats, step: Floats) -> tuple[Floats, Floats]:
-    k = dots.n_concepts
-    described = dots.group < k
-    own = np.where(described, dots.group, 0)
-    place = np.arange(len(own))
-    whole = np.diag(dots.sums)[own]  # (n_members,)
-    along = dots.with_sums[place, own]
-    without = _positive(share**2 * whole - 2 * share * step * along + step**2 * dots.squared)
-    # 1 - cos = sin^2 / (1 + cos), which keeps its digits where the direction hardly moves.
-    sine = step**2 * (dots.squared * whole - along**2) / _positive(whole * without)
-    cosine = (share * whole - step * along) / np.sqrt(_positive(whole * without))
-    influence = np.maximum(sine, 0) / np.maximum(1 + cosine, 1e-3)
-    to_others = dots.sums[:k, :k][own]  # (n_members, n_concepts)
-    lengths = np.sqrt(_positive(np.diag(dots.sums)[:k]))
-    before = to_others / np.sqrt(_positive(whole))[:, None]
-    after = share[:, None] * to_others - step[:, None] * dots.with_sums[:, :k]
-    shift = (before - after / np.sqrt(without)[:, None]) / lengths
-    shift[place, own] = np.nan
-    influence[~described], shift[~described] = np.nan, np.nan
-    return influence, shift
-
-
-def _positive(values: Floats) -> Floats:
-    return np.maximum(values, np.finfo(np.float64).tiny)
-
 
 FALSE_ALARM = 0.05
 """At most this part of libraries with nothing wrong has a description marked as an outlier; the
@@ -193,7 +41,6 @@ USUAL = (95.0, 1.96)
 """Percentile of the residuals' sizes, and where it stands in a normal distribution."""
 FEWEST_TEXTS = 3
 """Texts a concept needs before one of them can be said not to fit the others."""
-_SMALLEST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -217,9 +64,12 @@ class Influence:
     """Score on that concept, in the unit of `own`."""
     pull_shift: float
     """By how much the text raises the cosine between the two directions."""
+    like: str
+    """What it reads most like besides its concept: another one, or "" for the neutral texts."""
+    margin: float
+    """Log odds of its own concept against that, in robust standard deviations of all texts'."""
     p: float
-    """Chance of an own score so low or another one so high in a library with nothing wrong,
-    corrected for the number of descriptions and concepts."""
+    """Chance that a library with nothing wrong has any margin so low."""
     influence_p: float
     """The same for so high an influence."""
 
@@ -235,15 +85,11 @@ class Influence:
 
     def note(self) -> str:
         """One line to stand beside the text; empty where there is nothing to say."""
-        if self.outlier and self.pull is not None and self.pull_score > self.own:
-            return (
-                f"Pulls towards {self.pull}: held out, it scores {self.pull_score:.1f} there and "
-                f"{self.own:.1f} here, where the others score {self.siblings:.1f}."
-            )
         if self.outlier:
+            like = f"{self.like} than of {self.concept}" if self.like else "nothing in particular"
             return (
-                f"Unlike the others: held out, it scores {self.own:.1f} on {self.concept}, they "
-                f"score {self.siblings:.1f}."
+                f"Reads more like a text of {like}: held out, it scores {self.own:.1f} on "
+                f"{self.concept}, the others {self.siblings:.1f}."
             )
         if self.heavy:
             return f"Influence {self.influence:.2f}: leaving it out moves the direction most."
@@ -255,37 +101,215 @@ def influence(corpus: Corpus, layer: int) -> Rows[Influence]:
 
     Args:
         corpus: the run's texts with their activations.
-        layer: which layer, from 0.
+        layer: which layer, from 0; whether a text fits is judged at several.
     """
     with single_thread():
-        dots = layer_dot_products(corpus, layer)
-        return influences_of(dots, leave_out(dots), corpus.texts)
+        texts = layer_texts(corpus, layer)
+        return influences_of(texts, leave_out(texts), corpus)
 
 
-def influences_of(dots: DotProducts, left_out: LeftOut, texts: tuple[str, ...]) -> Rows[Influence]:
-    """The same from given dot products; `texts` are the corpus's."""
-    p, influence_p = _outlier_p(dots, left_out.standard), _heavy_p(dots, left_out.influence)
-    siblings = _sibling_means(dots, left_out.standard)  # (n_members, n_concepts)
+def influences_of(texts: LayerTexts, left_out: LeftOut, corpus: Corpus) -> Rows[Influence]:
+    """The same from a layer's texts left out already."""
+    misfits, influence_p = find_misfits(corpus), _heavy_p(texts, left_out.influence)
+    siblings = _sibling_means(texts, left_out.standard)  # (n_members, n_concepts)
+    names = (*texts.concepts, "")
     judged = []
-    for concept, name in enumerate(dots.concepts):
-        for index, place in enumerate(dots.members(concept)):
+    for concept, name in enumerate(texts.concepts):
+        for index, place in enumerate(texts.members(concept)):
             pull = _strongest_pull(left_out.shift[place])
             judged.append(
                 Influence(
                     concept=name,
                     index=index,
-                    text=texts[dots.rows[place]],
+                    text=corpus.texts[texts.rows[place]],
                     influence=float(left_out.influence[place]),
                     own=float(left_out.standard[place, concept]),
                     siblings=float(siblings[place, concept]),
-                    pull=None if pull is None else dots.concepts[pull],
+                    pull=None if pull is None else names[pull],
                     pull_score=_at(left_out.standard[place], pull),
                     pull_shift=_at(left_out.shift[place], pull),
-                    p=float(p[place]),
+                    like=names[misfits.like[place]],
+                    margin=float(misfits.margin[place]),
+                    p=float(misfits.p[place]),
                     influence_p=float(influence_p[place]),
                 )
             )
     return Rows(judged)
+
+
+@dataclass(frozen=True, eq=False)
+class Misfits:
+    """How well every member fits its group."""
+
+    margin: Floats
+    """(n_members,): log odds of its concept against the best other group, standardized and averaged
+    over layers; NaN for neutral texts and concepts of fewer than FEWEST_TEXTS."""
+    like: Indices
+    """(n_members,): that other group, n_concepts for the neutral texts."""
+    p: Floats
+    """(n_members,): chance that a library with nothing wrong has any margin so low; 1 untested."""
+
+
+def find_misfits(corpus: Corpus, seed: int = 0) -> Misfits:
+    """Compare every description with its own concept, all others and the neutral texts.
+
+    Args:
+        corpus: the run's texts with their activations at all layers.
+        seed: of the libraries with nothing wrong.
+    """
+    products = [
+        _Products.of(layer_texts(corpus, layer, "whitened"))
+        for layer in misfit_layers(corpus.n_layers)
+    ]
+    found = [each.margins() for each in products]
+    total = np.sum([standard for standard, _ in found], axis=0)  # (n_members,)
+    tested = np.isfinite(total)
+    p = np.ones(len(tested))
+    if tested.any():
+        p[tested] = _lowest_p(total[tested], _lowest_margins(products, total, seed))
+    against = np.sum([against for _, against in found], axis=0)  # (n_members, n_concepts + 1)
+    return Misfits(total / len(products), against.argmax(axis=1), p)
+
+
+def _lowest_margins(products: Sequence[_Products], margins: Floats, seed: int) -> Floats:
+    """The lowest margin of each of some libraries with nothing wrong, summed over layers."""
+    draws, n = np.random.default_rng(seed), len(margins)
+    n_libraries = int(np.clip(_PRODUCTS / n**2, *_LIBRARIES))
+    orders = np.array([_clean_order(margins, draws) for _ in range(n_libraries)])
+    lowest = []
+    for some in np.array_split(orders, max(1, n_libraries * n**2 // _AT_ONCE)):
+        total = np.sum([each.shuffled(some).margins()[0] for each in products], axis=0)
+        lowest.append(total[:, np.isfinite(margins)].min(axis=1))
+    return np.concatenate(lowest)
+
+
+def misfit_layers(n_layers: int) -> tuple[int, ...]:
+    """At most five layers, evenly spread over the part of the depth that tells concepts apart."""
+    return tuple(sorted({round(part * (n_layers - 1)) for part in np.linspace(*_DEPTHS, 5)}))
+
+
+_DEPTHS = (0.33, 0.77)
+_DOUBTFUL = 0.05
+"""Part of the descriptions, those with the lowest margins, that may be wrong."""
+_LIBRARIES = (40, 100)
+"""Fewest and most libraries with nothing wrong ..."""
+_PRODUCTS = 2e7
+"""... of which so many dot products are looked at where there are many texts."""
+_AT_ONCE = 500_000
+"""Dot products that are looked at together."""
+
+
+def _clean_order(margins: Floats, draws: np.random.Generator) -> Indices:
+    """Whose deviation each member gets in a library with nothing wrong, (n_members,).
+
+    Those of the lowest margins may be wrong in this one, so others stand in for them.
+
+    Args:
+        margins: (n_members,), NaN for members that keep their own.
+        draws: of the order.
+    """
+    own = np.flatnonzero(np.isfinite(margins))
+    n_left_out = int(np.ceil(_DOUBTFUL * len(own)))
+    lowest = own[np.argsort(margins[own])]
+    order = draws.permutation(own)
+    doubtful = np.isin(order, lowest[:n_left_out])
+    order[doubtful] = draws.choice(lowest[n_left_out:], doubtful.sum())
+    whole = np.arange(len(margins))
+    whole[own] = order
+    return whole
+
+
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """Dot products in the whitened space, of texts whose groups lie one after the other."""
+
+    gram: Floats
+    """(..., n_members, n_members), of one library or several."""
+    group: Indices
+    counts: Floats
+    """(n_concepts + 1,)."""
+
+    @classmethod
+    def of(cls, texts: LayerTexts) -> _Products:
+        return cls(texts.texts @ texts.images.T, texts.group, texts.counts)
+
+    def _group_means(self, products: Floats) -> Floats:
+        """Mean over each group's members of the last axis, (..., n_concepts + 1)."""
+        ends = np.cumsum(self.counts).astype(int)
+        used = self.counts > 0
+        sums = np.add.reduceat(products, (ends - self.counts.astype(int))[used], axis=-1)
+        means = np.zeros((*products.shape[:-1], len(self.counts)))
+        means[..., used] = sums / self.counts[used]
+        return means
+
+    def margins(self) -> tuple[Floats, Floats]:
+        """Log odds of each text's own group, fitted without it, against the others.
+
+        Returns:
+            (..., n_members) against the best other one, in robust standard deviations, NaN for
+            those that are not tested; (..., n_members, n_concepts + 1) of each other one against
+            the own.
+        """
+        counts, group, n = self.counts, self.group, self.counts[self.group]
+        place = np.arange(len(group))
+        with_means = self._group_means(self.gram)  # (..., n_members, n_concepts + 1)
+        across = self._group_means(with_means.swapaxes(-1, -2))
+        squared = np.diagonal(across, axis1=-2, axis2=-1)  # (..., n_concepts + 1)
+        own = with_means[..., place, group]
+        length = np.diagonal(self.gram, axis1=-2, axis2=-1)
+        within = length.sum(axis=-1) - (counts * squared).sum(axis=-1)
+        noise = within[..., None] / max(len(group) - np.count_nonzero(counts), 1)
+        # A mean of n texts is longer than the true one by the noise over n.
+        density = with_means - ((squared - noise / np.maximum(counts, 1)) / 2)[..., None, :]
+        density[..., counts == 0] = -np.inf
+        left = np.maximum(n - 1, 1)
+        along = (n * own - length) / left
+        lengths = (n**2 * squared[..., group] - 2 * n * own + length) / left**2
+        own_density = along - (lengths - noise / left) / 2
+        against = density - own_density[..., None]
+        against[..., place, group] = -np.inf
+        tested = (group < len(counts) - 1) & (n >= FEWEST_TEXTS)
+        return _robust(np.where(tested, -against.max(axis=-1), np.nan)), against
+
+    def shuffled(self, orders: Indices) -> _Products:
+        """Every group's mean with the deviations of members in other orders, (..., n_members)."""
+        with_means = self._group_means(self.gram)  # (n_members, n_concepts + 1)
+        means = self._group_means(with_means.T)  # (n_concepts + 1, n_concepts + 1)
+        group = self.group
+        across = with_means[:, group]  # each text with each text's mean
+        between = means[np.ix_(group, group)]
+        # Deviations from a mean of n texts are too short by (n - 1) / n.
+        n = self.counts[group]
+        stretch = np.sqrt(n / np.maximum(n - 1, 1))
+        apart = (self.gram - across - across.T + between) * stretch[:, None] * stretch
+        moved = ((across - between) * stretch[:, None])[orders]  # (..., n_members, n_members)
+        apart = apart[orders[..., :, None], orders[..., None, :]]
+        return _Products(between + moved + moved.swapaxes(-1, -2) + apart, group, self.counts)
+
+
+def _robust(values: Floats) -> Floats:
+    """Values (..., n) in robust standard deviations from their median; NaN stays."""
+    known = ~np.isnan(values).all(axis=tuple(range(values.ndim - 1)))  # (n,)
+    standard = np.full(values.shape, np.nan)
+    if not known.any():
+        return standard
+    apart = values[..., known] - np.median(values[..., known], axis=-1, keepdims=True)
+    spread = MAD_TO_DEVIATION * np.median(np.abs(apart), axis=-1, keepdims=True)
+    standard[..., known] = apart / np.maximum(spread, np.finfo(np.float64).tiny)
+    return standard
+
+
+def _lowest_p(values: Floats, lowest: Floats) -> Floats:
+    """Chance that a library's lowest value is below each of these, by Gumbel's distribution.
+
+    Args:
+        values: (n,).
+        lowest: (n_libraries,), what it was in libraries with nothing wrong.
+    """
+    scale = max(float(lowest.std()) * np.sqrt(6) / np.pi, 1e-9)
+    place = float(lowest.mean()) + np.euler_gamma * scale
+    p: Floats = -np.expm1(-np.exp(np.minimum((values - place) / scale, 500.0)))
+    return p
 
 
 def _strongest_pull(shifts: Floats) -> int | None:
@@ -296,63 +320,36 @@ def _at(values: Floats, concept: int | None) -> float:
     return float("nan") if concept is None else float(values[concept])
 
 
-def _sibling_means(dots: DotProducts, values: Floats) -> Floats:
+def _sibling_means(texts: LayerTexts, values: Floats) -> Floats:
     """For each text the mean of its group's other ones, of the shape of `values`."""
-    sums = np.zeros((dots.n_concepts + 1, *values.shape[1:]))
-    np.add.at(sums, dots.group, values)
-    counts = dots.counts[dots.group].reshape(-1, *(1,) * (values.ndim - 1))
+    sums = np.zeros((texts.n_concepts + 1, *values.shape[1:]))
+    np.add.at(sums, texts.group, values)
+    counts = texts.counts[texts.group].reshape(-1, *(1,) * (values.ndim - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        means: Floats = np.where(counts > 1, (sums[dots.group] - values) / (counts - 1), np.nan)
+        means: Floats = np.where(counts > 1, (sums[texts.group] - values) / (counts - 1), np.nan)
     return means
 
 
-def _residuals(dots: DotProducts, values: Floats) -> Floats:
+def _residuals(texts: LayerTexts, values: Floats) -> Floats:
     """Texts against their siblings' mean, of equal variance for groups of any size.
 
     NaN for neutral texts and for concepts with fewer than FEWEST_TEXTS.
     """
-    counts = dots.counts[dots.group]
-    usable = (dots.group < dots.n_concepts) & (counts >= FEWEST_TEXTS)
+    counts = texts.counts[texts.group]
+    usable = (texts.group < texts.n_concepts) & (counts >= FEWEST_TEXTS)
     scale = np.where(usable, np.sqrt((counts - 1) / counts), np.nan)
-    residuals: Floats = (values - _sibling_means(dots, values)) * scale.reshape(
+    residuals: Floats = (values - _sibling_means(texts, values)) * scale.reshape(
         -1, *(1,) * (values.ndim - 1)
     )
     return residuals
 
 
-def _outlier_p(dots: DotProducts, standard: Floats) -> Floats:
-    """(n_members,): corrected p of a low own score or of a high one elsewhere; 1 untested."""
-    place = np.arange(len(standard))
-    own_column = np.where(dots.group < dots.n_concepts, dots.group, 0)
-    residuals = _residuals(dots, standard)  # (n_members, n_concepts)
-    own = residuals[place, own_column]  # (n_members,)
-    # Along some directions texts differ more than along others, and alike directions move
-    # together: each comparison is in its own deviation before all are measured in one.
-    spread = _covariance(residuals)  # (n_concepts, n_concepts)
-    each = np.diag(spread)
-    low = upper_p(-(own / np.sqrt(each)[own_column])[:, None], dots)[:, 0]
-    together = np.maximum(each[:, None] + each - 2 * spread, _SMALLEST_VARIANCE)
-    elsewhere = (residuals - own[:, None]) / np.sqrt(together)[own_column]
-    elsewhere[place, own_column] = np.nan
-    high = upper_p(elsewhere, dots).min(axis=1, initial=1.0)
-    n_tests = 2
-    p: Floats = np.minimum(1.0, n_tests * np.minimum(low, high))
-    return p
-
-
-def _covariance(residuals: Floats) -> Floats:
-    known = residuals[np.isfinite(residuals).all(axis=1)]
-    spread = known.T @ known / max(1, len(known))  # (n_concepts, n_concepts)
-    spread[np.diag_indices_from(spread)] += _SMALLEST_VARIANCE
-    return spread
-
-
-def _heavy_p(dots: DotProducts, influence: Floats) -> Floats:
+def _heavy_p(texts: LayerTexts, influence: Floats) -> Floats:
     logs = np.log(np.maximum(influence, np.finfo(np.float64).tiny))
-    return upper_p(_residuals(dots, logs)[:, None], dots)[:, 0]
+    return upper_p(_residuals(texts, logs)[:, None], texts)[:, 0]
 
 
-def upper_p(residuals: Floats, dots: DotProducts) -> Floats:
+def upper_p(residuals: Floats, texts: LayerTexts) -> Floats:
     """Corrected chance of residuals so high, of their shape; 1 where there is none.
 
     Each column is measured in its own robust deviation. Few texts make that uncertain, so the
@@ -360,14 +357,14 @@ def upper_p(residuals: Floats, dots: DotProducts) -> Floats:
 
     Args:
         residuals: (n_members, n_columns), about 0 where nothing is wrong.
-        dots: whose members they are.
+        texts: whose members they are.
     """
     known = np.isfinite(residuals)
     p = np.ones(residuals.shape)
     if not known.any():
         return p
     tested = known.any(axis=1)
-    n_groups = len(np.unique(dots.group[tested]))
+    n_groups = len(np.unique(texts.group[tested]))
     freedom = max(1.0, MAD_EFFICIENCY * (tested.sum() - n_groups))
     sizes = np.where(known, np.abs(residuals), np.nan)
     deviation = _deviation(sizes[:, known.any(axis=0)])

@@ -7,8 +7,8 @@ Texts with labels and with the scores of everything that is compared on them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from readout_ui.evaluation.resampling import (
     bootstrap_weights,
     direction_auroc,
     estimate,
+    group_weights,
     p_values,
     permuted_auroc,
     weighted_auroc,
@@ -30,6 +31,9 @@ from readout_ui.vectors.auroc import Bools, Floats, auroc
 if TYPE_CHECKING:
     import pandas as pd
 
+SHOWN_KIND = "z"
+"""The kind of score that pages, readings and servers show by default."""
+_TWO_SIDED = 1.96
 MOST_DRAWN = 1_000_000
 """Bound on resamples times texts."""
 
@@ -44,6 +48,8 @@ class JudgeSettings:
     """Permutations behind every p-value, whose least value is one in their number."""
     n_random: int = 200
     """Random directions."""
+    n_refits: int = 30
+    """Refits on resampled descriptions; fewer than two give no spread."""
     ks: tuple[int, ...] = (1, 3, 5)
     """Top-k that are reported; those not below the number of candidates are left out."""
     recall: float = 0.8
@@ -92,6 +98,8 @@ class ConceptJudgement:
     """Share of its texts on which it scores highest."""
     words: Estimate | None
     """AUROC of the bag of words trained on the same descriptions."""
+    embedding: Estimate | None
+    """AUROC of a sentence embedding with mean differences of the same descriptions."""
     random: Estimate
     """AUROC of random directions: mean and the middle 95 % of them."""
     p: float
@@ -135,10 +143,31 @@ class Macro:
     """The bag of words."""
     gain: Estimate | None
     """Vectors minus bag of words, on the same resamples."""
+    embedding: Estimate | None
+    """The sentence embedding."""
+    embedding_gain: Estimate | None
+    """Vectors minus sentence embedding, on the same resamples."""
+    grouped: Estimate | None
+    """The vectors, with groups of texts resampled as wholes; None where no column names groups."""
+    refits: Estimate | None
+    """The vectors, with as much doubt as other descriptions of the same kind give: the spread over
+    refits on resampled descriptions. None where they are not there."""
     random: Estimate
     """Random directions: mean and the middle 95 % of them."""
     permuted: Estimate
     """The vectors under permuted labels: mean and the middle 95 %."""
+
+
+@dataclass(frozen=True)
+class KindScore:
+    """How well one kind of score does on the same texts."""
+
+    kind: str
+    """"cosine", "z" or "raw", as in a reading."""
+    auroc: Estimate
+    """Macro, with the same resamples as the others."""
+    top1: float
+    """Share of the labelled texts whose own concept scores highest."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,6 +189,8 @@ class Generalization:
     """In the order of `concepts`."""
     macro: Macro
     top: tuple[TopK, ...]
+    kinds: tuple[KindScore, ...]
+    """Cosine, which everything else here is about, beside z and raw."""
     misses: tuple[Miss, ...]
     """The ten worst, by margin."""
     notes: tuple[str, ...]
@@ -204,6 +235,7 @@ class Generalization:
                 f"{each.average_precision:.3f}",
                 f"{each.top1:.0%}",
                 _value(each.words),
+                _value(each.embedding),
                 _value(each.random),
                 f"{each.p:.3f}",
                 f"{each.recall:.0%}",
@@ -212,10 +244,38 @@ class Generalization:
             for each in self.per_concept
         ]
         macro = self.macro
-        means = (f"{macro.average_precision:.3f}", "", _value(macro.words), _value(macro.random))
-        total = ("macro", str(len(self.texts)), str(macro.auroc), *means, f"{macro.p:.3f}", "", "")
-        titles = ("concept", "texts", "AUROC [95 %]", "AP", "top-1", "words", "random", "p")
-        return (*titles, "recall", "false pos."), (*rows, total)
+        means = map(_value, (macro.words, macro.embedding, macro.random))
+        total = ("macro", str(len(self.texts)), str(macro.auroc), f"{macro.average_precision:.3f}")
+        titles = ("concept", "texts", "AUROC [95 %]", "AP", "top-1", "words", "embedding", "random")
+        whole = (*total, "", *means, f"{macro.p:.3f}", "", "")
+        return (*titles, "p", "recall", "false pos."), (*rows, whole)
+
+    def sentences(self) -> tuple[str, ...]:
+        """What the numbers say beside their baselines and doubts, for people."""
+        return (
+            *_beside("A bag of words", self.macro.words, self.macro.gain),
+            *_beside("A sentence embedding", self.macro.embedding, self.macro.embedding_gain),
+            *self._doubts(),
+            *self._kind_sentence(),
+        )
+
+    def _doubts(self) -> tuple[str, ...]:
+        macro = self.macro
+        about = ["Intervals resample the texts and leave the vectors as they are"]
+        if macro.grouped is not None:
+            about.append(f"resampling whole groups of texts gives {macro.grouped}")
+        if macro.refits is not None:
+            about.append(f"other descriptions of the same kind give {macro.refits}")
+        return ("; ".join(about) + ".",)
+
+    def _kind_sentence(self) -> tuple[str, ...]:
+        if len(self.kinds) < 2:
+            return ()
+        parts = [f"{one.kind} {one.auroc}, top-1 {one.top1:.3f}" for one in self.kinds]
+        return (
+            f"AUROC by kind of score: {'; '.join(parts)}. Judged is the cosine; pages, readings "
+            f"and servers show {SHOWN_KIND} unless told otherwise.",
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the single scores, as values that JSON can hold."""
@@ -225,6 +285,7 @@ class Generalization:
             "n_neutral": len(self.neutral_scores),
             "macro": asdict(self.macro),
             "top": [asdict(top) for top in self.top],
+            "kinds": [asdict(kind) for kind in self.kinds],
             "concepts": [asdict(each) for each in self.per_concept],
             "misses": [asdict(miss) for miss in self.misses],
             "notes": list(self.notes),
@@ -258,6 +319,14 @@ class ScoredTexts:
     """(n_texts, n_random), cosines with directions of no meaning."""
     word_scores: Floats | None
     """(n_texts, n_concepts), log odds of the bag of words."""
+    embedding_scores: Floats | None = None
+    """(n_texts, n_concepts), cosines of the sentence embedding."""
+    kinds: Mapping[str, Floats] = field(default_factory=dict)
+    """(n_texts, n_concepts) each: other scores of the same vectors, by kind."""
+    groups: tuple[str, ...] = ()
+    """Whose each text is: its prompt or author; empty where no column says so."""
+    refits: Floats | None = None
+    """(n_refits,): macro AUROC of vectors fitted on resampled descriptions."""
 
     def __post_init__(self) -> None:
         counts = self.own.sum(axis=0)
@@ -315,12 +384,23 @@ class Aurocs:
     """(n_concepts,)."""
     words_drawn: Floats | None
     """(n_draws, n_concepts)."""
+    embedding: Floats | None
+    """(n_concepts,)."""
+    embedding_drawn: Floats | None
+    """(n_draws, n_concepts)."""
+    grouped: Floats | None
+    """(n_draws, n_concepts), of the vectors with groups resampled as wholes."""
 
     @classmethod
     def of(cls, scored: ScoredTexts, settings: JudgeSettings) -> Aurocs:
         """All of them, from as many draws as the settings ask for."""
-        own, words = scored.own, scored.word_scores
-        weights = bootstrap_weights(own, settings.draws(len(own)), settings.seed)
+        own, words, embedding = scored.own, scored.word_scores, scored.embedding_scores
+        n_draws = settings.draws(len(own))
+        weights = bootstrap_weights(own, n_draws, settings.seed)
+        grouped = None
+        if len(set(scored.groups)) > 1:
+            drawn = group_weights(scored.groups, n_draws, settings.seed)
+            grouped = weighted_auroc(scored.scores, own, drawn)
         return cls(
             weights=weights,
             found=auroc(scored.scores, own),
@@ -329,38 +409,73 @@ class Aurocs:
             random=direction_auroc(scored.random_scores, own),
             words=None if words is None else auroc(words, own),
             words_drawn=None if words is None else weighted_auroc(words, own, weights),
+            embedding=None if embedding is None else auroc(embedding, own),
+            embedding_drawn=None if embedding is None else weighted_auroc(embedding, own, weights),
+            grouped=grouped,
         )
 
 
-def judge_macro(aurocs: Aurocs, precision: Sequence[float]) -> Macro:
+def judge_macro(aurocs: Aurocs, precision: Sequence[float], refits: Floats | None = None) -> Macro:
     """Means over the concepts, with intervals.
 
     Args:
         aurocs: of every concept.
         precision: average precision of every concept.
+        refits: (n_refits,), macro AUROC of vectors fitted on resampled descriptions.
     """
     n_texts = len(aurocs.weights)
-    drawn = _mean_of_known(aurocs.drawn)  # (n_known_draws,)
+    drawn = mean_of_known(aurocs.drawn)  # (n_known_draws,)
     permuted = aurocs.permuted.mean(axis=1)  # (n_permutations,)
     random = _macro_of_random(aurocs.random)  # (n_random,)
     found = float(aurocs.found.mean())
-    words = gain = None
-    if aurocs.words is not None and aurocs.words_drawn is not None:
-        words_drawn, words_found = _mean_of_known(aurocs.words_drawn), float(aurocs.words.mean())
-        words = auroc_estimate(words_found, words_drawn, n_texts)
-        gain = estimate(found - words_found, drawn - words_drawn)
+    words, gain = _baseline(found, drawn, aurocs.words, aurocs.words_drawn, n_texts)
+    embedding, above = _baseline(found, drawn, aurocs.embedding, aurocs.embedding_drawn, n_texts)
+    grouped = None
+    if aurocs.grouped is not None:
+        grouped = auroc_estimate(found, mean_of_known(aurocs.grouped), n_texts)
     return Macro(
         auroc=auroc_estimate(found, drawn, n_texts),
         average_precision=float(np.mean(precision)),
         p=float(p_values(np.array([found]), permuted)[0]),
         words=words,
         gain=gain,
+        embedding=embedding,
+        embedding_gain=above,
+        grouped=grouped,
+        refits=None if refits is None else _spread(found, refits),
         random=estimate(random.mean(), random),
         permuted=estimate(permuted.mean(), permuted),
     )
 
 
-def _mean_of_known(drawn: Floats) -> Floats:
+def _baseline(
+    found: float, drawn: Floats, rival: Floats | None, rival_drawn: Floats | None, n_texts: int
+) -> tuple[Estimate | None, Estimate | None]:
+    """A baseline's mean AUROC, and by how much the vectors are above it on the same resamples."""
+    if rival is None or rival_drawn is None:
+        return None, None
+    value, draws = float(rival.mean()), mean_of_known(rival_drawn)
+    return auroc_estimate(value, draws, n_texts), estimate(found - value, drawn - draws)
+
+
+def _spread(found: float, refits: Floats) -> Estimate:
+    """The value with the spread of refits around it: their own mean lies lower, as a resample of a
+    few descriptions holds fewer different ones."""
+    reach = _TWO_SIDED * float(refits.std(ddof=1))
+    return Estimate(found, max(found - reach, 0.0), min(found + reach, 1.0))
+
+
+def _beside(name: str, rival: Estimate | None, gain: Estimate | None) -> tuple[str, ...]:
+    if rival is None or gain is None:
+        return ()
+    difference = f"the vectors are {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] from it"
+    if gain.low > 0:
+        return (f"{name} on the same descriptions reaches {rival}; {difference}.",)
+    better = "better" if gain.high < 0 else "as well"
+    return (f"{name} on the same descriptions reads these texts {better}: {rival}; {difference}.",)
+
+
+def mean_of_known(drawn: Floats) -> Floats:
     """Mean over the concepts of every resample that has texts of any, (n_known_draws,).
 
     Which those are depends on the texts alone, so that two scorings of them keep the same ones.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,12 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import Judged, judge_descriptions
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.generalization import judge_texts
+from readout_ui.evaluation.geometry import Geometry, judge_geometry, read_ratings
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.layers import LayerSweep, corpora_by_rule, sweep_means
+from readout_ui.evaluation.logit_lens import N_TOKENS, LensTokens, logit_lens
 from readout_ui.evaluation.redundancy import concept_map, redundancy
-from readout_ui.evaluation.results import Crosstalk
+from readout_ui.evaluation.results import Crosstalk, Rows
 from readout_ui.files import cache_folder
 from readout_ui.inference.readout import Readout as ModelWithRun
 from readout_ui.models import loading
@@ -40,9 +42,8 @@ from readout_ui.texts.labelled import (
     suggest_mapping,
 )
 from readout_ui.texts.library import Library
-from readout_ui.texts.shipped import fitting_library, library_named
+from readout_ui.texts.shipped import fitting_library, library_named, shipped_ratings
 from readout_ui.texts.sources import Source
-from readout_ui.vectors.pairs import read_run_texts
 from readout_ui.vectors.settings import TrainSettings, layer_paths
 from readout_ui.vectors.sources import TextSource
 from readout_ui.vectors.training import Corpus
@@ -143,6 +144,41 @@ class Readout(ModelWithRun):
             map=concept_map(corpus, at, own=own),
         )
 
+    def geometry(self, layer: int | None = None, ratings: str | Path = "") -> Geometry:
+        """Two components of the directions, layers compared, families of concepts.
+
+        Args:
+            layer: a layer of the model; None for the best.
+            ratings: a CSV with a column `concept` and one of numbers for each scale, which the
+                components are correlated with; empty for none. "shipped" has valence and arousal
+                of the shipped emotions.
+
+        Raises:
+            UserError: the texts of the training are not there, or too few concepts are rated.
+
+        >>> round(sum(readout.geometry(layer=16).explained), 1)
+        0.8
+        """
+        corpus, own, at = self._corpus(), own_directions(self), self._layer(layer)
+        path = shipped_ratings() if ratings == "shipped" else Path(ratings)
+        rated = read_ratings(path, self.concepts) if ratings else None
+        return judge_geometry(corpus, at, held_out_matrix(corpus, at), rated, own)
+
+    def logit_lens(self, layer: int | None = None, n: int = N_TOKENS) -> Rows[LensTokens]:
+        """The tokens that each direction raises and lowers most; last comes a random direction.
+
+        Args:
+            layer: one of the run's layers; None for the best.
+            n: tokens on each side.
+
+        Raises:
+            UserError: the layer was not trained, or the model has no final norm or unembedding.
+
+        >>> readout.logit_lens(layer=16, n=3).to_frame().index.tolist()
+        ['afraid', 'angry', 'calm', 'happy', 'random direction']
+        """
+        return logit_lens(self.model, self.vectors, self._layer(layer), n)
+
     def compare_layers(self) -> LayerSweep:
         """Held-out AUROC of every layer of the model by every read rule, with mean differences.
 
@@ -166,7 +202,7 @@ class Readout(ModelWithRun):
 
     def _corpus(self) -> Corpus:
         with Bars() as report:
-            return corpus_of(self.reporting_to(report))
+            return self.reporting_to(report).corpus()
 
     def _layer(self, layer: int | None) -> int:
         return self.best_layer if layer is None else layer
@@ -198,34 +234,9 @@ class Readout(ModelWithRun):
         return self.run.export(path, format, self.concepts, self.layers)
 
 
-def corpus_of(readout: ModelWithRun, settings: TrainSettings | None = None) -> Corpus:
-    """Activations of the texts that a readout was trained on, at every layer; read once.
-
-    Args:
-        readout: a model with the vectors of a run.
-        settings: how the texts are read; by default as in the training.
-
-    Raises:
-        UserError: the texts are not there.
-    """
-    if not readout.texts:
-        raise UserError(
-            "the texts of the training are not there",
-            fix="judge the readout of a run, or one that was just trained",
-        )
-    by, known = readout, readout.measured.corpus
-    if known is not None and settings in (None, known.settings):
-        return known
-    prompts, asked = (by.run.manifest.contrast or {}).get("prompts"), settings or by.settings
-    found = read_run_texts(by.model, by.texts, prompts, asked, by.cache, by.report)
-    if asked == by.settings:
-        by.measured.corpus = found
-    return found
-
-
 def corpora_of(readout: ModelWithRun) -> Iterator[Corpus]:
     """The texts of the training by every read rule that their capture gave, one at a time."""
-    return corpora_by_rule(corpus_of(readout), partial(corpus_of, readout))
+    return corpora_by_rule(readout.corpus(), readout.corpus)
 
 
 def own_directions(readout: ModelWithRun) -> ConceptVectors | None:

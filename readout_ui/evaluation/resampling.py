@@ -4,6 +4,7 @@ Ranks are made once; every draw is a sum over them, so a thousand draws cost abo
 few passes over the scores.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -60,6 +61,21 @@ def bootstrap_weights(own: Bools, n_draws: int, seed: int) -> Floats:
     for index, size in enumerate(np.bincount(group).tolist()):
         drawn = rng.multinomial(size, np.full(size, 1 / size), n_draws)
         weights[group == index] = drawn.T
+    return weights
+
+
+def group_weights(groups: Sequence[str], n_draws: int, seed: int) -> Floats:
+    """How often each text occurs where whole groups of texts are resampled, (n_texts, n_draws).
+
+    Args:
+        groups: whose each text is, e.g. its prompt or author.
+        n_draws: number of resamples.
+        seed: the same one gives the same resamples.
+    """
+    _, group = np.unique(np.array(groups), return_inverse=True)
+    n = int(group.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), n_draws)
+    weights: Floats = drawn.T[group].astype(np.float32)
     return weights
 
 

@@ -114,7 +114,8 @@ class CosineMatrix:
     differs: Bools
     """(n_concepts, n_concepts): beyond what random groups give, and the interval agrees."""
     method: str
-    """How the run fits directions; intervals and marks are always those of mean differences."""
+    """How the run fits directions; intervals and marks are those of plain mean differences where it
+    does not fit a linear map of mean differences."""
 
     def __post_init__(self) -> None:
         _check_square(self, "cosine", "low", "high", "chance", "differs")

@@ -27,6 +27,7 @@ from readout_ui.inference.steering_setup import Operator, SteeringSetup, Unit, W
 from readout_ui.models.chat_template import Role, Turn
 from readout_ui.progress import Report, silent
 from readout_ui.vectors.metrics import centred_cosine, random_directions
+from readout_ui.vectors.pairs import read_run_texts
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import capture_settings
 
@@ -147,6 +148,30 @@ class Readout:
         settings = capture_settings(self.settings)
         read = read_activations(self.model, texts, settings, self.cache, None, self.report)
         return read.pooled[:, layer]
+
+    def corpus(self, settings: TrainSettings | None = None) -> Corpus:
+        """Activations of the texts of the training, at every layer of the model; read once.
+
+        Args:
+            settings: how the texts are read; by default as in the training.
+
+        Raises:
+            UserError: the texts are not there.
+        """
+        if not self.texts:
+            raise UserError(
+                "the texts of the training are not there",
+                fix="judge the readout of a run, or one that was just trained",
+            )
+        known = self.measured.corpus
+        if known is not None and settings in (None, known.settings):
+            return known
+        prompts = (self.run.manifest.contrast or {}).get("prompts")
+        asked = settings or self.settings
+        found = read_run_texts(self.model, self.texts, prompts, asked, self.cache, self.report)
+        if asked == self.settings:
+            self.measured.corpus = found
+        return found
 
     def score(self, activations: Tensor, layer: int) -> Scores:
         """Centred cosine of activations (n_texts, d_model) with each concept, -1..1.

@@ -30,6 +30,8 @@ MAX_LABELS = 500
 """Different labels of a collection."""
 NEUTRAL_LABEL = "neutral"
 """The label of the shipped texts that hold no feeling."""
+GROUP_COLUMNS = frozenset({"author", "group", "participant", "prompt", "speaker", "writer"})
+"""Titles of columns that say whose a text is: texts of one group are no independent evidence."""
 SHIPPED_SETS = ("situations", "dialogue", "neutral")
 """The shipped test set: what the concepts are judged on, and texts without any of them."""
 
@@ -43,6 +45,8 @@ class LabelledText:
     """As they stand in the source, one or several, each once."""
     writer: str = ""
     """The person or model who wrote it, where the source has a column for that."""
+    group: str = ""
+    """Whose text it is, its prompt or author; empty where the source does not say."""
 
     def __post_init__(self) -> None:
         if not self.text.strip() or not self.labels:
@@ -65,7 +69,10 @@ def read_shipped(*names: str, library: str = "emotions") -> tuple[LabelledText, 
 
 
 def read_labelled(
-    path: Path, text_column: str | None = None, label_columns: Sequence[str] = ()
+    path: Path,
+    text_column: str | None = None,
+    label_columns: Sequence[str] = (),
+    group_column: str = "",
 ) -> tuple[LabelledText, ...]:
     """The labelled texts of a file or a folder; columns that are not named are guessed.
 
@@ -74,6 +81,8 @@ def read_labelled(
             `shipped:emotions`, `shipped:stances`.
         text_column: title of the column with the texts.
         label_columns: titles of the columns with labels; their labels are joined.
+        group_column: title of the column that says whose a text is, its prompt or author; by
+            default one of `GROUP_COLUMNS`, where there is one.
 
     Raises:
         UserError: not such a file, no such column, or a row without text or label.
@@ -86,7 +95,7 @@ def read_labelled(
         paths = [each for each in paths if each not in hidden]
     table = read_files_table(paths, str(path))
     text = text_column or table.guess_text()
-    return pick_columns(table, text, label_columns or table.guess_labels(text))
+    return pick_columns(table, text, label_columns or table.guess_labels(text), group_column)
 
 
 def read_files_table(paths: Sequence[Path], name: str = "these files") -> TextTable:
@@ -114,7 +123,7 @@ def read_files_table(paths: Sequence[Path], name: str = "these files") -> TextTa
 
 
 def pick_columns(
-    table: TextTable, text_column: str, label_columns: Sequence[str]
+    table: TextTable, text_column: str, label_columns: Sequence[str], group_column: str = ""
 ) -> tuple[LabelledText, ...]:
     """The labelled texts of a table; `a|b` and `a; b` in a cell are two labels.
 
@@ -122,7 +131,7 @@ def pick_columns(
         UserError: no such column, none for labels, a row without text or label, or too many
             different labels.
     """
-    table.require((text_column, *label_columns))
+    table.require((text_column, *label_columns, *filter(None, [group_column])))
     if not label_columns or text_column in label_columns:
         raise UserError(
             "one column has to hold the texts and another the labels",
@@ -134,7 +143,12 @@ def pick_columns(
     writer_at = next((i for i, c in enumerate(table.columns) if c.casefold() in WRITER_TITLES), -1)
     if writer_at in (text_at, *labels_at):
         writer_at = -1
-    texts = tuple(_labelled(row, text_at, labels_at, writer_at, table.file) for row in table.rows)
+    taken = {text_column, *label_columns}
+    named = [each for each in table.columns if each.casefold() in GROUP_COLUMNS - taken]
+    group_at = next(iter(map(table.columns.index, filter(None, [group_column, *named]))), -1)
+    texts = tuple(
+        _labelled(row, text_at, labels_at, (writer_at, group_at), table.file) for row in table.rows
+    )
     require_readable("".join(each.text for each in texts), table.file, MAX_ALL_TEXT)
     if len(labels_of(texts)) > MAX_LABELS:
         raise UserError(
@@ -152,7 +166,7 @@ def labels_of(texts: Iterable[LabelledText]) -> tuple[str, ...]:
 
 
 def _labelled(
-    row: TableRow, text_at: int, labels_at: Sequence[int], writer_at: int, file: str
+    row: TableRow, text_at: int, labels_at: Sequence[int], about_at: tuple[int, int], file: str
 ) -> LabelledText:
     where = f"{file} line {row.line}"
     text = " ".join(row.cells[text_at]).strip()
@@ -163,8 +177,8 @@ def _labelled(
     labels = tuple(dict.fromkeys(filter(None, (part.strip() for part in parts))))
     if not labels:
         raise UserError("the text has no label", where=where, fix="write one or remove the line")
-    writer = "" if writer_at < 0 else " ".join(row.cells[writer_at]).strip()
-    return LabelledText(text, labels, writer)
+    writer, group = ("" if at < 0 else " ".join(row.cells[at]).strip() for at in about_at)
+    return LabelledText(text, labels, writer, group)
 
 
 _SEPARATOR = re.compile(r"[|;]")

@@ -42,7 +42,7 @@ def test_the_text_that_pulls_away_is_told_so_and_the_others_are_not(
     boxes = [b.text for b in influences]
     notes = influence_notes(knowing, "aconcept", [f"{boxes[3]}\n", *boxes[:2], ""])
     assert notes is not None
-    assert notes[0].startswith("Pulls towards fconcept")
+    assert notes[0].startswith("Reads more like a text of fconcept")
     assert notes[1:] == ["", "", ""]
 
 

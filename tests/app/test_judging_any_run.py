@@ -18,7 +18,6 @@ from readout_ui.app.tabs.crosstalk import CrosstalkTab
 from readout_ui.app.tabs.layers import MACRO, LayersTab
 from readout_ui.cli.evaluate import write_report
 from readout_ui.errors import UserError
-from readout_ui.evaluation.public import corpus_of
 from readout_ui.inference.readout import Readout
 from readout_ui.models.loading import ModelSpec
 from readout_ui.texts.examples import ConceptExamples, Example
@@ -103,7 +102,7 @@ def test_sides_of_pairs_are_read_after_their_prompts(studio: Studio) -> None:
     run = studio.start_training_from(prompted_pairs(studio), SETTINGS).result()
 
     def read(readout: Readout) -> torch.Tensor:
-        groups, pooled = corpus_of(readout).groups, corpus_of(readout).pooled
+        groups, pooled = readout.corpus().groups, readout.corpus().pooled
         sides = [name for name in sorted(run.texts) if name.startswith("_")]
         before = sum(len(run.texts[n]) for n in sides[: sides.index("_tom_negative")])
         negative = list(groups.neutral[before : before + len(groups.rows[0])])

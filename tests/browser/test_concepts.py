@@ -545,14 +545,18 @@ def test_a_text_that_pulls_away_says_so_until_it_is_edited(
     desk: FolderDesk, open_page: OpenPage
 ) -> None:
     first, second, _ = on_disk(desk, "calm")
-    odd = Influence("calm", 0, first, 0.12, -0.4, 3.9, "afraid", 4.1, 0.03, 0.001, 1.0)
-    usual = Influence("calm", 1, second, 0.01, 4.0, 3.8, "afraid", 0.2, 0.001, 1.0, 1.0)
+    odd = Influence(
+        "calm", 0, first, 0.12, -0.4, 3.9, "afraid", 4.1, 0.03, "afraid", -6.0, 0.001, 1.0
+    )
+    usual = Influence(
+        "calm", 1, second, 0.01, 4.0, 3.8, "afraid", 0.2, 0.001, "afraid", 0.1, 1.0, 1.0
+    )
     desk.influences = (odd, usual)
     page = open_page()
     choose(page, "calm")
     notes = page.locator(".rs-note:visible")
     expect(notes).to_have_count(1)
-    expect(notes).to_contain_text("Pulls towards afraid")
+    expect(notes).to_contain_text("Reads more like a text of afraid")
     expect(page.locator(".rs-box").first.locator(".rs-note")).to_be_visible()
     boxes(page).first.press_sequentially("Now ")
     expect(notes).to_have_count(0)

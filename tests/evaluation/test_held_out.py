@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from readout_ui.evaluation.direction_samples import group_sizes, layer_matrix
-from readout_ui.evaluation.held_out import held_out_matrix, held_out_scores, own_of_random_groups
+from readout_ui.evaluation.held_out import held_out_matrix, own_of_random_groups
+from readout_ui.evaluation.left_out import layer_texts, left_out_scores
 from readout_ui.evaluation.resampling import wilson
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import mean_difference
@@ -17,7 +17,7 @@ from tests.support.planted_corpus import make_corpus
 @pytest.mark.parametrize("n_neutral", [0, 4])
 def test_scores_are_those_of_training_anew_without_each_text(n_neutral: int) -> None:
     corpus = make_corpus((3, 5, 2), strength=0.5, n_neutral=n_neutral)
-    found = held_out_scores(layer_matrix(corpus, 0), group_sizes(corpus), 3)
+    found = left_out_scores(layer_texts(corpus, 0))
     for text in range(10):
         others = [i for i in range(len(corpus.texts)) if i != text]
         rows = tuple(tuple(others.index(i) for i in own if i != text) for own in corpus.groups.rows)
@@ -59,12 +59,11 @@ def test_marks_keep_their_rate_where_few_dimensions_hold_most_of_the_variance() 
 
 def test_random_groups_score_like_training_anew_on_them() -> None:
     corpus = make_corpus((4, 5, 3), strength=1.0)
-    texts, sizes = layer_matrix(corpus, 0), np.array([4, 5, 3])
-    drawn = own_of_random_groups(texts, sizes, seed=3)[0]
+    drawn = own_of_random_groups(layer_texts(corpus, 0), seed=3)[0]
     order = np.random.default_rng((3, 1)).permutation(12)
-    shuffled = np.concatenate([texts[order], texts[12:]])
-    scores = held_out_scores(shuffled, group_sizes(corpus), 3)
-    own = scores[np.arange(12), np.repeat([0, 1, 2], sizes)]
+    shuffled = torch.cat([corpus.pooled[order], corpus.pooled[12:]])
+    scores = left_out_scores(layer_texts(replace(corpus, pooled=shuffled), 0))
+    own = scores[np.arange(12), np.repeat([0, 1, 2], [4, 5, 3])]
     assert drawn == pytest.approx([own[:4].mean(), own[4:9].mean(), own[9:].mean()], abs=1e-4)
 
 

@@ -1,35 +1,54 @@
 """Influence: left-out texts by refitting give the same numbers, planted misfits are found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from readout_ui.evaluation.influence import FALSE_ALARM, influence, layer_dot_products, leave_out
-from readout_ui.vectors.groups import PairSettings, TextGroups
-from readout_ui.vectors.methods import mean_difference
+from readout_ui.evaluation.influence import FALSE_ALARM, influence
+from readout_ui.evaluation.left_out import layer_texts, leave_out
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import fit
 from tests.support.synthetic_corpus import Floats, Shape, make_corpus
 
 
-def test_the_closed_form_equals_fitting_again_without_the_text() -> None:
+@pytest.mark.parametrize("method", ["mean", "whitened"])
+def test_the_closed_form_equals_fitting_again_without_the_text(method: str) -> None:
     shape = Shape(n_concepts=3, n_each=4, n_neutral=3, d_model=16, signal=3.0)
-    corpus = make_corpus(0, shape)
-    dots = layer_dot_products(corpus, 0)
-    left_out = leave_out(dots)
-    whole = mean_difference(corpus.pooled, corpus.groups, PairSettings())[:, 0].double()
+    corpus = replace(
+        make_corpus(0, shape),
+        settings=TrainSettings(method=method),
+        tokens=torch.randn(20, 1, 16, generator=torch.Generator().manual_seed(0)),
+    )
+    texts = layer_texts(corpus, 0)
+    left_out = leave_out(texts)
+    held = corpus.linear_map(0)  # of all texts: it is not fitted again
+    assert held is not None
+
+    def fitted(row: int | None) -> torch.Tensor:
+        kept = [[r for r in own if r != row] for own in corpus.groups.rows]
+        rest = {r for own in kept for r in own} | (set(corpus.groups.neutral) - {row})
+        pooled = corpus.pooled[:, 0].double()
+        apart = [
+            pooled[own].mean(dim=0) - pooled[sorted(rest - set(own))].mean(dim=0) for own in kept
+        ]
+        images = torch.from_numpy(held.images(torch.stack(apart).numpy()))
+        return torch.nn.functional.normalize(images, dim=1)
+
+    whole = fitted(None)
+    torch.testing.assert_close(whole, fit(corpus)[:, 0].double(), atol=1e-5, rtol=1e-5)
     for row in (0, 5, 13):
-        rows = tuple(tuple(r for r in own if r != row) for own in corpus.groups.rows)
-        neutral = tuple(r for r in corpus.groups.neutral if r != row)
-        groups = TextGroups(corpus.groups.concepts, rows, neutral)
-        without = mean_difference(corpus.pooled, groups, PairSettings())[:, 0].double()
-        text = torch.from_numpy(dots.texts[row])
-        np.testing.assert_allclose(left_out.scores[row], without @ text, rtol=1e-5)
+        without = fitted(row)
+        text = torch.nn.functional.normalize(torch.from_numpy(texts.texts[row]), dim=0)
+        np.testing.assert_allclose(left_out.scores[row], without @ text, rtol=1e-4, atol=1e-5)
         if row < 12:
             own = row // 4
             influence = 1 - float(whole[own] @ without[own])
-            assert left_out.influence[row] == pytest.approx(influence, abs=1e-6)
+            assert left_out.influence[row] == pytest.approx(influence, abs=1e-5)
             shift = (whole[own] - without[own]) @ whole.T
             others = np.arange(3) != own
-            np.testing.assert_allclose(left_out.shift[row][others], shift[others], atol=1e-6)
+            np.testing.assert_allclose(left_out.shift[row][others], shift[others], atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [Shape(), Shape(uneven=True), Shape(n_each=6, n_concepts=6)])
@@ -42,9 +61,9 @@ def test_a_description_of_another_concept_is_found_and_named(shape: Shape) -> No
     marked = [b for b in influence(make_corpus(1, shape, plant), 0) if b.outlier]
     assert [(b.concept, b.index) for b in marked] == [("aconcept", 3)]
     other = "abcdefgh"[n_other] + "concept"
-    assert marked[0].pull == other
+    assert marked[0].pull == marked[0].like == other
     assert marked[0].pull_score > marked[0].own
-    assert marked[0].note().startswith(f"Pulls towards {other}")
+    assert marked[0].note().startswith(f"Reads more like a text of {other}")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +87,8 @@ def test_a_description_that_decides_the_direction_is_marked_heavy() -> None:
     def plant(texts: Floats, means: Floats) -> None:
         texts[10] += 60 * means[1] / np.linalg.norm(means[1]) + 20
 
-    marked = [(b.concept, b.index) for b in influence(make_corpus(0, plant=plant), 0) if b.heavy]
+    plain = replace(make_corpus(0, plant=plant), settings=TrainSettings(method="mean"))
+    marked = [(b.concept, b.index) for b in influence(plain, 0) if b.heavy]
     assert marked == [("bconcept", 2)]
 
 
@@ -84,3 +104,12 @@ def test_two_concepts_without_neutral_texts_are_judged() -> None:
     judged = influence(make_corpus(0, Shape(2, 3, 0)), 0)
     assert len(judged) == 6
     assert {b.pull for b in judged} == {"aconcept", "bconcept"}
+
+
+def test_a_neutral_text_among_descriptions_is_found_and_no_other() -> None:
+    def plant(texts: Floats, _means: Floats) -> None:
+        texts[12] = texts[-1] + 0.1
+
+    marked = [b for b in influence(make_corpus(2, plant=plant), 0) if b.outlier]
+    assert [(b.concept, b.index, b.like) for b in marked] == [("bconcept", 4, "")]
+    assert "nothing in particular" in marked[0].note()

@@ -1,5 +1,6 @@
 """Statistics of scored texts: what is planted is found, what is not is not."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from readout_ui.evaluation.resampling import (
     auroc_estimate,
     bootstrap_weights,
     corrected_p,
+    group_weights,
     p_values,
     perfect_bound,
     permuted_auroc,
@@ -188,3 +190,57 @@ def test_one_text_per_concept_is_judged_with_an_interval_that_knows_how_little_t
     assert found.macro.auroc.low < 0.6
     assert found.macro.gain is not None
     assert np.isfinite([found.macro.gain.low, found.macro.gain.high]).all()
+
+
+def test_a_sentence_says_whether_the_vectors_win_against_each_baseline() -> None:
+    won = judge(scored(0, 3.0), QUICK)
+    assert won.macro.embedding_gain is not None
+    assert won.macro.embedding_gain.low > 0
+    assert "A sentence embedding on the same descriptions reaches" in " ".join(won.sentences())
+    even = judge(scored(1, 1.0), QUICK)
+    assert even.macro.embedding_gain is not None
+    assert even.macro.embedding_gain.low < 0 < even.macro.embedding_gain.high
+    assert "reads these texts as well" in " ".join(even.sentences())
+    lost = judge(scored(2, 0.0), QUICK)
+    assert lost.macro.embedding_gain is not None
+    assert lost.macro.embedding_gain.high < 0
+    assert "A sentence embedding on the same descriptions reads these texts better" in " ".join(
+        lost.sentences()
+    )
+
+
+def test_kinds_of_score_are_judged_side_by_side() -> None:
+    texts = scored(0, 2.0)
+    shifted = texts.scores + 10 * np.arange(texts.scores.shape[1])  # an offset of each concept
+    found = judge(replace(texts, kinds={"raw": shifted}), QUICK)
+    cosine, raw = found.kinds
+    assert cosine.auroc == found.macro.auroc
+    assert raw.auroc.value == pytest.approx(cosine.auroc.value)
+    assert raw.top1 == pytest.approx(1 / 6)
+    assert cosine.top1 == pytest.approx(found.top[0].hits.value)
+    assert cosine.top1 > 0.5
+    assert "raw" in found.sentences()[-1]
+
+
+def test_texts_of_one_writer_are_no_independent_evidence() -> None:
+    texts = scored(0, 1.0)
+    rng = np.random.default_rng(0)
+    writers = np.tile(np.arange(6), 12)  # each writes of every concept, and writes alike
+    habits = rng.normal(size=(6, 6))
+    alike = replace(texts, scores=texts.scores / 3 + texts.own + habits[writers])
+    alone = judge(alike, QUICK).macro
+    assert alone.grouped is None
+    grouped = judge(replace(alike, groups=tuple(map(str, writers))), QUICK).macro.grouped
+    assert grouped is not None
+    assert grouped.value == alone.auroc.value
+    refits = np.array([0.8, 0.82, 0.84])
+    spread = judge(replace(texts, refits=refits), QUICK).macro
+    assert spread.refits is not None
+    assert spread.refits.high - spread.refits.low == pytest.approx(4 * 0.98 * 0.02, abs=1e-6)
+    assert spread.refits.value == spread.auroc.value
+
+
+def test_resamples_of_groups_take_whole_groups() -> None:
+    weights = group_weights(("a", "b", "a", "c"), 200, 0)
+    assert (weights[0] == weights[2]).all()
+    assert (weights[[0, 1, 3]].sum(axis=0) == 3).all()

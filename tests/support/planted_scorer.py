@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from readout_ui.evaluation.public import Readout
 from readout_ui.runs.manifest import describe_bare
 from readout_ui.runs.run import Run
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import Corpus, group_texts
 from readout_ui.vectors.vectors import ConceptVectors
 
 D_MODEL = 64
@@ -27,6 +30,11 @@ class PlantedScorer(Readout):
 
     def activations(self, texts: Sequence[str], layer: int) -> Tensor:
         return torch.stack([self._activation(text) for text in texts])
+
+    def corpus(self, settings: TrainSettings | None = None) -> Corpus:
+        texts, groups = group_texts(self.texts)
+        pooled = self.activations(texts, 5)[:, None].expand(-1, 6, -1)
+        return Corpus(texts, groups, pooled, settings or self.settings)
 
     def _activation(self, text: str) -> Tensor:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
@@ -50,4 +58,4 @@ def planted_scorer(
         neutral_std=torch.ones(n, 1),
     )
     run = Run(describe_bare(vectors, "planted", {}), lambda: vectors, dict(descriptions or {}))
-    return PlantedScorer(cast(Any, None), run, meaning=meaning)
+    return PlantedScorer(cast(Any, SimpleNamespace(name="planted")), run, meaning=meaning)

@@ -26,4 +26,5 @@ def scored(seed: int, strength: float, n_each: int = 12) -> ScoredTexts:
         neutral_scores=rng.normal(size=(40, len(CONCEPTS))),
         random_scores=rng.normal(size=(len(own), 60)),
         word_scores=rng.normal(size=own.shape),
+        embedding_scores=rng.normal(size=own.shape) + own,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ def draw_cosine_note(matrix: CosineMatrix) -> str:
             "other direction to compare it with.</p>"
         )
     fitted = ""
-    if matrix.method != "mean":
+    from readout_ui.vectors.whitening import MAPPED
+
+    if matrix.method not in MAPPED:
         fitted = (
             f" This run fits by {escape(matrix.method)}: cosines are those of its directions, "
             "intervals and dots those of mean differences of the same texts."
@@ -103,7 +106,7 @@ def draw_redundancy(rows: Sequence[Redundancy]) -> str:
         "<p class='about'>R2: part of the direction that a ridge fit on the other concepts "
         "explains, with its 95 % interval (bootstrap over descriptions) and what random groups of "
         "the same descriptions give. First component: part of the concept's differences along "
-        "one line; 95 % of random groups stay below the number behind it. All of mean differences."
+        "one line; 95 % of random groups stay below the number behind it. "
         f"</p>{table(titles, map(_row, ranked))}"
     )
 
@@ -190,6 +193,9 @@ class CrosstalkTab(RunTab):
         )
         self.map_note = gr.HTML(elem_id="crosstalk-map-note")
         self.map = build_plot("crosstalk-map")
+        self.geometry = gr.HTML(elem_id="crosstalk-geometry")
+        gr.Markdown("### Tokens")
+        self.tokens = gr.HTML(elem_id="crosstalk-tokens")
 
     def _wire(self, page: Any) -> None:
         choices: list[Any] = [self.layer, self.mean, self.plane]
@@ -216,7 +222,20 @@ class CrosstalkTab(RunTab):
     def show(self, values: Values) -> Changes:
         """Everything drawn for one layer; a user's mistake is the notice."""
         choices = int(values[self.layer]), values[self.mean], values[self.plane]
-        return self.judged.show(lambda: self.draw(judge_crosstalk(self.studio, *choices)))
+        return self.judged.show(
+            lambda: {
+                **self.draw(judge_crosstalk(self.studio, *choices)),
+                **self.draw_space(choices[0]),
+            }
+        )
+
+    def draw_space(self, layer: int) -> Changes:
+        """Where directions lie to each other, and which tokens they raise, at a layer."""
+        about = Question("Cross-talk: geometry", layer), Question("Cross-talk: tokens", layer)
+        return {
+            self.geometry: self.studio.judge(about[0], partial(_geometry, layer)),
+            self.tokens: self.studio.judge(about[1], partial(_tokens, layer)),
+        }
 
     def draw(self, found: Crosstalk) -> Changes:
         """What was found, in its places."""
@@ -234,6 +253,41 @@ class CrosstalkTab(RunTab):
         }
 
 
+def _geometry(layer: int, readout: Readout) -> str:
+    from readout_ui.evaluation.geometry import judge_geometry, shipped_or_none
+    from readout_ui.evaluation.held_out import held_out_matrix
+    from readout_ui.evaluation.public import own_directions
+
+    corpus, ratings = readout.corpus(), shipped_or_none(readout.concepts)
+    held_out = held_out_matrix(corpus, layer)
+    found = judge_geometry(corpus, layer, held_out, ratings, own_directions(readout))
+    return bullets(map(escape, found.sentences()))
+
+
+def _tokens(layer: int, readout: Readout) -> str:
+    from readout_ui.evaluation.logit_lens import logit_lens
+
+    try:
+        found = logit_lens(readout.model, readout.vectors, layer)
+    except UserError as error:  # no reason to show nothing else of the tab
+        return f"<p class='about'>{escape(str(error))}</p>"
+    rows = [
+        (
+            f"<b>{escape(one.concept)}</b>",
+            f"<bdi>{escape(' '.join(one.raised))}</bdi>",
+            f"{one.highest:+.1f}",
+            f"<bdi>{escape(' '.join(one.lowered))}</bdi>",
+        )
+        for one in found
+    ]
+    titles = ("Direction", "Raises most", "First, in deviations", "Lowers most")
+    return (
+        "<p class='about'>Logit lens: each direction through the final norm and the unembedding. "
+        "What it raises no further than the random direction in the last row says nothing about "
+        f"it.</p>{table(titles, rows)}"
+    )
+
+
 def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "pca") -> Crosstalk:
     """Everything of one layer of the run in use; each part is worked out once per run and layer."""
 
@@ -241,28 +295,26 @@ def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "p
 
     def cosines(readout: Readout) -> CosineMatrix:
         from readout_ui.evaluation.crosstalk import cosine_matrix
-        from readout_ui.evaluation.public import corpus_of, own_directions
+        from readout_ui.evaluation.public import own_directions
 
         own = own_directions(readout)
-        return cosine_matrix(corpus_of(readout), chosen, report=readout.report, own=own)
+        return cosine_matrix(readout.corpus(), chosen, report=readout.report, own=own)
 
     def responses(readout: Readout) -> HeldOutMatrix:
         from readout_ui.evaluation.held_out import held_out_matrix
-        from readout_ui.evaluation.public import corpus_of
 
-        return held_out_matrix(corpus_of(readout), layer)
+        return held_out_matrix(readout.corpus(), layer)
 
     def redundant(readout: Readout) -> Rows[Redundancy]:
-        from readout_ui.evaluation.public import corpus_of
         from readout_ui.evaluation.redundancy import redundancy
 
-        return redundancy(corpus_of(readout), layer)
+        return redundancy(readout.corpus(), layer)
 
     def plane(readout: Readout) -> ConceptMap:
-        from readout_ui.evaluation.public import corpus_of, own_directions
+        from readout_ui.evaluation.public import own_directions
         from readout_ui.evaluation.redundancy import concept_map
 
-        return concept_map(corpus_of(readout), layer, method, own=own_directions(readout))
+        return concept_map(readout.corpus(), layer, method, own=own_directions(readout))
 
     return Crosstalk(
         studio.judge(Question("Cross-talk: cosines", chosen), cosines),

@@ -242,6 +242,9 @@ def draw_summary(found: Generalization) -> str:
     if macro.words is not None and macro.gain is not None:
         gain = f"vectors minus words {_interval(macro.gain, signed=True)}"
         beside.insert(0, ("Bag of words, same descriptions", _interval(macro.words), gain))
+    if macro.embedding is not None and macro.embedding_gain is not None:
+        gain = f"vectors minus embedding {_interval(macro.embedding_gain, signed=True)}"
+        beside.insert(0, ("Sentence embedding, same", _interval(macro.embedding), gain))
     rows = [
         ("<b>Vectors</b>", f"<b>{_interval(macro.auroc)}</b>", "macro AUROC; 0.5 is chance"),
         *beside,
@@ -251,10 +254,10 @@ def draw_summary(found: Generalization) -> str:
     about = (
         f"<p class='about'>{len(found.texts)} texts, {len(found.concepts)} concepts, "
         f"{len(found.neutral_scores)} neutral texts, layer {found.layer}. "
-        "Brackets: 95 %, bootstrap over texts.</p>"
+        "Brackets: 95 %.</p>"
     )
     values = table(("", "Value", " "), rows, kind="judged")
-    return f"{about}{values}{bullets(map(escape, found.notes))}"
+    return f"{about}{values}{bullets(map(escape, (*found.sentences(), *found.notes)))}"
 
 
 def draw_concepts(found: Generalization) -> str:
@@ -265,6 +268,7 @@ def draw_concepts(found: Generalization) -> str:
         "Texts",
         "AUROC",
         "Bag of words",
+        "Embedding",
         "p, corrected",
         "Av. precision",
         "Top-1",
@@ -282,6 +286,7 @@ def _concept_row(each: ConceptJudgement) -> tuple[str, ...]:
         str(each.n_texts),
         _interval(each.auroc),
         _interval(each.words) if each.words else "–",
+        _interval(each.embedding) if each.embedding else "–",
         _p(each.p),
         f"{each.average_precision:.2f} <i>chance {each.base_rate:.2f}</i>",
         f"{each.top1:.0%}",

@@ -143,14 +143,13 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
     old, new = studio.runs.open(diff.old), studio.runs.open(diff.new)
 
     def work(readout: Readout) -> ScoreChanges:
-        from readout_ui.evaluation.public import corpus_of
         from readout_ui.evaluation.run_diff import compare_scores
 
         old.refuse_other_model(readout.model)
         layer = new.best_layer
 
         def at_layer(run: Run) -> Corpus:
-            whole = corpus_of(studio.readout_of(run, readout.report))
+            whole = studio.readout_of(run, readout.report).corpus()
             return replace(whole, pooled=whole.pooled[:, [layer]])
 
         return replace(compare_scores(at_layer(old), at_layer(new), 0), layer=layer)
@@ -272,9 +271,8 @@ def _set_label(layers: Sequence[int], auroc: float) -> str:
 
 def _choose_sets(readout: Readout) -> LayerSets:
     from readout_ui.evaluation.layer_sets import best_layer_sets
-    from readout_ui.evaluation.public import corpus_of
 
-    return best_layer_sets(corpus_of(readout), report=readout.report)
+    return best_layer_sets(readout.corpus(), report=readout.report)
 
 
 def _swept(studio: Studio, sets: LayerSets, fitted: int) -> LayerSweep:

@@ -1,0 +1,204 @@
+"""One layer's texts, and what every direction would be without one of them, in closed form.
+
+Where a method's directions are mean differences of the texts' images under a linear map (the
+identity for plain mean differences, the whitening for whitened ones), leaving one text out changes
+two sums only, so all texts are left out at once from dot products alone. The map itself is held as
+all texts gave it: without one of several hundred it hardly differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from readout_ui.evaluation.results import Floats, Indices
+from readout_ui.vectors.whitening import map_of
+
+if TYPE_CHECKING:
+    from readout_ui.vectors.training import Corpus
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTexts:
+    """One layer's texts in the order of their groups, and their images."""
+
+    concepts: tuple[str, ...]
+    """Concept names; the neutral texts are the group after the last."""
+    rows: Indices
+    """(n_members,): row of the corpus; a text of two concepts is two members."""
+    group: Indices
+    """(n_members,): index of its concept; n_concepts for neutral texts."""
+    texts: Floats
+    """(n_members, d_model), float64, minus the mean of all members."""
+    images: Floats
+    """(n_members, d_model): directions are differences of means of these."""
+
+    @property
+    def n_concepts(self) -> int:
+        """Groups that are concepts."""
+        return len(self.concepts)
+
+    @cached_property
+    def counts(self) -> Floats:
+        """(n_concepts + 1,): members of each group."""
+        return np.bincount(self.group, minlength=self.n_concepts + 1).astype(np.float64)
+
+    def members(self, concept: int) -> Indices:
+        """Places of a concept's members."""
+        return np.flatnonzero(self.group == concept)
+
+    @cached_property
+    def _group_sums(self) -> Floats:
+        """(n_concepts + 1, d_model): sums of the groups' images."""
+        ends = np.cumsum(self.counts).astype(int)
+        cuts = np.split(self.images, ends[:-1])
+        return np.stack([part.sum(axis=0) for part in cuts])
+
+    @cached_property
+    def squared(self) -> Floats:
+        """(n_members,): squared lengths of the images."""
+        lengths: Floats = np.einsum("td,td->t", self.images, self.images)
+        return lengths
+
+    @cached_property
+    def with_sums(self) -> Floats:
+        """(n_members, n_concepts + 1): dot products of the images with each group's sum."""
+        products: Floats = self.images @ self._group_sums.T
+        return products
+
+    @cached_property
+    def sums(self) -> Floats:
+        """(n_concepts + 1, n_concepts + 1): dot products of the groups' sums with each other."""
+        products: Floats = self._group_sums @ self._group_sums.T
+        return products
+
+    @cached_property
+    def read(self) -> tuple[Floats, Floats]:
+        """Dot products of the texts with their own images, (n_members,), and with each group's
+        sum of images, (n_members, n_concepts + 1)."""
+        if self.images is self.texts:
+            return self.squared, self.with_sums
+        return np.einsum("td,td->t", self.texts, self.images), self.texts @ self._group_sums.T
+
+    @cached_property
+    def noise(self) -> float:
+        """Mean squared distance of an image from its group's true mean."""
+        total = self.squared.sum() - (np.diag(self.sums) / np.maximum(self.counts, 1)).sum()
+        free = len(self.group) - np.count_nonzero(self.counts)
+        return float(max(total, 0.0) / free) if free else float("nan")
+
+
+def layer_texts(corpus: Corpus, layer: int, method: str = "") -> LayerTexts:
+    """One layer's texts, centred, with their images.
+
+    Args:
+        corpus: the run's texts with their activations.
+        layer: which layer, from 0.
+        method: whose map; by default the run's own where it is linear, else plain mean differences.
+    """
+    groups, here = corpus.groups, corpus.at(layer)
+    members = (*groups.rows, groups.neutral)
+    rows = np.array(groups.all_rows(), dtype=np.intp)
+    every = here.pooled[:, 0].double().numpy()  # (n_texts, d_model)
+    every -= every[rows].mean(axis=0)
+    texts = every[rows]  # (n_members, d_model)
+    images = texts
+    if (method or corpus.mapped_method) != "mean":
+        tokens = None if here.tokens is None else here.tokens[:, 0].double().numpy()
+        images = map_of(method or corpus.mapped_method, every, groups, tokens).images(texts)
+    group = np.repeat(np.arange(len(members)), [len(some) for some in members])
+    return LayerTexts(groups.concepts, rows, group, texts, images)
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What every direction would be without one text, and what it says of that text."""
+
+    scores: Floats
+    """(n_members, n_concepts): centred cosine of each text with the directions fitted without it;
+    NaN on a concept whose only description it is."""
+    standard: Floats
+    """The same in standard deviations above the mean of the texts of other concepts."""
+    influence: Floats
+    """(n_members,): 1 - cosine of its concept's direction with and without it; NaN for neutral
+    texts and only descriptions."""
+    shift: Floats
+    """(n_members, n_concepts): by how much the text raises the cosine of its concept's direction
+    with each other one; NaN as above and at the concept itself."""
+
+
+def leave_out(texts: LayerTexts) -> LeftOut:
+    """Leave every text out in turn; all at once, from dot products."""
+    scores = left_out_scores(texts)
+    influence, shift = _moved(texts)
+    return LeftOut(scores, _standardized(texts, scores), influence, shift)
+
+
+def left_out_scores(texts: LayerTexts) -> Floats:
+    """Centred cosine of every text with every direction fitted without it, NaN where none is left.
+
+    Returns:
+        (n_members, n_concepts), 0 where the text or the direction has no length.
+    """
+    share, step = _coefficients(texts)  # (n_members, n_concepts) each
+    k = texts.n_concepts
+    read_self, read_sums = texts.read
+    product = share * read_sums[:, :k] - step * read_self[:, None]
+    squared, along = texts.squared[:, None], texts.with_sums[:, :k]
+    whole = np.diag(texts.sums)[:k]
+    lengths = share**2 * whole - 2 * share * step * along + step**2 * squared
+    own = np.einsum("td,td->t", texts.texts, texts.texts)[:, None]
+    length = np.sqrt(_positive(lengths) * _positive(own))
+    return np.where(lengths <= 0, 0.0, product / np.where(lengths <= 0, 1.0, length))
+
+
+def _coefficients(texts: LayerTexts) -> tuple[Floats, Floats]:
+    """A direction without a text is `share * sum - step * text`, (n_members, n_concepts) each.
+
+    The sum of all texts is zero, so the mean of the others is a multiple of the concept's sum and
+    of the missing text.
+    """
+    n, k = len(texts.group), texts.n_concepts
+    own = texts.group[:, None] == np.arange(k)
+    left = np.where(own, texts.counts[:k] - 1, texts.counts[:k])  # (n_members, n_concepts)
+    others = np.maximum(n - 1 - left, 1)
+    with np.errstate(divide="ignore"):
+        per_text = np.where(left > 0, 1 / left, np.nan)
+    return per_text + 1 / others, np.where(own, per_text, -1 / others)
+
+
+def _standardized(texts: LayerTexts, scores: Floats) -> Floats:
+    own = texts.group[:, None] == np.arange(texts.n_concepts)  # (n_members, n_concepts)
+    others = np.where(own, np.nan, scores)
+    standard: Floats = (scores - np.nanmean(others, axis=0)) / _positive(np.nanstd(others, axis=0))
+    return standard
+
+
+def _moved(texts: LayerTexts) -> tuple[Floats, Floats]:
+    k = texts.n_concepts
+    described = texts.group < k
+    own = np.where(described, texts.group, 0)
+    place = np.arange(len(own))
+    share, step = (each[place, own] for each in _coefficients(texts))  # (n_members,) each
+    whole = np.diag(texts.sums)[own]  # (n_members,)
+    along = texts.with_sums[place, own]
+    without = _positive(share**2 * whole - 2 * share * step * along + step**2 * texts.squared)
+    # 1 - cos = sin^2 / (1 + cos), which keeps its digits where the direction hardly moves.
+    sine = step**2 * (texts.squared * whole - along**2) / _positive(whole * without)
+    cosine = (share * whole - step * along) / np.sqrt(_positive(whole * without))
+    influence = np.maximum(sine, 0) / np.maximum(1 + cosine, 1e-3)
+    to_others = texts.sums[:k, :k][own]  # (n_members, n_concepts)
+    lengths = np.sqrt(_positive(np.diag(texts.sums)[:k]))
+    before = to_others / np.sqrt(_positive(whole))[:, None]
+    after = share[:, None] * to_others - step[:, None] * texts.with_sums[:, :k]
+    shift = (before - after / np.sqrt(without)[:, None]) / lengths
+    shift[place, own] = np.nan
+    influence[~described], shift[~described] = np.nan, np.nan
+    return influence, shift
+
+
+def _positive(values: Floats) -> Floats:
+    return np.maximum(values, np.finfo(np.float64).tiny)

@@ -40,8 +40,7 @@ def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
 
     @functools.wraps(handler)
     def handle(*args: Params.args, **kwargs: Params.kwargs) -> Result:
-        request = LocalContext.request.get(None)
-        asking = ASKING.set(str(getattr(request, "session_hash", None) or ""))
+        asking = ASKING.set(_asking_page())
         try:
             return handler(*args, **kwargs)
         except UserError as error:
@@ -52,6 +51,12 @@ def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
             ASKING.reset(asking)
 
     return handle
+
+
+def _asking_page() -> str:
+    """Whose event runs: a page's session, or of a call without one the event itself."""
+    session = getattr(LocalContext.request.get(None), "session_hash", None)
+    return str(session or LocalContext.event_id.get(None) or "")
 
 
 def bound(handler: Callable[..., Result], *known: Any) -> Callable[..., Result | Changes]:

@@ -177,7 +177,13 @@ class WatchPages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; a stream that ends before its end was sent has lost its page."""
-        page, ended = _page_of(scope), False
+        page, ended, gone = _page_of(scope), False, False
+
+        async def heard() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or (message["type"] == "http.disconnect" and not ended)
+            return message
 
         async def watched(message: Message) -> None:
             nonlocal ended
@@ -189,9 +195,9 @@ class WatchPages:
             await self.app(scope, receive, send)
             return
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, heard, watched)
         finally:
-            if not ended:
+            if gone or not ended:
                 self._left(page)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hmac
 import ipaddress
+import logging
 import math
 import os
 import socket
@@ -28,6 +29,7 @@ from starlette.responses import PlainTextResponse, Response
 from readout_ui.errors import UserError, printable
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -338,16 +340,21 @@ def _port_refused(error: OSError, host: str, port: int) -> UserError:
     return UserError(f"cannot listen on {host}: {error.strerror or error}", where="--host")
 
 
-def serve_until_stopped(app: ASGIApp, listener: socket.socket, **options: Any) -> None:
-    """Answer on a socket until Ctrl+C; streams that never end are cut off after a second."""
-    import logging
+def server_of(app: ASGIApp, **options: Any) -> uvicorn.Server:
+    """What answers for an app; streams that never end are cut off a second after it is stopped.
 
+    Headers of a proxy are not believed: with another address in each request a guesser would never
+    wait.
+    """
     import uvicorn
 
-    config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=1, ws="none", **options
-    )
-    server = uvicorn.Server(config)
+    usual = {"log_level": "warning", "timeout_graceful_shutdown": 1, "ws": "none"}
+    return uvicorn.Server(uvicorn.Config(app, **{**usual, "proxy_headers": False, **options}))
+
+
+def serve_until_stopped(app: ASGIApp, listener: socket.socket) -> None:
+    """Answer on a socket until Ctrl+C."""
+    server = server_of(app)
     # Cutting streams off is no fault to print.
     logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
     server.run(sockets=[listener])

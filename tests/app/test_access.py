@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import http.client
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ import pytest
 from gradio_client import Client
 from starlette.exceptions import HTTPException
 
-from readout_ui.app.login import read_login
+from readout_ui.app.jobs import JobState
+from readout_ui.app.login import WatchPages, read_login
 from readout_ui.app.page import build_site
 from readout_ui.app.session import Studio
 from readout_ui.app.start import own_address, parse_flags, read_access
@@ -236,16 +240,14 @@ def test_an_upload_stays_in_its_folder_and_no_other_path_passes_for_one(site: Si
     files = {one["id"] for one in config["components"] if one["type"] in ("file", "uploadbutton")}
     events = [one for one in config["dependencies"] if files & set(one["inputs"])]
     assert events
-    for event in events:
-        given = [
-            {"path": str(secret), "meta": {"_type": "gradio.FileData"}} if each in files else None
-            for each in event["inputs"]
-        ]
-        many = [[one] if isinstance(one, dict) else None for one in given]
-        for data in (given, many):
-            said = called(site, event["id"], data)
-            assert "a secret" not in said
-            assert '"success":false' in said.replace(" ", "")
+    for path in (str(secret), f"{site.url}theme.css"):  # an address of this machine is none either
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for event in events if path == str(secret) else events[:1]:
+            given = [file if each in files else None for each in event["inputs"]]
+            for data in (given, [[one] if one else None for one in given]):
+                said = called(site, event["id"], data)
+                assert "a secret" not in said
+                assert '"success":false' in said.replace(" ", "")
 
 
 def called(site: Site, event: int, data: list[Any]) -> str:
@@ -329,7 +331,8 @@ def test_while_one_has_to_wait_even_the_right_password_is_refused(
         wrong = {"username": "anna", "password": "guess"}
         assert httpx.post(f"{url}login", data=wrong).status_code == 401
         right = {"username": LOGIN[0], "password": LOGIN[1]}
-        early = httpx.post(f"{url}login", data=right)
+        elsewhere = {"x-forwarded-for": "203.0.113.7", "forwarded": "for=203.0.113.7"}
+        early = httpx.post(f"{url}login", data=right, headers=elsewhere)
         assert early.status_code == 429
         assert early.headers["retry-after"] == "1"
         time.sleep(1.05)
@@ -380,3 +383,67 @@ def test_the_address_of_its_own_is_one_that_can_be_asked() -> None:
     assert own_address("0.0.0.0", 7860) == "http://localhost:7860/"
     assert own_address("::1", 7860) == "http://[::1]:7860/"
     assert json.dumps(own_address("box.lan", 1)) == '"http://box.lan:1/"'
+
+
+def test_a_reading_whose_caller_has_gone_is_cancelled(studio: Studio) -> None:
+    studio.load_model().result()
+    studio.start_training().result()
+    go = threading.Event()
+    before = studio.worker.submit("other", "Something long", lambda _report: go.wait(60))
+    with serving(build_site(studio, HOSTS)) as url:
+        call, asked = f"{url}gradio_api/call/read_text", ["Hi.", "assistant", "z", None, None, 3]
+        event = httpx.post(call, json={"data": asked}).json()["event_id"]
+        with httpx.stream("GET", f"{call}/{event}", timeout=30):
+            reading = until(lambda: studio.worker.latest("read"))
+            until(lambda: reading._waiting)
+        until(lambda: reading.view().state is JobState.CANCELLED)
+        assert before.view().state is JobState.RUNNING
+        go.set()
+
+
+@pytest.mark.parametrize(
+    ("path", "does", "left"),
+    [
+        ("/gradio_api/queue/data?session_hash=s1", "ends", []),
+        ("/gradio_api/queue/data?session_hash=s1", "hears", ["s1"]),
+        ("/gradio_api/queue/data?session_hash=s1", "breaks", ["s1"]),
+        ("/gradio_api/heartbeat/s2", "breaks", ["s2"]),
+        ("/gradio_api/call/read_text/e3", "hears", ["e3"]),
+        ("/gradio_api/call/v2/read_text/e3", "breaks", ["e3"]),
+        ("/config", "breaks", []),
+    ],
+)
+def test_a_page_has_gone_when_its_stream_did_not_come_to_its_end(
+    path: str, does: str, left: list[str]
+) -> None:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if does == "breaks":
+            raise asyncio.CancelledError
+        if does == "hears":  # gradio looks by itself and then ends its answer
+            await receive()
+        await send({"type": "http.response.body", "body": b""})
+        await receive()
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Any) -> None:
+        return None
+
+    told: list[str] = []
+    place, _, query = path.partition("?")
+    scope = {"type": "http", "method": "GET", "path": place, "query_string": query.encode()}
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(WatchPages(app, told.append)({**scope, "headers": []}, receive, send))
+    assert told == left
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What is found within 20 seconds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
+from readout_ui.inference.gate import server_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -83,8 +83,7 @@ def fresh_cache(folder: Path) -> Path:
 def serving(app: Any) -> Iterator[str]:
     """Serve an ASGI app from a thread of this process; gives its address, ending in a slash."""
     port = free_port()
-    config = uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = server_of(app, port=port, log_level="critical")
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS
@@ -94,7 +93,7 @@ def serving(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/"
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=5)
 
 
 @contextmanager

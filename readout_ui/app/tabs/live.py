@@ -102,7 +102,8 @@ def look(studio: Studio) -> Answer:
 def request_from(request: Ask) -> ChatRequest:
     """What a page wants, checked."""
     known: Callable[..., Sampling] = Sampling
-    settings = {name: request.sampling.get(name) for name in asdict(Sampling())}
+    asked = request.sampling
+    settings = {name: asked[name] for name in asdict(Sampling()) if name in asked}
     return ChatRequest(
         turns=tuple(Turn(turn.role, turn.text) for turn in request.turns),
         system=request.system,

@@ -102,8 +102,9 @@ def look(studio: Studio) -> Answer:
 def request_from(request: Ask) -> ChatRequest:
     """What a page wants, checked."""
     known: Callable[..., Sampling] = Sampling
-    asked = request.sampling
-    settings = {name: asked[name] for name in asdict(Sampling()) if name in asked}
+    asked, unshown = request.sampling, ("min_p", "presence_penalty", "frequency_penalty")
+    wanted = [name for name in asdict(Sampling()) if name in asked or name not in unshown]
+    settings = {name: asked.get(name) for name in wanted}
     return ChatRequest(
         turns=tuple(Turn(turn.role, turn.text) for turn in request.turns),
         system=request.system,

@@ -27,7 +27,7 @@ TEXTS = [f"I feel calm and warm {'and even ' * (i % 4)}{i}." for i in range(12)]
 GREEDY = Sampling(max_new_tokens=4, temperature=0.0)
 BOUNDS = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 FP32, BF16, FP16 = torch.float32, torch.bfloat16, torch.float16
-CASES = [("llama", t, n) for t in BOUNDS for n in (1, 2)]
+CASES = [("llama", FP32, 1), ("llama", BF16, 2), ("llama", FP16, 1)]
 CASES += [(name, FP32, 2) for name in ("mixtral", HYBRID[-1])]
 
 
@@ -132,11 +132,11 @@ def gpu() -> Iterator[PretendGpu]:
 def per_token(gpu: PretendGpu, work: Callable[[int], object]) -> float:
     """Waits for each further token."""
     counts = []
-    for n_tokens in (3, 7):
+    for n_tokens in (2, 4):
         gpu.reset()
         work(n_tokens)
         counts.append(gpu.waits)
-    return (counts[1] - counts[0]) / 4
+    return (counts[1] - counts[0]) / 2
 
 
 @pytest.mark.parametrize("n_devices", [1, 2])

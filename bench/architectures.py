@@ -146,7 +146,7 @@ def differ(first: Reading | None, second: Reading | None) -> bool:
 def checked(kind: str) -> tuple[str, str, str, str]:
     """One row of the table: kind, its blocks, what an answer's scores are, what padding does."""
     warnings.simplefilter("ignore")
-    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         model = built(kind)
     except UserError as error:

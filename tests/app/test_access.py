@@ -230,8 +230,8 @@ def test_the_parts_of_the_page_are_reached(site: Site) -> None:
 
 
 def test_an_upload_stays_in_its_folder_and_no_other_path_passes_for_one(site: Site) -> None:
-    file = {"files": ("../../../secret.sh", b"text,label\n", "text/csv")}
-    [uploaded] = httpx.post(f"{site.url}gradio_api/upload", files=file).json()
+    sent = {"files": ("../../../secret.sh", b"text,label\n", "text/csv")}
+    [uploaded] = httpx.post(f"{site.url}gradio_api/upload", files=sent).json()
     assert "readout" in uploaded or "gradio" in uploaded
     assert ".." not in uploaded
     secret = site.folder / "secret.txt"

@@ -114,7 +114,7 @@ class Pass:
             setattr(output, READOUT, found)
 
 
-class LateOutput(AsyncModelRunnerOutput):
+class LateOutput(AsyncModelRunnerOutput):  # type: ignore[misc]
     """The output of asynchronous scheduling: rows are attached when its tokens are fetched."""
 
     def __init__(self, inner: AsyncModelRunnerOutput, step: Pass) -> None:
@@ -239,8 +239,9 @@ class RunnerReadout:
     def _prompt_slots(self, place: int, n_tokens: int) -> Tensor:
         table = self._runner.input_batch.block_table[self._group]
         positions = torch.arange(n_tokens, device=self._runner.device)
-        blocks = table.block_table.gpu[place][positions // table.block_size].long()
-        return blocks * table.block_size + positions % table.block_size
+        block_size = int(table.block_size)
+        blocks: Tensor = table.block_table.gpu[place][positions // block_size].long()
+        return blocks * block_size + positions % block_size
 
     def _keep_chunk(
         self, request_id: str, place: int, done: int, n_prompt: int, scores: Tensor

@@ -26,11 +26,12 @@ from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.generalization import judge
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.influence import influence
-from readout_ui.evaluation.judgements import JudgeSettings, ScoredTexts
+from readout_ui.evaluation.judgements import JudgeSettings
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.layers import LayerSweep, sweep_means
 from readout_ui.evaluation.redundancy import concept_map, redundancy
 from readout_ui.evaluation.run_diff import compare_directions, compare_scores
+from readout_ui.evaluation.scored_texts import ScoredTexts
 from readout_ui.evaluation.shortcuts import find_shortcuts
 from readout_ui.vectors.groups import PairSettings
 from readout_ui.vectors.methods import mean_difference

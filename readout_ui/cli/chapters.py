@@ -14,12 +14,13 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import judge_descriptions
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
-from readout_ui.evaluation.generalization import control_words, judge_texts
+from readout_ui.evaluation.generalization import judge_texts
 from readout_ui.evaluation.geometry import judge_geometry, shipped_or_none
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.influence import Influence
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.layers import fill_layers, sweep_means
+from readout_ui.evaluation.lexical import control_words
 from readout_ui.evaluation.logit_lens import logit_lens
 from readout_ui.evaluation.public import corpora_of, own_directions
 from readout_ui.evaluation.redundancy import concept_map, redundancy

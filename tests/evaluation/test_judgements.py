@@ -9,7 +9,7 @@ from scipy.stats import kstest
 
 from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge
-from readout_ui.evaluation.judgements import JudgeSettings, ScoredTexts
+from readout_ui.evaluation.judgements import JudgeSettings
 from readout_ui.evaluation.resampling import (
     auroc_estimate,
     bootstrap_weights,
@@ -21,6 +21,7 @@ from readout_ui.evaluation.resampling import (
     weighted_auroc,
     wilson,
 )
+from readout_ui.evaluation.scored_texts import ScoredTexts
 from readout_ui.vectors.auroc import auroc
 from tests.support.scored_texts import CONCEPTS, QUICK, labels, scored
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.evaluation.generalization import MASK, control_words, mask_word
 from readout_ui.evaluation.judgements import JudgeSettings
+from readout_ui.evaluation.lexical import MASK, control_words, mask_word
 from readout_ui.texts.labelled import LabelledText
 from tests.support.planted_scorer import CONCEPTS, planted_scorer
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from readout_ui.evaluation.judgements import JudgeSettings, ScoredTexts
+from readout_ui.evaluation.judgements import JudgeSettings
+from readout_ui.evaluation.scored_texts import ScoredTexts
 
 CONCEPTS = ("calm", "sad", "tired", "proud", "angry", "bored")
 QUICK = JudgeSettings(n_bootstrap=300, n_permutations=300, n_random=60)

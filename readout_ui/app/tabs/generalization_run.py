@@ -34,7 +34,7 @@ from readout_ui.texts.table_files import read_pasted
 from readout_ui.texts.tables import TextTable
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.generalization import LexicalControl
+    from readout_ui.evaluation.lexical import LexicalControl
     from readout_ui.inference.readout import Readout
 
 SOURCES = {
@@ -168,7 +168,7 @@ class Asked:
 
     def check_words(self, readout: Readout) -> Any:
         """The lexical control, on the device's thread."""
-        from readout_ui.evaluation.generalization import control_words
+        from readout_ui.evaluation.lexical import control_words
 
         return control_words(readout, self.texts, self.mapping, self.layer, self.settings)
 

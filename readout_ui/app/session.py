@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
-    from readout_ui.models.loading import LoadedModel, ModelSpec
+    from readout_ui.models.loading import LoadedModel
     from readout_ui.texts.drafts import DraftRequest
     from readout_ui.vectors.sources import TextSource
 
@@ -67,8 +66,6 @@ class Studio:
     def read_only(self) -> bool:
         """True when nothing may be written."""
         return self.options.read_only
-
-    # Descriptions
 
     def library(self) -> Library:
         """What is on disk now; versions written by other programs go to the history."""
@@ -131,8 +128,6 @@ class Studio:
         encoded = self._model.tokenizer(list(texts), add_special_tokens=False)
         return [len(ids) for ids in encoded["input_ids"]]
 
-    # The device
-
     def load_model(self) -> Job[None]:
         """Load the model in the background; a second call while it loads joins the first."""
         return self.worker.submit("load", "Loading the model", self._load, exclusive=True)
@@ -167,7 +162,6 @@ class Studio:
         running = self.worker.latest("train")
         if running is not None and not running.view().state.finished:
             raise UserError("a training is under way", fix="wait for it or press Cancel")
-
         return self.worker.submit(
             "train",
             source.title,
@@ -268,8 +262,6 @@ class Studio:
         if self._cache is not None:
             self._cache.close()
 
-    # Runs
-
     def run(self) -> Run:
         """The run in use.
 
@@ -359,39 +351,20 @@ class Studio:
                 f"cannot {what}: the app runs read-only", fix="start without --read-only"
             )
 
-    # On the worker's thread
-
     def _load(self, report: Report) -> None:
         report(Progress("Starting torch and transformers", 0, 0, "modules"))
         from readout_ui.activations.cache import ActivationCache
         from readout_ui.models.loading import load_model
 
         self._cache = ActivationCache(cache_folder() / "activations")
-        model = load_model(self._spec(), report)
+        model = load_model(self.options.model_spec(), report)
         self._described = (model.describe(), (model.frame.describe(), *model.notes))
         self._model = model
-
-    def _spec(self) -> ModelSpec:
-        from readout_ui.models.loading import ModelSpec
-
-        options = self.options
-        spec = ModelSpec(
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            quantization=options.quantization,
-            trust_remote_code=options.trust_remote_code,
-            tokenizer=options.tokenizer,
-        )
-        return replace(spec, model=options.model) if options.model else spec
 
     def _train(self, source: Library | TextSource, settings: TrainSettings, report: Report) -> Run:
         from readout_ui.runs.training import train
 
-        model = self._loaded()
-        return self._keep(train(source, model, settings, self._cache, report), report)
-
-    def _keep(self, trained: Run, report: Report) -> Run:
+        trained = train(source, self._loaded(), settings, self._cache, report)
         report(Progress("Saving the run", 0, 1, "runs"))
         run = self.runs.save(trained)
         self.runs.set_current(run.id)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from readout_ui.app.jobs import JobView
 from readout_ui.runs.run import Run
+
+if TYPE_CHECKING:
+    from readout_ui.models.loading import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,20 @@ class StudioOptions:
     """The model's name there; empty for the first."""
     read_only: bool = False
     """True refuses everything that writes: texts, trainings, exports to a folder."""
+
+    def model_spec(self) -> ModelSpec:
+        """Which model to load, and how."""
+        from readout_ui.models.loading import ModelSpec
+
+        spec = ModelSpec(
+            revision=self.revision,
+            device=self.device,
+            dtype=self.dtype,
+            quantization=self.quantization,
+            trust_remote_code=self.trust_remote_code,
+            tokenizer=self.tokenizer,
+        )
+        return replace(spec, model=self.model) if self.model else spec
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ Each method gives the direction that the aggregator of the same name in steering
 gives on the same pairs, but for all concepts of a layer together and without storing a pair: what
 the pairs' differences have to do with each other follows from one Gram matrix of the texts.
 Layers are taken one by one, so beside the result a method holds one layer in float64.
-
-How much of each pair's difference is in a direction, from the differences' Gram matrix alone.
 """
 
 import inspect
@@ -130,10 +128,7 @@ def mean_difference(
 def whitened(
     activations: Tensor, groups: TextGroups, _pairs: PairSettings, tokens: Tensor | None = None
 ) -> Tensor:
-    """Mean differences in which what texts and neutral tokens differ by anyway counts less.
-
-    See `whitening`; plain mean differences for fewer than `FEWEST_CONCEPTS` concepts.
-    """
+    """Mean differences in which what texts and neutral tokens differ by anyway counts less."""
     return _mapped(activations, groups, "whitened", tokens)
 
 

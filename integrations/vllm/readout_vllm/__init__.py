@@ -18,10 +18,10 @@ def register() -> None:
     settings = from_environment()
     if settings is None:
         return
-    from readout_vllm import engine, frontend, openai_answers, versions, worker
+    from readout_vllm import engine, frontend, installing, openai_answers, versions
 
     if not versions.claim():
         return
     versions.check()
-    for part in (worker, engine, frontend, openai_answers):
+    for part in (installing, engine, frontend, openai_answers):
         part.patch(settings)

@@ -8,9 +8,7 @@ layer i + 1. The projection runs outside the graph, after each pass.
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 from readout_vllm.asks import Ask, ask_of
 from readout_vllm.errors import ReadoutError
 from readout_vllm.export import Export
-from readout_vllm.loaded import export_of
 from readout_vllm.wire import Rows
 
 if TYPE_CHECKING:
@@ -263,157 +260,3 @@ def _full_attention_group(config: Any) -> int:
         "the model keeps no keys of all earlier tokens, so there is no slot per token; set "
         "VLLM_READOUT_PREFIX_CACHE=recompute"
     )
-
-
-def install(runner: Any, settings: Settings) -> None:
-    """Make a loaded model give its residual stream, before it is compiled.
-
-    Raises:
-        ReadoutError: this model or this configuration cannot be read.
-    """
-    from vllm.distributed.parallel_state import get_pp_group, get_tp_group
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
-
-    export = export_of(settings)
-    if not isinstance(runner, GPUModelRunner):
-        raise ReadoutError(
-            "model runner V2 was never tested with readouts; set VLLM_USE_V2_MODEL_RUNNER=0"
-        )
-    model, config = runner.get_model(), runner.vllm_config
-    _refuse_unreadable(runner, model)
-    names = config.model_config.served_model_name or ()
-    names = (names,) if isinstance(names, str) else tuple(names)
-    export.refuse_other_model(
-        (str(config.model_config.model), *names),
-        config.model_config.get_hidden_size(),
-        config.model_config.get_total_num_hidden_layers(),
-    )
-    model.set_aux_hidden_state_layers(tuple(layer + 1 for layer in export.layers))
-    pipeline = get_pp_group()
-    if pipeline.world_size > 1:
-        _refuse_far_layers(model, config.model_config.enforce_eager)
-    runner.readout_layers = export.layers
-    runner.use_aux_hidden_state_outputs = pipeline.is_last_rank
-    if pipeline.is_last_rank and get_tp_group().is_first_rank:
-        runner.readout = RunnerReadout(runner, export, settings)
-
-
-def _refuse_unreadable(runner: Any, model: Any) -> None:
-    from vllm.model_executor.models.interfaces import supports_eagle3
-
-    if not supports_eagle3(model):
-        raise ReadoutError(
-            f"{type(model).__name__} hands out no residual stream in this vLLM (it does not "
-            "support EAGLE-3); serve it with `readout-ui serve`"
-        )
-    if runner.use_aux_hidden_state_outputs:
-        raise ReadoutError(
-            "EAGLE-3, DFlash or extract_hidden_states already use the residual stream; serve "
-            "without that kind of speculation (ngram works)"
-        )
-
-
-def _refuse_far_layers(model: Any, eager: bool) -> None:
-    """With pipeline parallelism, the residual stream of other ranks must travel to the last one."""
-    inner = getattr(model, "model", model)
-    if not getattr(inner, "supports_aux_hidden_states_over_pp", False):
-        raise ReadoutError(
-            f"{type(model).__name__} cannot send the residual stream over pipeline ranks; serve "
-            "with --tensor-parallel-size instead"
-        )
-    if not eager:
-        raise ReadoutError(
-            "pipeline parallelism with readouts needs --enforce-eager: a compiled graph has no "
-            "place for the residual stream of earlier ranks"
-        )
-
-
-def patch(settings: Settings) -> None:
-    """Wrap what loads the model, sizes the cache, samples, and keys the compile cache."""
-    from vllm.config import VllmConfig
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
-    from vllm.v1.worker.gpu_worker import Worker
-
-    _wrap(Worker, "load_model", lambda load: _loading(load, settings))
-    _wrap(GPUModelRunner, "initialize_kv_cache", _sizing)
-    _wrap(GPUModelRunner, "sample_tokens", _sampling)
-    _wrap(GPUModelRunner, "sync_and_gather_intermediate_tensors", _gathering)
-    _wrap(VllmConfig, "compute_hash", lambda compute: _salting(compute, export_of(settings)))
-
-
-def _wrap(owner: type, name: str, around: Callable[[Any], Any]) -> None:
-    inner = getattr(owner, name)
-    setattr(owner, name, functools.wraps(inner)(around(inner)))
-
-
-def _loading(load: Any, settings: Settings) -> Any:
-    def load_model(worker: Any, *args: Any, **kwargs: Any) -> Any:
-        made = load(worker, *args, **kwargs)
-        install(worker.model_runner, settings)
-        return made
-
-    return load_model
-
-
-def _sizing(initialize: Any) -> Any:
-    def initialize_kv_cache(runner: Any, *args: Any, **kwargs: Any) -> Any:
-        made = initialize(runner, *args, **kwargs)
-        if (readout := getattr(runner, "readout", None)) is not None:
-            readout.prepare_slots()
-        return made
-
-    return initialize_kv_cache
-
-
-def _sampling(sample: Any) -> Any:
-    def sample_tokens(runner: Any, *args: Any, **kwargs: Any) -> Any:
-        readout, state = getattr(runner, "readout", None), runner.execute_model_state
-        step = readout.score(state) if readout is not None and state is not None else None
-        output = sample(runner, *args, **kwargs)
-        if step is None:
-            return output
-        if isinstance(output, AsyncModelRunnerOutput):
-            return LateOutput(output, step)
-        step.fill(output)
-        return output
-
-    return sample_tokens
-
-
-def _gathering(gather: Any) -> Any:
-    """Model runner V1 has buffers for two tensors between pipeline ranks; ours pass beside them."""
-
-    def sync_and_gather(runner: Any, n_tokens: int, received: Any, *args: Any, **kw: Any) -> Any:
-        far = _far_states(runner, received)
-        if runner.intermediate_tensors is None:  # made by a warm-up that eager processors skip
-            runner.intermediate_tensors = runner.model.make_empty_intermediate_tensors(
-                batch_size=runner.max_num_tokens, dtype=runner.dtype, device=runner.device
-            )
-        gathered = gather(runner, n_tokens, received, *args, **kw)
-        gathered.tensors.update({name: state[:n_tokens] for name, state in far.items()})
-        return gathered
-
-    return sync_and_gather
-
-
-def _far_states(runner: Any, received: Any) -> dict[str, Tensor]:
-    """Take the residual streams of earlier ranks out of what was received."""
-    from vllm.model_executor.models.interfaces import EagleModelMixin
-
-    if received is None or not getattr(runner, "readout_layers", ()):
-        return {}
-    names = [
-        name for name in received.tensors if name.startswith(EagleModelMixin.AUX_HIDDEN_STATE_KEY)
-    ]
-    return {name: received.tensors.pop(name) for name in names}
-
-
-def _salting(compute: Any, export: Export) -> Any:
-    """The layers are part of the traced graph: a graph compiled for other layers must not serve."""
-
-    def compute_hash(config: Any) -> str:
-        base = str(compute(config))
-        salted = hashlib.sha256(f"{base} readout {export.layers}".encode()).hexdigest()
-        return salted[: len(base)]
-
-    return compute_hash

@@ -23,7 +23,7 @@ from readout_ui.evaluation.direction_samples import sample_directions, text_gram
 from readout_ui.evaluation.dose import parse_values, read_dose
 from readout_ui.evaluation.generalization import judge_texts
 from readout_ui.evaluation.held_out import held_out_matrix
-from readout_ui.evaluation.influence import influence
+from readout_ui.evaluation.influence import FALSE_ALARM, find_misfits, influence
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.lexical import control_words
 from readout_ui.evaluation.redundancy import redundancy, ridge_r2
@@ -36,11 +36,14 @@ from readout_ui.runs.training import train
 from readout_ui.texts.labelled import LabelledText, read_shipped
 from readout_ui.texts.library import Library
 from readout_ui.vectors.auroc import Bools, Floats, auroc
+from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.metrics import random_directions
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus, capture_settings, read_corpus
 
-NULL_LIBRARIES = 200
+NULL_LIBRARIES = 100
+PLANTED = 60
+"""Libraries with one pair of texts that changed places."""
 DOSED = "tired"
 DOSES = {
     "I have been awake for {x} hours.": "1, 4, 8, 12, 16, 20, 24, 30, 36, 48, 60, 72, 96",
@@ -135,6 +138,12 @@ def generalization_rows(shipped: Shipped) -> list[Row]:
     ]
     if macro.words is not None:
         rows.insert(1, Row("test set: bag of words", macro.words.value, note=str(macro.words)))
+    if macro.embedding is not None and macro.embedding_gain is not None:
+        gain = macro.embedding_gain
+        rows += [
+            Row("test set: sentence embedding", macro.embedding.value, note=str(macro.embedding)),
+            Row("test set: above the sentence embedding", gain.value, "", ">= 0", str(gain)),
+        ]
     return rows
 
 
@@ -220,11 +229,7 @@ def influence_rows(shipped: Shipped) -> list[Row]:
     found = influence(shipped.corpus, shipped.layer)
     marked = np.array([one.outlier for one in found])
     heavy = np.array([one.heavy for one in found])
-    draws = [
-        [one.outlier for one in influence(null_library(shipped, seed), 0)]
-        for seed in range(NULL_LIBRARIES)
-    ]
-    null = np.array(draws)  # (n_libraries, n_descriptions)
+    null = np.array([_marks(null_library(shipped, seed)) for seed in range(NULL_LIBRARIES)])
     note = f"{null.any(axis=1).sum()} of {NULL_LIBRARIES} libraries"
     return [
         Row("influence: descriptions marked as outliers", float(marked.mean()), note=_of(marked)),
@@ -240,10 +245,59 @@ def influence_rows(shipped: Shipped) -> list[Row]:
     ]
 
 
-def null_library(shipped: Shipped, seed: int) -> Corpus:
-    """Every concept's mean with the deviations of texts drawn from all concepts."""
+def planted_rows(shipped: Shipped) -> list[Row]:
+    """Descriptions that stand in a wrong concept, and neutral texts among descriptions."""
     groups = shipped.corpus.groups
-    pooled = shipped.corpus.pooled[:, [shipped.layer]].clone()  # (n_texts, 1, d_model)
+    draws = np.random.default_rng(0)
+    swaps, strays = [], []
+    for _ in range(PLANTED):
+        first, second = draws.choice(len(groups.rows), 2, replace=False)
+        pair = [int(draws.choice(groups.rows[c])) for c in (first, second)]
+        swaps.append(_found(shipped, pair))
+        stray = [int(draws.choice(groups.rows[first])), int(draws.choice(groups.neutral))]
+        strays.append(_found(shipped, stray))
+    rows = []
+    for name, goal, found in (("swapped", 0.6, swaps), ("neutral", 0.9, strays)):
+        planted = np.concatenate([marked for marked, _ in found])
+        others = np.array([others for _, others in found])
+        rows += [
+            Row(
+                f"influence: planted {name} texts that are marked",
+                float(planted.mean()),
+                "",
+                f">= {goal}",
+                _of(planted),
+            ),
+            Row(
+                f"influence: other texts marked there, {name}", float(others.mean()), "per library"
+            ),
+        ]
+    return rows
+
+
+def _found(shipped: Shipped, swapped: list[int]) -> tuple[Bools, int]:
+    """Which of two rows that change places are marked as descriptions, and how many others are."""
+    pooled = shipped.corpus.pooled.clone()
+    pooled[swapped] = pooled[swapped[::-1]]
+    marks = _marks(replace(shipped.corpus, pooled=pooled))
+    rows = [row for own in shipped.corpus.groups.rows for row in own]
+    planted = np.array([marks[place] for place, row in enumerate(rows) if row in swapped])
+    return planted, int(marks.sum() - planted.sum())
+
+
+def _marks(corpus: Corpus) -> Bools:
+    """(n_descriptions,): which are marked as outliers, at five layers."""
+    with single_thread():
+        misfits = find_misfits(corpus)
+    n_own = sum(map(len, corpus.groups.rows))
+    marks: Bools = misfits.p[:n_own] <= FALSE_ALARM
+    return marks
+
+
+def null_library(shipped: Shipped, seed: int) -> Corpus:
+    """Every concept's mean with the deviations of texts drawn from all concepts, at every layer."""
+    groups = shipped.corpus.groups
+    pooled = shipped.corpus.pooled.clone()  # (n_texts, n_layers, d_model)
     means = torch.stack([pooled[list(rows)].mean(dim=0) for rows in groups.rows])
     concept = torch.repeat_interleave(
         torch.arange(len(groups.rows)), torch.tensor([len(rows) for rows in groups.rows])
@@ -274,6 +328,7 @@ PARTS: tuple[Callable[[Shipped], list[Row]], ...] = (
     dose_rows,
     layer_rows,
     influence_rows,
+    planted_rows,
     shortcut_rows,
 )
 

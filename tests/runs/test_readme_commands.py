@@ -120,7 +120,10 @@ def test_the_commands_of_the_readme_run_in_their_order(
 
     served: list[int] = []
     monkeypatch.setattr("readout_ui.runs.hub.push", push)
-    monkeypatch.setattr("uvicorn.run", lambda app, port, **options: served.append(port))
+    monkeypatch.setattr(
+        "readout_ui.inference.gate.serve_until_stopped",
+        lambda _app, listener: served.append(listener.getsockname()[1]),
+    )
     assert (
         cli.run(
             [

@@ -157,7 +157,7 @@ class Readout(ModelWithRun):
             UserError: the texts of the training are not there, or too few concepts are rated.
 
         >>> round(sum(readout.geometry(layer=16).explained), 1)
-        0.8
+        0.7
         """
         corpus, own, at = self._corpus(), own_directions(self), self._layer(layer)
         path = shipped_ratings() if ratings == "shipped" else Path(ratings)

@@ -203,10 +203,17 @@ def _may_stand_together(model: LoadedModel, prompts: Sequence[FramedChat]) -> bo
         return True
     if model not in _TAKES_PADDING:
         ids = min(prompts, key=lambda prompt: len(prompt.token_ids)).token_ids[-16:]
-        alone, padded = _last_logits(model, ids, 0), _last_logits(model, ids, 5)
-        difference = float((padded - alone).norm() / alone.norm().clamp_min(1e-9))
+        difference = within_memory(partial(_padding_difference, model, ids))
+        if isinstance(difference, Shortage):
+            return True  # the answers themselves will say what there is no memory for
         _TAKES_PADDING[model] = difference <= 10 * tolerance(model.dtype)
     return _TAKES_PADDING[model]
+
+
+def _padding_difference(model: LoadedModel, token_ids: Sequence[int]) -> float:
+    """How far padding before tokens moves the logits behind them, as a share of their length."""
+    alone, padded = _last_logits(model, token_ids, 0), _last_logits(model, token_ids, 5)
+    return float((padded - alone).norm() / alone.norm().clamp_min(1e-9))
 
 
 def _last_logits(model: LoadedModel, token_ids: Sequence[int], n_padding: int) -> torch.Tensor:

@@ -24,6 +24,7 @@ from readout_ui.texts.labelled import (
     read_shipped,
     suggest_mapping,
 )
+from readout_ui.texts.reading import is_blank
 from readout_ui.texts.table_files import read_pasted, read_table
 from readout_ui.texts.tables import MAX_ROWS, read_delimited
 
@@ -175,7 +176,7 @@ def test_anything_pasted_gives_texts_or_a_refusal(text: str) -> None:
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(
-    lambda text: text.strip() == text and not set(text) & set("|;")
+    lambda text: text.strip() == text and not set(text) & set("|;") and not is_blank(text)
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from readout_ui import runtime
 from readout_ui.activations.extract import CaptureSettings, read_activations
@@ -139,6 +140,10 @@ def per_token(gpu: PretendGpu, work: Callable[[int], object]) -> float:
     return (counts[1] - counts[0]) / 2
 
 
+OWN_WAITS = 2 if transformers.__version__ >= "5" else 4
+"""Waits per token of the library's own loop."""
+
+
 @pytest.mark.parametrize("n_devices", [1, 2])
 def test_waits_per_token_are_few_and_do_not_grow_with_the_layers(
     gpu: PretendGpu, n_devices: int
@@ -166,9 +171,10 @@ def test_waits_per_token_are_few_and_do_not_grow_with_the_layers(
             steering=steering if steer else None,
         )
 
-    assert per_token(gpu, speak) <= 2
-    assert per_token(gpu, lambda n: speak(n, live=True)) <= 4
-    assert per_token(gpu, lambda n: speak(n, steer=True)) <= 2
+    bare = per_token(gpu, speak)
+    assert bare <= OWN_WAITS
+    assert per_token(gpu, lambda n: speak(n, live=True)) <= bare + 2
+    assert per_token(gpu, lambda n: speak(n, steer=True)) <= bare
 
 
 def test_a_reading_and_a_capture_wait_a_few_times_however_many_layers(gpu: PretendGpu) -> None:

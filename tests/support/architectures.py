@@ -161,8 +161,11 @@ READS_PADDING = ("recurrent-gemma",)
 """Without a cache of keys and values that others could take; only `build` knows them."""
 WITH_VISION = ("qwen2.5-vl", "gemma3-vision")
 ONLY_TRANSFORMERS_5 = ("qwen3.5", "gemma4")
-CACHE_LOSES_STATE = ("qwen3-next",) if transformers.__version__.startswith("4.") else ()
-"""transformers 4.57's Qwen3-Next reads several tokens after a cache as if the cache were empty."""
+CACHE_LOSES_STATE = (
+    ("qwen3-next", "recurrent-gemma") if transformers.__version__.startswith("4.") else ()
+)
+"""transformers 4.57's Qwen3-Next reads several tokens after a cache as if the cache were empty, and
+its RecurrentGemma gives other logits with a cache than without one."""
 HYBRID = ("qwen3.5", "qwen3-next")
 
 

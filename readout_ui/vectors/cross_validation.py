@@ -127,14 +127,77 @@ def score_mapped(
     base = base_map(method, members.residuals(own, members.spread()), members, tokens)
     own = own.astype(np.float32)
     images = base.images(own)
+    few = len(own) <= FEW_TEXTS
+    products = _FewTexts(own @ images.T, images @ images.T) if few else None
     scores = np.empty((len(own), assignment.n_groups - 1), dtype=np.float32)
     for fold in range(assignment.n_folds):
         held_out = assignment.fold == fold
-        directions = _mapped_fold(own, images, members, ~held_out, base.weight)
         apart = own[held_out] - own[~held_out].mean(axis=0)
-        lengths = _lengths(apart)[:, None] * _lengths(directions)
-        scores[held_out] = apart @ directions.T / lengths
+        if products is not None:
+            dots, sizes = products.fold(members, held_out, base.weight)
+        else:
+            directions = _mapped_fold(own, images, members, ~held_out, base.weight)
+            dots, sizes = apart @ directions.T, _lengths(directions)
+        scores[held_out] = dots / (_lengths(apart)[:, None] * sizes)
     return scores[assignment.scored]
+
+
+FEW_TEXTS = 768
+"""So many texts or fewer are scored by their dot products alone: no fold then takes a product as
+long as the residual stream is wide."""
+
+
+@dataclass(frozen=True, eq=False)
+class _FewTexts:
+    """Dot products of all texts, from which every fold's directions follow.
+
+    A direction is a sum of the images of texts, so its coefficients are all that is worked out.
+    """
+
+    across: Floats
+    """(n_members, n_members): of texts with images."""
+    between: Floats
+    """(n_members, n_members): of images with images."""
+
+    def fold(self, members: Members, held_out: Bools, weight: float) -> tuple[Floats, Floats]:
+        """Held-out texts, minus the mean of the others, on directions from the others.
+
+        Returns:
+            Dot products (n_held_out, n_concepts) and the directions' lengths (n_concepts,).
+        """
+        factors = _coefficients(members, held_out, self.across, weight)
+        middle = (~held_out).astype(np.float32) / np.count_nonzero(~held_out)
+        dots = (self.across[held_out] - middle @ self.across) @ factors.T
+        squares = np.einsum("cm,cm->c", factors @ self.between, factors)
+        return dots, np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny))
+
+
+def _coefficients(members: Members, held_out: Bools, across: Floats, weight: float) -> Floats:
+    """How much of each text's image is in each direction, (n_concepts, n_members).
+
+    Args:
+        members: all texts.
+        held_out: which of them no direction may hold.
+        across: dot products of texts with images, (n_members, n_members).
+        weight: of each residual in the inverse of the map, see `LinearMap`.
+    """
+    group, kept = members.group, np.flatnonzero(~held_out)
+    own = ((group == np.arange(members.n_groups)[:, None]) & ~held_out).astype(np.float32)
+    n_own = own.sum(axis=1, keepdims=True)  # (n_groups, 1)
+    means = own / np.maximum(n_own, 1)
+    others = (~held_out - own[:-1]) / (len(kept) - n_own[:-1])
+    found: Floats = means[:-1] - others
+    places = kept[Members(members.rows[kept], group[kept], members.n_groups).spread()]
+    if not weight or not len(places):
+        return found
+    apart = across[places] - (means @ across)[group[places]]  # (n_places, n_members)
+    inner = apart[:, places] - (apart @ means.T)[:, group[places]]
+    solved = Update.solve(inner, apart @ found.T, weight)
+    taken = np.zeros_like(found)
+    taken[:, places] = solved.T
+    within = means * n_own  # one where a text belongs to the group
+    found += (taken @ means.T) @ within - taken
+    return found
 
 
 def _mapped_fold(

@@ -63,6 +63,21 @@ class Update:
         factor, _ = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
         return cls(images, factor, weight)
 
+    @staticmethod
+    def solve(products: Floats, along: Floats, weight: float) -> Floats:
+        """How much of each row is taken off, from dot products alone, (n_rows, n_texts).
+
+        Args:
+            products: of rows with images of rows, (n_rows, n_rows).
+            along: of rows with images of texts, (n_rows, n_texts).
+            weight: of each row.
+        """
+        matrix = weight * products
+        matrix[np.diag_indices_from(matrix)] += 1
+        factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+        solved: Floats = scipy.linalg.cho_solve(factor, weight * along, check_finite=False)
+        return solved
+
     def taken_off(self, texts: Floats) -> Floats:
         """What the images of texts (n_texts, d_model) lose by it."""
         along = self.weight * (self.images @ texts.T)  # (n_rows, n_texts)

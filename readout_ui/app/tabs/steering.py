@@ -75,7 +75,8 @@ class SteeringTab(Part):
     def _wire_work(self) -> None:
         """A job's results reach the page that asked for it and no other."""
         results, starts = self.results, (self.start, self.sweep)
-        self.load.upload(bound(self.load_setup), self.load, components(self), **QUIET)
+        loaded = components(self.setup, results.progress)
+        self.load.upload(bound(self.load_setup), self.load, loaded, **QUIET)
         follower = Follower(self.studio.worker, results.progress, self.cancel, starts)
         asked, outputs = {*components(self.ask), *self.setup.inputs}, components(results)
         follower.wire(self.start, self.steer_task, asked | {*results.pair_inputs}, outputs)

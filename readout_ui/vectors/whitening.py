@@ -58,10 +58,7 @@ class Update:
     @classmethod
     def of(cls, rows: Floats, images: Floats, weight: float) -> Update:
         """The update by weight * x x' of rows x (n_rows, d_model) with these images."""
-        matrix = weight * (rows @ images.T)
-        matrix[np.diag_indices_from(matrix)] += 1
-        factor, _ = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
-        return cls(images, factor, weight)
+        return cls(images, _factor(rows @ images.T, weight), weight)
 
     @staticmethod
     def solve(products: Floats, along: Floats, weight: float) -> Floats:
@@ -72,9 +69,7 @@ class Update:
             along: of rows with images of texts, (n_rows, n_texts).
             weight: of each row.
         """
-        matrix = weight * products
-        matrix[np.diag_indices_from(matrix)] += 1
-        factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+        factor = _factor(products, weight), False
         solved: Floats = scipy.linalg.cho_solve(factor, weight * along, check_finite=False)
         return solved
 
@@ -84,6 +79,14 @@ class Update:
         solved = scipy.linalg.cho_solve((self.factor, False), along, check_finite=False)
         lost: Floats = solved.T @ self.images
         return lost
+
+
+def _factor(products: Floats, weight: float) -> Floats:
+    """Cholesky factor of 1 + weight * products, (n_rows, n_rows)."""
+    matrix = weight * products
+    matrix[np.diag_indices_from(matrix)] += 1
+    factor: Floats = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)[0]
+    return factor
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from readout_vllm.asks import Ask, ask_of
-from readout_vllm.loaded import export_of
+from readout_vllm.asks import Ask
+from readout_vllm.loaded import asked, export_of
 from readout_vllm.wire import CARRIER, Rows, firing, pack
 from readout_vllm.worker import READOUT
 
@@ -53,12 +53,7 @@ class EngineReadout:
         parameters = getattr(request, "sampling_params", None)
         if parameters is None:
             return None
-        return ask_of(
-            parameters.extra_args,
-            self._export.concepts,
-            self._export.neutral_mean is not None,
-            self._settings.always,
-        )
+        return asked(parameters.extra_args, self._settings)
 
 
 def patch(settings: Settings) -> None:

@@ -11,8 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from readout_vllm import metrics
-from readout_vllm.asks import Ask, ask_of
-from readout_vllm.loaded import export_of
+from readout_vllm.loaded import asked, export_of
 from readout_vllm.wire import CARRIER, Collected, merged
 
 if TYPE_CHECKING:
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 
 def patch(settings: Settings) -> None:
     """Wrap what checks requests, takes the engine's outputs and makes those of a client."""
-    _patch_input(settings, export_of(settings))
+    _patch_input(settings)
     _patch_processor(settings, export_of(settings))
     _patch_completion()
     _patch_merge()
 
 
-def _patch_input(settings: Settings, export: Export) -> None:
+def _patch_input(settings: Settings) -> None:
     from vllm.v1.engine.input_processor import InputProcessor
 
     process = InputProcessor.process_inputs
@@ -37,18 +36,12 @@ def _patch_input(settings: Settings, export: Export) -> None:
     def process_inputs(
         self: Any, request_id: str, prompt: Any, params: Any, *args: Any, **kw: Any
     ) -> Any:
-        ask = _ask(params, settings, export)
+        ask = asked(getattr(params, "extra_args", None), settings)
         if ask is not None and ask.prompt and settings.prefix == "recompute":
             params.skip_reading_prefix_cache = True
         return process(self, request_id, prompt, params, *args, **kw)
 
     InputProcessor.process_inputs = process_inputs
-
-
-def _ask(params: Any, settings: Settings, export: Export) -> Ask | None:
-    calibrated = export.neutral_mean is not None
-    extra = getattr(params, "extra_args", None)
-    return ask_of(extra, export.concepts, calibrated, settings.always)
 
 
 def _patch_processor(settings: Settings, export: Export) -> None:
@@ -59,7 +52,7 @@ def _patch_processor(settings: Settings, export: Export) -> None:
     @functools.wraps(add)
     def add_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         made = add(self, request, *args, **kwargs)
-        ask = _ask(request.sampling_params, settings, export)
+        ask = asked(getattr(request.sampling_params, "extra_args", None), settings)
         state = self.request_states.get(request.request_id)
         if ask is not None and state is not None:
             state.readout, state.readout_ask = Collected(), ask

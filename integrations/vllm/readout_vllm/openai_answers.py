@@ -7,8 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from readout_vllm.asks import ask_of
-from readout_vllm.loaded import export_of
+from readout_vllm.loaded import asked, export_of
 from readout_vllm.wire import answer_fields, merged, summary_fields
 
 if TYPE_CHECKING:
@@ -79,35 +78,26 @@ def patch(settings: Settings) -> None:
         from vllm.entrypoints.openai.completion.serving import OpenAIServingCompletion
     except ImportError:
         return
-    export = export_of(settings)
     for request in (ChatCompletionRequest, CompletionRequest):
-        _patch_request(request, settings, export)
-    _patch_chat(OpenAIServingChat, export)
-    _patch_completions(OpenAIServingCompletion, export)
+        _patch_request(request, settings)
+    _patch_chat(OpenAIServingChat, settings)
+    _patch_completions(OpenAIServingCompletion, settings)
 
 
-def _patch_request(request: Any, settings: Settings, export: Export) -> None:
+def _patch_request(request: Any, settings: Settings) -> None:
     """Refuse a wrong wish where vLLM turns a ValueError into status 400; later it would be 500."""
     make = request.to_sampling_params
 
     @functools.wraps(make)
     def to_sampling_params(self: Any, *args: Any, **kw: Any) -> Any:
-        calibrated = export.neutral_mean is not None
-        ask_of(self.vllm_xargs, export.concepts, calibrated, settings.always)
+        asked(self.vllm_xargs, settings)
         return make(self, *args, **kw)
 
     request.to_sampling_params = to_sampling_params
 
 
-def _asks(request: Any) -> bool:
-    from readout_vllm.settings import from_environment
-
-    settings = from_environment()
-    asked = any(key.startswith("readout") for key in getattr(request, "vllm_xargs", None) or ())
-    return asked or bool(settings and settings.always)
-
-
-def _patch_chat(serving: Any, export: Export) -> None:
+def _patch_chat(serving: Any, settings: Settings) -> None:
+    export = export_of(settings)
     stream, whole = serving.chat_completion_stream_generator, serving.chat_completion_full_generator
 
     @functools.wraps(stream)
@@ -115,7 +105,9 @@ def _patch_chat(serving: Any, export: Export) -> None:
         self: Any, request: Any, results: Any, *args: Any, **kw: Any
     ) -> AsyncIterator[str]:
         pending = Pending(export)
-        watched = _watched_chat(results, pending) if _asks(request) else results
+        watched = (
+            _watched_chat(results, pending) if asked(request.vllm_xargs, settings) else results
+        )
         async for event in stream(self, request, watched, *args, **kw):
             yield pending.into(event)
 
@@ -144,7 +136,8 @@ async def _watched_chat(results: Any, pending: Pending) -> AsyncIterator[Any]:
         yield result
 
 
-def _patch_completions(serving: Any, export: Export) -> None:
+def _patch_completions(serving: Any, settings: Settings) -> None:
+    export = export_of(settings)
     stream, whole = (
         serving.completion_stream_generator,
         serving.request_output_to_completion_response,
@@ -155,7 +148,11 @@ def _patch_completions(serving: Any, export: Export) -> None:
         self: Any, request: Any, inputs: Any, results: Any, *args: Any, **kw: Any
     ) -> AsyncIterator[str]:
         pending, n = Pending(export), request.n or 1
-        watched = _watched_prompts(results, pending, n) if _asks(request) else results
+        watched = (
+            _watched_prompts(results, pending, n)
+            if asked(request.vllm_xargs, settings)
+            else results
+        )
         async for event in stream(self, request, inputs, watched, *args, **kw):
             yield pending.into(event)
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 
-from readout_vllm.asks import Ask, ask_of
+from readout_vllm.asks import Ask
 from readout_vllm.errors import ReadoutError
 from readout_vllm.export import Export
+from readout_vllm.loaded import asked
 from readout_vllm.wire import Rows
 
 if TYPE_CHECKING:
@@ -190,12 +191,7 @@ class RunnerReadout:
             running = self._runner.requests
             self._asks = {key: ask for key, ask in self._asks.items() if key in running}
             parameters = running[request_id].sampling_params
-            self._asks[request_id] = ask_of(
-                getattr(parameters, "extra_args", None),
-                self._export.concepts,
-                self._export.neutral_mean is not None,
-                self._settings.always,
-            )
+            self._asks[request_id] = asked(getattr(parameters, "extra_args", None), self._settings)
         return self._asks[request_id]
 
     def _sampled_rows(self, state: Any, ids: tuple[str, ...]) -> tuple[Tensor, tuple[int, ...]]:

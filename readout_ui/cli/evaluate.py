@@ -13,12 +13,13 @@ import typer
 from readout_ui.cli.options import AsJson, JudgedWeights, Layer, Model, TrainedTexts, Vectors
 from readout_ui.cli.output import as_json, cut, open_readout, table
 from readout_ui.errors import UserError
+from readout_ui.evaluation.run_changes import ConceptChange, change_rows, moved
 from readout_ui.files import write_file
 from readout_ui.progress import Progress
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.judgements import Generalization
-    from readout_ui.evaluation.run_diff import Moves, RunDiff, ScoreChanges
+    from readout_ui.evaluation.run_diff import RunDiff, ScoreChange, ScoreChanges
     from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.run import Run
     from readout_ui.texts.labelled import LabelledText
@@ -136,10 +137,6 @@ def as_values(found: Generalization, labelled: Labelled) -> dict[str, Any]:
     return {"texts": labelled.name, "map": labelled.mapping, **json_values(found.as_json())}
 
 
-LEAST_TURN = 0.999
-"""Mean cosine from which a direction counts as unmoved in the table."""
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What moved, and which scores changed."""
@@ -148,6 +145,11 @@ class Comparison:
     changes: ScoreChanges | None
     reason: str
     """Why there are no scores, else empty."""
+
+    @property
+    def rows(self) -> tuple[ConceptChange, ...]:
+        """One for each concept."""
+        return change_rows(self.diff, self.changes)
 
 
 def compare(
@@ -199,7 +201,12 @@ def as_line(found: Comparison) -> str:
     from readout_ui.evaluation.run_diff import diff_json
 
     scores = None if found.changes is None else asdict(found.changes)
-    return as_json({**diff_json(found.diff), "scores": scores, "why_no_scores": found.reason})
+    more = {
+        "scores": scores,
+        "why_no_scores": found.reason,
+        "concepts": list(map(vars, found.rows)),
+    }
+    return as_json({**diff_json(found.diff), **more})
 
 
 def as_text(found: Comparison) -> str:
@@ -215,37 +222,52 @@ def as_text(found: Comparison) -> str:
         f"  {change.concept}: {change.kind}: {cut(change.after or change.before, 70)}"
         for change in diff.texts
     ]
-    lines.append(diff.why_no_moves if diff.moves is None else _moves_text(diff.moves))
-    lines.append(_scores_text(found.changes) if found.changes else found.reason)
+    lines += [diff.why_no_moves, _head(found), _changes_text(found.rows, found.changes)]
     return "\n".join(filter(None, lines))
 
 
-def _moves_text(moves: Moves) -> str:
-    means = moves.mean().tolist()
-    pairs = sorted(zip(means, moves.concepts, strict=True))
-    turned = [(name, f"{cosine:.3f}") for cosine, name in pairs if cosine < LEAST_TURN]
-    if not turned:
-        return f"directions: all {len(moves.concepts)} as they were"
-    head = f"directions: {len(turned)} of {len(moves.concepts)} turned, mean over layers"
-    return f"{head}\n{table(('concept', 'cosine old to new'), turned)}"
+def _head(found: Comparison) -> str:
+    """Which texts the scores below are of, or why there are none."""
+    if found.changes is None:
+        return found.reason
+    texts, layer = found.changes.n_texts, found.changes.layer
+    return f"held-out AUROC of the {texts} texts both runs have, layer {layer}; new minus old"
 
 
-def _scores_text(changes: ScoreChanges) -> str:
-    rows = [
-        (
-            change.concept,
-            str(change.n_texts),
-            f"{change.before:.3f}",
-            f"{change.after:.3f}",
-            f"{change.change:+.3f} [{change.low:+.3f}, {change.high:+.3f}]",
-            f"{change.p:.3f}",
-            "yes" if change.beyond_noise else "no",
-        )
-        for change in (changes.macro, *changes.concepts)
+def _changes_text(rows: Sequence[ConceptChange], changes: ScoreChanges | None) -> str:
+    """One line per concept that moved, new minus old, and how many did not."""
+    shown = moved(rows)
+    cells = [
+        (row.concept, _number(row.turned), *_scores_cells(row.before, row.after, row), row.verdict)
+        for row in shown
     ]
-    header = ("concept", "texts", "before", "after", "change [95 %]", "p", "beyond noise")
-    head = f"held-out AUROC of the {changes.n_texts} texts both runs have, layer {changes.layer}"
-    return f"{head}\n{table(header, rows)}"
+    if changes is not None:
+        macro = changes.macro
+        verdict = "beyond noise" if macro.beyond_noise else "within noise"
+        cells.append(("macro", "", *_scores_cells(macro.before, macro.after, macro), verdict))
+    still = len(rows) - len(shown)
+    lines = [f"{still} of {len(rows)} concepts did not move"] if still else []
+    return "\n".join([table(_CHANGES, cells), *lines] if cells else lines)
+
+
+_CHANGES = ("concept", "turned", "AUROC", "difference [95 %]", "p", "verdict")
+
+
+def _scores_cells(
+    before: float | None, after: float | None, row: ConceptChange | ScoreChange
+) -> tuple[str, str, str]:
+    if before is None or after is None or row.change is None:
+        return "", "", ""
+    low, high = _number(row.low, "+"), _number(row.high, "+")
+    return (
+        f"{before:.3f} → {after:.3f}",
+        f"{row.change:+.3f} [{low}, {high}]",
+        _number(row.p),
+    )
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.3f}"
 
 
 STAGE = "Writing the report"

@@ -1,4 +1,4 @@
-"""The commands that list and serve: models, cache, check and serve."""
+"""The commands that list and serve: models, runs, cache, check and serve."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from readout_ui.cli.options import AsJson, KnownWeights, Model
-from readout_ui.cli.output import as_json, progress_report, table
+from readout_ui.cli.output import as_json, cut, progress_report, table
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import CacheSummary
+    from readout_ui.runs.store import RunStore
     from readout_ui.texts.library import Library
     from readout_ui.texts.lint import Finding
 
@@ -51,6 +52,78 @@ def cache(
     freed = f"Forgot {before.entries} texts ({size_text(before.bytes)}).\n" if clear else ""
     values = {**asdict(summary), "path": str(summary.path)}
     print(as_json(values) if json else freed + cache_text(summary))
+
+
+def runs(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="One run; by default all.")] = "",
+    *,
+    folder: Annotated[
+        Path, typer.Option("--runs", metavar="DIR", help="Folder of kept runs.")
+    ] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Call it so; empty takes the name away.")] = None,
+    note: Annotated[str | None, typer.Option(help="Say this of it.")] = None,
+    tags: Annotated[str | None, typer.Option(help="Such as draft,diary.")] = None,
+    use: Annotated[bool, typer.Option("--use", help="Use it from now on.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it for good.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List the kept runs, newest first; name, note, tag, use or delete one."""
+    from readout_ui.errors import UserError
+    from readout_ui.runs.store import RunStore
+    from readout_ui.vectors.settings import split_names
+
+    store = RunStore(folder)
+    words = {"tags": tuple(split_names(tags) or ()) if tags is not None else None}
+    said = {
+        key: value
+        for key, value in {"name": name, "note": note, **words}.items()
+        if value is not None
+    }
+    if (said or use or delete) and not run:
+        raise UserError("nothing says which run", fix="give its id, as `readout-ui runs` lists it")
+    if said:
+        store.describe(run, **said)
+    if use:
+        store.set_current(run)
+    if delete:
+        store.delete(run)
+    rows = [row for row in listed_runs(store) if delete or run in ("", row["id"])]
+    print(as_json({"runs": rows}) if json else runs_text(rows))
+
+
+def listed_runs(store: RunStore) -> list[dict[str, Any]]:
+    """The kept runs, newest first, with what people say of them."""
+    current = store.current()
+    return [
+        {
+            "id": run.id,
+            **store.about(run.id).model_dump(mode="json"),
+            "origin": store.origin(run),
+            "created": run.created.isoformat(),
+            "model": run.model_name,
+            "concepts": len(run.concepts),
+            "in_use": current is not None and run.id == current.id,
+        }
+        for run in store.list()
+    ]
+
+
+def runs_text(rows: list[dict[str, Any]]) -> str:
+    """One line per run; a star marks the one in use."""
+    cells = [
+        (
+            row["id"] + (" *" if row["in_use"] else ""),
+            row["name"],
+            cut(row["note"].replace("\n", " "), 40),
+            ", ".join(row["tags"]),
+            row["origin"],
+            row["model"],
+            str(row["concepts"]),
+        )
+        for row in rows
+    ]
+    header = ("run", "name", "note", "tags", "origin", "model", "concepts")
+    return table(header, cells, left=6) if cells else "There is no run here."
 
 
 def check(

@@ -1,4 +1,4 @@
-"""The command line: train, read, steer, check, export, judge, models, cache; no browser.
+"""The command line: train, read, steer, check, export, judge, runs, models, cache; no browser.
 
 Importing this module loads neither torch nor transformers, so that `--help` answers at once.
 """
@@ -17,7 +17,7 @@ from readout_ui.cli.draft import draft
 from readout_ui.cli.evaluate import compare, evaluate, report
 from readout_ui.cli.export import export, verify
 from readout_ui.cli.extract import extract
-from readout_ui.cli.lists import cache, check, models, serve
+from readout_ui.cli.lists import cache, check, models, runs, serve
 from readout_ui.cli.options import with_groups
 from readout_ui.cli.read import read
 from readout_ui.cli.steer import steer
@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(train, read, check, verify, serve, export, evaluate, report, compare, steer, extract),
-    *(train_stories, train_examples, train_pairs, draft, models, cache),
+    *(train_stories, train_examples, train_pairs, draft, runs, models, cache),
 )
 """In the order of the help text."""
 for command in COMMANDS:

@@ -13,15 +13,59 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
-from readout_ui.errors import UserError
-from readout_ui.files import locked, os_errors, partial_name, remove_stale, write_file
-from readout_ui.runs.manifest import Manifest
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import Field as Constrained
+
+from readout_ui.errors import UnreadableFile, UserError
+from readout_ui.files import (
+    locked,
+    os_errors,
+    partial_name,
+    read_bytes,
+    remove_stale,
+    write_file,
+)
+from readout_ui.runs.manifest import Manifest, json_bytes
 from readout_ui.runs.run import Run, read_run
 from readout_ui.texts.library import Library
 from readout_ui.texts.names import is_neutral_name
 
 POINTER = "current"
+ABOUT_FILE = "about.json"
+_MAX_ABOUT = 100_000
+_Line = StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
+_Name = Annotated[str, _Line, Constrained(max_length=80)]
+_Tag = Annotated[str, _Line, Constrained(min_length=1, max_length=30)]
+
+
+class RunAbout(BaseModel):
+    """What people call a run and say of it; kept beside it, so that its manifest stays as it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: _Name = ""
+    note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)] = ""
+    tags: Annotated[tuple[_Tag, ...], Constrained(max_length=12)] = ()
+    origin: _Name = ""
+    """Where it was brought from; empty for a training of this machine."""
+
+
+def about_of(**said: object) -> RunAbout:
+    """Name, note, tags and origin of a run, checked.
+
+    Raises:
+        UserError: one of them is too long, or a name or tag has control characters.
+    """
+    try:
+        return RunAbout.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"the {first['loc'][0]} cannot be kept ({first['msg']})",
+            fix="a name has up to 80 characters in one line, a note 2,000, a tag 30; 12 tags",
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -80,6 +124,40 @@ class RunStore:
         with locked(self.folder):
             self.open(run_id)  # another program may have deleted it meanwhile
             write_file(self.folder / POINTER, f"{run_id}\n".encode())
+
+    def about(self, run_id: str) -> RunAbout:
+        """Name, note and tags of a run; empty ones where there are none or their file is damaged.
+
+        Raises:
+            UserError: there is no such run.
+        """
+        try:
+            raw = read_bytes(self._folder_of(run_id) / ABOUT_FILE, _MAX_ABOUT)
+            return RunAbout.model_validate_json(raw)
+        except (UnreadableFile, ValidationError):
+            return RunAbout()
+
+    def describe(self, run_id: str, **said: object) -> RunAbout:
+        """Change some of a run's name, note, tags and origin; gives all of them as they are now.
+
+        Raises:
+            UserError: there is no such run, or one of them cannot be kept (see `about_of`).
+        """
+        with locked(self.folder):
+            about = about_of(**{**self.about(run_id).model_dump(), **said})
+            file = self._folder_of(run_id) / ABOUT_FILE
+            write_file(file, json_bytes(about.model_dump(mode="json")))
+        return about
+
+    def title(self, run: Run) -> str:
+        """What people call a run: its name, else when it was made, on this machine's clock."""
+        named = self.about(run.id).name if run.id else ""
+        return named or f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"
+
+    def origin(self, run: Run) -> str:
+        """Where a run's vectors are from, e.g. "descriptions", "stories", "brought from a.zip"."""
+        brought = self.about(run.id).origin
+        return f"brought from {brought}" if brought else run.source or "descriptions"
 
     def delete(self, run_id: str) -> None:
         """Remove a run for good, broken or not; after the run in use there is none in use."""

@@ -204,6 +204,11 @@ def test_comparing_two_runs_names_the_edited_text_and_the_scores(
     assert "I breathe slowly" in shown
     assert "held-out AUROC of the 15 texts both runs have" in shown
     assert "macro" in shown
+    rows = {
+        line.split()[0]: line for line in shown.splitlines() if " → 0." in line or " → 1." in line
+    }
+    assert {"calm", "macro"} <= rows.keys(), shown
+    assert "noise" in rows["macro"]
 
 
 def test_the_comparison_as_json_has_cosines_and_scores(
@@ -214,6 +219,9 @@ def test_the_comparison_as_json_has_cosines_and_scores(
     found = json.loads(capsys.readouterr().out)
     assert found["scores"]["layer"] == 2
     assert set(found["moves"]["cosine"]) == {"afraid", "angry", "calm", "happy"}
+    for row in found["concepts"]:
+        assert row["change"] == pytest.approx(row["after"] - row["before"])
+        assert row["turned"] == pytest.approx(1 - found["moves"]["cosine"][row["concept"]][-1])
     assert [change["kind"] for change in found["texts"]] == ["edited"]
 
 
@@ -234,8 +242,8 @@ def test_a_run_against_itself_moved_nothing(
     assert run(["compare", one, one, "--runs", str(place / "runs"), *on(tiny)]) == 0
     shown = capsys.readouterr().out
     assert "texts: the same" in shown
-    assert "directions: all 4 as they were" in shown
-    assert " yes" not in shown
+    assert "4 of 4 concepts did not move" in shown
+    assert "beyond noise" not in shown
 
 
 def test_comparing_with_a_run_that_is_not_there_lists_those_that_are(

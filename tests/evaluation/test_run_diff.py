@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from readout_ui.evaluation.results import Rows
+from readout_ui.evaluation.run_changes import change_rows, changes_csv, moved
 from readout_ui.evaluation.run_diff import (
+    Moves,
     RunDiff,
+    ScoreChange,
+    ScoreChanges,
     TextChange,
     compare_runs,
     diff_json,
@@ -93,3 +98,35 @@ def test_texts_are_added_removed_and_edited() -> None:
 
 def test_another_order_of_the_texts_is_no_change() -> None:
     assert text_changes({"a": ("x", "y")}, {"a": ("y", "x")}) == ()
+
+
+def score(concept: str, before: float, after: float, p: float) -> ScoreChange:
+    change = after - before
+    return ScoreChange(concept, 8, before, after, change - 0.02, change + 0.02, p)
+
+
+def test_every_concept_has_a_row_new_minus_old_and_a_verdict() -> None:
+    moves = Moves(("a", "b", "c", "d"), (1, 3), np.array([[1, 0.9], [1, 1], [0, 0.96], [1, 1.0]]))
+    rows = [score("a", 0.5, 0.9, 0.001), score("b", 0.9, 0.8, 0.01), score("c", 0.9, 0.91, 0.7)]
+    rows.append(score("d", 0.9, 0.9, 1.0))
+    diff = RunDiff("old", "new", (), (), ("e",), ("f",), moves, "", True, ())
+    found = change_rows(diff, ScoreChanges(3, 32, score("macro", 0.8, 0.87, 0.5), Rows(rows)))
+    verdicts = [(row.concept, row.verdict) for row in found]
+    assert verdicts == [
+        *(("a", "better"), ("b", "worse"), ("e", "new"), ("f", "gone")),
+        *(("c", "within noise"), ("d", "did not move")),
+    ]
+    first = found[0]
+    assert first.turned == pytest.approx(0.1)  # at layer 3, where the scores are of
+    assert first.change == pytest.approx(0.4)
+    assert [row.concept for row in moved(found)] == ["a", "b", "e", "f", "c"]
+    lines = changes_csv(found).splitlines()
+    assert lines[0].startswith("concept,turned,before,after,change,low,high,p,verdict")
+    assert lines[3] == "e,,,,,,,,new"
+
+
+def test_without_scores_a_row_tells_how_far_the_direction_turned_in_the_mean() -> None:
+    moves = Moves(("a", "b"), (1, 3), np.array([[1, 0.9], [np.nan, 1]]))
+    found = change_rows(RunDiff("o", "n", (), (), (), (), moves, "", True, ()), None)
+    assert [(row.concept, row.verdict) for row in found] == [("a", "turned"), ("b", "did not move")]
+    assert found[0].turned == pytest.approx(0.05)

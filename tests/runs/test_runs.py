@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from readout_ui.cli import program as cli
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
-from readout_ui.runs.store import RunStore
+from readout_ui.runs.store import RunAbout, RunStore
 from tests.support.trained_example import CONCEPTS, LAYERS, make_run
 
 ROOT = Path(__file__).parents[2]
@@ -289,3 +290,61 @@ def test_a_run_refuses_another_model_by_name(store: RunStore) -> None:
         run.refuse_other_model(fake_model(name="big/model", fingerprint="0" * 16))
     with pytest.raises(UserError, match="weights of tiny/model differ"):
         run.refuse_other_model(fake_model(fingerprint="0" * 16))
+
+
+def test_name_note_and_tags_stand_beside_the_run_and_leave_it_as_it_is(store: RunStore) -> None:
+    run = store.save(make_run())
+    manifest = (store.folder / run.id / "manifest.json").read_bytes()
+    assert store.title(run) == f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"
+    assert (store.about(run.id), store.origin(run)) == (RunAbout(), "descriptions")
+    store.describe(run.id, name=" second try ", note="one text\nrewritten", tags=("a", "b"))
+    kept = store.describe(run.id, tags=("c",))
+    assert kept == store.about(run.id)
+    assert (kept.name, kept.note, kept.tags) == ("second try", "one text\nrewritten", ("c",))
+    assert store.title(store.open(run.id)) == "second try"
+    assert (store.folder / run.id / "manifest.json").read_bytes() == manifest
+    store.describe(run.id, origin="care.zip")
+    assert store.origin(store.open(run.id)) == "brought from care.zip"
+
+
+@pytest.mark.parametrize(
+    "said", [{"name": "x" * 81}, {"name": "a\nb"}, {"tags": ("t",) * 13}, {"note": "n" * 2001}]
+)
+def test_what_cannot_be_said_of_a_run_changes_nothing(
+    store: RunStore, said: dict[str, Any]
+) -> None:
+    run = store.save(make_run())
+    store.describe(run.id, name="kept")
+    with pytest.raises(UserError, match="cannot be kept"):
+        store.describe(run.id, **said)
+    assert store.about(run.id).name == "kept"
+    with pytest.raises(UserError, match="no run"):
+        store.describe("../elsewhere", name="x")
+
+
+@pytest.mark.parametrize("raw", [b"{", b'{"name": 3}', b"\xff", b'{"name": "' + b"x" * 200_000])
+def test_a_damaged_about_file_costs_the_name_and_not_the_run(store: RunStore, raw: bytes) -> None:
+    run = store.save(make_run())
+    (store.folder / run.id / "about.json").write_bytes(raw)
+    assert store.about(run.id) == RunAbout()
+    assert [each.id for each in store.list()] == [run.id]
+
+
+def test_the_command_line_lists_names_uses_and_deletes_runs(
+    store: RunStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = store.save(make_run(1)), store.save(make_run(2))
+    runs = ["runs", "--runs", str(store.folder)]
+    told = ["--name", "second try", "--note", "one text", "--tags", "diary,draft", "--use"]
+    assert cli.run([*runs, second.id, *told]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith(f"{second.id} *  second try")
+    assert cli.run([*runs, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["runs"]
+    assert {row["id"]: (row["name"], row["tags"], row["in_use"]) for row in rows} == {
+        second.id: ("second try", ["diary", "draft"], True),
+        first.id: ("", [], False),
+    }
+    assert cli.run([*runs, first.id, "--delete"]) == 0
+    assert first.id not in capsys.readouterr().out
+    assert cli.run([*runs, "--name", "which?"]) == 2
+    assert "nothing says which run" in capsys.readouterr().err

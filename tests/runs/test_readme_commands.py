@@ -192,7 +192,17 @@ def completed(line: str, memory_url: str) -> list[str]:
 
 def on_tiny(command: str) -> list[str]:
     """The tiny model, for a command that loads one."""
-    if command in ("check", "export", "models", "cache", "extract", "compare"):
+    if command in (
+        "check",
+        "export",
+        "runs",
+        "pack",
+        "install",
+        "models",
+        "cache",
+        "extract",
+        "compare",
+    ):
         return []
     more = ["--max-new-tokens", "4"] if command == "steer" else []
     return ["--model", "tiny", "--device", "cpu", *more]

@@ -15,6 +15,7 @@ from readout_ui.cli.output import as_json, cut, open_readout, table
 from readout_ui.cli.read import open_run, text_of
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
+from readout_ui.inference.recipe import parse_recipe, print_recipe
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import (
     OPERATORS,
@@ -68,6 +69,13 @@ class Steering:
     where: Annotated[
         str, typer.Option(help="all, prompt, generated, from:12 or spans:3-7,12 (token positions).")
     ] = "all"
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="LINE",
+            help="All of the above in one line: '0.4 calm + -0.2 angry @generated'.",
+        ),
+    ] = ""
     setup: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A saved setup, instead of the above.")
     ] = None
@@ -80,14 +88,20 @@ class Steering:
                 there is not; or as many multipliers as make no sense.
         """
         concepts, trained = self.concept or [], source.manifest
-        if bool(concepts) == (self.setup is not None):
+        given = bool(concepts) + bool(self.recipe) + (self.setup is not None)
+        if given != 1:
             raise UserError(
-                "a setup names its own concepts" if concepts else "nothing says what to steer with",
-                fix="give either --concept (and --multiplier) or --setup FILE",
-                options=() if concepts else trained.concepts,
+                "two ways of saying what to steer with"
+                if given
+                else "nothing says what to steer with",
+                fix="give either --recipe, --concept (and --multiplier) or --setup FILE",
+                options=() if given else trained.concepts,
             )
         if self.setup is not None:
             return self.setup
+        if self.recipe:
+            default = split_layers(self.layers, trained.layers) or [source.layer(None)]
+            return parse_recipe(self.recipe, tuple(default), source)
         for name in concepts:
             if name not in trained.concepts:
                 raise UserError(f"concept {name} was not trained", options=trained.concepts)
@@ -197,7 +211,8 @@ class Answered:
             if isinstance(found, Pair)
             else _sweep_text(found, self.layer)
         )
-        return f"{self.setup.describe()}\n1 x norm = {norms}\n\n{body}"
+        line = f"recipe: {print_recipe(self.setup)}"
+        return f"{self.setup.describe()}\n{line}\n1 x norm = {norms}\n\n{body}"
 
     def as_line(self, prompt: str) -> str:
         """Everything as one JSON object."""
@@ -210,6 +225,7 @@ class Answered:
             "sampling": asdict(self.trial.sampling),
             "steers": [asdict(one) for one in self.setup.steers],
             "where": str(self.setup.where),
+            "recipe": print_recipe(self.setup),
             "norms": {str(layer): norms_of[layer] for layer in self.setup.layers},
             "layer": self.layer,
         }

@@ -6,11 +6,14 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from readout_ui.errors import UserError
 from readout_ui.inference.forward import require_room
 from readout_ui.inference.generation import frame_for_answer, generate_batch
+from readout_ui.inference.readout import Readout
+from readout_ui.inference.recipe import parse_recipe
 from readout_ui.inference.requests import ChatRequest, TextRequest
 from readout_ui.models.chat_template import TokenRole
 from readout_ui.models.prompt import FramedChat
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
     from readout_ui.inference.generation import Generated
     from readout_ui.inference.sampling import Sampling
+    from readout_ui.inference.steering import Patch
+    from readout_ui.inference.steering_setup import SteeringSetup
     from readout_ui.models.loading import LoadedModel
     from readout_ui.runs.run import Run
 
@@ -39,6 +44,8 @@ class Asked:
     """How many tokens are named at each place; None where no probability is asked for."""
     stream: bool
     with_usage: bool
+    steer: SteeringSetup | None = None
+    """What steers the model meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Service:
 
     def __init__(self, model: LoadedModel, run: Run | None) -> None:
         self.model, self.run = model, run
+        self.readout = Readout(model, run) if run else None
         self.started = int(time.time())
 
     def prepare(self, request: ChatRequest | TextRequest) -> Asked:
@@ -136,7 +144,14 @@ class Service:
             n_likeliest=n_likeliest,
             stream=bool(request.stream),
             with_usage=request.with_usage,
+            steer=self._setup(request.steer) if request.steer is not None else None,
         )
+
+    def _setup(self, recipe: str) -> SteeringSetup:
+        if self.readout is None:
+            raise UserError("steer needs vectors", fix="start the server with --vectors")
+        run = self.readout.run
+        return parse_recipe(recipe, (run.best_layer,), run)
 
     def _chat(self, request: ChatRequest) -> FramedChat:
         turns = [message.turn() for message in request.messages]
@@ -187,11 +202,16 @@ class Service:
             vectors=self.run.vectors if self.run else None,
             on_text=on_text,
             stop=lambda: stop() or all(row.stopped for row in growing),
+            steering=partial(self._steered, asked.steer) if asked.steer else None,
         )
         return [
             _finished(index, row, one, send)
             for index, (row, one) in enumerate(zip(growing, made, strict=True))
         ]
+
+    def _steered(self, setup: SteeringSetup, prompts: Sequence[FramedChat]) -> Patch:
+        assert self.readout is not None
+        return self.readout.steer(setup, prompt_length=[len(one.token_ids) for one in prompts])
 
     def _scores(self, live: Live, prompt: FramedChat) -> dict[str, Any] | None:
         position = len(prompt.token_ids) + live.n_tokens - 2

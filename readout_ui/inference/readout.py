@@ -16,6 +16,7 @@ from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
 from readout_ui.inference.forward import frame_content, read_chat
 from readout_ui.inference.generation import Generated, frame_for_answer, generate, never
+from readout_ui.inference.recipe import parse_recipe
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering import (
     Patch,
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
 Scores = npt.NDArray[np.float32]
 Message = Turn | Mapping[str, str]
 """One turn of a chat, also as transformers writes it: {"role": "user", "content": "Hello"}."""
-Steers: TypeAlias = Mapping[str, float] | SteeringSetup | SteeringVector
-"""Multipliers by concept, a whole setup, or a vector of the steering-vectors library."""
+Steers: TypeAlias = Mapping[str, float] | str | SteeringSetup | SteeringVector
+"""Multipliers by concept, a recipe such as "0.4 calm @generated", a whole setup, or a vector of the
+steering-vectors library."""
 
 
 @dataclass(eq=False)
@@ -256,7 +258,7 @@ class Readout:
         unit: Unit = "norm",
         value: float | None = None,
         multiplier: float = 1.0,
-        prompt_length: int | None = None,
+        prompt_length: int | Sequence[int] | None = None,
         **concepts: float,
     ) -> Patch:
         """Steer every forward of the model: inside a `with` block, or until `remove()` is called.
@@ -265,7 +267,7 @@ class Readout:
         `patch.remove()`.
 
         Args:
-            what: multipliers by concept, a setup, or a vector of steering-vectors.
+            what: multipliers by concept, a recipe, a setup, or a vector of steering-vectors.
             layers: whose output is changed; by default that of the best layer.
             where: which tokens, e.g. "all", "prompt", "generated", "from:12", "spans:3-7".
             operator: a name, or a function of activation (..., d_model) and multiplied vector
@@ -273,18 +275,21 @@ class Readout:
             unit: "norm" (the mean length of the residual stream) or "raw".
             value: the projection that the operator "clamp" sets.
             multiplier: of a steering vector, which has none of its own.
-            prompt_length: tokens of the prompt, for "prompt" and "generated".
+            prompt_length: tokens of the prompt, for "prompt" and "generated"; of a batch, each
+                prompt's.
             concepts: multipliers by concept, as keywords.
 
         Raises:
             UserError: nothing to steer with, or a concept or layer that was not trained.
         """
+        best = (self.best_layer,)
         if isinstance(what, SteeringVector):
             setup, vectors = setup_of_vector(what, multiplier, operator, where)
-        elif isinstance(what, SteeringSetup):
-            setup, vectors = what, self.vectors.to_steer()
+        elif isinstance(what, SteeringSetup | str):
+            setup = parse_recipe(what, best, self.run) if isinstance(what, str) else what
+            vectors = self.vectors.to_steer()
         else:
-            chosen = tuple(layers) if layers is not None else (self.best_layer,)
+            chosen = tuple(layers) if layers is not None else best
             every = {**(what or {}), **concepts}
             setup = setup_of(every, chosen, where, operator=operator, unit=unit, value=value)
             vectors = self.vectors.to_steer()
@@ -293,7 +298,8 @@ class Readout:
                 "it is not known where the prompt ends", fix="say prompt_length=, in tokens"
             )
         norms = self.norms() if any(one.unit == "norm" for one in setup.steers) else {}
-        return steered(self.model, setup, vectors, norms, [prompt_length or 0])
+        lengths = [prompt_length or 0] if isinstance(prompt_length, int | None) else prompt_length
+        return steered(self.model, setup, vectors, norms, lengths)
 
     def norms(self) -> Mapping[int, float]:
         """Mean length of the residual stream by layer, over neutral tokens; measured once."""

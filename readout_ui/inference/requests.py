@@ -190,6 +190,8 @@ class Common(BaseModel):
     ] = []
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    steer: str | None = None
+    """A recipe, e.g. "0.4 calm + -0.2 angry @generated"."""
 
     def checked_sampling(self, max_new_tokens: int) -> Sampling:
         """How tokens are chosen; what is not given is as with OpenAI.

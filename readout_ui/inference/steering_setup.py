@@ -83,7 +83,7 @@ def parse_where(text: str) -> Where:
     if kind == "from" and _WHOLE.fullmatch(rest.strip()):
         return Where("from", start=int(rest))
     if kind == "spans":
-        return Where("spans", spans=tuple(_parse_span(part) for part in rest.split(",")))
+        return Where("spans", spans=tuple(parse_span(part) for part in rest.split(",")))
     if rest or kind not in ("all", "prompt", "generated"):
         raise UserError(f"cannot steer {text.strip()[:40]!r}", options=WHERE_EXAMPLES)
     return Where("all" if kind == "all" else "prompt" if kind == "prompt" else "generated")
@@ -322,7 +322,8 @@ def _range(text: str) -> list[float]:
     return [low + (high - low) * i / (steps - 1) for i in range(steps)]
 
 
-def _parse_span(part: str) -> tuple[int, int]:
+def parse_span(part: str) -> tuple[int, int]:
+    """3-7 (the last is included) or 12, as (first, after the last); UserError for others."""
     match = _SPAN.fullmatch(part.strip())
     if match is None:
         raise UserError(f"{part.strip()[:40]!r} is no span of tokens", options=WHERE_EXAMPLES)

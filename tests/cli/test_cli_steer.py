@@ -51,7 +51,10 @@ def test_it_answers_plain_and_steered_and_says_what_it_did(
     words = ["--concept", "calm", "--multiplier", "-0.5", "--layers", "1", "--where", "generated"]
     assert run(["steer", "How are you?", *options, *words]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("add calm -0.5 x norm at layer 1; tokens: generated\n1 x norm = ")
+    assert shown.startswith(
+        "add calm -0.5 x norm at layer 1; tokens: generated\nrecipe: -0.5 calm:1 @generated\n"
+    )
+    assert "\n1 x norm = " in shown
     for part in ("Without steering (4 tokens, cut at the limit)", "With steering", "Perplexity"):
         assert part in shown
     assert shown.index("\ncalm ") < shown.index("\nangry ")
@@ -121,7 +124,7 @@ def test_a_sweep_is_a_table_with_its_usable_range(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "nothing says what to steer with; give either --concept"),
+        ([], "nothing says what to steer with; give either --recipe"),
         (["--concept", "joy"], "concept joy was not trained (options: "),
         (["--concept", "calm", "--layers", "99"], "layer 99 was not trained"),
         (["--concept", "calm", "--operator", "mul"], "cannot steer by mul"),
@@ -130,7 +133,9 @@ def test_a_sweep_is_a_table_with_its_usable_range(
         (["--concept", "calm", "--sweep", "2..1:3"], "cannot sweep over '2..1:3'"),
         (["--concept", "calm", "--temperature", "-1"], "temperature is -1"),
         (["--concept", "calm", "--multiplier", "1", "--multiplier", "2"], "1 concepts but 2"),
-        (["--concept", "calm", "--setup", "x.json"], "a setup names its own concepts"),
+        (["--concept", "calm", "--setup", "x.json"], "two ways of saying what to steer with"),
+        (["--recipe", "0.4 calm", "--concept", "calm"], "two ways of saying what to steer with"),
+        (["--recipe", "0.4 clam"], "recipe, character 5: concept clam was not trained"),
         (["--setup", "none.json"], "none.json: cannot be read"),
     ],
 )
@@ -142,3 +147,13 @@ def test_a_mistake_is_one_sentence(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_a_recipe_says_the_same_in_one_line(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--concept", "calm", "--multiplier", "-0.5", "--layers", "1", "--where", "generated"]
+    recipe = ["--recipe", "-0.5 calm:1 @generated"]
+    long, short = answer([*options, *words], capsys), answer([*options, *recipe], capsys)
+    assert long == short
+    assert short["recipe"] == "-0.5 calm:1 @generated"

@@ -93,8 +93,11 @@ def test_an_answer_is_read_and_a_steered_one_differs(readout: Readout) -> None:
 def test_only_the_answer_is_steered_where_that_is_asked(readout: Readout) -> None:
     plain = readout.generate("Hello", sampling=GREEDY).reading
     late = readout.generate("Hello", {"calm": 30}, where="generated", sampling=GREEDY).reading
+    line = readout.generate("Hello", "30 calm @generated", sampling=GREEDY).reading
     assert plain is not None
     assert late is not None
+    assert line is not None
+    np.testing.assert_array_equal(line.raw, late.raw)
     n_prompt = len(plain.tokens) - 5
     np.testing.assert_allclose(late.raw[:n_prompt], plain.raw[:n_prompt], atol=1e-5)
     assert np.abs(late.raw[n_prompt:] - plain.raw[n_prompt:]).max() > 1

@@ -117,6 +117,29 @@ def test_streamed_chunks_carry_the_scores_of_every_token(run: Run, model: Loaded
     assert manifest["concepts"] == list(run.manifest.concepts)
 
 
+def test_a_recipe_steers_one_answer_and_no_other(run: Run, model: LoadedModel) -> None:
+    name = run.concepts[0]
+    with serving(build_server(Service(model, run), HOSTS)) as url:
+        at, body = f"{url}v1", {"model": model.name, "messages": ASK, "max_tokens": 6}
+
+        def ask(**more: Any) -> Any:
+            return post(at, {**body, "temperature": 0, **more}).json()
+
+        plain, off = ask(), ask(steer=f"0 {name}")
+        steered, again = ask(steer=f"30 {name} @generated"), ask()
+        wrong = post(at, {**body, "steer": "30 wrath"})
+    texts = [one["choices"][0]["message"]["content"] for one in (plain, off, steered, again)]
+    assert texts[0] == texts[1] == texts[3] != texts[2]
+    assert wrong.status_code == 400
+    assert "recipe, character 4: concept wrath" in wrong.json()["error"]["message"]
+
+
+def test_without_vectors_there_is_nothing_to_steer_with(url: str, service: Service) -> None:
+    refused = post(url, {"model": service.model.name, "messages": ASK, "steer": "1 calm"})
+    assert refused.status_code == 400
+    assert "steer needs vectors" in refused.json()["error"]["message"]
+
+
 def test_without_vectors_there_is_no_manifest(url: str, ask: Callable[..., Any]) -> None:
     missing = httpx.get(f"{url}/readout/manifest")
     assert missing.status_code == 404

@@ -98,7 +98,9 @@ def studio(
     from readout_ui.app.status import StudioOptions
 
     monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
-    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder)))
+    studio = Studio(
+        StudioOptions(descriptions, tmp_path / "runs", model=str(tiny_folder), report=False)
+    )
     yield studio
     studio.close()
 

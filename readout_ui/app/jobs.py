@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 LOG_LINES = 500
 FINISHED_JOBS_KEPT = 50
 MOST_UNFINISHED = 64
-OUTLIVE_PAGES = ("train", "load")
+OUTLIVE_PAGES = ("train", "load", "report")
 """Kinds of work that everybody gets something of."""
 ASKING: ContextVar[str] = ContextVar("ASKING", default="")
 """The page, or the program, whose event runs on this thread; empty where nobody knows."""
@@ -137,13 +137,14 @@ class Job(Generic[Result]):
 
     def run(self, work: Callable[[Report], Result]) -> Result:
         """Do the work on the calling thread, keeping times and the last words."""
-        self._started = self._stage_started = time.monotonic()
+        if not self._started:
+            self._started = self._stage_started = time.monotonic()
         try:
             if self._cancel.is_set():
                 raise Cancelled
             return work(self.report)
         except BaseException as failure:
-            if not isinstance(failure, UserError | Cancelled):
+            if not isinstance(failure, UserError | Cancelled | StopIteration):
                 _log.error("A job failed unexpectedly", exc_info=failure)
             forget_frames(failure)  # The future is kept, and with it would be every tensor.
             raise
@@ -153,7 +154,7 @@ class Job(Generic[Result]):
     def view(self) -> JobView:
         """What to show of the job now."""
         state, error = self._state()
-        end = self._ended or time.monotonic()
+        end = self._ended if state.finished and self._ended else time.monotonic()
         return JobView(
             number=self.number,
             kind=self.kind,
@@ -236,6 +237,46 @@ class Worker:
             self._jobs.append(job)  # type: ignore[arg-type]
             self._forget_old()
             return job
+
+    def submit_pieces(
+        self, kind: str, title: str, work: Callable[[Report], Generator[None, None, Result]]
+    ) -> Job[Result]:
+        """Queue work that lets everything go first that waits where it yields.
+
+        Args:
+            kind: of which at most one is unfinished: the newest work stands for the older.
+            title: the job in words.
+            work: a generator; what it returns is the job's result.
+        """
+        with self._lock:
+            if (older := self._unfinished(kind)) is not None:
+                older.cancel()
+            self._count += 1
+            job: Job[Result] = Job(self._count, kind, title)
+            job.future = Future()
+            self._jobs.append(job)  # type: ignore[arg-type]
+            self._forget_old()
+        self._queue_piece(job, work(job.report))
+        return job
+
+    def _queue_piece(self, job: Job[Result], pieces: Generator[None, None, Result]) -> None:
+        def go_on(piece: Future[None]) -> None:
+            failure = Cancelled() if piece.cancelled() else piece.exception()
+            if job.future.cancelled():
+                return
+            if isinstance(failure, StopIteration):
+                job.future.set_result(failure.value)
+            elif failure is not None:
+                job.future.set_exception(failure)
+
+        self._pool.submit(self._do_piece, job, pieces).add_done_callback(go_on)
+
+    def _do_piece(self, job: Job[Result], pieces: Generator[None, None, Result]) -> None:
+        if job.future.running() or job.future.set_running_or_notify_cancel():
+            job.run(partial(self._guarded, lambda _report: next(pieces)))
+            if job.view().cancelling:
+                raise Cancelled
+            self._queue_piece(job, pieces)
 
     def latest(self, kind: str) -> Job[object] | None:
         """The newest job of a kind, finished or not."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
     from readout_ui.models.loading import LoadedModel
+    from readout_ui.runs.report import RunReport
     from readout_ui.texts.drafts import DraftRequest
     from readout_ui.vectors.sources import TextSource
 
@@ -159,9 +160,7 @@ class Studio:
             UserError: the app runs read-only, or another training waits or runs.
         """
         self.refuse_if_read_only("train")
-        running = self.worker.latest("train")
-        if running is not None and not running.view().state.finished:
-            raise UserError("a training is under way", fix="wait for it or press Cancel")
+        self._refuse_second("train", "a training is")
         return self.worker.submit(
             "train",
             source.title,
@@ -178,9 +177,7 @@ class Studio:
         from readout_ui.inference.drafting import Endpoint, draft
 
         self.refuse_if_read_only("draft")
-        running = self.worker.latest("draft")
-        if running is not None and not running.view().state.finished:
-            raise UserError("other drafts are under way", fix="wait for them or press Cancel")
+        self._refuse_second("draft", "other drafts are")
         options = self.options
         endpoint = Endpoint(options.draft_endpoint, options.draft_model) if at_endpoint else None
         title = f"Drafting {request.count} texts of {request.concept}"
@@ -188,13 +185,13 @@ class Studio:
             "draft", title, lambda report: draft(endpoint or self._loaded(), request, report)
         )
 
-    def read(self, content: str | Sequence[Turn], mode: str) -> Reading:
-        """Read a text or a chat with the run in use; waits for the device.
+    def _refuse_second(self, kind: str, what: str) -> None:
+        running = self.worker.latest(kind)
+        if running is not None and not running.view().state.finished:
+            raise UserError(f"{what} under way", fix="wait or press Cancel")
 
-        Args:
-            content: the text, or the turns when `mode` is "chat".
-            mode: "assistant", "user", "raw" or "chat".
-        """
+    def read(self, content: str | Sequence[Turn], mode: str) -> Reading:
+        """Read a text, or turns where `mode` is "chat", with the run in use; see `Readout.read`."""
         return self.on_device(
             "read", "Reading a prompt", lambda readout: readout.read(content, mode)
         ).result()
@@ -369,6 +366,15 @@ class Studio:
         run = self.runs.save(trained)
         self.runs.set_current(run.id)
         return run
+
+    def report(self, run_id: str | None = None) -> RunReport | None:
+        """How a run was judged, by default the one in use; None where it was not yet."""
+        run = self.runs.open(run_id) if run_id else self.runs.current()
+        return self.runs.report(run.id) if run else None
+
+    def report_job(self) -> Job[RunReport] | None:
+        """The newest work on a report, finished or not."""
+        return self.worker.latest("report")  # type: ignore[return-value]
 
     def readout_of(self, run: Run, report: Report) -> Readout:
         """A run with its model; that of the run in use keeps what was measured with it."""

@@ -61,6 +61,9 @@ def parse_flags(
     parser.add_argument("--draft-model", default="", help="its name there; default: the first")
     parser.add_argument("--read-only", action="store_true", help="refuse everything that writes")
     parser.add_argument(
+        "--no-report", action="store_true", help="do not judge every training by itself"
+    )
+    parser.add_argument(
         "--mcp", action="store_true", help="also serve the named endpoints as MCP tools"
     )
     _add_access(parser)
@@ -148,6 +151,7 @@ def serve(flags: argparse.Namespace) -> None:
             draft_endpoint=flags.draft_endpoint,
             draft_model=flags.draft_model,
             read_only=flags.read_only,
+            report=not flags.no_report,
         )
         address = own_address(flags.host, flags.port)
         studio = Studio(options)

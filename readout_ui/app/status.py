@@ -36,6 +36,8 @@ class StudioOptions:
     """The model's name there; empty for the first."""
     read_only: bool = False
     """True refuses everything that writes: texts, trainings, exports to a folder."""
+    report: bool = True
+    """Whether every training is judged by itself."""
 
     def model_spec(self) -> ModelSpec:
         """Which model to load, and how."""

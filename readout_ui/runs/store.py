@@ -28,11 +28,15 @@ from readout_ui.files import (
     write_file,
 )
 from readout_ui.runs.manifest import Manifest, json_bytes
+from readout_ui.runs.report import RunReport
 from readout_ui.runs.run import Run, read_run
 from readout_ui.texts.library import Library
 from readout_ui.texts.names import is_neutral_name
 
 POINTER = "current"
+REPORT_FILE = "report.json"
+MAX_REPORT = 50_000_000
+"""Bytes; that of 200 concepts with 12 texts each has about one million."""
 ABOUT_FILE = "about.json"
 _MAX_ABOUT = 100_000
 _Line = StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
@@ -84,6 +88,7 @@ class RunStore:
     def __init__(self, folder: Path, now: Callable[[], datetime] | None = None) -> None:
         self.folder = folder
         self._now = now or (lambda: datetime.now(UTC))
+        self._reports: dict[str, tuple[int, RunReport | None]] = {}
 
     def save(self, run: Run, log: Sequence[str] = ()) -> Run:
         """Keep a training; its folder appears at once and whole.
@@ -159,6 +164,31 @@ class RunStore:
         brought = self.about(run.id).origin
         return f"brought from {brought}" if brought else run.source or "descriptions"
 
+    def report(self, run_id: str) -> RunReport | None:
+        """How the run was judged; None where it was not yet, or by another version.
+
+        Raises:
+            UserError: there is no such run.
+        """
+        path = self._folder_of(run_id) / REPORT_FILE
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError:
+            return None
+        if self._reports.get(run_id, (0, None))[0] != changed:
+            self._reports[run_id] = changed, _report_of(path, run_id)
+        return self._reports[run_id][1]
+
+    def keep_report(self, report: RunReport) -> None:
+        """Keep how a run was judged beside it, instead of what was kept before.
+
+        Raises:
+            UserError: the run is gone, or the disk refuses.
+        """
+        folder = self._folder_of(report.run_id)
+        with os_errors("the report cannot be kept", str(folder)):
+            write_file(folder / REPORT_FILE, report.to_json())
+
     def delete(self, run_id: str) -> None:
         """Remove a run for good, broken or not; after the run in use there is none in use."""
         folder = self._folder_of(run_id)
@@ -189,6 +219,14 @@ class RunStore:
             known = [run.id for run in self.list()[:5]]
             raise UserError(f"there is no run {run_id!r}", where=str(self.folder), options=known)
         return folder
+
+
+def _report_of(path: Path, run_id: str) -> RunReport | None:
+    try:
+        report = RunReport.from_json(read_bytes(path, MAX_REPORT), str(path))
+    except UserError:  # it is made again
+        return None
+    return report if report.run_id == run_id else None
 
 
 def _run_or_reason(folder: Path) -> Run | BrokenRun:

@@ -41,7 +41,7 @@ TEXT = "I feel calm and warm."
 def studio(tmp_path: Path, descriptions: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
     model = save_tiny_model(tmp_path / "tiny-llama")
-    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(model)))
+    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", model=str(model), report=False))
     yield studio
     studio.close()
 

@@ -58,7 +58,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture
 def untrained(tmp_path: Path, descriptions: Path) -> Iterator[Studio]:
-    studio = Studio(StudioOptions(descriptions, tmp_path / "runs"))
+    studio = Studio(StudioOptions(descriptions, tmp_path / "runs", report=False))
     yield studio
     studio.close()
 

@@ -3,7 +3,7 @@
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -208,3 +208,49 @@ def test_too_much_work_is_sent_away(worker: Worker) -> None:
     assert worker.submit("train", "Training", steps, exclusive=True).number == 1
     for _ in range(3):
         steps.advance()
+
+
+def test_others_go_first_between_two_pieces(worker: Worker) -> None:
+    order: list[str] = []
+    queued = threading.Event()
+
+    def pieces(report: Report) -> Generator[None, None, str]:
+        for number in range(3):
+            if number == 1:
+                assert queued.wait(WAIT)
+            report(Progress("Judging", number, 3))
+            order.append(f"piece {number}")
+            yield
+        return "judged"
+
+    job = worker.submit_pieces("report", "Judging", pieces)
+    reading = worker.submit("read", "Reading", lambda _report: order.append("reading"))
+    queued.set()
+    assert job.result() == "judged"
+    reading.result()
+    assert order.index("reading") < order.index("piece 2")
+    assert job.view().state is JobState.DONE
+    assert worker.unfinished() == ()
+
+
+def test_work_in_pieces_fails_stops_and_makes_way_for_newer(worker: Worker) -> None:
+    def forever(report: Report) -> Generator[None, None, None]:
+        while True:
+            report(Progress("Judging", 0, 0))
+            yield
+
+    def broken(_report: Report) -> Generator[None, None, None]:
+        yield
+        raise UserError("there are no texts")
+
+    old = worker.submit_pieces("report", "Old", forever)
+    new = worker.submit_pieces("report", "New", broken)
+    with pytest.raises(Cancelled):
+        old.result()
+    with pytest.raises(UserError, match="no texts"):
+        new.result()
+    assert new.view().error == "there are no texts."
+    last = worker.submit_pieces("report", "Last", forever)
+    worker.close()
+    with pytest.raises(Cancelled):
+        last.result()

@@ -113,7 +113,9 @@ def test_while_the_model_is_missing_the_rest_is_compared(
 ) -> None:
     first = trained.runs.list()[0].id
     second = edit_and_retrain(trained)
-    fresh = Studio(StudioOptions(trained.folder, tmp_path / "runs", model=str(tiny_folder)))
+    fresh = Studio(
+        StudioOptions(trained.folder, tmp_path / "runs", model=str(tiny_folder), report=False)
+    )
     about, scores, moves = compared(fresh, first, second)
     fresh.close()
     assert "Scores were not compared" in about

@@ -21,7 +21,7 @@ from readout_ui.vectors.settings import TrainSettings
 @pytest.fixture
 def session(tmp_path: Path, descriptions: Path) -> Iterator[Studio]:
     """A session that never loads its model."""
-    session = Studio(StudioOptions(descriptions, tmp_path / "runs"))
+    session = Studio(StudioOptions(descriptions, tmp_path / "runs", report=False))
     yield session
     session.close()
 

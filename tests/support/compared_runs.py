@@ -44,7 +44,7 @@ def train_once(studio: Studio) -> str:
 
 def train_other_model(library: Path, runs: Path, model: Path) -> str:
     """A run of another model in the same folder; the run in use stays as it is."""
-    studio = Studio(StudioOptions(library, runs, model=str(model)))
+    studio = Studio(StudioOptions(library, runs, model=str(model), report=False))
     used = studio.runs.current()
     try:
         return train_once(studio)

@@ -98,12 +98,18 @@ def serving(app: Any) -> Iterator[str]:
 
 @contextmanager
 def running_app(
-    folder: Path, descriptions: Path, cache: Path, flags: Sequence[str] = ()
+    folder: Path,
+    descriptions: Path,
+    cache: Path,
+    flags: Sequence[str] = (),
+    *,
+    report: bool = False,
 ) -> Iterator[RunningApp]:
-    """Start `python app.py` and stop it afterwards."""
+    """Start `python app.py` and stop it afterwards; trainings are judged by it with `report`."""
     port, output, runs = free_port(), folder / "app.log", folder / "runs"
     command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--runs", str(runs)]
     command += ["--descriptions", str(descriptions), *flags]
+    command += [] if report else ["--no-report"]
     environment = {**os.environ, "READOUT_UI_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     with output.open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)

@@ -33,7 +33,7 @@ def small_studio(
         patch.setenv("READOUT_UI_CACHE", str(folder / "cache"))
         library, runs = write_library(folder / "descriptions"), folder / "runs"
         model = model or save_tiny_model(folder / "tiny")
-        studio = Studio(StudioOptions(library, runs, model=str(model)))
+        studio = Studio(StudioOptions(library, runs, model=str(model), report=False))
         studio.load_model().result()
         if train:
             studio.start_training().result()

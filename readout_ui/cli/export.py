@@ -98,6 +98,53 @@ def export(
         print(push_files(files, push_to_hub, public))
 
 
+def pack(
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of kept runs.")] = Path("runs"),
+    run_id: Annotated[
+        str, typer.Option("--run", metavar="ID", help="Which run; by default the one in use.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The zip to write.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the pack; by default the run's.")] = "",
+    by: Annotated[str, typer.Option(help="Who made it.")] = "",
+) -> None:
+    """Write descriptions, vectors and card of a run as one zip for others to install."""
+    from readout_ui.runs.packs import pack_files, slug
+    from readout_ui.runs.run_files import write_zip
+    from readout_ui.runs.store import RunStore
+
+    run = find_run(runs, run_id)
+    files, about = pack_files(RunStore(runs), run, name, by)
+    path = output or Path(f"{slug(about.name)}.zip")
+    write_zip(path, files)
+    print(f"Wrote the pack {about.name} ({about.concepts} concepts) to {path}")
+
+
+def install(
+    file: Annotated[Path, typer.Argument(metavar="PACK.zip", help="A pack.")],
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of kept runs.")] = Path("runs"),
+    descriptions: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of {concept}.txt files.")
+    ] = Path("descriptions"),
+    on_conflict: Annotated[
+        str,
+        typer.Option(
+            help="Of a concept that is there with other texts: ask (stop and say which), mine, "
+            "both or pack."
+        ),
+    ] = "ask",
+) -> None:
+    """Add a pack's texts to the library and its vectors to the runs; nothing is overwritten."""
+    from readout_ui.runs.packs import install_pack, read_pack
+    from readout_ui.runs.store import RunStore
+
+    found = read_pack(file)
+    plan, run = install_pack(found, RunStore(runs), descriptions, on_conflict)
+    print(f"Installed the pack {found.about.name}: {plan.summary()}; run {run.id}")
+    print(f"It is of {found.about.model}. Use it: readout-ui runs {run.id} --use --runs {runs}")
+
+
 def verify(
     *,
     vectors: Annotated[Path, typer.Argument(metavar="DIR", help="An export: folder, zip or .npz.")],

@@ -15,7 +15,7 @@ import typer
 from readout_ui import __version__
 from readout_ui.cli.draft import draft
 from readout_ui.cli.evaluate import compare, evaluate, report
-from readout_ui.cli.export import export, verify
+from readout_ui.cli.export import export, install, pack, verify
 from readout_ui.cli.extract import extract
 from readout_ui.cli.lists import cache, check, models, runs, serve
 from readout_ui.cli.options import with_groups
@@ -33,8 +33,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(train, read, check, verify, serve, export, evaluate, report, compare, steer, extract),
-    *(train_stories, train_examples, train_pairs, draft, runs, models, cache),
+    *(train, read, check, verify, serve, export, pack, install, evaluate, report, compare, steer),
+    *(extract, train_stories, train_examples, train_pairs, draft, runs, models, cache),
 )
 """In the order of the help text."""
 for command in COMMANDS:

@@ -43,16 +43,14 @@ from readout_ui.runs.manifest import (
     describe_bare,
     parse_manifest,
 )
-from readout_ui.runs.run_files import read_files
+from readout_ui.runs.run_files import names_in, read_files
 from readout_ui.runs.tensors import read_tensors
-from readout_ui.texts.reading import open_zip
 from readout_ui.vectors.vectors import BLOCK, ConceptVectors
 
 NPZ = ".npz"
 TENSORS = ".safetensors"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib")
 KINDS = ("readout.json", "*.npz", INDEX_FILE, "*.gguf")
-MAX_FILES = 2000
 _LAYER = re.compile(r"layer_(0|[1-9][0-9]{0,4})")
 _PAIRED = (MANIFEST_FILE, VECTORS_FILE, INDEX_FILE, TENSORS_FILE)
 
@@ -71,7 +69,7 @@ def read_vectors(source: Path) -> Opened:
     of_files = {NPZ: read_arrays, GGUF: _control_vector, TENSORS: _single_file}
     if path.is_file() and (read := of_files.get(path.suffix.lower())):
         return read(path)
-    names = _names(path)
+    names = names_in(path)
     if MANIFEST_FILE in names:
         return load_readout(path)
     if INDEX_FILE in names:
@@ -92,7 +90,7 @@ def read_manifest(source: Path) -> Manifest | None:
     """The manifest where it stands alone, so that the vectors can wait; None where it does not."""
     path = _folder_of(source)
     packed = path.is_dir() or path.suffix.lower() == ".zip"
-    if not packed or MANIFEST_FILE not in _names(path):
+    if not packed or MANIFEST_FILE not in names_in(path):
         return None
     raw = read_files(path, (MANIFEST_FILE,))[MANIFEST_FILE]
     return parse_manifest(raw, str(path / MANIFEST_FILE))
@@ -110,31 +108,6 @@ def refuse_pickle(name: str, where: str) -> None:
 
 def _folder_of(source: Path) -> Path:
     return source.parent if source.name in _PAIRED and source.is_file() else source
-
-
-def _names(path: Path) -> list[str]:
-    """Names of the files in a folder or zip, none of which leads anywhere else."""
-    if path.is_dir():
-        return sorted(file.name for file in path.iterdir() if file.is_file())
-    if not path.exists():
-        raise UserError("no such file or folder", where=str(path))
-    try:
-        with open_zip(path, str(path), "not a folder and not a readable zip") as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    for entry in entries:
-        if "\\" in entry.filename or PurePosixPath(entry.filename).name != entry.filename:
-            raise UserError(
-                f"the zip holds {printable(entry.filename)}, which leads into another folder",
-                where=str(path),
-                fix="zip the files themselves",
-            )
-    # Exports are stored, so a zip that unpacks to much more than itself is a bomb.
-    unpacked = sum(entry.file_size for entry in entries)
-    if len(entries) > MAX_FILES or unpacked > 20 * path.stat().st_size:
-        raise UserError("the zip unpacks to more than an export can be", where=str(path))
-    return sorted(entry.filename for entry in entries)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ import shutil
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, printable
 from readout_ui.files import (
     fill_folder,
     locked,
@@ -38,6 +38,7 @@ DESCRIPTIONS_FILE = "descriptions.json"
 RUN_FILE = "run.json"
 _TEXTS = TypeAdapter(dict[str, tuple[str, ...]])
 _SPACE = "check the folder's permissions and free space"
+MAX_FILES = 2000
 MAX_BYTES = 16 << 30
 """More than the largest export there can be; a file beyond it is not read into memory."""
 
@@ -212,6 +213,35 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
         if path.exists() and _zip_names(path) != sorted(files):
             raise UserError("another file is there", where=str(path), fix="choose another name")
         write_file(path, zip_bytes(files))
+
+
+def names_in(path: Path) -> list[str]:
+    """Names of the files in a folder or zip, none of which leads anywhere else.
+
+    Raises:
+        UserError: it is neither, or a zip with folders in it, with too many files or a bomb.
+    """
+    if path.is_dir():
+        return sorted(file.name for file in path.iterdir() if file.is_file())
+    if not path.exists():
+        raise UserError("no such file or folder", where=str(path))
+    try:
+        with open_zip(path, str(path), "not a folder and not a readable zip") as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    for entry in entries:
+        if "\\" in entry.filename or PurePosixPath(entry.filename).name != entry.filename:
+            raise UserError(
+                f"the zip holds {printable(entry.filename)}, which leads into another folder",
+                where=str(path),
+                fix="zip the files themselves",
+            )
+    # Exports are stored, so a zip that unpacks to much more than itself is a bomb.
+    unpacked = sum(entry.file_size for entry in entries)
+    if len(entries) > MAX_FILES or unpacked > 20 * path.stat().st_size:
+        raise UserError("the zip unpacks to more than an export can be", where=str(path))
+    return sorted(entry.filename for entry in entries)
 
 
 def read_files(source: Path, names: Sequence[str]) -> dict[str, bytes]:

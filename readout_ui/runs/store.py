@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -258,15 +258,20 @@ def adopted(export: Run, where: str, library: Library, runs: Sequence[Run]) -> R
         UserError: it holds only some of the concepts, was trained on something else than
             descriptions, or some of its texts are not on this machine.
     """
+    _require_whole(export.manifest, where)
+    return brought(export, where, _texts(export.manifest, where, library, runs))
+
+
+def brought(export: Run, where: str, texts: Mapping[str, tuple[str, ...]]) -> Run:
+    """The run that an export was made of, with its texts; UserError where it is not whole."""
     manifest = export.manifest
     _require_whole(manifest, where)
-    texts = _texts(manifest, where, library, runs)
     vectors = export.vectors.select(sorted(manifest.concepts))
     metrics = manifest.metrics.model_copy(update={"best_layer": _best(manifest)})
     return Run(
         manifest.holding(vectors).model_copy(update={"metrics": metrics}),
         lambda: vectors,
-        texts,
+        dict(texts),
         warnings=(ROUNDED if manifest.dtype == "float16" else BROUGHT,),
     )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from readout_ui.errors import UserError
 from readout_ui.runs.importing import read_vectors
 from readout_ui.runs.manifest import parse_manifest
+from readout_ui.runs.packs import parse_about, read_pack
 from readout_ui.runs.tensors import read_tensors
 from readout_ui.texts.exchange import read_set
 from readout_ui.texts.labelled import pick_columns
@@ -100,6 +101,8 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "manifest.json": lambda raw: parse_manifest(raw, "readout.json"),
     "vectors.safetensors": lambda raw: read_tensors(raw, "x.safetensors"),
     "vectors.gguf": _as_file("x.gguf", read_vectors),
+    "pack.zip": _as_file("x.zip", read_pack),
+    "pack.json": lambda raw: parse_about(raw, "x.zip"),
     "vectors.npz": _as_file("x.npz", read_vectors),
 }
 

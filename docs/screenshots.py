@@ -15,23 +15,23 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 Wanted = tuple[tuple[str, str, str], ...]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
-TABS = (
-    "Concepts",
-    "Train",
-    "Sources",
-    "Inspect",
-    "Compare",
-    "Live",
-    "Steering",
-    "Snippets",
-    "Cross-talk",
-    "Generalization",
-    "Layers",
-    "Advice",
-    "Export",
-)
+PARTS = {
+    "Concepts": "write",
+    "Sources": "write?tab=sources",
+    "Advice": "write?tab=advice",
+    "Inspect": "read",
+    "Live": "read/live",
+    "Compare": "read/compare",
+    "Steering": "read/steering",
+    "Snippets": "read/snippets",
+    "Cross-talk": "judge",
+    "Generalization": "judge/generalization",
+    "Layers": "judge/layers",
+    "Runs": "ship",
+    "Export": "ship/export",
+}
 README = (
-    *(("Concepts", "light", "desktop"), ("Train", "light", "desktop")),
+    *(("Concepts", "light", "desktop"), ("Runs", "light", "desktop")),
     *(("Inspect", "light", "desktop"), ("Compare", "light", "desktop")),
     *(("Live", "light", "desktop"), ("Steering", "light", "desktop")),
     *(("Cross-talk", "light", "desktop"), ("Generalization", "light", "desktop")),
@@ -57,11 +57,8 @@ def open_page(browser: Browser, url: str, theme: str, size: tuple[int, int]) -> 
 
 def show(page: Page, tab: str) -> None:
     """One tab with something on it."""
-    found = page.get_by_role("tab", name=tab, exact=True)
-    if not found.is_visible():
-        page.locator(".overflow-menu > button").first.click()
-        found = page.locator(".overflow-dropdown button", has_text=tab)
-    found.click()
+    page.evaluate("address => { location.hash = `#/${address}` }", PARTS[tab])
+    page.wait_for_timeout(1000)
     if tab in BUTTONS:
         page.click(BUTTONS[tab])
         page.wait_for_timeout(30_000)
@@ -131,7 +128,7 @@ def take(browser: Browser, url: str, folder: Path, wanted: Wanted) -> None:
 
 def main(url: str, folder: Path | None) -> None:
     """The README's pictures beside this file, or everything into a folder."""
-    everything = product(TABS, ("light", "dark"), SIZES)
+    everything = product(PARTS, ("light", "dark"), SIZES)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         if folder is None:

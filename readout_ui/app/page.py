@@ -1,8 +1,7 @@
-"""The app: header and tabs, and every event that crosses from one tab to another."""
+"""The page: header, Train drawer and four rooms, and what crosses from one to another."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -12,146 +11,17 @@ from starlette.types import ASGIApp
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
-from readout_ui.app.events import (
-    DEVICE,
-    PRIVATE,
-    QUIET,
-    Changes,
-    Part,
-    Values,
-    bound,
-    components,
-    guarded,
-)
-from readout_ui.app.follow import draw_progress, is_training
-from readout_ui.app.jobs import JobState
+from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, bound, components, guarded
+from readout_ui.app.header import Clock, Header
+from readout_ui.app.judge.room import JudgeRoom
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
+from readout_ui.app.read.room import ReadRoom
 from readout_ui.app.session import Studio
-from readout_ui.app.status import Status
-from readout_ui.app.tabs.advice import AdviceTab
-from readout_ui.app.tabs.compare import CompareTab
-from readout_ui.app.tabs.concepts import build_concepts_tab
-from readout_ui.app.tabs.crosstalk import CrosstalkTab
-from readout_ui.app.tabs.export import ExportTab
-from readout_ui.app.tabs.generalization import GeneralizationTab
-from readout_ui.app.tabs.inspect import InspectTab
-from readout_ui.app.tabs.layers import LayersTab, use_layers
-from readout_ui.app.tabs.live import build_live_tab
-from readout_ui.app.tabs.sources import SourcesTab
-from readout_ui.app.tabs.steering import SteeringTab
-from readout_ui.app.tabs.top_tokens import SnippetsTab
-from readout_ui.app.tabs.train import TrainTab, draw_training
+from readout_ui.app.ship.room import ShipRoom
+from readout_ui.app.tabs.layers import use_layers
+from readout_ui.app.train import TrainDrawer
+from readout_ui.app.write.room import WriteRoom
 from readout_ui.inference.gate import Gate, Hosts
-
-
-class Header(Part):
-    """The status line and two buttons: train as last time, and stop."""
-
-    def __init__(self, studio: Studio) -> None:
-        with gr.Row(elem_id="header", equal_height=True):
-            gr.HTML("<h1>Readout Studio</h1>", elem_id="wordmark", min_width=150, padding=False)
-            self.status = gr.HTML(draw_status(studio.status()), elem_id="status", padding=False)
-            self.cancel = gr.Button(
-                "Cancel", elem_id="cancel-training", visible=False, min_width=90
-            )
-            self.retrain = gr.Button(
-                "Train",
-                variant="primary",
-                elem_id="retrain",
-                min_width=110,
-                interactive=not studio.read_only,
-            )
-        self.cancel.click(guarded(studio.cancel_training), **QUIET)
-
-
-def retrain_label(status: Status) -> str:
-    """What the button says: Train at first, Retrain later, Training… meanwhile.
-
-    It trains on the descriptions, so after a training on something else it says Train again.
-    """
-    if is_training(status):
-        return "Training…"
-    return "Retrain" if status.run and not status.run.source else "Train"
-
-
-def draw_status(status: Status) -> str:
-    """The status line as HTML: model, changed descriptions, running work."""
-    chips = [_model_chip(status), _changes_chip(status)]
-    if status.training is not None and not status.training.state.finished:
-        chips.append(draw_progress(status.training))
-    return f"<div class='chips' role='status'>{''.join(chips)}</div>"
-
-
-def _model_chip(status: Status) -> str:
-    if status.model_description:
-        return _chip("model ready", "Model", status.model_description)
-    if status.model is None:
-        return _chip("model", "Model", "not loaded")
-    if status.model.state is JobState.FAILED:
-        return _chip("model failed", "No model", status.model.error)
-    return draw_progress(status.model)
-
-
-def _changes_chip(status: Status) -> str:
-    if status.run is None:
-        return _chip("changes", "Not trained yet", "")
-    if status.run.source:
-        concepts = status.run.concepts
-        label = concepts[0] if len(concepts) == 1 else f"{len(concepts)} concepts"
-        return _chip("changes same", label, f"from {status.run.source}")
-    if status.changed == 0:
-        return _chip("changes same", "Up to date", "")
-    noun = "description" if status.changed == 1 else "descriptions"
-    return _chip("changes changed", f"{status.changed} {noun} changed", "since the last training")
-
-
-def _chip(kind: str, label: str, detail: str) -> str:
-    text = f"<span class='detail'>{escape(detail)}</span>" if detail else ""
-    return f"<span class='chip {kind}' title='{escape(detail)}'><b>{escape(label)}</b>{text}</span>"
-
-
-TICK_SECONDS = 1.0
-
-
-class Clock(Part):
-    """What brings header and progress up to date, every second and after a click."""
-
-    def __init__(self, studio: Studio, app: gr.Blocks, header: Header, train: TrainTab) -> None:
-        self.studio, self.header, self.progress = studio, header, train.progress
-        self.run = gr.State("")  # changes when another run is in use
-        self.standing = gr.State("")  # and once texts differ, and once the model is loaded
-        self.seen = gr.State({})  # what this page shows already, by the id of the component
-        show, outputs = bound(self.tick), components(self)
-        gr.Timer(TICK_SECONDS).tick(show, self.seen, outputs, **QUIET)
-        app.load(show, self.seen, outputs, **QUIET)
-
-    def tick_after(self, event: Any) -> None:
-        """Do not wait for the next second after this event."""
-        event.then(bound(self.tick), self.seen, components(self), **QUIET)
-
-    def tick(self, seen: dict[int, Any]) -> Changes:
-        """Only what differs from what this page shows already."""
-        status, header = self.studio.status(), self.header
-        used, busy = status.run.id if status.run else "", is_training(status)
-        stopping = bool(status.training and status.training.cancelling)
-        label, idle = retrain_label(status), not busy and not self.studio.read_only
-        words: Changes = {
-            header.status: draw_status(status),
-            self.progress: draw_training(status),
-            self.run: used,
-            self.standing: f"{used} {status.changed > 0} {status.model_ready}",
-        }
-        buttons: Changes = {
-            header.retrain: {"value": label, "interactive": idle},
-            header.cancel: {"visible": busy, "interactive": not stopping},
-        }
-        now = {each._id: value for each, value in (words | buttons).items()}
-        fresh = {each for each in (*words, *buttons) if now[each._id] != seen.get(each._id)}
-        if not fresh:
-            return {}
-        drawn = words | {each: gr.Button(**look) for each, look in buttons.items()}
-        return {self.seen: now, **{each: drawn[each] for each in fresh}}
-
 
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 MOST_BYTES, MOST_UPLOAD = 80_000_000, 210_000_000
@@ -159,56 +29,30 @@ MOST_BYTES, MOST_UPLOAD = 80_000_000, 210_000_000
 SYSTEM_MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 
 
+ROOMS: dict[str, Any] = {
+    "Write": WriteRoom,
+    "Read": ReadRoom,
+    "Judge": JudgeRoom,
+    "Ship": ShipRoom,
+}
+
+
 def build_app(studio: Studio) -> gr.Blocks:
     """Build the whole page over one studio; nothing here loads torch."""
     app: gr.Blocks
+    rooms: dict[str, Any] = {}
     with gr.Blocks(title="Readout Studio", analytics_enabled=False) as app:
         header = Header(studio)
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Concepts", id="concepts"):
-                concepts: Any = build_concepts_tab(studio)
-            with gr.Tab("Train", id="train"):
-                train = TrainTab(studio)
-            with gr.Tab("Sources", id="sources"):
-                sources = SourcesTab(studio)
-            with gr.Tab("Inspect", id="inspect"):
-                inspect = InspectTab(studio)
-            with gr.Tab("Compare", id="compare"):
-                compare = CompareTab(studio)
-            with gr.Tab("Live", id="live"):
-                build_live_tab(studio)
-            with gr.Tab("Steering", id="steering"):
-                steering = SteeringTab(studio)
-            with gr.Tab("Snippets", id="snippets"):
-                snippets = SnippetsTab(studio)
-            with gr.Tab("Cross-talk", id="crosstalk"):
-                crosstalk = CrosstalkTab(studio)
-            with gr.Tab("Generalization", id="generalization"):
-                generalization = GeneralizationTab(studio)
-            with gr.Tab("Layers", id="layers"):
-                layers = LayersTab(studio)
-            with gr.Tab("Advice", id="advice"):
-                advice = AdviceTab(studio)
-            with gr.Tab("Export", id="export"):
-                export = ExportTab(studio)
-        clock = Clock(studio, app, header, train)
-        _wire_training(studio, header, train, concepts, clock)
-        layers.use.click(guarded(use_layers), layers.chosen, train.settings.layers, **PRIVATE)
-        for tab, inputs in (
-            (inspect, inspect.controls.reading),
-            (compare.question, compare.question.chosen),
-            (steering, None),
-            (snippets, None),
-            (sources, None),
-            (crosstalk, crosstalk.shown),
-            (generalization, generalization.shown),
-            (layers, layers.shown),
-        ):
-            clock.run.change(bound(tab.refresh), inputs, components(tab), **QUIET)
-        # These follow the texts as well, and advice waits for the device.
-        for follower, manner in ((advice, {**DEVICE, **QUIET}), (train, QUIET), (export, QUIET)):
-            outputs = components(follower)
-            clock.standing.change(bound(follower.refresh), None, outputs, **manner)
+        drawer = TrainDrawer(studio)
+        # Tabs whose strip is not seen: a room comes onto the page at its first visit.
+        with gr.Tabs(elem_id="rooms", selected=studio.home()):
+            for name, build in ROOMS.items():
+                with gr.Tab(name, id=name.lower(), elem_id=f"room-{name.lower()}"):
+                    rooms[name] = build(studio)
+        clock = Clock(studio, app, header, drawer)
+        for room in rooms.values():
+            room.follow(clock)
+        _wire_training(studio, header, drawer, clock, rooms)
         publish_programs(studio)
     return app
 
@@ -268,21 +112,28 @@ def build_site(
 
 
 def _wire_training(
-    studio: Studio, header: Header, train: TrainTab, concepts: Any, clock: Clock
+    studio: Studio, header: Header, drawer: TrainDrawer, clock: Clock, rooms: dict[str, Any]
 ) -> None:
-    """Three ways to start the one training: the header, the Train tab, Ctrl+Enter in the editor."""
+    """Three ways to start the one training: the header, its drawer, Ctrl+Enter in the editor."""
 
     def start_with(values: Values) -> None:
-        studio.start_training(train.settings.settings(values))
+        studio.start_training(drawer.settings.settings(values))
 
     def start() -> None:
         studio.start_training()
 
+    def settings_of_run() -> Changes:
+        return drawer.settings.show(studio.settings)
+
+    runs, layers = rooms["Ship"].runs, rooms["Judge"].layers
+    settings, layers_box = components(drawer.settings), drawer.settings.layers
     started = (
-        train.train.click(guarded(start_with), {*components(train.settings)}, None, **PRIVATE),
+        drawer.train.click(guarded(start_with), {*settings}, None, **PRIVATE),
         header.retrain.click(guarded(start), None, None, **PRIVATE),
-        concepts.train_requested(guarded(start), None, None, **PRIVATE),
-        train.run_chosen,
+        rooms["Write"].concepts.train_requested(guarded(start), None, None, **PRIVATE),
+        runs.run_chosen,
     )
     for event in started:
         clock.tick_after(event)
+    runs.run_chosen.then(bound(settings_of_run), None, settings, **QUIET)
+    layers.use.click(guarded(use_layers), layers.chosen, layers_box, **PRIVATE)

@@ -68,6 +68,10 @@ class Studio:
         """True when nothing may be written."""
         return self.options.read_only
 
+    def home(self) -> str:
+        """The room a page opens in: where texts are read once a run exists, else written."""
+        return "write" if self.runs.current() is None else "read"
+
     def library(self) -> Library:
         """What is on disk now; versions written by other programs go to the history."""
         library = Library(self.folder)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from readout_ui.app.assets import STYLES
+from readout_ui.app.assets import STYLES, on_load
 from readout_ui.app.events import HIDDEN
+from readout_ui.app.header import draw_masthead
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.advice import (
     AdviceTab,
@@ -150,10 +151,11 @@ def page(tmp_path: Path, browser: Browser) -> Iterator[tuple[Page, JudgingStudio
         (tmp_path / f"{concept}.txt").write_text(f"{text}\n", encoding="utf-8")
     studio: Any = JudgingStudio(tmp_path, run=RUN)
     with gr.Blocks(analytics_enabled=False) as app:
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Concepts", id="concepts"):
+        gr.HTML(draw_masthead("write"), js_on_load=on_load("shell/header.js"))
+        with gr.Tabs(elem_id="rooms"), gr.Tab("Write"), gr.Tabs(elem_id="write-parts"):
+            with gr.Tab("Concepts"):
                 build_concepts_tab(studio)
-            with gr.Tab("Advice", id="advice"):
+            with gr.Tab("Advice"):
                 tab = AdviceTab(studio)
         told = gr.Textbox(elem_id="told")
         for listen in tab.open_requested:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from readout_ui.app.follow import draw_progress, is_training
+from readout_ui.app.header import draw_status, retrain_label
 from readout_ui.app.jobs import JobState, JobView
-from readout_ui.app.page import draw_status, retrain_label
 from readout_ui.app.status import Status
 from readout_ui.progress import Progress
 

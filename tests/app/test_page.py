@@ -9,10 +9,11 @@ import pytest
 
 from readout_ui.app.api_answers import NAMES
 from readout_ui.app.events import Changes, Values, bound, components
-from readout_ui.app.page import Clock, Header, build_app
+from readout_ui.app.header import Clock, Header
+from readout_ui.app.page import build_app
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.train import TrainTab
+from readout_ui.app.train import TrainDrawer
 from readout_ui.app.widgets import table
 from readout_ui.errors import UserError
 from readout_ui.vectors.settings import TrainSettings
@@ -38,8 +39,8 @@ def test_handlers_of_several_inputs_get_them_by_name(session: Studio) -> None:
 
 def test_a_tick_sends_what_differs_and_then_nothing(session: Studio) -> None:
     with gr.Blocks() as app:
-        header, train = Header(session), TrainTab(session)
-        clock = Clock(session, app, header, train)
+        header, drawer = Header(session), TrainDrawer(session)
+        clock = Clock(session, app, header, drawer)
     changes = clock.tick({})
     assert set(changes) == set(components(clock))
     assert changes[header.retrain].value == "Train"
@@ -51,19 +52,18 @@ def test_a_tick_sends_what_differs_and_then_nothing(session: Studio) -> None:
 
 def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Studio) -> None:
     with gr.Blocks():
-        tab = TrainTab(session)
+        drawer = TrainDrawer(session)
     paths = (("mlp", "model.layers.{num}.mlp"), ("self_attn", "model.layers.{num}.self_attn"))
     settings = replace(TrainSettings(), method="pca", layers="auto", seed=7, batch_size=3)
     settings = replace(settings, layer_type="mlp", layer_config=paths)
     for shown in (settings, TrainSettings()):
-        assert tab.settings.settings(tab.settings.show(shown)) == shown
-    empty = tab.settings.show(settings) | {tab.settings.max_length: None}
+        assert drawer.settings.settings(drawer.settings.show(shown)) == shown
+    empty = drawer.settings.show(settings) | {drawer.settings.max_length: None}
     with pytest.raises(UserError, match="max length"):
-        tab.settings.settings(empty)
-    no_path = tab.settings.show(settings) | {tab.settings.layer_config: "model.layers"}
+        drawer.settings.settings(empty)
+    no_path = drawer.settings.show(settings) | {drawer.settings.layer_config: "model.layers"}
     with pytest.raises(UserError, match="cannot read layer config"):
-        tab.settings.settings(no_path)
-    assert set(tab.refresh()) <= set(components(tab))
+        drawer.settings.settings(no_path)
 
 
 def test_a_bound_handler_tells_mistakes_and_changes_nothing_when_it_gives_nothing() -> None:

@@ -16,7 +16,7 @@ import gradio as gr
 import pytest
 
 from readout_ui.app.events import Changes, Values
-from readout_ui.app.page import draw_status, retrain_label
+from readout_ui.app.header import draw_status, retrain_label
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.layers import Comparison
 from readout_ui.app.tabs.sources import (

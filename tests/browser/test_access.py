@@ -108,7 +108,7 @@ def test_no_page_elsewhere_reads_or_writes_the_app(
         framed = [frame for frame in page.frames if frame != page.main_frame]
         assert all("Readout Studio" not in frame.content() for frame in framed)
         page.goto(url)  # and the page itself works
-        page.get_by_role("tab", name="Concepts").wait_for()
+        page.get_by_role("link", name="Write").wait_for()
         page.get_by_text("calm").first.wait_for()
         page.close()
 

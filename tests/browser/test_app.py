@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.rooms import PARTS, open_room
 from tests.support.running_app import ROOT, RunningApp, fresh_cache, running_app
 
 if TYPE_CHECKING:
@@ -23,21 +24,6 @@ pytestmark = pytest.mark.browser
 
 TRAINING_MS = 300_000
 expect.set_options(timeout=20_000)
-TABS = (
-    "Concepts",
-    "Train",
-    "Sources",
-    "Inspect",
-    "Compare",
-    "Live",
-    "Steering",
-    "Snippets",
-    "Cross-talk",
-    "Generalization",
-    "Layers",
-    "Advice",
-    "Export",
-)
 PROMPT = "Somebody broke into my flat last night and the lock is still open."
 
 
@@ -95,15 +81,6 @@ def host_of(url: str) -> str:
     return rest.split("/")[0].split(":")[0] if scheme in ("http", "https", "ws", "wss") else ""
 
 
-def tab(page: Page, name: str) -> None:
-    """Open a tab; where the page is narrow it may be behind the button with three dots."""
-    found = page.get_by_role("tab", name=name, exact=True)
-    if not found.is_visible():
-        page.locator(".overflow-menu > button").first.click()
-        found = page.locator(".overflow-dropdown button", has_text=name)
-    found.click()
-
-
 def wait_until_trained(page: Page) -> None:
     expect(page.locator("#retrain")).to_have_text("Retrain", timeout=TRAINING_MS)
 
@@ -123,7 +100,7 @@ def test_cancel_leaves_no_run_and_says_so(app: RunningApp, open_page: OpenPage) 
     expect(reading_texts(page)).to_be_visible(timeout=TRAINING_MS)
     page.click("#cancel-training")
     expect(page.locator("#retrain")).to_have_text("Train", timeout=60_000)
-    tab(page, "Train")
+    page.click("#train-gear button")
     expect(page.locator("#training")).to_contain_text("Cancelled.")
     assert runs_of(app) == []
 
@@ -137,7 +114,7 @@ def test_a_training_survives_a_reload_and_another_page_sees_the_same_one(
     other = open_page()
     expect(other.locator("#retrain")).to_have_text("Training…")
     expect(other.locator("#retrain")).to_be_disabled()
-    tab(other, "Train")
+    other.click("#train-gear button")
     other.click("#train")  # a second click joins the training that runs
     page.reload()
     expect(page.locator("#retrain")).to_have_text("Training…", timeout=30_000)
@@ -155,14 +132,14 @@ def test_an_edit_is_counted_trained_read_and_exported(
     edit_first_description(page, "afraid", "I am afraid. Something is coming to hurt me.")
     expect(page.locator("#status")).to_contain_text("1 description changed")
     refused_export(page)
-    tab(page, "Concepts")
+    open_room(page, "Concepts")
     page.locator(".rs-text").first.focus()
     before = len(runs_of(app))
     page.keyboard.press("Control+Enter")
     expect(page.locator("#status")).to_contain_text("Up to date", timeout=TRAINING_MS)
     assert len(runs_of(app)) == before + 1
-    tab(page, "Train")
     expect(page.locator("#training")).to_contain_text("1 texts read, 311 from the cache")
+    open_room(page, "Runs")
     expect(page.locator("#layer-scores .js-plotly-plot")).to_be_visible()
     read_prompt(page)
     exported = export(page, tmp_path)
@@ -172,7 +149,7 @@ def test_an_edit_is_counted_trained_read_and_exported(
 
 
 def edit_first_description(page: Page, concept: str, text: str) -> None:
-    tab(page, "Concepts")
+    open_room(page, "Concepts")
     page.locator(f".rs-row[data-key='{concept}']").click()
     expect(page.locator(".rs-name")).to_have_text(concept)
     page.locator(".rs-text").first.fill(text)
@@ -181,14 +158,14 @@ def edit_first_description(page: Page, concept: str, text: str) -> None:
 
 def refused_export(page: Page) -> None:
     """Vectors of texts that changed are not exported unasked."""
-    tab(page, "Export")
+    open_room(page, "Export")
     expect(page.locator("#export-about")).to_contain_text("Descriptions changed")
     page.click("#export-zip")
     expect(page.get_by_text("descriptions changed since training: afraid")).to_be_visible()
 
 
 def read_prompt(page: Page) -> None:
-    tab(page, "Inspect")
+    open_room(page, "Inspect")
     page.locator("#inspect-prompt textarea").fill(PROMPT)
     page.click("#inspect-read")
     expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
@@ -197,7 +174,7 @@ def read_prompt(page: Page) -> None:
 
 def export(page: Page, folder: Path) -> Path:
     """Make the zip, download it, unpack it."""
-    tab(page, "Export")
+    open_room(page, "Export")
     expect(page.locator("#export-about")).not_to_contain_text("Descriptions changed")
     page.click("#export-zip")
     with page.expect_download() as download:
@@ -225,7 +202,7 @@ def scores_of(exported: Path) -> Any:
 def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) -> None:
     page = open_page()
     wait_until_trained(page)
-    tab(page, "Train")
+    open_room(page, "Runs")
     rows = page.locator("#runs tr")
     expect(rows).to_have_count(3)
     page.locator("#runs [data-run]").click()
@@ -237,15 +214,15 @@ def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) ->
 def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None:
     page = open_page()
     wait_until_trained(page)
-    tab(page, "Cross-talk")
+    open_room(page, "Cross-talk")
     expect(page.locator("#crosstalk-cosine-note")).to_contain_text("of 630 pairs", timeout=120_000)
-    tab(page, "Layers")
+    open_room(page, "Layers")
     page.click("#layers-compare")
     expect(page.locator("#layers-sweep .js-plotly-plot")).to_be_visible(timeout=120_000)
     page.click("#layers-use")
-    tab(page, "Advice")
+    open_room(page, "Advice")
     expect(page.locator("#advice-blames tbody tr").first).to_be_visible(timeout=120_000)
-    tab(page, "Generalization")
+    open_room(page, "Generalization")
     page.click("#generalization-judge")
     results = page.locator("#generalization-results")
     expect(results).to_contain_text("bag of words", ignore_case=True, timeout=180_000)
@@ -254,8 +231,8 @@ def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None
 def test_the_page_fits_a_phone(open_page: OpenPage) -> None:
     page = open_page(390, 844)
     page.wait_for_timeout(1000)
-    for name in TABS:
-        tab(page, name)
+    for name in PARTS:
+        open_room(page, name)
         page.wait_for_timeout(500)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, name
@@ -272,7 +249,7 @@ def test_without_any_model_the_app_opens_and_says_how_to_get_one(
         edit_first_description(page, "calm", "I am at rest. Nothing is missing.")
         assert "Nothing is missing." in (descriptions / "calm.txt").read_text()
         page.click("#retrain")
-        tab(page, "Train")
+        open_room(page, "Runs")
         expect(page.locator("#training")).to_contain_text("there is no model to run")
         page.close()
 
@@ -286,6 +263,7 @@ def test_a_read_only_app_writes_nothing(
         page = browser.new_page()
         page.goto(app.url)
         expect(page.locator("#retrain")).to_be_disabled(timeout=60_000)
+        open_room(page, "Concepts")
         page.locator(".rs-row[data-key='calm']").click()
         expect(page.locator(".rs-text").first).not_to_be_editable()
         page.close()

@@ -15,6 +15,7 @@ import pytest
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.runs.run import Run
+from tests.support.rooms import open_room
 from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
@@ -46,13 +47,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
 
 
 def tab(page: Page, name: str) -> None:
-    """Open a tab; where the page is narrow it may be behind the button with three dots."""
+    """Open a part of the page once the model is there."""
     expect(page.locator("#status .ready")).to_be_visible(timeout=WAIT)
-    found = page.get_by_role("tab", name=name, exact=True)
-    if not found.is_visible():
-        page.locator(".overflow-menu > button").first.click()
-        found = page.locator(".overflow-dropdown button", has_text=name)
-    found.click()
+    open_room(page, name)
 
 
 def drop(page: Page, elem_id: str, path: Path) -> None:

@@ -30,7 +30,7 @@ from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.sources_memories import MemoryInputs, memory_request
 from readout_ui.app.tabs.sources_pairs import PairInputs, pair_request
-from readout_ui.app.tabs.train import METHOD_CHOICES, READ_CHOICES
+from readout_ui.app.train import METHOD_CHOICES, READ_CHOICES
 from readout_ui.app.widgets import cut, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run

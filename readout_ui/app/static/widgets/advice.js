@@ -1,14 +1,9 @@
 // Buttons that open the editor, and the search and order of the table of descriptions.
 
-function showConcepts() {
-  const tabs = document.querySelector("#tabs");
-  const all = tabs ? [...tabs.querySelectorAll('[role="tab"]')] : [];
-  const tab = all.find((button) => button.textContent.trim() === "Concepts");
-  if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
-}
+import { go } from "../lib/route.js";
 
 function open(trigger, place) {
-  showConcepts();
+  go("#/write");
   trigger("open_requested", place);
   // The editor can take the caret only once its tab is on the page.
   requestAnimationFrame(() =>

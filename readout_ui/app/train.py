@@ -1,22 +1,17 @@
-"""The Train tab: settings, one button, progress and log, and the runs that were kept."""
+"""The drawer behind the Train button: settings, progress and log."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 import gradio as gr
-from gradio.components.plot import PlotData
 
-from readout_ui.app.assets import on_load
-from readout_ui.app.events import PRIVATE, Changes, Part, Values, bound, components
+from readout_ui.app.events import Changes, Part, Values
 from readout_ui.app.follow import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
-from readout_ui.app.widgets import build_plot, draw_runs, plot_data
-from readout_ui.plots.aurocs import draw_layer_scores
 from readout_ui.runs.run import Run
 from readout_ui.vectors.settings import (
     LAYER_TYPE_NAMES,
@@ -49,6 +44,12 @@ def _choices(names: Sequence[str], words: Mapping[str, str], default: str) -> li
 
 METHOD_CHOICES = _choices(METHOD_NAMES, _METHODS, TrainSettings.method)
 READ_CHOICES = _choices(READ_RULE_NAMES, _READS, TrainSettings.read)
+
+
+_HEAD = (
+    "<header><h2>Training</h2><button type='button' class='btn quiet' data-drawer='train-drawer'>"
+    "Close</button></header>"
+)
 
 
 class SettingsInputs(Part):
@@ -136,37 +137,19 @@ def _config_text(settings: TrainSettings) -> str:
     return "\n".join(f"{name}={path}" for name, path in settings.layer_config)
 
 
-class TrainTab(Part):
-    """The tab: settings, one button, progress and log, and the runs that were kept."""
+class TrainDrawer(Part):
+    """What the button beside Train opens: settings, one button, progress and log."""
 
     def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        with gr.Row():
-            with gr.Column(scale=2, min_width=320):
-                self.settings = SettingsInputs(studio.settings)
-                self.train = gr.Button(
-                    "Train", variant="primary", elem_id="train", interactive=not studio.read_only
-                )
-            with gr.Column(scale=3, min_width=320):
-                self.progress = gr.HTML(
-                    draw_training(studio.status()), elem_id="training", padding=False
-                )
-                self.layers = build_plot("layer-scores", show_scores(studio.runs.current()))
-        gr.Markdown("### Runs\nEvery training is kept. Going back to one changes nothing on disk.")
-        self.runs = gr.HTML(
-            draw_runs(studio), elem_id="runs", padding=False, js_on_load=on_load("clicks.js")
-        )
-        self.run_chosen: Any = self.runs.select(bound(self.use), None, components(self), **PRIVATE)
-
-    def use(self, event: gr.EventData) -> Changes:
-        """Go back to a run in the list."""
-        self.studio.use_run(str(event.run))
-        return {**self.refresh(), **self.settings.show(self.studio.settings)}
-
-    def refresh(self) -> Changes:
-        """The runs and the layers of the run in use, after a run was made or chosen."""
-        scores = show_scores(self.studio.runs.current())
-        return {self.runs: draw_runs(self.studio), self.layers: scores}
+        with gr.Column(elem_id="train-drawer", elem_classes="drawer"):
+            gr.HTML(_HEAD, padding=False)
+            self.progress = gr.HTML(
+                draw_training(studio.status()), elem_id="training", padding=False
+            )
+            self.train = gr.Button(
+                "Train", variant="primary", elem_id="train", interactive=not studio.read_only
+            )
+            self.settings = SettingsInputs(studio.settings)
 
 
 def draw_training(status: Status) -> str:
@@ -207,10 +190,3 @@ def _counted(run: Run) -> str:
     noun = "concept" if len(run.concepts) == 1 else "concepts"
     origin = f" from {run.source}" if run.source else ""
     return f"{len(run.concepts)} {noun}{origin}"
-
-
-def show_scores(run: Run | None) -> PlotData | None:
-    """The layer curve of a run; None, which the page hides, where there is none to draw."""
-    if run is None or run.layer_scores is None:
-        return None
-    return plot_data(draw_layer_scores(run.layer_scores, run.best_layer))

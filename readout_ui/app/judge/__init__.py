@@ -1,0 +1,1 @@
+"""Judge: how good the vectors are."""

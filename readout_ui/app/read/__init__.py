@@ -1,0 +1,1 @@
+"""Read: what a text or an answer reads as."""

@@ -1,0 +1,38 @@
+"""The room Read: its parts, and what they do when another run is in use."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from readout_ui.app.events import Part
+from readout_ui.app.header import Clock
+from readout_ui.app.session import Studio
+from readout_ui.app.tabs.compare import CompareTab
+from readout_ui.app.tabs.inspect import InspectTab
+from readout_ui.app.tabs.live import build_live_tab
+from readout_ui.app.tabs.steering import SteeringTab
+from readout_ui.app.tabs.top_tokens import SnippetsTab
+
+
+class ReadRoom(Part):
+    """One text, a chat, two of anything, a steered model, and passages."""
+
+    def __init__(self, studio: Studio) -> None:
+        with gr.Tabs(elem_id="read-parts"):
+            with gr.Tab("Inspect", id="inspect"):
+                self.inspect = InspectTab(studio)
+            with gr.Tab("Live", id="live"):
+                build_live_tab(studio)
+            with gr.Tab("Compare", id="compare"):
+                self.compare = CompareTab(studio)
+            with gr.Tab("Steering", id="steering"):
+                self.steering = SteeringTab(studio)
+            with gr.Tab("Snippets", id="snippets"):
+                self.snippets = SnippetsTab(studio)
+
+    def follow(self, clock: Clock) -> None:
+        """Keep up with the run in use."""
+        clock.on_run(self.inspect, self.inspect.controls.reading)
+        clock.on_run(self.compare.question, self.compare.question.chosen)
+        clock.on_run(self.steering)
+        clock.on_run(self.snippets)

@@ -1,0 +1,1 @@
+"""Ship: runs, and files for other programs."""

@@ -1,0 +1,90 @@
+// Shows the room and the part of it that the address names. A room's parts are on the page from the
+// first visit on: the server lays both out as tabs, and those of the rooms themselves are not seen.
+
+import { addressOf, current, go, onRoute, slug } from "../lib/route.js";
+
+const MOST_FRAMES = 300; // how long a part may take to come onto the page
+
+function tabsOf(id) {
+  const strip = document.querySelector(`#${id} > .tab-wrapper`);
+  return strip ? [...strip.querySelectorAll("[role=tab], .overflow-dropdown button")] : [];
+}
+
+const chosen = (tab) => tab.getAttribute("aria-selected") === "true" || tab.matches(".selected");
+
+// Names of a strip's tabs, in order, those behind the three dots too.
+function namesOf(id) {
+  const all = document.querySelectorAll(`#${id} > .tab-wrapper > [aria-hidden] button`);
+  return [...all].map((button) => slug(button.textContent));
+}
+
+function openTab(id, name) {
+  const wanted = tabsOf(id).find((tab) => slug(tab.textContent) === name);
+  if (wanted && !chosen(wanted)) wanted.click();
+}
+
+// Concepts have the parts of Write to themselves: its tabs stand in the details.
+const tabNamed = ({ room, part, query }) => (room === "write" ? query.tab : part);
+
+function addressOfTab(room, name, first) {
+  if (name === first) return addressOf({ room });
+  return addressOf(room === "write" ? { room, query: { tab: name } } : { room, part: name });
+}
+
+function whenThere(id, then, frames = MOST_FRAMES) {
+  if (tabsOf(id).length) then();
+  else if (frames) requestAnimationFrame(() => whenThere(id, then, frames - 1));
+}
+
+function show(route) {
+  if (!route.room) return;
+  document.body.dataset.room = route.room;
+  for (const link of document.querySelectorAll(".rooms a")) {
+    if (link.hash === `#/${route.room}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  const { label } = document.querySelector(".rooms a[aria-current]")?.dataset ?? {};
+  if (label) document.title = `${label} · Readout Studio`;
+  whenThere("rooms", () => {
+    openTab("rooms", route.room);
+    whenThere(`${route.room}-parts`, () => openPart(route));
+  });
+}
+
+function openPart(route) {
+  const id = `${route.room}-parts`;
+  const names = namesOf(id);
+  const name = tabNamed(route);
+  openTab(id, names.includes(name) ? name : names[0]);
+  requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
+}
+
+// Gradio's <base> would make of a link to a room another page where the address has a query.
+function followLink(event) {
+  const link = event.target.closest('a[href^="#/"]');
+  const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
+  if (!link || elsewhere || event.defaultPrevented) return;
+  event.preventDefault();
+  go(link.getAttribute("href"));
+}
+
+// A person's click on a tab is a step that Back takes back.
+function followTab(event) {
+  const tab = event.target.closest("[role=tab], .overflow-dropdown button");
+  const strip = tab?.closest(".tabs");
+  const { room } = current();
+  if (!event.isTrusted || strip?.id !== `${room}-parts`) return;
+  go(addressOfTab(room, slug(tab.textContent), namesOf(strip.id)[0]));
+}
+
+// `home` is the room of an address that names none; a tab that was clicked before this script came
+// stays.
+export function startRooms(home) {
+  document.addEventListener("click", followLink);
+  document.addEventListener("click", followTab);
+  onRoute(show);
+  if (current().room) return;
+  const tab = tabsOf(`${home}-parts`).find(chosen);
+  const names = namesOf(`${home}-parts`);
+  go(addressOfTab(home, tab ? slug(tab.textContent) : names[0], names[0]), { replace: true });
+}

@@ -1,0 +1,1 @@
+"""Write: concepts and their texts."""

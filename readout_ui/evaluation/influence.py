@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -177,8 +178,9 @@ def _lowest_margins(products: Sequence[_Products], margins: Floats, seed: int) -
     n_libraries = int(np.clip(_PRODUCTS / n**2, *_LIBRARIES))
     orders = np.array([_clean_order(margins, draws) for _ in range(n_libraries)])
     lowest = []
-    for some in np.array_split(orders, max(1, n_libraries * n**2 // _AT_ONCE)):
-        total = np.sum([each.shuffled(some).margins()[0] for each in products], axis=0)
+    n_numbers = orders.size * len(products[0].groups.counts)
+    for some in np.array_split(orders, max(1, n_numbers // _AT_ONCE)):
+        total = np.sum([each.shuffled_margins(some) for each in products], axis=0)
         lowest.append(total[:, np.isfinite(margins)].min(axis=1))
     return np.concatenate(lowest)
 
@@ -220,20 +222,14 @@ def _clean_order(margins: Floats, draws: np.random.Generator) -> Indices:
 
 
 @dataclass(frozen=True, eq=False)
-class _Products:
-    """Dot products in the whitened space, of texts whose groups lie one after the other."""
+class _Groups:
+    """Which members, one after the other, belong to which group."""
 
-    gram: Floats
-    """(..., n_members, n_members), of one library or several."""
     group: Indices
     counts: Floats
     """(n_concepts + 1,)."""
 
-    @classmethod
-    def of(cls, texts: LayerTexts) -> _Products:
-        return cls(texts.texts @ texts.images.T, texts.group, texts.counts)
-
-    def _group_means(self, products: Floats) -> Floats:
+    def means(self, products: Floats) -> Floats:
         """Mean over each group's members of the last axis, (..., n_concepts + 1)."""
         ends = np.cumsum(self.counts).astype(int)
         used = self.counts > 0
@@ -242,8 +238,13 @@ class _Products:
         means[..., used] = sums / self.counts[used]
         return means
 
-    def margins(self) -> tuple[Floats, Floats]:
+    def margins(self, with_means: Floats, length: Floats) -> tuple[Floats, Floats]:
         """Log odds of each text's own group, fitted without it, against the others.
+
+        Args:
+            with_means: dot products of texts with their groups' means, (..., n_members,
+                n_concepts + 1), of one library or several.
+            length: of texts with themselves, (..., n_members).
 
         Returns:
             (..., n_members) against the best other one, in robust standard deviations, NaN for
@@ -252,11 +253,8 @@ class _Products:
         """
         counts, group, n = self.counts, self.group, self.counts[self.group]
         place = np.arange(len(group))
-        with_means = self._group_means(self.gram)  # (..., n_members, n_concepts + 1)
-        across = self._group_means(with_means.swapaxes(-1, -2))
-        squared = np.diagonal(across, axis1=-2, axis2=-1)  # (..., n_concepts + 1)
         own = with_means[..., place, group]
-        length = np.diagonal(self.gram, axis1=-2, axis2=-1)
+        squared = self.means(own)  # lengths of the groups' means, (..., n_concepts + 1)
         within = length.sum(axis=-1) - (counts * squared).sum(axis=-1)
         noise = within[..., None] / max(len(group) - np.count_nonzero(counts), 1)
         # A mean of n texts is longer than the true one by the noise over n.
@@ -271,20 +269,49 @@ class _Products:
         tested = (group < len(counts) - 1) & (n >= FEWEST_TEXTS)
         return _robust(np.where(tested, -against.max(axis=-1), np.nan)), against
 
-    def shuffled(self, orders: Indices) -> _Products:
-        """Every group's mean with the deviations of members in other orders, (..., n_members)."""
-        with_means = self._group_means(self.gram)  # (n_members, n_concepts + 1)
-        means = self._group_means(with_means.T)  # (n_concepts + 1, n_concepts + 1)
-        group = self.group
-        across = with_means[:, group]  # each text with each text's mean
-        between = means[np.ix_(group, group)]
+
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """Dot products in the whitened space, of texts whose groups lie one after the other."""
+
+    gram: Floats
+    """(n_members, n_members)."""
+    groups: _Groups
+
+    @classmethod
+    def of(cls, texts: LayerTexts) -> _Products:
+        return cls(texts.texts @ texts.images.T, _Groups(texts.group, texts.counts))
+
+    @cached_property
+    def _with_means(self) -> Floats:
+        return self.groups.means(self.gram)  # (n_members, n_concepts + 1)
+
+    def margins(self) -> tuple[Floats, Floats]:
+        """As `_Groups.margins`."""
+        return self.groups.margins(self._with_means, np.diagonal(self.gram))
+
+    def shuffled_margins(self, orders: Indices) -> Floats:
+        """The same of libraries whose groups' means have others' deviations.
+
+        Args:
+            orders: whose deviation each member gets, (n_libraries, n_members).
+        """
+        groups, group = self.groups, self.groups.group
+        means = groups.means(self._with_means.T)  # (n_concepts + 1, n_concepts + 1)
         # Deviations from a mean of n texts are too short by (n - 1) / n.
-        n = self.counts[group]
+        n = groups.counts[group]
         stretch = np.sqrt(n / np.maximum(n - 1, 1))
-        apart = (self.gram - across - across.T + between) * stretch[:, None] * stretch
-        moved = ((across - between) * stretch[:, None])[orders]  # (..., n_members, n_members)
-        apart = apart[orders[..., :, None], orders[..., None, :]]
-        return _Products(between + moved + moved.swapaxes(-1, -2) + apart, group, self.counts)
+        moved = (self._with_means - means[group]) * stretch[:, None]  # deviations with means
+        across = self._with_means[:, group]
+        apart = self.gram - across - across.T + means[np.ix_(group, group)]
+        apart *= stretch[:, None] * stretch  # deviations with deviations
+        found = means[group] + moved[orders]  # (n_libraries, n_members, n_concepts + 1)
+        for number, order in enumerate(orders):
+            found[number] += groups.means(moved[order].T)[group]
+            found[number] += groups.means(apart[:, order])[order]
+        own = moved[orders, group]
+        length = means[group, group] + 2 * own + np.diagonal(apart)[orders]
+        return groups.margins(found, length)[0]
 
 
 def _robust(values: Floats) -> Floats:

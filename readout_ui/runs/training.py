@@ -67,14 +67,13 @@ def train(
     n_concepts = len(corpus.groups.concepts)
     report(Progress("Fitting", 0, n_concepts, "concepts", note=extracted.note))
     with _timed(seconds, "fit"):
-        fitted = assemble(
-            source.directions(corpus), extracted, source.probes(corpus), source.steering(corpus)
-        )
-    with _timed(seconds, "choose layer"):
-        scores = source.layer_scores(corpus)
+        fitted = source.fitted(corpus)
+        scores = fitted.scores
+    with _timed(seconds, "calibrate"):
+        whole = assemble(fitted.directions, extracted, source.probes(corpus), fitted.steering)
     instead = source.stand_in(corpus)
     layers = chosen_layers(settings.layers, scores, model.n_layers)
-    vectors = fitted.select(layers=layers)
+    vectors = whole.select(layers=layers)
     report(Progress("Fitting", n_concepts, n_concepts, "concepts"))
     manifest = describe(
         vectors,

@@ -18,7 +18,8 @@ from torch import Tensor
 from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import TextGroups
-from readout_ui.vectors.whitening import Members, Update, base_map, mean_differences
+from readout_ui.vectors.mapped import MappedLayer
+from readout_ui.vectors.whitening import Members, lengths_of
 
 _Indices = npt.NDArray[np.intp]
 FOLDS = 8
@@ -38,6 +39,11 @@ class Assignment:
     """(n_members,): where it is held out; n_folds for a text that never is."""
     n_groups: int
     n_folds: int
+
+    @property
+    def members(self) -> Members:
+        """The same without folds."""
+        return Members(self.rows, self.group, self.n_groups)
 
     @property
     def scored(self) -> Bools:
@@ -105,117 +111,6 @@ def score_held_out(activations: Floats, assignment: Assignment) -> Floats:
     return scores[assignment.scored]
 
 
-def score_mapped(
-    texts: Floats, assignment: Assignment, method: str, tokens: Floats | None
-) -> Floats:
-    """The same for a method that is a linear map of mean differences, at one layer.
-
-    What the map takes from the texts, it takes from those of the other folds; the scale of the
-    dimensions, one number for each, is that of all texts.
-
-    Args:
-        texts: activations, (n_texts, d_model).
-        assignment: which text is held out where.
-        method: one of `MAPPED`.
-        tokens: neutral tokens (n_tokens, d_model), if there are any.
-
-    Returns:
-        (n_scored, n_concepts), texts in the order of the assignment.
-    """
-    own = (texts - texts.mean(axis=0, dtype=np.float64))[assignment.rows]  # (n_members, d_model)
-    members = Members(assignment.rows, assignment.group, assignment.n_groups)
-    base = base_map(method, members.residuals(own, members.spread()), members, tokens)
-    own = own.astype(np.float32)
-    images = base.images(own)
-    few = len(own) <= FEW_TEXTS
-    products = _FewTexts(own @ images.T, images @ images.T) if few else None
-    scores = np.empty((len(own), assignment.n_groups - 1), dtype=np.float32)
-    for fold in range(assignment.n_folds):
-        held_out = assignment.fold == fold
-        apart = own[held_out] - own[~held_out].mean(axis=0)
-        if products is not None:
-            dots, sizes = products.fold(members, held_out, base.weight)
-        else:
-            directions = _mapped_fold(own, images, members, ~held_out, base.weight)
-            dots, sizes = apart @ directions.T, _lengths(directions)
-        scores[held_out] = dots / (_lengths(apart)[:, None] * sizes)
-    return scores[assignment.scored]
-
-
-FEW_TEXTS = 768
-"""So many texts or fewer are scored by their dot products alone: no fold then takes a product as
-long as the residual stream is wide."""
-
-
-@dataclass(frozen=True, eq=False)
-class _FewTexts:
-    """Dot products of all texts, from which every fold's directions follow.
-
-    A direction is a sum of the images of texts, so its coefficients are all that is worked out.
-    """
-
-    across: Floats
-    """(n_members, n_members): of texts with images."""
-    between: Floats
-    """(n_members, n_members): of images with images."""
-
-    def fold(self, members: Members, held_out: Bools, weight: float) -> tuple[Floats, Floats]:
-        """Held-out texts, minus the mean of the others, on directions from the others.
-
-        Returns:
-            Dot products (n_held_out, n_concepts) and the directions' lengths (n_concepts,).
-        """
-        factors = _coefficients(members, held_out, self.across, weight)
-        middle = (~held_out).astype(np.float32) / np.count_nonzero(~held_out)
-        dots = (self.across[held_out] - middle @ self.across) @ factors.T
-        squares = np.einsum("cm,cm->c", factors @ self.between, factors)
-        return dots, np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny))
-
-
-def _coefficients(members: Members, held_out: Bools, across: Floats, weight: float) -> Floats:
-    """How much of each text's image is in each direction, (n_concepts, n_members).
-
-    Args:
-        members: all texts.
-        held_out: which of them no direction may hold.
-        across: dot products of texts with images, (n_members, n_members).
-        weight: of each residual in the inverse of the map, see `LinearMap`.
-    """
-    group, kept = members.group, np.flatnonzero(~held_out)
-    own = ((group == np.arange(members.n_groups)[:, None]) & ~held_out).astype(np.float32)
-    n_own = own.sum(axis=1, keepdims=True)  # (n_groups, 1)
-    means = own / np.maximum(n_own, 1)
-    others = (~held_out - own[:-1]) / (len(kept) - n_own[:-1])
-    found: Floats = means[:-1] - others
-    places = kept[Members(members.rows[kept], group[kept], members.n_groups).spread()]
-    if not weight or not len(places):
-        return found
-    apart = across[places] - (means @ across)[group[places]]  # (n_places, n_members)
-    inner = apart[:, places] - (apart @ means.T)[:, group[places]]
-    solved = Update.solve(inner, apart @ found.T, weight)
-    taken = np.zeros_like(found)
-    taken[:, places] = solved.T
-    within = means * n_own  # one where a text belongs to the group
-    found += (taken @ means.T) @ within - taken
-    return found
-
-
-def _mapped_fold(
-    texts: Floats, images: Floats, members: Members, kept: Bools, weight: float
-) -> Floats:
-    """Directions from some of the texts and their images, (n_concepts, d_model)."""
-    part = Members(members.rows[kept], members.group[kept], members.n_groups)
-    texts, images = texts[kept], images[kept]
-    found = mean_differences(part, images)
-    places = part.spread()
-    if not weight or not len(places):
-        return found
-    differences = mean_differences(part, texts)
-    rows, row_images = part.residuals(texts, places), part.residuals(images, places)
-    lost = Update.of(rows, row_images, weight).taken_off(differences)
-    return found - lost
-
-
 def held_out_blocks(
     activations: Tensor, assignment: Assignment, method: str = "mean", tokens: Tensor | None = None
 ) -> Iterator[Floats]:
@@ -234,11 +129,10 @@ def held_out_blocks(
             yield scores
         return
     for layer in range(activations.shape[1]):
-        texts = activations[:, layer].double().numpy()
-        some = None if tokens is None else tokens[:, layer].double().numpy()
         with single_thread():
-            scores = score_mapped(texts, assignment, method, some)
-        yield scores[:, None]
+            here = MappedLayer.of(activations, layer, assignment.members, method, tokens)
+            scores = here.held_out(assignment.fold, assignment.n_folds)
+        yield scores[assignment.scored][:, None]
 
 
 def _fold_sums(texts: Floats, assignment: Assignment) -> tuple[Floats, Floats]:
@@ -280,16 +174,9 @@ def _score_fold(held_out: Floats, counts: Floats, sums: Floats) -> Floats:
     directions -= all_texts / (n_all - n_own)
     texts = held_out - all_texts / n_all
     dots = texts.transpose(1, 0, 2) @ directions.transpose(1, 2, 0)
-    lengths = _lengths(texts).T[:, :, None] * _lengths(directions).T[:, None]
+    lengths = lengths_of(texts).T[:, :, None] * lengths_of(directions).T[:, None]
     scores: Floats = (dots / lengths).transpose(1, 0, 2)
     return scores
-
-
-def _lengths(vectors: Floats) -> Floats:
-    """Lengths along the last axis, never zero."""
-    squares = np.einsum("...d,...d->...", vectors, vectors)
-    lengths: Floats = np.maximum(np.sqrt(squares), np.sqrt(np.finfo(vectors.dtype).tiny))
-    return lengths
 
 
 USUAL_DEPTH = 0.5

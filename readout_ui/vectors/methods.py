@@ -20,10 +20,11 @@ from torch import Tensor
 from readout_ui.errors import UserError
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import PairSettings, TextGroups, sample_pairs
+from readout_ui.vectors.mapped import NOISE, MappedLayer, layer_of, wide
 from readout_ui.vectors.settings import OWN_METHOD
-from readout_ui.vectors.whitening import Members, map_of, map_of_members, mean_differences
+from readout_ui.vectors.whitening import Members
 
-_Array = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.floating]
 Solver = Callable[[_Array], _Array]
 """Dot products of the pairs' differences (n_pairs, n_pairs) -> one factor per pair (n_pairs,)."""
 _NEWTON_STEPS = 100
@@ -52,8 +53,8 @@ def logistic_weights(pair_gram: _Array) -> _Array:
     A centred pair is +delta/2 with label 1 and -delta/2 with label -1, so the objective is
     |w|^2 / 2 + 2 sum log(1 + exp(-delta_i.w / 2)). At its minimum a_i = sigmoid(-delta_i.w / 2).
     """
-    factors = np.zeros(len(pair_gram))  # (n_pairs,)
-    margins = np.zeros(len(pair_gram))  # (n_pairs,), delta_i.w / 2
+    factors: _Array = np.zeros(len(pair_gram))  # (n_pairs,)
+    margins: _Array = np.zeros(len(pair_gram))  # (n_pairs,), delta_i.w / 2
     for _ in range(_NEWTON_STEPS):
         targets = expit(-margins)
         residual = targets - factors
@@ -111,8 +112,6 @@ Method = Callable[..., Tensor]
 length, or zero where a layer cannot tell the texts apart."""
 
 _Indices = npt.NDArray[np.intp]
-_NOISE = 1e-6
-"""Of a text's length; float32 forward passes in other batches differ by a few 1e-7."""
 
 
 def mean_difference(
@@ -143,40 +142,31 @@ def neutral_pcs(
 
 
 def _mapped(activations: Tensor, groups: TextGroups, method: str, tokens: Tensor | None) -> Tensor:
-    members = Members.of(groups)
-    directions = _no_directions(activations, groups)
-    for layer in _layers(activations):
-        own = members.of_texts(layer.texts)
-        differences = mean_differences(members, own)
-        clear = np.linalg.norm(differences, axis=1, keepdims=True) > layer.noise
-        if method != "mean":
-            some = None if tokens is None else tokens[:, layer.index].double().numpy()
-            with single_thread():
-                differences = map_of_members(method, own, members, some).images(differences)
-        directions[:, layer.index] = _unit(differences * clear, smallest=0.0)
-    return directions
+    return map_differences(None, activations, groups, method, tokens)
 
 
 def map_differences(
-    differences: Tensor, activations: Tensor, groups: TextGroups, method: str, tokens: Tensor | None
+    differences: Tensor | None,
+    activations: Tensor,
+    groups: TextGroups,
+    method: str,
+    tokens: Tensor | None,
 ) -> Tensor:
-    """Directions from differences of means that were taken in another way than all against all.
+    """Directions from differences of means.
 
     Args:
-        differences: (n_concepts, n_layers, d_model).
+        differences: (n_concepts, n_layers, d_model); None for each concept against all others.
         activations: what the map is estimated from, (n_texts, n_layers, d_model).
         groups: which of their rows belong to which concept.
         method: one of `MAPPED`.
         tokens: neutral tokens (n_tokens, n_layers, d_model), if there are any.
     """
-    directions = torch.zeros_like(differences)
+    members, directions = Members.of(groups), _no_directions(activations, groups)
     with single_thread():
-        for layer in _layers(activations):
-            some = None if tokens is None else tokens[:, layer.index].double().numpy()
-            apart = differences[:, layer.index].double().numpy()
-            clear = np.linalg.norm(apart, axis=1, keepdims=True) > layer.noise
-            images = map_of(method, layer.texts, groups, some).images(apart)
-            directions[:, layer.index] = _unit(images * clear, smallest=0.0)
+        for layer in range(activations.shape[1]):
+            here = MappedLayer.of(activations, layer, members, method, tokens)
+            apart = None if differences is None else wide(differences, layer)
+            directions[:, layer] = unit(here.directions(apart)[0])
     return directions
 
 
@@ -302,7 +292,7 @@ def fit_given_pairs(
     with single_thread():
         for layer in _layers(activations):
             weights = _text_weights(layer, rows, PAIR_SOLVERS[method])  # (1, n_texts)
-            directions[layer.index] = _unit(weights @ layer.texts, smallest=0.0)[0]
+            directions[layer.index] = unit(weights @ layer.texts)[0]
     return directions
 
 
@@ -335,16 +325,10 @@ class _Layer:
 
 def _layers(activations: Tensor) -> Iterator[_Layer]:
     for index in range(activations.shape[1]):
-        texts = activations[:, index].to(torch.float64).numpy()  # (n_texts, d_model)
+        texts = layer_of(activations, index)
         length = float(np.sqrt(np.einsum("td,td->", texts, texts) / len(texts)))
-        if not np.isfinite(length):
-            raise UserError(
-                "the model's activations are not finite numbers",
-                where=f"layer {index}",
-                fix="load the model in bf16 or fp32",
-            )
         texts -= texts.mean(axis=0)
-        yield _Layer(index, texts, _NOISE * length)
+        yield _Layer(index, texts, NOISE * length)
 
 
 def _no_directions(activations: Tensor, groups: TextGroups) -> Tensor:
@@ -352,10 +336,10 @@ def _no_directions(activations: Tensor, groups: TextGroups) -> Tensor:
     return torch.zeros(len(groups.concepts), n_layers, d_model)  # (n_concepts, n_layers, d_model)
 
 
-def _unit(vectors: _Array, smallest: float) -> Tensor:
-    """Rows scaled to length 1, float32; rows no longer than `smallest` become zero."""
+def unit(vectors: _Array) -> Tensor:
+    """Rows scaled to length 1, float32; rows of no length stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scale = np.where(lengths > smallest, 1 / np.maximum(lengths, np.finfo(np.float64).tiny), 0.0)
+    scale = np.where(lengths > 0, 1 / np.maximum(lengths, np.finfo(np.float64).tiny), 0.0)
     return torch.from_numpy((vectors * scale).astype(np.float32))
 
 
@@ -372,7 +356,7 @@ def _fit_pairs(
     with single_thread():
         for layer in _layers(activations):
             weights = _text_weights(layer, pairs, solve)  # (n_concepts, n_texts)
-            directions[:, layer.index] = _unit(weights @ layer.texts, smallest=0.0)
+            directions[:, layer.index] = unit(weights @ layer.texts)
     return directions
 
 

@@ -35,6 +35,7 @@ from readout_ui.vectors.sources import (
 from readout_ui.vectors.training import (
     Corpus,
     Extracted,
+    Fitted,
     capture_settings,
     group_texts,
     read_corpus,
@@ -87,15 +88,15 @@ class PairSource(TextSource):
             f"{sum(p.n_cached for p in parts)} from the cache",
         )
 
+    def fitted(self, corpus: Corpus) -> Fitted:
+        """The direction, which is pushed along as well, and how well each layer tells apart."""
+        return Fitted(self.directions(corpus), None, self.layer_scores(corpus))
+
     def directions(self, corpus: Corpus) -> Tensor:
         """The direction at all layers, (1, n_layers, d_model)."""
         rows = [(2 * i, 2 * i + 1) for i in range(len(self.pairs.pairs))]
         pooled = corpus.pooled[len(self.neutral) :]
         return fit_given_pairs(pooled, rows, corpus.own_method or corpus.settings.method)[None]
-
-    def steering(self, corpus: Corpus) -> None:
-        """The direction itself."""
-        del corpus
 
     def probes(self, corpus: Corpus) -> Sequence[int]:
         """The first pair, unless its prompt is another than a server's, and neutral texts."""

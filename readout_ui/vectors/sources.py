@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,14 @@ from readout_ui.vectors.cross_validation import FOLDS, LayerScores, cross_valida
 from readout_ui.vectors.groups import TextGroups
 from readout_ui.vectors.methods import map_differences
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import Corpus, Extracted, extract, fit
+from readout_ui.vectors.training import (
+    Corpus,
+    Extracted,
+    Fitted,
+    extract,
+    fit,
+    fit_and_rate,
+)
 from readout_ui.vectors.vectors import ConceptVectors
 from readout_ui.vectors.whitening import stand_in
 
@@ -67,29 +74,63 @@ class TextSource:
         """Read the texts, each unique one once."""
         return extract(self.texts, model, settings, cache, report, self.zero)
 
+    def fitted(self, corpus: Corpus) -> Fitted:
+        """Directions at all layers, what to push along, and how well each layer tells apart."""
+        groups = self.judged_groups(corpus)
+        if corpus.mapped_method == "mean":
+            return Fitted(self.directions(corpus), None, self.layer_scores(corpus))
+        if groups != corpus.groups:
+            plain = replace(corpus, settings=replace(corpus.settings, method="mean"))
+            return Fitted(
+                self.directions(corpus), self.directions(plain), self.layer_scores(corpus)
+            )
+        return fit_and_rate(corpus, self.cleaned(corpus), groups, self.differences(corpus))
+
     def directions(self, corpus: Corpus) -> Tensor:
         """Directions at all layers, (n_concepts, n_layers, d_model)."""
+        if not corpus.linear:
+            return self.nonlinear(corpus)
+        return map_differences(
+            self.differences(corpus),
+            self.cleaned(corpus),
+            corpus.groups,
+            corpus.settings.method,
+            corpus.tokens,
+        )
+
+    def layer_scores(self, corpus: Corpus) -> LayerScores:
+        """How well each layer tells held-out texts apart."""
+        return cross_validated_layers(
+            self.cleaned(corpus),
+            self.judged_groups(corpus),
+            FOLDS,
+            corpus.settings.seed,
+            corpus.mapped_method,
+            corpus.tokens,
+        )
+
+    def cleaned(self, corpus: Corpus) -> Tensor:
+        """Activations that a map is estimated from, (n_texts, n_layers, d_model)."""
+        return corpus.pooled
+
+    def differences(self, corpus: Corpus) -> Tensor | None:
+        """What a linear method maps, (n_concepts, n_layers, d_model); None where it is the mean of
+        each concept minus that of all other texts."""
+        del corpus
+        return None
+
+    def judged_groups(self, corpus: Corpus) -> TextGroups:
+        """The groups of which texts are held out."""
+        return corpus.groups
+
+    def nonlinear(self, corpus: Corpus) -> Tensor:
+        """Directions by a method that is no linear map, (n_concepts, n_layers, d_model)."""
         return fit(corpus)
-
-    def steering(self, corpus: Corpus) -> Tensor | None:
-        """Plain mean differences to push with, of the same shape; None where they are the same.
-
-        A whitened direction says best where a text lies; pushed along, it moves the model no
-        further towards the concept than the mean does (`bench.steering`).
-        """
-        if corpus.mapped_method == "mean":
-            return None
-        settings = replace(corpus.settings, method="mean")
-        return self.directions(replace(corpus, settings=settings))
 
     def probes(self, corpus: Corpus) -> Sequence[int] | None:
         """Rows of the texts to check a server by; None for some of every concept."""
         del corpus
         return None
-
-    def layer_scores(self, corpus: Corpus) -> LayerScores:
-        """How well each layer tells held-out texts apart."""
-        return _cross_validated(corpus, corpus.pooled, corpus.groups)
 
     def distances(self, corpus: Corpus, vectors: ConceptVectors) -> dict[int, float]:
         """Of pairs, by layer: how far the sides are apart along the direction."""
@@ -134,18 +175,19 @@ class StorySource(TextSource):
     scenes: tuple[str, ...]
     """Of every row, empty where it has none."""
 
-    def directions(self, corpus: Corpus) -> Tensor:
-        """Directions at all layers, (n_concepts, n_layers, d_model)."""
-        pooled, groups = corpus.pooled, corpus.groups
-        if corpus.linear:
-            differences = scene_differences(pooled, groups, self.scenes)
-            return _mapped(corpus, differences, without_scenes(pooled, groups, self.scenes))
-        return paired_directions(pooled, groups, self.scenes, corpus.method, corpus.pairing)
+    def cleaned(self, corpus: Corpus) -> Tensor:
+        """Every story minus its scene."""
+        return without_scenes(corpus.pooled, corpus.groups, self.scenes)
 
-    def layer_scores(self, corpus: Corpus) -> LayerScores:
-        """How well each layer tells held-out stories apart, their scenes taken off."""
-        pooled = without_scenes(corpus.pooled, corpus.groups, self.scenes)
-        return _cross_validated(corpus, pooled, corpus.groups)
+    def differences(self, corpus: Corpus) -> Tensor:
+        """Each concept against the others in the same scenes."""
+        return scene_differences(corpus.pooled, corpus.groups, self.scenes)
+
+    def nonlinear(self, corpus: Corpus) -> Tensor:
+        """From pairs of stories in which the scenes cancel."""
+        return paired_directions(
+            corpus.pooled, corpus.groups, self.scenes, corpus.method, corpus.pairing
+        )
 
 
 def story_source(library: StoryLibrary, neutral: Texts | None = None) -> StorySource:
@@ -171,24 +213,30 @@ class ExampleSource(TextSource):
     sides: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
     """Texts for and against each concept."""
 
-    def directions(self, corpus: Corpus) -> Tensor:
-        """Directions at all layers, (n_concepts, n_layers, d_model)."""
+    def differences(self, corpus: Corpus) -> Tensor:
+        """Each concept against its own negatives."""
+        return torch.stack([mean_contrast(*sides) for _, sides in self._activations(corpus)])
+
+    def nonlinear(self, corpus: Corpus) -> Tensor:
+        """From pairs of each concept with its own negatives."""
+        fitted = [
+            contrast(corpus.method, concept, *sides, corpus.pairing)
+            for concept, sides in self._activations(corpus)
+        ]
+        return torch.stack(fitted)
+
+    def judged_groups(self, corpus: Corpus) -> TextGroups:
+        """A text is held out once."""
+        return _each_once(corpus)
+
+    def _activations(self, corpus: Corpus) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+        """Of both sides of each concept, (n_texts, n_layers, d_model)."""
         row = {text: place for place, text in enumerate(corpus.texts)}
-        found = []
         for concept in corpus.groups.concepts:
             positive, negative = (
                 corpus.pooled[[row[text] for text in side]] for side in self.sides[concept]
             )
-            if corpus.linear:
-                found.append(mean_contrast(positive, negative))
-            else:
-                found.append(contrast(corpus.method, concept, positive, negative, corpus.pairing))
-        contrasts = torch.stack(found)
-        return _mapped(corpus, contrasts, corpus.pooled) if corpus.linear else contrasts
-
-    def layer_scores(self, corpus: Corpus) -> LayerScores:
-        """How well each layer tells held-out examples apart."""
-        return _cross_validated(corpus, corpus.pooled, _each_once(corpus))
+            yield concept, (positive, negative)
 
 
 def example_source(
@@ -240,18 +288,6 @@ def neutral_texts_of(library: Library) -> dict[str, tuple[str, ...]]:
     """The library's neutral texts by file; those of the shipped test set where it has none."""
     texts = {each.name: each.descriptions for each in library.neutral if each.descriptions}
     return texts or shipped_neutral()
-
-
-def _mapped(corpus: Corpus, differences: Tensor, texts: Tensor) -> Tensor:
-    """Directions of a linear method from differences (n_concepts, n_layers, d_model)."""
-    method = corpus.settings.method
-    return map_differences(differences, texts, corpus.groups, method, corpus.tokens)
-
-
-def _cross_validated(corpus: Corpus, texts: Tensor, groups: TextGroups) -> LayerScores:
-    return cross_validated_layers(
-        texts, groups, FOLDS, corpus.settings.seed, corpus.mapped_method, corpus.tokens
-    )
 
 
 def _each_once(corpus: Corpus) -> TextGroups:

@@ -11,18 +11,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from readout_ui.activations.extract import Activations, CaptureSettings, read_activations
 from readout_ui.progress import Report, silent
 from readout_ui.texts.names import is_neutral_name
-from readout_ui.vectors.cross_validation import LayerScores
+from readout_ui.vectors.auroc import Floats
+from readout_ui.vectors.blas import single_thread
+from readout_ui.vectors.cross_validation import FOLDS, LayerScores, assign_folds, rate_layers
 from readout_ui.vectors.groups import PairSettings, TextGroups
-from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_center
+from readout_ui.vectors.mapped import MappedLayer, wide
+from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_center, unit
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import (
     ConceptVectors,
@@ -101,8 +106,8 @@ class Corpus:
         """What makes directions of mean differences at a layer; None where the method has none."""
         if not self.linear:
             return None
-        texts = self.pooled[:, layer].double().numpy()  # (n_texts, d_model)
-        tokens = None if self.tokens is None else self.tokens[:, layer].double().numpy()
+        texts = wide(self.pooled, layer)  # (n_texts, d_model)
+        tokens = None if self.tokens is None else wide(self.tokens, layer)
         return map_of(self.settings.method, texts - texts.mean(axis=0), self.groups, tokens)
 
     @property
@@ -199,6 +204,54 @@ def fit(corpus: Corpus) -> Tensor:
     torch.Size([2, 30, 576])
     """
     return corpus.method(corpus.pooled, corpus.groups, corpus.pairing, corpus.tokens)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Directions at all layers and how well each layer tells held-out texts apart."""
+
+    directions: Tensor
+    """(n_concepts, n_layers, d_model), float32, of unit length or zero."""
+    steering: Tensor | None
+    """Of the same shape: what to push with where that is something else."""
+    scores: LayerScores
+
+
+def fit_and_rate(
+    corpus: Corpus, texts: Tensor, groups: TextGroups, differences: Tensor | None
+) -> Fitted:
+    """Fit a linear method and cross-validate it, one layer after the other.
+
+    Beside the directions, plain differences are kept to push with: a whitened direction says best
+    where a text lies; pushed along, it moves the model no further towards the concept than the
+    mean does (`bench.steering`).
+
+    Args:
+        corpus: whose settings and neutral tokens are used.
+        texts: what the map is estimated from, (n_texts, n_layers, d_model).
+        groups: which of their rows belong to which concept.
+        differences: (n_concepts, n_layers, d_model); None for each concept against all others.
+    """
+    shape = (len(groups.concepts), *texts.shape[1:])
+    directions, steering = torch.zeros(shape), torch.zeros(shape)
+    assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
+
+    def judged() -> Iterator[Floats]:
+        for index in range(texts.shape[1]):
+            with single_thread():
+                layer = MappedLayer.of(
+                    texts, index, assignment.members, corpus.settings.method, corpus.tokens
+                )
+                given = None if differences is None else wide(differences, index)
+                fitted, plain = layer.directions(given)
+                directions[:, index], steering[:, index] = unit(fitted), unit(plain)
+                scores = layer.held_out(assignment.fold, FOLDS)
+            yield scores[assignment.scored][:, None]
+
+    blocks = judged()
+    scores = rate_layers(blocks, assignment, texts.shape[1])
+    deque(blocks, maxlen=0)  # where nothing can be rated, the layers are fitted all the same
+    return Fitted(directions, steering, scores)
 
 
 def assemble(

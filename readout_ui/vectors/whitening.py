@@ -17,11 +17,11 @@ is made of (Woodbury's identity).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from scipy.sparse import csr_array
 
 from readout_ui.vectors.groups import TextGroups
 
@@ -45,60 +45,39 @@ NEUTRAL_PART = 0.5
 _TINY = np.finfo(np.float32).tiny
 
 
-@dataclass(frozen=True, eq=False)
-class Update:
-    """Rows whose outer products the inverse of a map took up."""
-
-    images: Floats
-    """(n_rows, d_model) float32: what the map made of the rows before."""
-    factor: Floats
-    """(n_rows, n_rows): Cholesky factor of 1 + weight * rows images'."""
-    weight: float
-
-    @classmethod
-    def of(cls, rows: Floats, images: Floats, weight: float) -> Update:
-        """The update by weight * x x' of rows x (n_rows, d_model) with these images."""
-        return cls(images, _factor(rows @ images.T, weight), weight)
-
-    @staticmethod
-    def solve(products: Floats, along: Floats, weight: float) -> Floats:
-        """How much of each row is taken off, from dot products alone, (n_rows, n_texts).
-
-        Args:
-            products: of rows with images of rows, (n_rows, n_rows).
-            along: of rows with images of texts, (n_rows, n_texts).
-            weight: of each row.
-        """
-        factor = _factor(products, weight), False
-        solved: Floats = scipy.linalg.cho_solve(factor, weight * along, check_finite=False)
-        return solved
-
-    def taken_off(self, texts: Floats) -> Floats:
-        """What the images of texts (n_texts, d_model) lose by it."""
-        along = self.weight * (self.images @ texts.T)  # (n_rows, n_texts)
-        solved = scipy.linalg.cho_solve((self.factor, False), along, check_finite=False)
-        lost: Floats = solved.T @ self.images
-        return lost
-
-
-def _factor(products: Floats, weight: float) -> Floats:
-    """Cholesky factor of 1 + weight * products, (n_rows, n_rows)."""
+def factor_of(products: Floats, weight: float) -> Floats:
+    """Cholesky factor of 1 + weight * products, (n_rows, n_rows), upper."""
     matrix = weight * products
     matrix[np.diag_indices_from(matrix)] += 1
-    factor: Floats = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)[0]
+    factor: Floats = scipy.linalg.cholesky(matrix, overwrite_a=True, check_finite=False)
     return factor
+
+
+def taken_off(products: Floats, images: Floats, weight: float) -> Floats:
+    """Rows z such that a map whose inverse takes up weight * x x' of rows x loses z z' of each.
+
+    Args:
+        products: of rows with images of rows, (n_rows, n_rows).
+        images: what the map made of the rows before, (n_rows, d_model).
+        weight: of each row.
+    """
+    factor = factor_of(products, weight)
+    solved: Floats = scipy.linalg.solve_triangular(factor, images, trans=1, check_finite=False)
+    found: Floats = images.dtype.type(np.sqrt(weight)) * solved
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class LinearMap:
     """A symmetric map M of one layer's activations; a direction is M times a difference of means.
 
-    M x = precision * x - what each update takes off.
+    M x = precision * x - the sum of z (z'x) over rows z that are taken off.
     """
 
     precision: Floats
     """(d_model,), 1 / s^2."""
-    updates: tuple[Update, ...] = ()
+    taken: Floats
+    """(n_rows, d_model) float32."""
     texts: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     """Rows of the activations whose distance r from the mean of their concept is in M."""
     weight: float = 0.0
@@ -107,16 +86,15 @@ class LinearMap:
     def images(self, texts: Floats) -> Floats:
         """Rows M x of texts x, (n_texts, d_model) of their number type."""
         found = texts * self.precision.astype(texts.dtype)
-        narrow = texts.astype(np.float32)
-        for update in self.updates:
-            found -= update.taken_off(narrow)
+        found -= (texts.astype(np.float32) @ self.taken.T) @ self.taken
         return found
 
     def plus(self, rows: Floats, weight: float) -> LinearMap:
         """The map whose inverse holds weight * x x' of these rows x (n_rows, d_model) as well."""
         narrow = rows.astype(np.float32)
-        update = Update.of(narrow, self.images(narrow), weight)
-        return replace(self, updates=(*self.updates, update))
+        images = self.images(narrow)
+        found = taken_off(narrow @ images.T, images, weight)
+        return replace(self, taken=np.concatenate([self.taken, found]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +104,7 @@ class Members:
     rows: Indices
     """(n_members,): row of the activations."""
     group: Indices
-    """(n_members,): index of the concept; the last group holds the neutral texts."""
+    """(n_members,): index of the concept, ascending; the last group holds the neutral texts."""
     n_groups: int
 
     @classmethod
@@ -136,6 +114,15 @@ class Members:
         group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
         return cls(np.array(groups.all_rows(), dtype=np.intp), group, len(members))
 
+    def some(self, kept: npt.NDArray[np.bool_]) -> Members:
+        """Those of these members, in as many groups."""
+        return Members(self.rows[kept], self.group[kept], self.n_groups)
+
+    @cached_property
+    def counts(self) -> Indices:
+        """(n_groups,): members of each."""
+        return np.bincount(self.group, minlength=self.n_groups)
+
     def of_texts(self, texts: Floats) -> Floats:
         """The members' rows of all texts, which are not copied where they are the same."""
         same = len(texts) == len(self.rows) and (self.rows == np.arange(len(texts))).all()
@@ -143,30 +130,33 @@ class Members:
 
     def spread(self) -> Indices:
         """Places of at most MOST_TEXTS members that are not alone in their group."""
-        counts = np.bincount(self.group, minlength=self.n_groups)
-        places = np.flatnonzero(counts[self.group] > 1)
+        places = np.flatnonzero(self.counts[self.group] > 1)
         step = max(1, -(-len(places) // MOST_TEXTS))
         return places[::step]
 
     def sums(self, texts: Floats) -> Floats:
         """Sum of each group's texts, (n_groups, d_model); texts are those of the members."""
-        ones = np.ones(len(self.group), dtype=texts.dtype)
-        places = np.arange(len(self.group))
-        matrix = csr_array((ones, (self.group, places)), shape=(self.n_groups, len(places)))
-        sums: Floats = matrix @ texts
+        shown = self.counts > 0
+        starts = np.cumsum(self.counts) - self.counts
+        sums = np.zeros((self.n_groups, *texts.shape[1:]), dtype=texts.dtype)
+        sums[shown] = np.add.reduceat(texts, starts[shown], axis=0)
         return sums
 
     def residuals(self, texts: Floats, places: Indices) -> Floats:
         """Members at these places minus the mean of their group, (n_places, d_model)."""
-        counts = np.maximum(np.bincount(self.group, minlength=self.n_groups), 1)
-        means = self.sums(texts) / counts[:, None].astype(texts.dtype)
+        counts = np.maximum(self.counts, 1)[:, None].astype(texts.dtype)
+        means = self.sums(texts) / counts
         return texts[places] - means[self.group[places]]
+
+    def centred(self, texts: Floats) -> Floats:
+        """The same of all members; one alone in its group becomes zero."""
+        return self.residuals(texts, np.arange(len(texts)))
 
 
 def mean_differences(members: Members, texts: Floats) -> Floats:
     """Mean of each concept's texts minus the mean of all others, (n_concepts, d_model)."""
     sums = members.sums(texts)  # (n_groups, d_model)
-    n_own = np.bincount(members.group, minlength=members.n_groups)[:-1, None].astype(texts.dtype)
+    n_own = members.counts[:-1, None].astype(texts.dtype)
     own = sums[:-1]
     found: Floats = own / n_own - (sums.sum(axis=0) - own) / (len(members.group) - n_own)
     return found
@@ -206,52 +196,71 @@ def base_map(method: str, residuals: Floats, members: Members, tokens: Floats | 
         members: whose they are.
         tokens: neutral tokens (n_tokens, d_model); None or empty where there are none.
     """
-    ones = np.ones(residuals.shape[1])
     apart = None if tokens is None or len(tokens) < 2 else tokens - tokens.mean(axis=0)
     if method == "neutral_pcs" and apart is not None:
-        return LinearMap(ones, (_components(apart),))
+        return LinearMap(np.ones(residuals.shape[1]), _components(apart))
     too_few = apart is None and members.n_groups - 1 < FEWEST_CONCEPTS
     if method != "whitened" or too_few:
-        return LinearMap(ones)
+        return _unchanged(residuals.shape[1])
     return _whitening(residuals, apart)
+
+
+def _unchanged(d_model: int) -> LinearMap:
+    return LinearMap(np.ones(d_model), np.zeros((0, d_model), dtype=np.float32))
 
 
 def _whitening(residuals: Floats, tokens: Floats | None) -> LinearMap:
     """Scale and token part of a whitening map; residuals (n, d_model) are still to be added."""
-    parts = [part for part in (residuals, tokens) if part is not None and part.any()]
-    if not parts:
-        return LinearMap(np.ones(residuals.shape[1]))
-    variance = _variances(parts[0])  # (d_model,)
+    squares = [_squares(part) for part in (residuals, tokens) if part is not None]  # (d_model,)
+    known = [some for some in squares if some.any()]
+    if not known:
+        return _unchanged(residuals.shape[1])
+    n_rows = len(residuals) if squares[0].any() or tokens is None else len(tokens)
+    variance = _variances(known[0] / n_rows)  # (d_model,)
     odds = (1 - SHRINKAGE) / SHRINKAGE
-    share = TOKEN_SHARE if len(parts) == 2 else 1.0
-    found = LinearMap(1 / variance)
-    if tokens is not None and tokens.any():
-        found = found.plus(tokens, share * odds / _size(tokens, variance))
+    share = TOKEN_SHARE if len(known) == 2 else 1.0
+    taken = _unchanged(len(variance)).taken
+    if tokens is not None and squares[1].any():
+        scale = (1 / np.sqrt(variance)).astype(np.float32)
+        scaled = tokens.astype(np.float32) * scale
+        # Squares divided by it have mean variance 1 in scaled dimensions.
+        weight = share * odds / float((squares[1] / variance).mean())
+        taken = taken_off(scaled @ scaled.T, scaled * scale, weight)
         share = 1 - share
-    return replace(found, weight=share * odds / _size(residuals, variance) if share else 0.0)
+    weight = share * odds / float((squares[0] / variance).mean()) if share else 0.0
+    return LinearMap(1 / variance, taken, weight=weight)
 
 
-def _size(rows: Floats, variance: Floats) -> float:
-    """What a sum of x x' is divided by to have mean variance 1 in scaled dimensions."""
-    return float(((rows**2).sum(axis=0) / variance).mean())
+def _squares(rows: Floats) -> Floats:
+    """Sums of squares of each dimension, (d_model,)."""
+    squares: Floats = np.einsum("td,td->d", rows, rows)
+    return squares
 
 
-def _variances(rows: Floats) -> Floats:
-    """s^2 of every dimension, from rows (n, d_model) of mean 0."""
-    deviation = np.sqrt((rows**2).mean(axis=0))
+def _variances(variances: Floats) -> Floats:
+    """s^2 of every dimension from its variance, (d_model,)."""
+    deviation = np.sqrt(variances)
     least = max(USUAL_SPREADS * float(np.median(deviation)), 1e-3 * float(deviation.max()))
-    variances: Floats = np.maximum(deviation, least) ** 2
-    return variances
+    found: Floats = np.maximum(deviation, least) ** 2
+    return found
 
 
-def _components(tokens: Floats) -> Update:
-    """Takes off the first principal components of centred tokens, which hold NEUTRAL_PART."""
+def _components(tokens: Floats) -> Floats:
+    """The first principal components of centred tokens, which hold NEUTRAL_PART, (n, d_model)."""
     values, vectors = scipy.linalg.eigh(tokens @ tokens.T)  # ascending
     held = np.cumsum(values[::-1]) / max(values.sum(), _TINY)
     n = int(np.searchsorted(held, NEUTRAL_PART)) + 1
     sizes = np.sqrt(np.maximum(values[::-1][:n], _TINY))
     rows = (vectors[:, ::-1][:, :n] / sizes).T @ tokens  # (n, d_model)
-    return Update(rows.astype(np.float32), np.eye(n, dtype=np.float32), 1.0)
+    narrow: Floats = rows.astype(np.float32)
+    return narrow
+
+
+def lengths_of(vectors: Floats) -> Floats:
+    """Lengths along the last axis, never zero."""
+    squares = np.einsum("...d,...d->...", vectors, vectors)
+    lengths: Floats = np.maximum(np.sqrt(squares), np.sqrt(np.finfo(vectors.dtype).tiny))
+    return lengths
 
 
 MAPPED = ("mean", "whitened", "neutral_pcs")

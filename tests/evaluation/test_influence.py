@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from readout_ui.evaluation.influence import FALSE_ALARM, influence
+from readout_ui.evaluation.influence import FALSE_ALARM, _Groups, _Products, influence
 from readout_ui.evaluation.left_out import layer_texts, leave_out
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import fit
@@ -113,3 +113,18 @@ def test_a_neutral_text_among_descriptions_is_found_and_no_other() -> None:
     marked = [b for b in influence(make_corpus(2, plant=plant), 0) if b.outlier]
     assert [(b.concept, b.index, b.like) for b in marked] == [("bconcept", 4, "")]
     assert "nothing in particular" in marked[0].note()
+
+
+def test_libraries_with_nothing_wrong_are_the_means_with_others_deviations() -> None:
+    draws = np.random.default_rng(0)
+    counts = np.array([4.0, 3.0, 5.0])
+    group = np.repeat(np.arange(3), counts.astype(int))
+    x = draws.standard_normal((12, 6)) + 3 * draws.standard_normal((3, 6))[group]
+    means = np.stack([x[group == g].mean(axis=0) for g in range(3)])
+    stretch = np.sqrt(counts / (counts - 1))[group, None]
+    order = draws.permutation(12)
+    moved = means[group] + (stretch * (x - means[group]))[order]
+    groups = _Groups(group, counts)
+    found = _Products(x @ x.T, groups).shuffled_margins(order[None])[0]
+    expected = _Products(moved @ moved.T, groups).margins()[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

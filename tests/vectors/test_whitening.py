@@ -8,9 +8,9 @@ from torch import Tensor
 from readout_ui.vectors.cross_validation import (
     assign_folds,
     cross_validated_layers,
-    score_mapped,
 )
 from readout_ui.vectors.groups import PairSettings, TextGroups
+from readout_ui.vectors.mapped import MappedLayer
 from readout_ui.vectors.methods import METHODS
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus
@@ -123,8 +123,9 @@ def test_held_out_scores_of_noise_are_chance_so_nothing_leaks() -> None:
 def test_held_out_scores_are_those_of_a_training_without_the_fold() -> None:
     texts, tokens = drawn()
     assignment = assign_folds(GROUPS, EACH, seed=0)
-    x, some = texts[:, 1].double().numpy(), tokens[:, 1].double().numpy()
-    scores = score_mapped(x, assignment, "whitened", some)  # (n_texts, n_concepts)
+    x = texts[:, 1].double().numpy()
+    layer = MappedLayer.of(texts, 1, assignment.members, "whitened", tokens)
+    scores = layer.held_out(assignment.fold, EACH)  # (n_texts, n_concepts)
     held_out = assignment.fold == 0
     rest = [tuple(r for r in rows if not held_out[r]) for rows in (*ROWS, NEUTRAL)]
     groups = TextGroups(GROUPS.concepts, tuple(rest[:-1]), rest[-1])
@@ -132,6 +133,16 @@ def test_held_out_scores_are_those_of_a_training_without_the_fold() -> None:
     apart = x[held_out] - x[~held_out].mean(axis=0)
     expected = apart / np.linalg.norm(apart, axis=1, keepdims=True) @ fitted.T.double().numpy()
     np.testing.assert_allclose(scores[held_out], expected, atol=0.03)  # the scale is that of all
+
+
+@pytest.mark.parametrize("method", ["whitened", "neutral_pcs"])
+def test_a_fold_is_taken_out_of_the_whole_map_as_if_it_had_never_been_in_it(method: str) -> None:
+    texts, tokens = drawn(massive=30.0)
+    assignment = assign_folds(GROUPS, 3, seed=1)  # some folds hold two texts of a concept
+    layer = MappedLayer.of(texts, 1, assignment.members, method, tokens)
+    for fold, found in enumerate(layer._fold_directions(assignment.fold, 3)):
+        expected = layer._refitted(assignment.fold != fold)
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_many_texts_are_thinned_and_the_map_stays_nearly_the_same() -> None:

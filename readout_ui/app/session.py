@@ -6,7 +6,7 @@ Importing this module loads neither torch nor transformers; the worker's thread 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -367,8 +367,11 @@ class Studio:
 
         trained = train(source, self._loaded(), settings, self._cache, report)
         report(Progress("Saving the run", 0, 1, "runs"))
+        before = self.runs.current()
         run = self.runs.save(trained)
         self.runs.set_current(run.id)
+        if self.options.report:
+            self.start_report(run.id, before)
         return run
 
     def report(self, run_id: str | None = None) -> RunReport | None:
@@ -379,6 +382,29 @@ class Studio:
     def report_job(self) -> Job[RunReport] | None:
         """The newest work on a report, finished or not."""
         return self.worker.latest("report")  # type: ignore[return-value]
+
+    def start_report(self, run_id: str, before: Run | None = None) -> Job[RunReport]:
+        """Judge a run and keep its report, in pieces, so that nothing waits for it long.
+
+        Args:
+            run_id: which run.
+            before: the run to compare it with.
+
+        Raises:
+            UserError: there is no such run, or the app runs read-only.
+        """
+        self.refuse_if_read_only("judge a run")
+        used = self.runs.current()
+        run = self.run() if used and used.id == run_id else self.runs.open(run_id)
+
+        def work(report: Report) -> Generator[None, None, RunReport]:
+            from readout_ui.evaluation.report import judge_run
+
+            judged = yield from judge_run(self.readout_of(run, report), before)
+            self.runs.keep_report(judged)
+            return judged
+
+        return self.worker.submit_pieces("report", f"Judging {self.runs.title(run)}", work)
 
     def readout_of(self, run: Run, report: Report) -> Readout:
         """A run with its model; that of the run in use keeps what was measured with it."""

@@ -25,6 +25,8 @@ from readout_ui.evaluation.cohesion import (
 )
 from readout_ui.evaluation.influence import (
     Influence,
+    Misfits,
+    find_misfits,
     influences_of,
 )
 from readout_ui.evaluation.left_out import LayerTexts, layer_texts, leave_out
@@ -48,7 +50,7 @@ MOST_OF_A_KIND = 2
 COMMON_PART = 0.5
 """A word or opening is worth a contrast from this part of a concept's descriptions up."""
 _STRONGEST = 12.0
-_shortcuts_of = lru_cache(maxsize=2)(find_shortcuts)  # they are the same at every layer
+shortcuts_of = lru_cache(maxsize=2)(find_shortcuts)  # they are the same at every layer
 
 
 @dataclass(frozen=True)
@@ -103,24 +105,30 @@ class Judged:
         return f"<{len(self.advice)} pieces of advice at layer {self.layer}>"
 
 
-def judge_descriptions(corpus: Corpus, layer: int, redundant: Sequence[Redundancy] = ()) -> Judged:
+def judge_descriptions(
+    corpus: Corpus,
+    layer: int,
+    redundant: Sequence[Redundancy] = (),
+    misfits: Misfits | None = None,
+) -> Judged:
     """Influence, shortcuts and advice from a run's texts and their activations at one layer.
 
     Args:
         corpus: the run's texts with their activations.
         layer: which layer, from 0.
         redundant: what `redundancy` found, quoted as further evidence for a merge.
+        misfits: what `find_misfits` gives; None finds them.
     """
     with single_thread():
         texts = layer_texts(corpus, layer)
         left_out = leave_out(texts)
-        influences = influences_of(texts, left_out, corpus)
+        influences = influences_of(texts, left_out, corpus, misfits or find_misfits(corpus))
         # Whether concepts are one thing is asked of the texts: a covariance that was estimated from
         # them has already explained away part of what they differ by.
         plain = layer_texts(corpus, layer, "mean")
         pairs = nearest_pairs(plain, left_out.standard)
         sorts = halves(plain)
-    shortcuts = _shortcuts_of(corpus.texts, corpus.groups)
+    shortcuts = shortcuts_of(corpus.texts, corpus.groups)
     found = [
         *_about_pairs(pairs, {r.concept: r.r2 for r in redundant}),
         *_about_texts(influences),

@@ -221,7 +221,7 @@ def _judge_all(
     n_texts = len(texts.counted)
     columns = [scorer.concepts.index(concept) for concept in texts.concepts]
     scores = scorer.score(activations, layer)[:, columns]  # (n_counted + n_neutral, n_concepts)
-    words, embedding, missing = _baselines(scorer, texts)
+    words, embedding, missing = baselines(scorer, texts)
     scored = ScoredTexts(
         layer=layer,
         concepts=texts.concepts,
@@ -360,7 +360,7 @@ NO_EMBEDDING = f"No sentence embedding to compare with. For {sentence_embedding.
 NO_EMBEDDING += f"{sentence_embedding.INSTALL}."
 
 
-def _baselines(
+def baselines(
     scorer: Readout, texts: SortedTexts
 ) -> tuple[Floats | None, Floats | None, tuple[str, ...]]:
     """Scores of what reads no language model, trained on the same descriptions.

@@ -106,12 +106,14 @@ def influence(corpus: Corpus, layer: int) -> Rows[Influence]:
     """
     with single_thread():
         texts = layer_texts(corpus, layer)
-        return influences_of(texts, leave_out(texts), corpus)
+        return influences_of(texts, leave_out(texts), corpus, find_misfits(corpus))
 
 
-def influences_of(texts: LayerTexts, left_out: LeftOut, corpus: Corpus) -> Rows[Influence]:
+def influences_of(
+    texts: LayerTexts, left_out: LeftOut, corpus: Corpus, misfits: Misfits
+) -> Rows[Influence]:
     """The same from a layer's texts left out already."""
-    misfits, influence_p = find_misfits(corpus), _heavy_p(texts, left_out.influence)
+    influence_p = _heavy_p(texts, left_out.influence)
     siblings = _sibling_means(texts, left_out.standard)  # (n_members, n_concepts)
     names = (*texts.concepts, "")
     judged = []

@@ -5,16 +5,19 @@ Importing this module loads neither torch nor transformers.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
 from readout_ui.errors import UserError
 
 Verdict = Literal["clear", "readable", "weak", "at chance", "not judged"]
-PairVerdict = Literal["confused", "told apart", "opposed"]
+PairVerdict = Literal["confused", "told apart", "opposed", "not judged"]
 Part = Annotated[float, Ge(0), Le(1)]
 """An AUROC or a probability."""
 Cosine = Annotated[float, Ge(-1), Le(1)]
@@ -185,3 +188,23 @@ def verdict_of(auroc: float | None, low: float | None) -> Verdict:
     if low < SURE:
         return "weak"
     return "readable" if low < CLEAR else "clear"
+
+
+def pack_cosines(matrix: npt.NDArray[np.float64]) -> str:
+    """Cosines above the diagonal as `RunReport.cosines` has them.
+
+    Args:
+        matrix: (n_concepts, n_concepts), in the order of `RunReport.order`.
+    """
+    above = matrix[np.triu_indices(len(matrix), k=1)]
+    return b64encode(np.rint(above * 10_000).astype("<i2").tobytes()).decode()
+
+
+def unpack_cosines(report: RunReport) -> npt.NDArray[np.float64]:
+    """(n_concepts, n_concepts), in the order of `report.order`; ones on the diagonal."""
+    n = len(report.order)
+    above = np.frombuffer(b64decode(report.cosines), "<i2") / 10_000
+    matrix = np.eye(n)
+    rows, columns = np.triu_indices(n, k=1)
+    matrix[rows, columns] = matrix[columns, rows] = above
+    return matrix

@@ -193,7 +193,7 @@ IGNORE = "(ignore)"
 SPECIAL = (NEUTRAL, OTHER, IGNORE)
 """Targets that are no concepts."""
 LIKENESS = 80
-"""rapidfuzz ratio (0..100) from which two spellings are taken for the same word."""
+"""rapidfuzz ratio (0..100) from which two spellings are named as alike."""
 _NEUTRAL_WORDS = frozenset({"neutral", "none", "baseline", "no_emotion", "no emotion"})
 
 
@@ -209,9 +209,10 @@ class Suggestion:
 
 
 def suggest_mapping(labels: Iterable[str], concepts: Sequence[str]) -> tuple[Suggestion, ...]:
-    """One suggestion per label: the same name, a form of the same word, a like spelling, or none.
+    """One suggestion per label: the same name, a form of the same word, or none.
 
-    Nothing is guessed from meaning: "joy" for "happy" is for a person to say.
+    Nothing is guessed from meaning, "joy" for "happy", nor from spelling, "furious" for "curious":
+    that is for a person to say. A like spelling is named among the reasons.
     """
     named, forms = defaultdict(list), defaultdict(list)
     for place, concept in enumerate(concepts):
@@ -239,7 +240,7 @@ def suggest_mapping(labels: Iterable[str], concepts: Sequence[str]) -> tuple[Sug
 def _spelled_alike(label: str, words: tuple[str, ...], concepts: Sequence[str]) -> Suggestion:
     found = process.extractOne(" ".join(words), concepts, scorer=fuzz.ratio, score_cutoff=LIKENESS)
     if found is not None:
-        return Suggestion(label, found[0], f"spelled alike ({found[1]:.0f} %)")
+        return Suggestion(label, IGNORE, f"spelled like {found[0]}: choose it if it is meant")
     return Suggestion(label, IGNORE, "no concept of that name")
 
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
-from readout_ui.runs.report import ConceptReport, RunReport, verdict_of
+from readout_ui.runs.report import (
+    ConceptReport,
+    RunReport,
+    pack_cosines,
+    unpack_cosines,
+    verdict_of,
+)
 from readout_ui.runs.store import REPORT_FILE, RunStore
 from tests.support.reports import make_report
 from tests.support.trained_example import make_run
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
 @given(st.from_type(RunReport))
 def test_what_is_written_is_read_back(report: RunReport) -> None:
     assert RunReport.from_json(report.to_json()) == report
@@ -77,6 +86,14 @@ def test_a_damaged_report_and_that_of_another_run_count_as_none(tmp_path: Path) 
     (run.folder / REPORT_FILE).write_bytes(b"{")
     assert store.report(run.id) is None
     assert [each.id for each in store.list()] == [run.id]
+
+
+@given(st.integers(1, 12), st.randoms(use_true_random=False))
+def test_cosines_come_back_to_four_places(n: int, draws: random.Random) -> None:
+    half = np.array([[draws.uniform(-1, 1) for _ in range(n)] for _ in range(n)])
+    matrix = np.triu(half, 1) + np.triu(half, 1).T + np.eye(n)
+    packed = make_report(order=tuple(map(str, range(n))), cosines=pack_cosines(matrix))
+    assert np.abs(unpack_cosines(packed) - matrix).max() <= 0.5e-4
 
 
 def test_a_concept_is_found_by_its_name() -> None:

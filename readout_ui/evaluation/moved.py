@@ -1,0 +1,83 @@
+"""What a training moved against the run used before, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from readout_ui.evaluation.evidence import Evidence
+from readout_ui.evaluation.resampling import estimate, weighted_auroc
+from readout_ui.evaluation.run_diff import RunDiff, compare_runs
+from readout_ui.vectors.auroc import auroc
+
+if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
+    from readout_ui.runs.run import Run
+
+TURNED = 0.02
+"""1 - cosine from which a direction counts as turned."""
+NAMED = 3
+
+
+def what_moved(before: Run, readout: Readout, layer: int, evidence: Sequence[Evidence] = ()) -> str:
+    """New against old: directions that turned, concepts added and removed, the AUROC.
+
+    Args:
+        before: the earlier run.
+        readout: the later one with its model.
+        layer: where the later one is read.
+        evidence: texts that judged it, the first of which score the earlier one as well.
+    """
+    diff = compare_runs(before, readout.run)
+    if diff.why_no_moves and not diff.same_space:
+        return diff.why_no_moves
+    parts = [*_named("added", diff.concepts_added), *_named("removed", diff.concepts_removed)]
+    turned = _turned(diff, layer)
+    parts += [f"{name} turned {by:.2f}" for name, by in turned[:NAMED]]
+    if len(turned) > NAMED:
+        parts[-1] += f" and {len(turned) - NAMED} more turned less"
+    scores = _scores(before, readout, layer, evidence)
+    if not parts and not scores:
+        return "nothing moved"
+    return "; ".join([*parts, *scores, "nothing else moved" if parts else "no direction turned"])
+
+
+def _named(how: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return [f"{', '.join(names[:NAMED])}{rest} {how}"]
+
+
+def _turned(diff: RunDiff, layer: int) -> list[tuple[str, float]]:
+    if diff.moves is None:
+        return []
+    layers = diff.moves.layers
+    column = layers.index(layer) if layer in layers else 0
+    turns = 1 - diff.moves.cosine[:, column]
+    moved = [(n, float(t)) for n, t in zip(diff.moves.concepts, turns, strict=True) if t >= TURNED]
+    return sorted(moved, key=lambda each: -each[1])
+
+
+def _scores(before: Run, readout: Readout, layer: int, evidence: Sequence[Evidence]) -> list[str]:
+    """The AUROC of both on the same texts and resamples; nothing where those were left out."""
+    old = readout.with_vectors(before.vectors)
+    if not evidence or "left out" in evidence[0].name or layer not in old.layers:
+        return []
+    judged = evidence[0]
+    names = [name for name in judged.concepts if name in old.concepts]
+    if not names:
+        return []
+    mine = [judged.concepts.index(name) for name in names]
+    theirs = [old.concepts.index(name) for name in names]
+    own, after = judged.own[:, mine], judged.scores[:, mine]
+    earlier = old.score(readout.activations(judged.texts, layer), layer)[:, theirs]
+    drawn = np.nanmean(judged.drawn[:, mine], axis=1)
+    drawn = drawn - np.nanmean(weighted_auroc(earlier, own, judged.weights), axis=1)
+    a, b = float(auroc(earlier, own).mean()), float(auroc(after, own).mean())
+    change = estimate(b - a, drawn)
+    noise = "within noise" if change.low <= 0 <= change.high else "beyond noise"
+    said = f"AUROC {a:.3f} → {b:.3f}".replace(" 0.", " .")
+    return [f"{said}, {noise}"]

@@ -43,11 +43,20 @@ FEWEST = 2
 class Estimates:
     """How well one concept, or all of them in the mean, is read beside baselines."""
 
-    auroc: Estimate
+    auroc: Estimate | None
     n_texts: int
     words: float | None
     embedding: float | None
-    random: float
+    random: float | None
+
+    def ends(self) -> tuple[float | None, float | None, float | None]:
+        """AUROC, lower and upper end of its interval."""
+        found = self.auroc
+        return (found.value, found.low, found.high) if found else (None, None, None)
+
+
+NO_EVIDENCE = Estimates(None, 0, None, None, None)
+"""Of a concept that no held-out text judges."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import Judged, judge_descriptions, shortcuts_of
 from readout_ui.evaluation.crosstalk import cosine_matrix, cosines_of
-from readout_ui.evaluation.evidence import Estimates, Evidence, gather
+from readout_ui.evaluation.evidence import NO_EVIDENCE, Estimates, Evidence, gather
 from readout_ui.evaluation.influence import find_misfits
 from readout_ui.evaluation.logit_lens import RANDOM, LensTokens, logit_lens
 from readout_ui.evaluation.moved import what_moved
@@ -134,7 +134,7 @@ def _report(
         _concept(
             name,
             len(readout.texts.get(name, ())),
-            found.get(name),
+            found.get(name, NO_EVIDENCE),
             lens.get(name),
             _nearest(names, matrix, i),
             texts.get(name, ()),
@@ -142,18 +142,19 @@ def _report(
         for i, name in enumerate(names)
     )
     pairs = _pairs(cosines, evidence) if isinstance(cosines, CosineMatrix) else ()
-    macro = evidence[0].macro() if evidence else None
+    macro = evidence[0].macro() if evidence else NO_EVIDENCE
+    auroc, low, high = macro.ends()
     return RunReport(
         run_id=readout.run.id,
         layer=layer,
         held_out=_name(evidence),
         headline=headline_of(concepts, pairs),
-        auroc=macro and macro.auroc.value,
-        low=macro and macro.auroc.low,
-        high=macro and macro.auroc.high,
-        words=macro and macro.words,
-        embedding=macro and macro.embedding,
-        random=macro and macro.random,
+        auroc=auroc,
+        low=low,
+        high=high,
+        words=macro.words,
+        embedding=macro.embedding,
+        random=macro.random,
         concepts=concepts,
         pairs=pairs,
         findings=_findings(concepts, pairs, evidence, judged),
@@ -178,26 +179,26 @@ def _name(evidence: Sequence[Evidence]) -> str:
 def _concept(
     name: str,
     n_texts: int,
-    found: Estimates | None,
+    found: Estimates,
     lens: LensTokens | None,
     nearest: tuple[tuple[str, float], ...],
     texts: tuple[TextReport, ...],
 ) -> ConceptReport:
-    auroc = found.auroc if found else None
+    auroc, low, high = found.ends()
     return ConceptReport(
         name=name,
         n_texts=n_texts,
-        auroc=auroc and auroc.value,
-        low=auroc and auroc.low,
-        high=auroc and auroc.high,
-        n_held_out=found.n_texts if found else 0,
-        words=found and found.words,
-        embedding=found and found.embedding,
-        random=found and found.random,
+        auroc=auroc,
+        low=low,
+        high=high,
+        n_held_out=found.n_texts,
+        words=found.words,
+        embedding=found.embedding,
+        random=found.random,
         nearest=nearest,
         raises=lens.raised if lens else (),
         lowers=lens.lowered if lens else (),
-        verdict=verdict_of(auroc and auroc.value, auroc and auroc.low),
+        verdict=verdict_of(auroc, low),
         texts=texts,
     )
 
@@ -232,7 +233,9 @@ def _known(value: float) -> float | None:
 
 def _pairs(cosines: CosineMatrix, evidence: Sequence[Evidence]) -> tuple[PairReport, ...]:
     rows, columns = np.nonzero(np.triu(cosines.differs, k=1))
-    found = [_pair(cosines, a, b, evidence) for a, b in zip(rows, columns, strict=True)]
+    found = [
+        _pair(cosines, a, b, evidence) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
     return tuple(sorted(found, key=lambda p: (p.verdict != "confused", -abs(p.cosine))))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -190,7 +190,7 @@ def verdict_of(auroc: float | None, low: float | None) -> Verdict:
     return "readable" if low < CLEAR else "clear"
 
 
-def pack_cosines(matrix: npt.NDArray[np.float64]) -> str:
+def pack_cosines(matrix: npt.NDArray[np.floating[Any]]) -> str:
     """Cosines above the diagonal as `RunReport.cosines` has them.
 
     Args:

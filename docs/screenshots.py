@@ -69,10 +69,9 @@ def show(page: Page, tab: str) -> None:
 
 def inspect(page: Page) -> None:
     """A prompt, token by token."""
-    page.locator("#inspect-prompt textarea").fill(PROMPT)
-    page.click("#inspect-read")
-    expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
-    scroll_to(page, "#inspect-strip")
+    page.locator("#rd-input").fill(PROMPT)
+    page.locator("#rd-input").press("Enter")
+    expect(page.locator(".rd-chance:visible").first).to_be_visible(timeout=60_000)
 
 
 def compare(page: Page) -> None:

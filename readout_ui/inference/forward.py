@@ -225,6 +225,30 @@ def perplexity(model: LoadedModel, token_ids: Sequence[int], start: int) -> floa
     return math.exp(mean) if mean < 700 else math.inf
 
 
+def next_tokens(
+    model: LoadedModel, token_ids: Sequence[int], n: int = 10
+) -> tuple[tuple[str, float], ...]:
+    """The likeliest tokens after a prompt, as `visible_tokens` shows them, and their probabilities.
+
+    Only the last position's logits are computed where the model can leave out the others.
+
+    Raises:
+        UserError: no memory for it even in small parts, or logits that are not finite.
+    """
+
+    def measure(n_parts: int) -> tuple[list[int], list[float]]:
+        with inference(model.model):
+            *_, (_, output) = _fed(model, model.model, token_ids, n_parts, len(token_ids) - 1)
+            shares = output.logits[0, -1].float().softmax(-1)  # (n_vocabulary,)
+            found = shares.topk(min(n, len(shares)))
+        return found.indices.tolist(), found.values.tolist()
+
+    ids, shares = _in_parts(model, token_ids, measure)
+    if not all(map(math.isfinite, shares)):
+        raise not_finite(model.dtype, model.device)
+    return tuple(zip(visible_tokens(model.tokenizer, ids), shares, strict=True))
+
+
 TOKENS_AT_ONCE = 256
 """Rows of logits that are turned into float32 at a time; a vocabulary has up to 260,000 columns."""
 

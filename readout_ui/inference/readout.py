@@ -14,7 +14,7 @@ from torch import Tensor
 from readout_ui.activations.extract import read_activations
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
-from readout_ui.inference.forward import frame_content, read_chat
+from readout_ui.inference.forward import frame_content, next_tokens, read_chat
 from readout_ui.inference.generation import Generated, frame_for_answer, generate, never
 from readout_ui.inference.recipe import parse_recipe
 from readout_ui.inference.sampling import Sampling
@@ -138,12 +138,32 @@ class Readout:
         Raises:
             UserError: nothing to read, more tokens than the model takes, or an unknown mode.
         """
+        reading = read_chat(self.model, self.vectors, self._framed(content, mode))
+        return replace(reading, best_layer=self.best_layer)
+
+    def next_tokens(
+        self, content: str | Sequence[Message], position: int, mode: str = "", n: int = 10
+    ) -> tuple[tuple[str, float], ...]:
+        """What the model takes to come after one token: tokens and probabilities, likeliest first.
+
+        Args:
+            content: as for `read`.
+            position: of the token, from 0; those after it are not shown to the model.
+            mode: as for `read`.
+            n: how many tokens.
+
+        Raises:
+            UserError: the text has no such token.
+        """
+        ids = self._framed(content, mode).token_ids
+        if not 0 <= position < len(ids):
+            raise UserError(f"the text has {len(ids)} tokens, none at position {position}")
+        return next_tokens(self.model, ids[: position + 1], n)
+
+    def _framed(self, content: str | Sequence[Message], mode: str) -> FramedChat:
         whole = content if isinstance(content, str) else turns_of(content)
         chosen = mode or ("assistant" if isinstance(whole, str) else "chat")
-        frame = self.model.framed(self.settings.frame).frame
-        framed = frame_content(frame, whole, chosen)
-        reading = read_chat(self.model, self.vectors, framed)
-        return replace(reading, best_layer=self.best_layer)
+        return frame_content(self.model.framed(self.settings.frame).frame, whole, chosen)
 
     def activations(self, texts: Sequence[str], layer: int) -> Tensor:
         """Activations of whole texts at one layer, (n_texts, d_model), pooled as in training."""

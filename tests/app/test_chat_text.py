@@ -1,11 +1,12 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.app.tabs.inspect import as_chat, as_text, format_chat, parse_chat
+from readout_ui.app.read.chat_text import parse_chat
 from readout_ui.errors import UserError
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.prompt import QUESTION
 
 SAID = (
     st.text(
@@ -19,10 +20,25 @@ TURNS = st.lists(
 )
 
 
+NAME = re.compile(
+    r"(?ai)\\*[ \t]*(?:\*\*)?(system|user|assistant|human|ai|model|bot)(?:\*\*)?[ \t]*:"
+)
+
+
+def written(turns: list[Turn]) -> str:
+    """The chat as a person types it; a line that looks like a name gets a backslash."""
+    lines = [
+        [f"{turn.role}: {first}", *(f"\\{line}" if NAME.match(line) else line for line in rest)]
+        for turn in turns
+        for first, *rest in [turn.text.strip().split("\n")]
+    ]
+    return "\n".join(line for turn in lines for line in turn)
+
+
 @given(TURNS)
 def test_any_chat_comes_back_from_its_text(turns: list[Turn]) -> None:
     expected = tuple(Turn(turn.role, turn.text.strip()) for turn in turns)
-    assert parse_chat(format_chat(turns)) == expected
+    assert parse_chat(written(turns)) == expected
 
 
 @given(st.text())
@@ -64,28 +80,3 @@ def test_an_empty_turn_is_refused_with_its_line() -> None:
 def test_nothing_to_read_is_said(text: str) -> None:
     with pytest.raises(UserError, match="nothing to read"):
         parse_chat(text)
-
-
-def test_a_plain_text_becomes_what_the_assistant_says_and_loses_nothing() -> None:
-    assert parse_chat(as_chat("I feel calm.\nUser: x")) == (
-        Turn("user", QUESTION),
-        Turn("assistant", "I feel calm.\nUser: x"),
-    )
-
-
-def test_a_chat_stays_as_it_was_typed() -> None:
-    chat = "User: hi\nAssistant:  yes"
-    assert as_chat(chat) == chat
-
-
-@given(SAID)
-def test_a_text_comes_back_from_the_chat_made_of_it(text: str) -> None:
-    chat = as_chat(text)
-    assert as_text(chat) in (text.strip(), text)
-
-
-@pytest.mark.parametrize(
-    "chat", ["", "User: hi", f"User: {QUESTION}\n\nAssistant: ", "Assistant: a\nUser: b"]
-)
-def test_other_chats_stay_as_they_are(chat: str) -> None:
-    assert as_text(chat) == chat

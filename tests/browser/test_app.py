@@ -166,10 +166,11 @@ def refused_export(page: Page) -> None:
 
 def read_prompt(page: Page) -> None:
     open_room(page, "Inspect")
-    page.locator("#inspect-prompt textarea").fill(PROMPT)
-    page.click("#inspect-read")
-    expect(page.locator("#inspect-results .js-plotly-plot").first).to_be_visible(timeout=60_000)
-    expect(page.locator("#inspect-results")).to_contain_text("standard deviations")
+    page.locator("#rd-input").fill(PROMPT)
+    page.locator("#rd-input").press("Enter")
+    words = page.locator(".rd-assistant .rd-token")
+    expect(words.filter(has_text=PROMPT.split()[1]).first).to_be_visible(timeout=60_000)
+    expect(page.locator(".rd-rail .rd-sub")).to_contain_text("mean z of the model’s")
 
 
 def export(page: Page, folder: Path) -> Path:

@@ -19,6 +19,7 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering_setup import Steer, SteeringSetup, setup_json
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.models.tokens import visible_tokens
 from readout_ui.models.weights import weights_fingerprint
 from readout_ui.runs.run import Run
 from readout_ui.runs.training import train
@@ -241,3 +242,17 @@ def test_names_are_short(readout: Readout) -> None:
     assert all(len(repr(thing)) < 100 for thing in things)
     assert repr(readout) == "<Readout of 3 concepts at layers 0, 2 of tiny>"
     assert "add calm +1 x norm at layer 2" in repr(things[2])
+
+
+def test_what_comes_next_is_what_the_model_says_after_that_token(readout: Readout) -> None:
+    ids = frame_content(readout.model.frame, TEXT, "assistant").token_ids
+    position = len(ids) - 6
+    found = readout.next_tokens(TEXT, position, "assistant", n=5)
+    with torch.inference_mode():
+        logits = readout.model.model(torch.tensor([list(ids)])).logits[0, position]
+    wanted = logits.float().softmax(-1).topk(5)
+    np.testing.assert_allclose([share for _, share in found], wanted.values, rtol=1e-4)
+    shown = visible_tokens(readout.model.tokenizer, wanted.indices.tolist())
+    assert tuple(token for token, _ in found) == shown
+    with pytest.raises(UserError, match="none at position"):
+        readout.next_tokens(TEXT, len(ids), "assistant")

@@ -1,1 +1,1 @@
-"""Read: what a text or an answer reads as."""
+"""The room Read: texts and chats, coloured by what the vectors say of every token."""

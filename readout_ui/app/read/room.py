@@ -6,9 +6,9 @@ import gradio as gr
 
 from readout_ui.app.events import Part
 from readout_ui.app.header import Clock
+from readout_ui.app.read.desk import build_desk
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.compare import CompareTab
-from readout_ui.app.tabs.inspect import InspectTab
 from readout_ui.app.tabs.live import build_live_tab
 from readout_ui.app.tabs.steering import SteeringTab
 from readout_ui.app.tabs.top_tokens import SnippetsTab
@@ -19,8 +19,8 @@ class ReadRoom(Part):
 
     def __init__(self, studio: Studio) -> None:
         with gr.Tabs(elem_id="read-parts"):
-            with gr.Tab("Inspect", id="inspect"):
-                self.inspect = InspectTab(studio)
+            with gr.Tab("Text", id="text"):
+                build_desk(studio)
             with gr.Tab("Live", id="live"):
                 build_live_tab(studio)
             with gr.Tab("Compare", id="compare"):
@@ -32,7 +32,6 @@ class ReadRoom(Part):
 
     def follow(self, clock: Clock) -> None:
         """Keep up with the run in use."""
-        clock.on_run(self.inspect, self.inspect.controls.reading)
         clock.on_run(self.compare.question, self.compare.question.chosen)
         clock.on_run(self.steering)
         clock.on_run(self.snippets)

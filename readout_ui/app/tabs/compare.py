@@ -11,6 +11,7 @@ import gradio as gr
 
 from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components, seen_if
 from readout_ui.app.follow import Follower, Task
+from readout_ui.app.read.chat_text import MODES
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.compare_run import (
     MODELS,
@@ -23,7 +24,6 @@ from readout_ui.app.tabs.compare_run import (
     run_choices,
 )
 from readout_ui.app.tabs.compare_view import Compared, Look, draw_comparison, first_lines
-from readout_ui.app.tabs.inspect import MODES
 from readout_ui.app.widgets import KINDS, build_plot, build_score_map, reading_layers
 from readout_ui.inference.compare import ORDERS
 from readout_ui.plots.curves import MOST_LINES

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from readout_ui.app.jobs import Job
+from readout_ui.app.read.chat_text import parse_chat
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.tabs.compare_view import Compared
-from readout_ui.app.tabs.inspect import parse_chat
 from readout_ui.app.widgets import headline, local_time
 from readout_ui.errors import UserError
 from readout_ui.models.chat_template import Turn

@@ -21,10 +21,9 @@ from readout_ui.inference.forward import read_chat
 from readout_ui.inference.generation import frame_for_answer, generate, generate_batch
 from readout_ui.inference.reading import Reading
 from readout_ui.inference.sampling import Sampling
-from readout_ui.models.blocks import hidden_size, n_layers, resolve_blocks
+from readout_ui.models.blocks import resolve_blocks
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.loading import LoadedModel, ModelSpec
-from readout_ui.models.prompt import frame_for
+from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
 from tests.support.architectures import N_TOKENS, tiny_tokenizer
 from tests.support.loaded_tiny import random_vectors
 
@@ -85,6 +84,8 @@ OWN: dict[str, dict[str, Any]] = {
     "gemma3n_text": {"num_kv_shared_layers": 0, "layer_types": ["full_attention"] * 4},
     "gemma4_text": {"num_kv_shared_layers": 0},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_d_head": 16, "mamba_n_heads": 4},
     "zamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
     "recurrent_gemma": {"block_types": ["recurrent", "recurrent", "attention"]},
@@ -117,22 +118,7 @@ def built(kind: str) -> LoadedModel:
         if parameter.dim() > 1:
             parameter.data.mul_(4)
     model.eval().requires_grad_(False)
-    tokenizer = tiny_tokenizer()
-    return LoadedModel(
-        spec=ModelSpec("tiny", device="cpu", dtype="fp32"),
-        name=kind,
-        revision="",
-        model=model,
-        tokenizer=tokenizer,
-        frame=frame_for(tokenizer),
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        n_layers=n_layers(model),
-        d_model=hidden_size(model),
-        context_length=512,
-        fingerprint=kind,
-        notes=(),
-    )
+    return adopt_model(model, tiny_tokenizer(), ModelSpec(kind, device="cpu", dtype="fp32"))
 
 
 def differ(first: Reading | None, second: Reading | None) -> bool:

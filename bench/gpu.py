@@ -38,9 +38,7 @@ from readout_ui.inference.steering_setup import Steer, SteeringSetup
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.devices import release_memory
-from readout_ui.models.loading import LoadedModel, ModelSpec
-from readout_ui.models.prompt import frame_for
-from readout_ui.models.weights import weights_fingerprint
+from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
 from readout_ui.runs.training import train
 from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
@@ -119,21 +117,8 @@ def random_model(shape: str, device: torch.device) -> LoadedModel:
     with device:
         model = build_model(config, dtype=torch.bfloat16)
     model.eval().requires_grad_(False)
-    return LoadedModel(
-        spec=ModelSpec(model=shape, device=str(device), dtype="bf16"),
-        name=shape,
-        revision="",
-        model=model,
-        tokenizer=tokenizer,
-        frame=frame_for(tokenizer),
-        device=model.get_input_embeddings().weight.device,
-        dtype=torch.bfloat16,
-        n_layers=layers,
-        d_model=width,
-        context_length=32_768,
-        fingerprint=weights_fingerprint(model),
-        notes=(),
-    )
+    spec = ModelSpec(model=shape, device=str(device), dtype="bf16")
+    return adopt_model(model, tokenizer, spec)
 
 
 def library(folder: Path, n_concepts: int, n_texts: int) -> Library:

@@ -50,6 +50,11 @@ class UnreadableFile(UserError):
         super().__init__(what, where=where, fix=fix)
 
 
+def first_line(error: BaseException) -> str:
+    """What another library says is wrong: its first line or, where it says nothing, its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+
+
 def visible(text: str) -> str:
     """Text from outside as one line; what could move a terminal's cursor is shown by number."""
     if text.isprintable():

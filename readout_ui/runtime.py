@@ -96,6 +96,7 @@ class Watch:
         self._on_device: dict[torch.device, Tensor] = {}
         self._calls = self._reads = self._fed = self._past = 0
         self._cache: Any = None
+        self._complete = False
 
     def begin(self, cache: Any) -> None:
         """A pass begins that goes on from `cache`, which is None for a new text."""
@@ -103,6 +104,7 @@ class Watch:
         if past:
             self._forget_behind(past)
         self._cache, self._fed, self._past, self._arrived = cache, past, past, {}
+        self._complete = False
 
     def settle(self) -> None:
         """No pass follows: what the last one fed as a draft and was rejected is dropped."""
@@ -129,8 +131,12 @@ class Watch:
         Single tokens are copied and projected together when the pass is over, long texts layer by
         layer, so that they are not kept.
         """
-        if place in self._arrived:  # The pass before was cut off.
-            self._arrived = {}
+        if place in self._arrived or self._complete:
+            raise UserError(
+                "the model runs its modules several times in a pass, or leaves some out",
+                where=self._readout.module_path.format(num=self._readout.layers[place]),
+                fix="export vectors of another layer type or model",
+            )
         output = output.detach()
         rows = output if output.ndim == 3 else output[None]  # (n_rows, n_new, d_model)
         alone = rows.shape[0] * rows.shape[1] > _NARROW
@@ -142,7 +148,7 @@ class Watch:
         self._arrived[place] = states
         if len(self._arrived) == len(self._readout.layers):
             self._passes.append(list(self._by_device(projected=alone)))
-            self._arrived = {}
+            self._arrived, self._complete = {}, True
             self._fed = self._past + rows.shape[1]
             self._reads += 1
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from readout_ui.activations.batches import Feed, TokenBatch, pad_batch
-from readout_ui.activations.hooks import inference, recording
+from readout_ui.activations.hooks import inference, not_run, recording
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.calling import cache_argument, returned_cache
@@ -60,9 +60,8 @@ def capture_batch(
             use_cache=keep_states or past is not None,
             **before,
         )
-    absent = sorted(set(range(len(paths.names))) - pool.taken)
-    if absent:
-        raise UserError("the model did not run this module", where=paths.names[absent[0]])
+    if not pool.taken:
+        raise not_run(paths.names[0])
     rows = pool.on_host()  # (n_texts * n_rules + n_kept, n_layers, d_model)
     n_pooled = batch.weights.shape[0] * batch.weights.shape[1]
     # One sum is not finite where a number is not, and takes no memory of the numbers' size.
@@ -85,9 +84,9 @@ class _Pool:
         self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     @property
-    def taken(self) -> set[int]:
-        """Layers whose output has come."""
-        return {layer for layers in self._layers.values() for layer in layers}
+    def taken(self) -> bool:
+        """Whether anything has come."""
+        return bool(self._rows)
 
     def take(self, layer: int, activation: Tensor) -> None:
         """Pool one layer's output; `recording` calls it."""
@@ -161,7 +160,7 @@ def capture_by(
     """
     batch = pad_batch(feeds, model.device)
     mask = batch.weights[:, 0] > 0  # (n_texts, n_fed)
-    layers: list[Tensor | None] = [None] * len(paths.names)
+    layers: dict[int, Tensor] = {}
 
     def take(layer: int, activation: Tensor) -> None:
         hidden = _per_token(batch, activation).float()
@@ -178,7 +177,6 @@ def capture_by(
         bare_model(model.model)(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         )
-    for name, layer in zip(paths.names, layers, strict=True):
-        if layer is None:
-            raise UserError("the model did not run this module", where=name)
-    return torch.stack([layer for layer in layers if layer is not None], 1)
+    if not layers:
+        raise not_run(paths.names[0])
+    return torch.stack([layers[layer] for layer in sorted(layers)], 1)

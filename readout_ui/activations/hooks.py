@@ -1,6 +1,6 @@
 """Watching a model's blocks during a forward pass; nothing of the model is changed for good."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +30,52 @@ def recording(model: nn.Module, paths: "BlockPaths", on_activation: OnActivation
         paths: one module per layer.
         on_activation: what to do with layer i's output, (n_texts, n_tokens, d_model) or, where a
             block flattens its input, (n_texts * n_tokens, d_model).
+
+    Raises:
+        UserError: a module ran several times in a pass, or not at all, or returned no state per
+            token.
     """
     hooks: list[RemovableHandle] = []
+    once = _OncePerPass(paths.names)
     try:
         for layer, module in enumerate(modules(model, paths)):
-            hook = _hook(layer, paths.names[layer], on_activation)
+            hook = _hook(layer, paths.names[layer], once, on_activation)
             hooks.append(module.register_forward_hook(hook))
         yield
+        once.require_all()
     finally:
         for handle in hooks:
             handle.remove()
+
+
+class _OncePerPass:
+    """Scores of a pass are told apart by layer, so each module has to run once in it."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names, self._ran = names, set[int]()
+
+    def take(self, layer: int) -> None:
+        """A module ran."""
+        if len(self._ran) == len(self._names):
+            self._ran.clear()
+        if layer in self._ran:
+            raise UserError(
+                "the model runs this module several times in a pass, or leaves others out",
+                where=self._names[layer],
+                fix="choose another layer type or another model",
+            )
+        self._ran.add(layer)
+
+    def require_all(self) -> None:
+        """The last pass is over, if there was one."""
+        absent = sorted(set(range(len(self._names))) - self._ran)
+        if self._ran and absent:
+            raise not_run(self._names[absent[0]])
+
+
+def not_run(name: str) -> UserError:
+    """What to say of a module that a pass left out."""
+    return UserError("the model did not run this module", where=name)
 
 
 @contextmanager
@@ -55,8 +91,11 @@ def inference(model: nn.Module) -> Iterator[None]:
             model.train()
 
 
-def _hook(layer: int, name: str, on_activation: OnActivation) -> Callable[..., None]:
+def _hook(
+    layer: int, name: str, once: _OncePerPass, on_activation: OnActivation
+) -> Callable[..., None]:
     def read(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        once.take(layer)
         activation = output[0] if isinstance(output, tuple | list) else output
         if not isinstance(activation, Tensor):
             raise UserError(

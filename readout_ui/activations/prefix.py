@@ -173,16 +173,22 @@ _ROPE_LENGTH = "original_max_position_embeddings"
 def lengths_that_change(model: "LoadedModel") -> list[int]:
     """Numbers of tokens beyond which the model computes differently."""
 
-    def values(name: str) -> tuple[Any, ...]:
-        return config_values(model.model, name)
-
     # Most architectures have none of these. transformers 4 says rope_scaling where 5 has
     # rope_parameters, which may differ by kind of layer.
-    ropes = [*values("rope_parameters"), *values("rope_scaling")]
+    ropes = _values(model, "rope_parameters", "rope_scaling")
     ropes += [rope for given in ropes for rope in given.values() if isinstance(rope, dict)]
-    found = [value for name in (*_WINDOWS, _ROPE_LENGTH) for value in values(name)]
+    found = _values(model, *_WINDOWS, _ROPE_LENGTH)
     found += [rope.get(_ROPE_LENGTH) for rope in ropes]
     return [value for value in found if isinstance(value, int) and value > 0]
+
+
+def attention_windows(model: "LoadedModel") -> list[int]:
+    """Numbers of tokens that a layer looks back, of layers that do not see all."""
+    return [n for n in _values(model, *_WINDOWS) if isinstance(n, int) and n > 0]
+
+
+def _values(model: "LoadedModel", *names: str) -> list[Any]:
+    return [value for name in names for value in config_values(model.model, name)]
 
 
 def _cut_states(_model: "LoadedModel", probe: FramedText, plain: PooledBatch) -> Any:

@@ -17,15 +17,13 @@ from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from readout_ui.errors import UserError, library_error, required
 from readout_ui.inference.projection import Projector, Scorer
 from readout_ui.inference.sampling import Sampling
-from readout_ui.models.calling import arguments_by_name
+from readout_ui.models.calling import NO_TOKEN, arguments_by_name, own_choices
 from readout_ui.models.chat_template import TokenRole
 from readout_ui.models.devices import not_finite
 from readout_ui.models.prompt import FramedChat
 from readout_ui.models.tokens import visible_tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from readout_ui.inference.reading import Reading
     from readout_ui.models.loading import LoadedModel
     from readout_ui.vectors.vectors import ConceptVectors
@@ -162,10 +160,6 @@ class NextLogits(LogitsProcessor):
         return float(chances[token]), [(int(index), float(value)) for index, value in pairs]
 
 
-_NO_TOKEN = 2**31 - 1
-"""An end token that no vocabulary has: rows are ended by `TokenTracker`, one pass later."""
-
-
 def room_for_answer(model: LoadedModel, n_prompt: int, wanted: int) -> tuple[int, str]:
     """How many tokens may be added, and what to say when the context window ends before."""
     if model.context_length is None:
@@ -206,23 +200,9 @@ def decoding_config(
         num_beams=1,
         use_cache=True,
         pad_token_id=pad_token(model),
-        eos_token_id=_NO_TOKEN,
+        eos_token_id=NO_TOKEN,  # `TokenTracker` ends rows, one pass later
     )
     return config
-
-
-@contextmanager
-def own_choices(model: PreTrainedModel) -> Iterator[None]:
-    """Meanwhile the model has a generation config without any choice of the checkpoint's.
-
-    `generate` takes from it whatever its caller leaves open: guidance, prompt lookup, a time limit.
-    """
-    theirs, empty = model.generation_config, GenerationConfig.from_dict({})
-    model.generation_config = empty
-    try:
-        yield
-    finally:
-        model.generation_config = theirs
 
 
 def end_tokens(model: LoadedModel) -> frozenset[int]:
@@ -330,6 +310,7 @@ class Answers:
         ids, mask = self._padded()
         whole: Any = self.model.model
         self._due, overflow = ids, not_finite(self.model.dtype, self.model.device)
+        self._places = torch.where(mask > 0, mask.cumsum(dim=1) - 1, -1)
         watch = whole.register_forward_pre_hook(self._check_fed, with_kwargs=True)
         with own_choices(whole), ExitStack() as stack:
             stack.callback(watch.remove)
@@ -343,7 +324,8 @@ class Answers:
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Scores are told apart by the order of the passes, so each must feed what is expected."""
-        fed = arguments_by_name(module, args, kwargs).get("input_ids")
+        given = arguments_by_name(module, args, kwargs)
+        fed = given.get("input_ids")
         due = self._due if self.tracker.newest is None else self.tracker.newest
         shape = tuple(getattr(fed, "shape", ()))
         wrong = library_error(
@@ -353,6 +335,20 @@ class Answers:
         if not isinstance(fed, torch.Tensor) or fed.shape != due.shape:
             raise wrong
         self.tracker.expect((fed == due).all(dim=1), wrong)
+        self._check_places(given.get("position_ids"))
+
+    def _check_places(self, given: Any) -> None:
+        """A pass that says where its tokens stand has to say what they are counted to be."""
+        due = self._places  # (n_rows, n_fed), -1 for padding
+        self._places = due[:, -1:] + 1
+        if not isinstance(given, torch.Tensor) or given.ndim != 2:
+            return  # The model counts by itself, or has several numbers for a place.
+        wrong = library_error(
+            "transformers", "a pass was fed positions that its tokens do not have"
+        )
+        if given.shape[1] != due.shape[1]:
+            raise wrong
+        self.tracker.expect(((given == due) | (due < 0)).all(dim=1), wrong)
 
     def text(self, row: int) -> str:
         """The new tokens of a row as text."""

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from readout_ui.activations.hooks import inference, recording
-from readout_ui.activations.prefix import tolerance
+from readout_ui.activations.prefix import attention_windows, tolerance
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Answers, Finish, Live, pad_token, seeded
 from readout_ui.inference.forward import read_blocks, require_fit, require_room
@@ -22,6 +22,7 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.models.prompt import FramedChat
+from readout_ui.models.trial import N_STEPS, repeated, why_no_cache
 from readout_ui.texts.reading import require_readable
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def generate_batch(
     """
     for prompt in prompts:
         require_room(model, prompt)
+    _require_cache(model, prompts, sampling.max_new_tokens)
     if vectors is not None:
         require_fit(model, vectors)
     if not _may_stand_together(model, prompts):
@@ -192,6 +194,31 @@ def generate_batch(
     lower = "shorten the prompt or ask for fewer new tokens"
     what = f"an answer of up to {longest} tokens with its prompt"
     raise made.error(model.device, what, model.name, lower)
+
+
+_BEYOND_WINDOW: WeakKeyDictionary[LoadedModel, str] = WeakKeyDictionary()
+
+
+def _require_cache(model: LoadedModel, prompts: Sequence[FramedChat], n_new: int) -> None:
+    """UserError where the model's cache would make other scores than a whole text's.
+
+    What the trial at load could not see is tried where a text first grows beyond a window: some
+    architectures cut their cache there and do not mask what a whole text has before it.
+    """
+    why, longest = model.no_answers, max(prompts, key=lambda prompt: len(prompt.token_ids))
+    window, room = max(attention_windows(model), default=0), model.context_length
+    fits = room is None or window + N_STEPS < room
+    if window and fits and len(longest.token_ids) + n_new > window:
+        if model not in _BEYOND_WINDOW:
+            ids = repeated(longest.token_ids, window)
+            _BEYOND_WINDOW[model] = why_no_cache(model.model, ids)
+        why = why or _BEYOND_WINDOW[model]
+    if why:
+        raise UserError(
+            f"{why}, so the scores of its answers would be wrong",
+            where=model.name,
+            fix="read finished texts with it, or choose another model",
+        )
 
 
 _TAKES_PADDING: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()

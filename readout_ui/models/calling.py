@@ -13,12 +13,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError, library_error
+from readout_ui.models.blocks import text_config
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 _NAMES = ("cache", "past_key_values", "cache_params")
 """Newest first: transformers 5.24 warns when an older name is asked for."""
+_OUTPUTS = {
+    "use_cache": True,
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "torchscript": False,
+}
+NO_TOKEN = 2**31 - 1
+"""An end token that no vocabulary has."""
 
 
 def cache_argument(model: nn.Module) -> str:
@@ -76,6 +87,30 @@ def arguments_by_name(
 
 def _unknown(what: str) -> UserError:
     return library_error("transformers", what)
+
+
+def settle_outputs(model: PreTrainedModel) -> None:
+    """What a forward pass returns is asked for here, and not by the checkpoint's config.json."""
+    for config in (model.config, text_config(model)):
+        for name, ours in _OUTPUTS.items():
+            if getattr(config, name, ours) != ours:
+                setattr(config, name, ours)
+
+
+@contextmanager
+def own_choices(model: PreTrainedModel) -> Iterator[None]:
+    """Meanwhile the model has a generation config without any choice of the checkpoint's.
+
+    `generate` takes from it whatever its caller leaves open: guidance, prompt lookup, a time limit.
+    """
+    from transformers import GenerationConfig
+
+    theirs, empty = model.generation_config, GenerationConfig.from_dict({})
+    model.generation_config = empty
+    try:
+        yield
+    finally:
+        model.generation_config = theirs
 
 
 @contextmanager

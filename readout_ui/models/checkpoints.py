@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from readout_ui.errors import UserError, required
+from readout_ui.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from readout_ui.models.packed import (
     BUNDLED,
     INSTALL_BUNDLED,
@@ -18,8 +19,6 @@ from readout_ui.models.packed import (
     unpacked_folder,
 )
 from readout_ui.models.weights import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
     read_json,
     require_no_pointer,
     weight_names,
@@ -54,7 +53,7 @@ class Checkpoint:
     folder: Path
     """Where config, weights and tokenizer are."""
     adapter: Path | None = None
-    """Folder of a LoRA adapter that is merged into the weights after loading."""
+    """Folder of an adapter that is merged into the weights after loading."""
 
 
 def find_checkpoint(
@@ -136,10 +135,27 @@ def _adapted(found: Checkpoint, trust_remote_code: bool, report: Report) -> Chec
         model = find_checkpoint(base, None, trust_remote_code, report)
     except UserError as error:
         raise UserError(
-            f"{found.name} is a LoRA adapter for {base}, which cannot be had ({error.what})",
+            f"{found.name} is an adapter for {base}, which cannot be had ({error.what})",
             fix=f"get {base} or merge the adapter into it first",
         ) from error
     return replace(model, name=found.name, revision=found.revision, adapter=found.folder)
+
+
+def find_tokenizer(
+    checkpoint: Checkpoint, tokenizer: str, trust_remote_code: bool, report: Report
+) -> Checkpoint:
+    """Where a model's tokenizer is: its own place, an adapter's, or the one that was named."""
+    if tokenizer:
+        if _has_tokenizer(folder := Path(tokenizer).expanduser()):
+            return Checkpoint(folder.name, "", folder)
+        return find_checkpoint(tokenizer, None, trust_remote_code, report)
+    if checkpoint.adapter is not None and _has_tokenizer(checkpoint.adapter):
+        return replace(checkpoint, folder=checkpoint.adapter)
+    return checkpoint
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
 
 
 def is_bundled(model: str) -> bool:

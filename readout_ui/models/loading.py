@@ -6,10 +6,10 @@ Weights and tokenizer from a folder, by transformers, with its errors in plain w
 import inspect
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from readout_ui.errors import UserError
+from readout_ui.errors import UserError, first_line
+from readout_ui.models.adapters import ADAPTER_CONFIG, merge_adapter
 from readout_ui.models.blocks import (
     BlockPaths,
     LayerConfig,
@@ -17,10 +17,15 @@ from readout_ui.models.blocks import (
     hidden_size,
     n_layers,
     resolve_blocks,
-    text_config,
 )
-from readout_ui.models.calling import quiet_transformers
-from readout_ui.models.checkpoints import Checkpoint, find_checkpoint, read_config, require_causal
+from readout_ui.models.calling import quiet_transformers, settle_outputs
+from readout_ui.models.checkpoints import (
+    Checkpoint,
+    find_checkpoint,
+    find_tokenizer,
+    read_config,
+    require_causal,
+)
 from readout_ui.models.devices import (
     Shortage,
     choose_device,
@@ -34,8 +39,7 @@ from readout_ui.models.devices import (
 from readout_ui.models.packed import BUNDLED
 from readout_ui.models.prompt import PromptFrame, frame_for, raw_frame
 from readout_ui.models.weights import (
-    ADAPTER_CONFIG,
-    merge_adapter,
+    bytes_per_float,
     require_finite,
     weight_bytes,
     weights_fingerprint,
@@ -47,39 +51,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 QUANTIZATIONS = ("none", "8bit", "4bit")
-_BITS_AND_BYTES = {"8bit": 1.0, "4bit": 0.6}
-"""Bytes per quantized weight, scales included."""
-_OUTPUTS = {
-    "use_cache": True,
-    "return_dict": True,
-    "output_attentions": False,
-    "output_hidden_states": False,
-    "torchscript": False,
-}
-
-
-def bytes_per_float(
-    quantization: str, dtype: "torch.dtype", config: dict[str, Any]
-) -> float | None:
-    """Memory per stored number; None where the checkpoint is packed already and stays so."""
-    if config.get("quantization_config"):
-        return None
-    return _BITS_AND_BYTES.get(quantization, float(dtype.itemsize))
-
-
-def find_tokenizer(spec: "ModelSpec", checkpoint: Checkpoint, report: Report) -> Checkpoint:
-    """Where a model's tokenizer is: its own place, an adapter's, or the one that was named."""
-    if spec.tokenizer:
-        if _has_tokenizer(folder := Path(spec.tokenizer).expanduser()):
-            return Checkpoint(folder.name, "", folder)
-        return find_checkpoint(spec.tokenizer, None, spec.trust_remote_code, report)
-    if checkpoint.adapter is not None and _has_tokenizer(checkpoint.adapter):
-        return replace(checkpoint, folder=checkpoint.adapter)
-    return checkpoint
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
 
 
 def load_tokenizer(checkpoint: Checkpoint, trusted: bool) -> "PreTrainedTokenizerBase":
@@ -96,7 +67,7 @@ def load_tokenizer(checkpoint: Checkpoint, trusted: bool) -> "PreTrainedTokenize
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UserError(
-            f"its tokenizer cannot be loaded ({_first_line(error)})", where=checkpoint.name
+            f"its tokenizer cannot be loaded ({first_line(error)})", where=checkpoint.name
         ) from error
     return tokenizer
 
@@ -130,7 +101,7 @@ def load_weights(
         found = within_memory(partial(kind.from_pretrained, checkpoint.folder, **options))
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"the model cannot be loaded ({_first_line(error)})", where=checkpoint.name
+            f"the model cannot be loaded ({first_line(error)})", where=checkpoint.name
         ) from error
     if isinstance(found, Shortage):
         device = torch.device("cuda" if device_map == "auto" else device_map)
@@ -138,14 +109,14 @@ def load_weights(
     model, info = found
     notes = (*_check_complete(checkpoint, info["missing_keys"]), *_offloaded(model))
     if checkpoint.adapter is not None:
-        merge_adapter(model, checkpoint.adapter)
-        notes = (*notes, f"the LoRA adapter {checkpoint.adapter.name} is merged into the weights")
+        kind = merge_adapter(model, checkpoint.adapter)
+        notes = (*notes, f"the {kind} adapter {checkpoint.adapter.name} is merged into the weights")
     elif (checkpoint.folder / ADAPTER_CONFIG).is_file():
         done = "is applied" if getattr(model, "_hf_peft_config_loaded", False) else "is not applied"
-        notes = (*notes, f"the LoRA adapter beside the weights ({ADAPTER_CONFIG}) {done}")
+        notes = (*notes, f"the adapter beside the weights ({ADAPTER_CONFIG}) {done}")
     require_finite(model, checkpoint.name)
     model.eval().requires_grad_(False)
-    _settle_outputs(model)
+    settle_outputs(model)
     return model, notes
 
 
@@ -160,14 +131,6 @@ def _offloaded(model: "PreTrainedModel") -> tuple[str, ...]:
         "from memory or disk in every pass, so everything takes many times as long: free GPU "
         "memory, choose --quantization 4bit or a smaller model.",
     )
-
-
-def _settle_outputs(model: "PreTrainedModel") -> None:
-    """What a forward pass returns is asked for here, and not by the checkpoint's config.json."""
-    for config in (model.config, text_config(model)):
-        for name, ours in _OUTPUTS.items():
-            if getattr(config, name, ours) != ours:
-                setattr(config, name, ours)
 
 
 def _auto_class(checkpoint: Checkpoint, trusted: bool) -> Any:
@@ -282,6 +245,8 @@ class LoadedModel:
     """The weights' identity, the same on every device."""
     notes: tuple[str, ...]
     """What the user should know about how it was loaded."""
+    no_answers: str = ""
+    """Why it can be read but cannot write a text that is read while it grows; "" if it can."""
 
     def framed(self, frame: str) -> "LoadedModel":
         """The same model with another frame round texts: "chat", as loaded, or "none"."""
@@ -325,7 +290,7 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     needed = weight_bytes(checkpoint.folder, scale, dtype.itemsize)
     where = "all GPUs" if spread else str(device)
     require_room(checkpoint.name, needed, free_bytes(device, spread), where)
-    source = find_tokenizer(spec, checkpoint, report)
+    source = find_tokenizer(checkpoint, spec.tokenizer, spec.trust_remote_code, report)
     report(Progress(f"Loading {checkpoint.name}", 0, 0, "bytes"))
     with quiet_transformers():
         tokenizer = load_tokenizer(source, spec.trust_remote_code)
@@ -337,7 +302,8 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
             spec.trust_remote_code,
         )
     report(Progress("Identifying the weights", 0, 0, "tensors"))
-    return _loaded(spec, checkpoint, model, tokenizer, notes)
+    name, revision = checkpoint.name, checkpoint.revision
+    return adopt_model(model, tokenizer, spec, name=name, revision=revision, notes=notes)
 
 
 def load_frame(spec: ModelSpec, report: Report = silent) -> PromptFrame:
@@ -346,9 +312,10 @@ def load_frame(spec: ModelSpec, report: Report = silent) -> PromptFrame:
     Raises:
         UserError: there is no such model, or its tokenizer cannot be loaded.
     """
-    source = find_tokenizer(spec, _checkpoint(spec, report), report)
+    checkpoint, trusted = _checkpoint(spec, report), spec.trust_remote_code
+    source = find_tokenizer(checkpoint, spec.tokenizer, trusted, report)
     with quiet_transformers():
-        return frame_for(load_tokenizer(source, spec.trust_remote_code))
+        return frame_for(load_tokenizer(source, trusted))
 
 
 def _checkpoint(spec: ModelSpec, report: Report) -> Checkpoint:
@@ -357,13 +324,31 @@ def _checkpoint(spec: ModelSpec, report: Report) -> Checkpoint:
     )
 
 
-def _loaded(
-    spec: ModelSpec,
-    checkpoint: Checkpoint,
+def adopt_model(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    notes: tuple[str, ...],
+    spec: ModelSpec,
+    *,
+    name: str = "",
+    revision: str = "",
+    notes: tuple[str, ...] = (),
 ) -> LoadedModel:
+    """A transformers model that is in memory already, tried on a few tokens.
+
+    Args:
+        model: a causal language model on its device, in eval mode.
+        tokenizer: its tokenizer.
+        spec: what it stands for.
+        name: what it is called; `spec.model` by default.
+        revision: the hub's commit hash, where it has one.
+        notes: what the user should know about it.
+
+    Raises:
+        UserError: it keeps its layers where they cannot be found, or what would be read of it
+            would be wrong; says why.
+    """
+    from readout_ui.models.trial import try_model
+
     # transformers 4 adds token_type_ids that most models refuse: `model.generate(**inputs)`.
     taken = inspect.signature(model.forward).parameters
     names = [name for name in tokenizer.model_input_names if name in taken]
@@ -374,17 +359,23 @@ def _loaded(
     if embeddings.is_meta:  # kept on the CPU or on disk, and fetched by accelerate
         device = choose_device(spec.device)
     resolve_blocks(model)
+    lengths = [int(n) for n in config_values(model, "max_position_embeddings") if n]
+    room, no_answers = min(lengths, default=None), ""
+    if not _offloaded(model):  # each pass would fetch all weights
+        ids = [token for token in tokenizer(_TRIAL)["input_ids"] if token < len(embeddings)]
+        no_answers = try_model(model, ids or [0], room)
     if device.type == "cpu" and spec.device == "auto" and (why := wrong_torch()):
         notes = (*notes, why)
     if frame.kind == "plain":
         notes = (*notes, frame.describe())
     if len(tokenizer) > len(embeddings):
         notes = (*notes, f"the tokenizer has {len(tokenizer)} tokens, the model {len(embeddings)}")
-    lengths = [n for n in config_values(model, "max_position_embeddings") if n]
+    if no_answers:
+        notes = (*notes, f"{no_answers}, so it can be read but not asked")
     return LoadedModel(
         spec=spec,
-        name=checkpoint.name,
-        revision=checkpoint.revision,
+        name=name or spec.model,
+        revision=revision,
         model=model,
         tokenizer=tokenizer,
         frame=frame,
@@ -392,7 +383,11 @@ def _loaded(
         dtype=embeddings.dtype,
         n_layers=n_layers(model),
         d_model=hidden_size(model),
-        context_length=min(map(int, lengths), default=None),
+        context_length=room,
         fingerprint=weights_fingerprint(model),
         notes=notes,
+        no_answers=no_answers,
     )
+
+
+_TRIAL = "The boats had left before dawn. Nothing is asked of us now, and the harbour is empty."

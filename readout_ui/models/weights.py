@@ -1,4 +1,4 @@
-"""A model's weights: the files that hold them, adapters, and their identity.
+"""A model's weights: the files that hold them, what they need, and their identity.
 
 The identity is made of exact integer sums over their raw bits.
 """
@@ -6,8 +6,7 @@ The identity is made of exact integer sums over their raw bits.
 import hashlib
 import json
 import math
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,13 @@ from readout_ui.errors import UserError
 from readout_ui.models.blocks import config_values, text_config
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _NEVER_QUANTIZED = ("embed", "wte", "wpe", "lm_head")
 _FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _POINTER = b"version https://git-lfs.github.com/spec/"
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _CONFIG_KEYS = (
     "num_attention_heads",
     "num_key_value_heads",
@@ -36,8 +34,19 @@ _CONFIG_KEYS = (
     "query_pre_attn_scalar",
 )
 """Settings that change activations while the weights stay the same."""
+_BITS_AND_BYTES = {"8bit": 1.0, "4bit": 0.6}
+"""Bytes per quantized weight, scales included."""
 _COLUMNS = 1024
 _WORD = 8
+
+
+def bytes_per_float(
+    quantization: str, dtype: "torch.dtype", config: dict[str, Any]
+) -> float | None:
+    """Memory per stored number; None where the checkpoint is packed already and stays so."""
+    if config.get("quantization_config"):
+        return None
+    return _BITS_AND_BYTES.get(quantization, float(dtype.itemsize))
 
 
 def weight_bytes(folder: Path, bytes_per_float: float | None, whole: float | None = None) -> int:
@@ -164,101 +173,6 @@ def read_json(file: Path, where: str = "") -> dict[str, Any]:
     if not isinstance(read, dict):
         raise UserError(f"{file.name} is not a JSON object", where=where or str(file.parent))
     return read
-
-
-def merge_adapter(model: "nn.Module", folder: Path) -> None:
-    """Add a LoRA adapter to the weights of the model that it was trained for, as PEFT merges it.
-
-    Raises:
-        UserError: it is of another kind, or does not fit this model.
-    """
-    import torch
-
-    settings = read_json(folder / ADAPTER_CONFIG)
-    tensors = _adapter_tensors(folder)
-    _require_plain_lora(settings, tensors, folder.name)
-    with torch.inference_mode():
-        for key, tensor in tensors.items():
-            path = key.removeprefix("base_model.model.")
-            try:
-                if (a := _PARTS.search(path)) is None:
-                    target = _parameter(model, path)
-                    change = tensor - target
-                elif a[1] == "A":
-                    b = tensors[_PARTS.sub(lambda found: f"{found[0].replace('A', 'B')}", key)]
-                    target = _parameter(model, f"{path[: a.start()]}.weight")
-                    change = _delta(settings, path[: a.start()], tensor, b, target.shape)
-                else:
-                    continue
-                target += change.to(target)
-            except (AttributeError, KeyError, RuntimeError) as error:
-                raise UserError(
-                    f"the adapter's {key} fits nothing in {type(model).__name__}",
-                    where=folder.name,
-                    fix="check that it was trained for this model",
-                ) from error
-
-
-_PARTS = re.compile(r"\.lora_(?:embedding_)?([AB])(?:\.weight)?$")
-
-
-def _adapter_tensors(folder: Path) -> "dict[str, Tensor]":
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
-    if file is None:
-        raise UserError(f"the adapter has no {ADAPTER_WEIGHTS[0]}", where=folder.name)
-    require_no_pointer(file)
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        return dict(torch.load(file, weights_only=True))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError("the adapter's weights are damaged", where=str(file)) from error
-
-
-def _require_plain_lora(settings: Mapping[str, Any], tensors: Collection[str], where: str) -> None:
-    kind = str(settings.get("peft_type") or "LORA")
-    odd = [name for name in _MORE_THAN_LORA if settings.get(name)]
-    odd += [key for key in tensors if re.search(r"lora_(magnitude|.*\.bias$)|ia3|prompt", key)]
-    if kind != "LORA" or odd:
-        raise UserError(
-            f"this adapter is more than LoRA ({kind if kind != 'LORA' else odd[0]})",
-            where=where,
-            fix="merge it with PEFT (merge_and_unload) and give the merged folder",
-        )
-
-
-_MORE_THAN_LORA = (
-    "use_dora", "layer_replication", "trainable_token_indices", "alora_invocation_tokens"
-)  # fmt: skip
-
-
-def _parameter(model: "nn.Module", path: str) -> "Tensor":
-    """A weight that can be added to, by its path; of a tied or wrapped one, the weight itself."""
-    parameter = model.get_parameter(path.replace(".base_layer.", "."))
-    if not parameter.is_floating_point():
-        raise UserError("an adapter cannot be merged into quantized weights", where=path)
-    return parameter.data
-
-
-def _delta(
-    settings: Mapping[str, Any], module: str, a: "Tensor", b: "Tensor", shape: Any
-) -> "Tensor":
-    """What LoRA adds to a weight: scale * B A, turned where a layer keeps (in, out)."""
-    rank = a.shape[0]
-    alpha = _for_module(settings.get("alpha_pattern") or {}, module, settings["lora_alpha"])
-    scale = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-    product = scale * (b.float() @ a.float())  # (n_out, n_in)
-    turned = settings.get("fan_in_fan_out") or tuple(product.shape) != tuple(shape)
-    return product.T if turned else product
-
-
-def _for_module(patterns: Mapping[str, float], module: str, usual: float) -> float:
-    found = (v for key, v in patterns.items() if re.fullmatch(rf"(?:.*\.)?(?:{key})", module))
-    return next(found, usual)
 
 
 def require_finite(model: "nn.Module", where: str) -> None:

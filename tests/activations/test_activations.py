@@ -17,10 +17,9 @@ from readout_ui.activations.extract import CaptureSettings, Gathered, read_activ
 from readout_ui.activations.hooks import recording
 from readout_ui.activations.pooling import CONTENT_RULES, READ_RULES, TextActivations
 from readout_ui.errors import UserError
-from readout_ui.models.blocks import bare_model, hidden_size, n_layers
-from readout_ui.models.loading import LoadedModel, ModelSpec
+from readout_ui.models.blocks import bare_model
+from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
 from readout_ui.models.prompt import frame_for
-from readout_ui.models.weights import weights_fingerprint
 from readout_ui.progress import Cancelled, Progress
 from tests.support.architectures import CACHE_LOSES_STATE, CHATML, available, build, tiny_tokenizer
 
@@ -44,21 +43,7 @@ def tiny(name: str = "llama", chat_template: str | None = CHATML) -> LoadedModel
 
 
 def loaded(model: Any, tokenizer: Any) -> LoadedModel:
-    return LoadedModel(
-        spec=ModelSpec(),
-        name="tiny",
-        revision="",
-        model=model,
-        tokenizer=tokenizer,
-        frame=frame_for(tokenizer),
-        device=torch.device("cpu"),
-        dtype=next(model.parameters()).dtype,
-        n_layers=n_layers(model),
-        d_model=hidden_size(model),
-        context_length=512,
-        fingerprint=weights_fingerprint(model),
-        notes=(),
-    )
+    return adopt_model(model, tokenizer, ModelSpec("tiny"))
 
 
 def span(rule: str, start: int, stop: int, n_tokens: int) -> slice:

@@ -16,8 +16,7 @@ from transformers import (
 from readout_ui.errors import UserError
 from readout_ui.inference.forward import frame_content, read_chat
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.loading import LoadedModel, ModelSpec
-from readout_ui.models.prompt import frame_for
+from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
 from readout_ui.vectors.vectors import ConceptVectors
 
 D_MODEL, N_LAYERS, CONTEXT = 16, 4, 64
@@ -88,22 +87,8 @@ def make_model(architecture: str) -> Any:
 
 
 def load(architecture: str = "llama") -> LoadedModel:
-    tokenizer = make_tokenizer()
-    return LoadedModel(
-        spec=ModelSpec(model="tiny", device="cpu", dtype="fp32"),
-        name="tiny",
-        revision="",
-        model=make_model(architecture),
-        tokenizer=tokenizer,
-        frame=frame_for(tokenizer),
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        n_layers=N_LAYERS,
-        d_model=D_MODEL,
-        context_length=CONTEXT,
-        fingerprint="f",
-        notes=(),
-    )
+    spec = ModelSpec(model="tiny", device="cpu", dtype="fp32")
+    return adopt_model(make_model(architecture), make_tokenizer(), spec)
 
 
 def make_vectors(layers: tuple[int, ...] = (0, 2, 3), d_model: int = D_MODEL) -> ConceptVectors:

@@ -179,6 +179,52 @@ def test_an_adapter_is_merged_into_the_model_it_is_for(
     assert loaded.fingerprint == merged_by_hand(adapter, scales) != load(folder).fingerprint
 
 
+def test_dora_gives_every_output_the_length_it_learned(folder: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "my-dora", folder, use_dora=True)
+    file, model = adapter / "adapter_model.safetensors", build("llama")
+    tensors, random = load_file(file), torch.Generator().manual_seed(4)
+    for key in [key for key in tensors if "lora_A" in key]:
+        before = key.removesuffix(".lora_A.weight")
+        weight = model.get_parameter(f"{before.removeprefix('base_model.model.')}.weight")
+        lengths = torch.rand(len(weight), generator=random) + 0.5
+        tensors[f"{before}.lora_magnitude_vector"] = lengths
+        changed = weight + 2.0 * tensors[f"{before}.lora_B.weight"] @ tensors[key]
+        weight.data = torch.stack(
+            [row / row.square().sum().sqrt() * n for row, n in zip(changed, lengths, strict=True)]
+        )
+    save_file(tensors, file)
+    loaded = load(adapter)
+    assert loaded.notes == ("the DoRA adapter my-dora is merged into the weights",)
+    for name, expected in model.named_parameters():
+        torch.testing.assert_close(loaded.model.get_parameter(name), expected)
+
+
+def test_ia3_scales_outputs_of_some_modules_and_inputs_of_others(
+    folder: Path, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path / "my-ia3", folder, peft_type="IA3")
+    random = torch.Generator().manual_seed(4)
+    value, down = torch.rand(16, generator=random), torch.rand(64, generator=random)
+    start = "base_model.model.model.layers.1."
+    tensors = {
+        f"{start}self_attn.v_proj.ia3_l": value[:, None],
+        f"{start}mlp.down_proj.ia3_l": down[None],
+    }
+    save_file(tensors, adapter / "adapter_model.safetensors")
+    loaded, model = load(adapter), build("llama")
+    assert loaded.notes == ("the IA3 adapter my-ia3 is merged into the weights",)
+    block: Any = model.get_submodule("model.layers.1")
+    states = torch.randn(5, 32, generator=random), torch.randn(5, 64, generator=random)
+    changed: Any = loaded.model.get_submodule("model.layers.1")
+    torch.testing.assert_close(
+        changed.self_attn.v_proj(states[0]), block.self_attn.v_proj(states[0]) * value
+    )
+    torch.testing.assert_close(
+        changed.mlp.down_proj(states[1]), block.mlp.down_proj(states[1] * down)
+    )
+    assert torch.equal(changed.mlp.up_proj.weight, block.mlp.up_proj.weight)
+
+
 def test_weights_that_an_adapter_saved_whole_take_the_place_of_the_models(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -192,9 +238,9 @@ def test_weights_that_an_adapter_saved_whole_take_the_place_of_the_models(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"peft_type": "IA3"}, r"my-lora: this adapter is more than LoRA \(IA3\)"),
-        ({"use_dora": True}, r"more than LoRA \(use_dora\).*merge_and_unload"),
-        ({"base_model_name_or_path": "some/base"}, "a LoRA adapter for some/base, which cannot"),
+        ({"peft_type": "LOHA"}, r"my-lora: this adapter is neither LoRA, DoRA nor IA3.*\(LOHA\)"),
+        ({"layer_replication": [[0, 2]]}, r"alone \(layer_replication\).*merge_and_unload"),
+        ({"base_model_name_or_path": "some/base"}, "an adapter for some/base, which cannot"),
         ({"base_model_name_or_path": None}, "does not say which model it is for"),
     ],
 )

@@ -55,6 +55,19 @@ GEMMA4 = {
     "hidden_size_per_layer_input": 4,
     "vocab_size_per_layer_input": N_TOKENS,
 }
+GEMMA3N = {
+    "head_dim": 8,
+    "num_hidden_layers": 4,
+    "sliding_window": 16,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "num_kv_shared_layers": 0,
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": N_TOKENS,
+    "laurel_rank": 4,
+    "activation_sparsity_pattern": [0.0] * 4,
+    "altup_num_inputs": 2,
+    "intermediate_size": [64] * 4,
+}
 MIXTURE = {
     "moe_intermediate_size": 16,
     "shared_expert_intermediate_size": 16,
@@ -120,6 +133,7 @@ _RECIPES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "RecurrentGemmaForCausalLM",
         SIZES | {"lru_width": 32, "attention_window_size": 16, "head_dim": 8},
     ),
+    "gemma3n": ("Gemma3nTextConfig", "Gemma3nForCausalLM", SIZES | GEMMA3N),
     "mistral": ("MistralConfig", "MistralForCausalLM", SIZES | {"head_dim": 8}),
     "mixtral": (
         "MixtralConfig",
@@ -159,6 +173,8 @@ _RECIPES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 READS_PADDING = ("recurrent-gemma",)
 """Without a cache of keys and values that others could take; only `build` knows them."""
+SEVERAL_STREAMS = ("gemma3n",)
+"""Their blocks return no single state per token; only `build` knows them."""
 WITH_VISION = ("qwen2.5-vl", "gemma3-vision")
 ONLY_TRANSFORMERS_5 = ("qwen3.5", "gemma4")
 CACHE_LOSES_STATE = (
@@ -172,7 +188,7 @@ HYBRID = ("qwen3.5", "qwen3-next")
 def available() -> tuple[str, ...]:
     """Architectures that this version of transformers has."""
     known = (name for name, recipe in _RECIPES.items() if hasattr(transformers, recipe[1]))
-    return tuple(name for name in known if name not in READS_PADDING)
+    return tuple(name for name in known if name not in (*READS_PADDING, *SEVERAL_STREAMS))
 
 
 def build(name: str, **changes: Any) -> PreTrainedModel:

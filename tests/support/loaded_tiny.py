@@ -1,14 +1,12 @@
 """Tiny models of any architecture as the app loads them, and random vectors that fit."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from readout_ui.inference.readout import Readout
-from readout_ui.models.blocks import hidden_size, n_layers
-from readout_ui.models.loading import LoadedModel, ModelSpec
-from readout_ui.models.prompt import frame_for
-from readout_ui.models.weights import weights_fingerprint
+from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
 from readout_ui.runs.manifest import describe_bare
 from readout_ui.runs.run import Run
 from readout_ui.vectors.vectors import ConceptVectors
@@ -17,22 +15,9 @@ from tests.support.architectures import CHATML, build, tiny_tokenizer
 
 def load_tiny(name: str = "llama", context_length: int | None = 512, **changes: Any) -> LoadedModel:
     """A tiny random model in float32 on the CPU, with a chat template."""
-    model, tokenizer = build(name, **changes), tiny_tokenizer(CHATML)
-    return LoadedModel(
-        spec=ModelSpec(model="tiny", device="cpu", dtype="fp32"),
-        name="tiny",
-        revision="",
-        model=model,
-        tokenizer=tokenizer,
-        frame=frame_for(tokenizer),
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        n_layers=n_layers(model),
-        d_model=hidden_size(model),
-        context_length=context_length,
-        fingerprint=weights_fingerprint(model),
-        notes=(),
-    )
+    spec = ModelSpec(model="tiny", device="cpu", dtype="fp32")
+    loaded = adopt_model(build(name, **changes), tiny_tokenizer(CHATML), spec)
+    return replace(loaded, context_length=context_length)
 
 
 def random_vectors(model: LoadedModel, layers: tuple[int, ...] = (0, 2)) -> ConceptVectors:

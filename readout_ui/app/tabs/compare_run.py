@@ -90,8 +90,7 @@ def room_words(spec: ModelSpec) -> str:
     """What a model on this disk takes and what is free, in words; empty if unknown."""
     from readout_ui.models.checkpoints import find_checkpoint, is_bundled, read_config
     from readout_ui.models.devices import choose_device, choose_dtype, free_bytes
-    from readout_ui.models.loading import bytes_per_float
-    from readout_ui.models.weights import weight_bytes
+    from readout_ui.models.weights import bytes_per_float, weight_bytes
     from readout_ui.progress import silent
 
     if not (is_bundled(spec.model) or spec.model.startswith(("/", ".", "~"))):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from bench.results import Row, publish
 from readout_ui.texts.editing import record_library, save_concept
-from readout_ui.texts.exchange import export_bytes, plan_import, read_csv
+from readout_ui.texts.exchange import export_bytes, plan_import
 from readout_ui.texts.labelled import suggest_mapping
 from readout_ui.texts.library import Library
 from readout_ui.texts.lint import check_concept, check_library
+from readout_ui.texts.set_files import read_csv
 from readout_ui.texts.versions import tidy_texts
 
 SIZES = (1_000, 4_000, 16_000)

@@ -17,8 +17,7 @@ Wanted = tuple[tuple[str, str, str], ...]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 PARTS = {
     "Concepts": "write",
-    "Sources": "write?tab=sources",
-    "Advice": "write?tab=advice",
+    "Sources": "write?from=pairs",
     "Inspect": "read",
     "Live": "read/live",
     "Compare": "read/compare",

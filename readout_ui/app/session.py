@@ -19,13 +19,13 @@ from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 from readout_ui.texts.editing import record_library
 from readout_ui.texts.library import Library, count_changes, state_of
+from readout_ui.texts.tags import read_tags
 from readout_ui.texts.versions import tidy_texts
 from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.evaluation.advice import Judged
-    from readout_ui.evaluation.influence import Influence
     from readout_ui.inference.drafting import Drafts
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.readout import Readout
@@ -79,6 +79,10 @@ class Studio:
             self._seen = record_library(library, self._seen)
         return library
 
+    def training_library(self) -> Library:
+        """What the next training is of: the concepts that are ticked, and all neutral texts."""
+        return self.library().without(read_tags(self.folder).left_out)
+
     def concept_states(self) -> dict[str, str]:
         """For each file: "new", "edited", "trained", or "empty", against the run in use.
 
@@ -99,7 +103,7 @@ class Studio:
     def _changed_since(self, run: Run | None) -> int:
         if run is not None and run.source:
             return 0
-        return count_changes(self.library().texts(), run.texts if run else {})
+        return count_changes(self.training_library().texts(), run.texts if run else {})
 
     def _run_of_descriptions(self) -> Run | None:
         current = self.runs.current()
@@ -109,22 +113,6 @@ class Studio:
             found = next((run for run in self.runs.list() if not run.source), None)
             self._described_run = (current.id, found)
         return self._described_run[1]
-
-    def influence(self, name: str) -> tuple[Influence, ...] | None:
-        """What each of a concept's texts did to the run in use, at its best layer.
-
-        None while it is being worked out in the background; empty where there is nothing to judge.
-        """
-        run = self.runs.current()
-        if run is None or run.source or self._model is None:
-            return ()
-        layer = run.best_layer
-        job = self.advise(layer, again=False)
-        state = job.view().state
-        if not state.finished:
-            return None
-        found = job.result().influences if state is JobState.DONE else ()
-        return tuple(one for one in found if one.concept == name)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """Content tokens of each text, None while no model is loaded."""
@@ -144,7 +132,7 @@ class Studio:
 
         Args:
             settings: from now on; None leaves them.
-            texts: instead of those on disk.
+            texts: instead of those on disk that are ticked.
         """
         self.refuse_if_read_only("train")
         if settings is not None:
@@ -153,7 +141,7 @@ class Studio:
         return self.worker.submit(
             "train",
             "Training",
-            lambda report: self._train(texts or self.library(), chosen, report),
+            lambda report: self._train(texts or self.training_library(), chosen, report),
             exclusive=True,
         )
 
@@ -236,7 +224,7 @@ class Studio:
     def status(self) -> Status:
         """What the header shows now."""
         load, train = self.worker.latest("load"), self.worker.latest("train")
-        run = self.runs.current()
+        run, library = self.runs.current(), self.library()
         return Status(
             model=load.view() if load else None,
             model_description=self._described[0],
@@ -244,6 +232,8 @@ class Studio:
             run=run,
             training=train.view() if train else None,
             changed=self._changed_since(run),
+            concepts=len(library.concepts),
+            chosen=len(library.without(read_tags(self.folder).left_out).concepts),
         )
 
     def close(self) -> None:
@@ -339,7 +329,7 @@ class Studio:
             self.refuse_if_read_only("write a folder")
         run = self.run()
         if not (run.source or allow_changed):
-            run.refuse_changed(self.library())
+            run.refuse_changed(self.training_library())
         if folder is None:
             folder = Path(tempfile.mkdtemp(dir=scratch_folder())) / f"{form}.zip"
         chosen = tuple(concepts) or None, tuple(layers) or None

@@ -70,6 +70,10 @@ class Status:
     """The newest training, finished or not."""
     changed: int
     """Descriptions that differ from those the run in use was trained on."""
+    concepts: int = 0
+    """Concepts in the library."""
+    chosen: int = 0
+    """Those of them that the next training takes."""
 
     @property
     def model_ready(self) -> bool:

@@ -33,7 +33,6 @@ from readout_ui.runs.run import Run
 from readout_ui.runs.run_files import DESCRIPTIONS_FILE, names_in, read_files
 from readout_ui.runs.store import MAX_REPORT, REPORT_FILE, RunAbout, RunStore, brought
 from readout_ui.texts.exchange import (
-    ImportedSet,
     ImportPlan,
     PlannedConcept,
     apply_import,
@@ -42,6 +41,7 @@ from readout_ui.texts.exchange import (
 from readout_ui.texts.library import Library
 from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.reading import encode_descriptions, parse_descriptions
+from readout_ui.texts.set_files import ImportedSet
 
 PACK_FILE = "pack.json"
 KEPT = ".packs"

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, sha256_of, write_file
-from readout_ui.texts.editing import find_concept_file, save_concept
+from readout_ui.texts.editing import add_texts, find_concept_file
 from readout_ui.texts.library import Concept, Library, read_concept
 from readout_ui.texts.lint import Finding, check_concept
 from readout_ui.texts.names import check_name, is_neutral_name
@@ -218,8 +218,7 @@ def keep_drafts(folder: Path | str, name: str, texts: Iterable[str], model: str)
         before = there.descriptions if there else ()
         new = [text for text in chosen if text and text not in before]
         _note(folder, name, new, model)
-        kept = there.fingerprint if there else None
-        return save_concept(folder, there.name if there else name, [*before, *new], kept)
+        return add_texts(folder, name, new)
 
 
 def written_by(folder: Path | str, texts: Iterable[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from readout_ui.texts.reading import (
     parse_descriptions,
     split_text,
 )
+from readout_ui.texts.tags import change_tags, read_tags
 from readout_ui.texts.versions import (
     MAX_KEPT_BYTES,
     TrashEntry,
@@ -117,8 +118,24 @@ def create_concept(
         return save_concept(folder, cleaned, descriptions, None)
 
 
+def add_texts(folder: Path | str, name: str, texts: Iterable[str]) -> Concept:
+    """Put texts behind those that a concept has, each once; a concept that is missing is made.
+
+    Raises:
+        UserError: unsafe name, its file cannot be used, or the system refuses.
+    """
+    folder = Path(folder)
+    with changing(folder):
+        path = find_concept_file(folder, name)
+        there = None if path is None else read_concept(path)
+        before = there.descriptions if there else ()
+        new = [text for text in normalise_descriptions(texts) if text not in before]
+        opened = there.fingerprint if there else None
+        return save_concept(folder, there.name if there else name, [*before, *new], opened)
+
+
 def rename_concept(folder: Path | str, old: str, new: str) -> Concept:
-    """Give a concept another name; its history goes along. Neutral files stay neutral.
+    """Give a concept another name; history and tags go along. Neutral files stay neutral.
 
     Raises:
         UserError: no such concept, the new name is unsafe or taken, or the system refuses.
@@ -136,6 +153,8 @@ def rename_concept(folder: Path | str, old: str, new: str) -> Concept:
             begin_rename(folder, concept_name(path), cleaned)
             _move(folder, path, target)
             end_rename(folder)
+            if not read_tags(folder).problem:
+                change_tags(folder, lambda said: said.renamed(concept_name(path), cleaned))
         return read_concept(target)
 
 

@@ -5,7 +5,7 @@ import os
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -151,6 +151,11 @@ class Library:
         """All neutral texts."""
         return tuple(text for concept in self.neutral for text in concept.descriptions)
 
+    def without(self, names: Collection[str]) -> "Library":
+        """All but the concepts of these names; neutral files stay."""
+        kept = [concept for concept in self.concepts if concept.name not in names]
+        return Library(self.folder, kept, self.neutral, self.problems)
+
     def concept(self, name: str) -> Concept:
         """The concept or neutral file of that name.
 
@@ -265,7 +270,7 @@ def require_trainable(library: Library) -> None:
         raise UserError(
             "there are no concepts",
             where=str(library.folder),
-            fix="write one in the Concepts tab or add a .txt file with descriptions",
+            fix="write one in the room Write or add a .txt file with descriptions",
         )
     empty = next((c.name for c in library.concepts if not c.descriptions), None)
     if empty is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -247,9 +248,19 @@ def read_pasted(text: str) -> TextTable:
         raise UserError("there is nothing pasted", fix="paste texts with labels")
     if start[0] in "[{":
         return one_label(read_json(text, file, ""))
-    if _is_labelled_lines(text):
+    without = _without_label(text)
+    if not without:
         return from_pairs(_labelled_lines(text), file)
-    return one_label(read_delimited(text, file))
+    n_lines = sum(bool(line.strip()) for line in text.splitlines())
+    if 2 * len(without) >= n_lines:
+        return one_label(read_delimited(text, file))
+    try:  # most lines have a label; a table may look so, too
+        table = one_label(read_delimited(text, file))
+    except UserError:
+        table = None
+    if table is None or len(table.columns) < 2:
+        raise _no_label(*without[0], len(without))
+    return table
 
 
 def split_texts(text: str) -> tuple[str, ...]:
@@ -258,12 +269,23 @@ def split_texts(text: str) -> tuple[str, ...]:
     return tuple(paragraphs[0].split("\n")) if len(paragraphs) == 1 else paragraphs
 
 
-def _is_labelled_lines(text: str) -> bool:
-    """Whether every line is `label: text` with a short label before the first colon."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    heads = [line.partition(":")[0] for line in lines if ":" in line]
-    short = all(len(head) <= 40 and not set(head) & set(',;\t"') for head in heads)
-    return len(heads) == len(lines) and short
+def _without_label(text: str) -> list[tuple[int, str]]:
+    """Number and text of every line that is not `label: text` with a short label."""
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    return [(n, line) for n, line in lines if not _LABELLED.match(line)]
+
+
+_LABELLED = re.compile(r'[^:,;\t"]{1,40}:')
+
+
+def _no_label(number: int, line: str, how_many: int) -> UserError:
+    begin = line.strip()[:40]
+    others = f"; {how_many - 1} more lines have none" if how_many > 1 else ""
+    return UserError(
+        f"the line '{printable(begin)}' has no label{others}",
+        where=f"pasted text line {number}",
+        fix="write calm: before it, or put it at the end of the line above",
+    )
 
 
 def _labelled_lines(text: str) -> Iterator[tuple[str, Cell]]:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from readout_ui.app.requests import Answer
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.concepts import exchange_calls
-from readout_ui.app.tabs.concepts_calls import Answer, concept_calls, overview, review
+from readout_ui.app.write.calls import concept_calls, overview, review
+from readout_ui.app.write.concepts import exchange_calls
 
 
 @pytest.fixture

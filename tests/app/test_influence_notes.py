@@ -7,7 +7,8 @@ import pytest
 
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.concepts_calls import influence_notes
+from readout_ui.app.write import calls
+from readout_ui.app.write.calls import influence_notes
 from readout_ui.evaluation.influence import Influence, influence
 from tests.support.synthetic_corpus import Floats, make_corpus
 
@@ -24,7 +25,7 @@ def knowing(
     studio: Studio, influences: tuple[Influence, ...], monkeypatch: pytest.MonkeyPatch
 ) -> Studio:
     """A session that has worked out what each text did."""
-    monkeypatch.setattr(studio, "influence", lambda _name: influences)
+    monkeypatch.setattr(calls, "influences_of", lambda _studio, _name: influences)
     return studio
 
 
@@ -54,5 +55,5 @@ def test_a_session_that_is_still_judging_says_so_and_one_without_a_run_has_no_no
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert influence_notes(studio, "aconcept", ["I am."]) == [""]
-    monkeypatch.setattr(studio, "influence", lambda _name: None)
+    monkeypatch.setattr(calls, "influences_of", lambda _studio, _name: None)
     assert influence_notes(studio, "aconcept", ["I am."]) is None

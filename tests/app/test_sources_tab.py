@@ -19,18 +19,13 @@ from readout_ui.app.events import Changes, Values
 from readout_ui.app.header import draw_status, retrain_label
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.layers import Comparison
-from readout_ui.app.tabs.sources import (
-    SourcesTab,
-    draw_trained,
-    show_stories,
-    story_request,
-)
-from readout_ui.app.tabs.sources_memories import (
+from readout_ui.app.write.calls import influences_of
+from readout_ui.app.write.memories import (
     Memories,
     MemoryInputs,
     read_memories,
 )
-from readout_ui.app.tabs.sources_pairs import (
+from readout_ui.app.write.pairs import (
     FILE,
     BroughtPairs,
     PairInputs,
@@ -39,6 +34,12 @@ from readout_ui.app.tabs.sources_pairs import (
     describe_pairs,
     pair_request,
 )
+from readout_ui.app.write.sources import (
+    SourcesTab,
+    show_stories,
+    story_request,
+)
+from readout_ui.app.write.trained import draw_trained
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 from readout_ui.texts.examples import read_examples
@@ -235,7 +236,7 @@ def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
     assert "from contrast pairs" in draw_status(status)
     assert (status.changed, retrain_label(status)) == (0, "Train")
     assert set(studio.concept_states().values()) == {"trained"}
-    assert studio.influence("calm") == ()
+    assert influences_of(studio, "calm") == ()
     assert len(studio.read("Oh, how lovely.", "raw").concepts) == 1
     assert Run.open(studio.export([], [])).manifest.concepts == ("irony",)
 

@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from playwright.sync_api import expect
 
 from readout_ui.app.assets import ASK_AGAIN, STATIC, STYLES, calling, on_load
-from readout_ui.app.tabs.concepts import build_concepts_tab
-from tests.browser.test_concepts import FolderDesk
+from readout_ui.app.write.concepts import build_concepts_tab
+from tests.browser.test_write import FolderDesk
 from tests.support.running_app import free_port
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_the_page_works_behind_a_prefix_and_a_login(browser: Browser, descriptio
             scripts[response.url] = response.headers
 
     with served(desk) as url:
-        address = f"{url}gradio_api/file={STATIC}/concepts/main.js"
+        address = f"{url}gradio_api/file={STATIC}/write/main.js"
         assert httpx.get(address).status_code == 401
         page = browser.new_page()
         page.on("response", heard)
@@ -76,7 +76,7 @@ def test_the_page_works_behind_a_prefix_and_a_login(browser: Browser, descriptio
     assert faults == []
     assert all(address.startswith(url) for address in scripts)
     names = {address.rsplit("/", 2)[-2] + "/" + address.rsplit("/", 1)[-1] for address in scripts}
-    assert {"concepts/main.js", "concepts/editor_state.js", "lib/dom.js"} <= names
+    assert {"write/main.js", "write/editor_state.js", "lib/dom.js"} <= names
     for headers in scripts.values():
         assert headers["cache-control"] == "no-cache"
         assert re.match(r"(text|application)/javascript", headers["content-type"])

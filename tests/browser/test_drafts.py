@@ -11,7 +11,7 @@ import pytest
 from readout_ui.app.assets import STYLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.concepts import build_concepts_tab
+from readout_ui.app.write.concepts import build_concepts_tab
 from tests.support.pretend_endpoint import pretend_endpoint
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def test_a_draft_enters_the_library_by_a_click_alone(
             prevent_thread_lock=True, quiet=True, css_paths=STYLES, ssr_mode=False
         )
         page = watched_page(url)
-        page.locator(".rs-row[data-key='calm']").click()
-        page.get_by_role("button", name="Draft").click()
+        page.locator(".rs-row[data-key='calm'] a").click()
+        page.get_by_role("button", name="New", exact=True).click()
+        page.get_by_role("button", name="Let a model draft some").click()
         sheet = page.locator("dialog.rs-sheet")
         sheet.get_by_label("How many").fill("2")
         sheet.get_by_label("Written by").select_option("endpoint")

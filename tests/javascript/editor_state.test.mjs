@@ -17,7 +17,7 @@ import {
   savedState,
   typed,
   undone,
-} from "../../readout_ui/app/static/concepts/editor_state.js";
+} from "../../readout_ui/app/static/write/editor_state.js";
 
 const CONCEPT = {
   name: "calm",

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
 
 PARTS = {
     "Concepts": "write",
-    "Sources": "write?tab=sources",
-    "Advice": "write?tab=advice",
+    "Sources": "write?from=pairs",
     "Inspect": "read",
     "Live": "read/live",
     "Compare": "read/compare",

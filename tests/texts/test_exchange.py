@@ -15,19 +15,21 @@ from readout_ui.errors import UserError
 from readout_ui.texts import reading
 from readout_ui.texts.editing import list_versions, read_version, save_concept
 from readout_ui.texts.exchange import (
-    SET_SUFFIXES,
-    ImportedSet,
     apply_import,
     export_bytes,
     export_set,
     import_set,
     plan_import,
+)
+from readout_ui.texts.library import Library
+from readout_ui.texts.names import check_name, fold_name
+from readout_ui.texts.set_files import (
+    SET_SUFFIXES,
+    ImportedSet,
     read_csv,
     read_jsonl,
     read_zip,
 )
-from readout_ui.texts.library import Library
-from readout_ui.texts.names import check_name, fold_name
 
 
 def is_safe(name: str) -> bool:

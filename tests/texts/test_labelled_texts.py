@@ -300,3 +300,22 @@ def test_files_about_the_folder_are_no_texts(tmp_path: Path) -> None:
     for name in ("README.md", "LICENSE", "requirements.txt", "license.txt", "Readme-de.txt"):
         write(tmp_path / name, "numpy")
     assert labels_of(read_labelled(tmp_path)) == ("calm",)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "line", "begin"),
+    [
+        ("calm: I rest.\nafraid: I run.\n\nand then, alas, I fall.\ncalm: I sit.", 4, "and then"),
+        ("I begin.\ncalm: I rest.\nafraid: I run, away, far.", 1, "I begin"),
+    ],
+)
+def test_a_line_without_a_label_is_named_instead_of_becoming_a_column(
+    pasted: str, line: int, begin: str
+) -> None:
+    with pytest.raises(UserError, match=f"pasted text line {line}.*'{begin}.*no label"):
+        read_pasted(pasted)
+
+
+def test_a_table_whose_texts_begin_with_a_name_is_still_a_table() -> None:
+    table = read_pasted("text,label\nMum: I rest here,calm\nDad: I run,afraid\nMe: I sit,calm")
+    assert table.columns == ("text", "label")

@@ -24,8 +24,9 @@ from readout_ui.texts.editing import (
     restore_version,
     save_concept,
 )
-from readout_ui.texts.exchange import apply_import, export_set, import_set, plan_import, read_jsonl
+from readout_ui.texts.exchange import apply_import, export_set, import_set, plan_import
 from readout_ui.texts.library import Library
+from readout_ui.texts.set_files import read_jsonl
 from readout_ui.texts.versions import keep_bytes, list_trash, tidy_texts
 from tests.support.faults import Tell, every_fault, side_by_side
 

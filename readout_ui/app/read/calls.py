@@ -19,7 +19,7 @@ from pydantic import Field
 
 from readout_ui.app.read.chat_text import parse_chat
 from readout_ui.app.read.kept import Kept, KeptFile, Prompt
-from readout_ui.app.tabs.concepts_calls import Answer, Call, Nothing, Request, answering
+from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading, scores_csv
 from readout_ui.models.chat_template import Turn

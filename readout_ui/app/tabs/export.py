@@ -306,7 +306,7 @@ class ExportTab(Part):
         self.studio.refuse_if_read_only("push to the hub")
         run = self.studio.run()
         if not (run.source or values[self.allow_changed]):
-            run.refuse_changed(self.studio.library())
+            run.refuse_changed(self.studio.training_library())
         chosen = self._choices(values)
         concepts, layers = chosen["concepts"] or None, chosen["layers"] or None
         files = run.files(chosen["form"], concepts, layers, chosen["scale"])

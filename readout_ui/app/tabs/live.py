@@ -23,7 +23,7 @@ from readout_ui.app.assets import on_load
 from readout_ui.app.chats import Asked, ChatRequest, LiveChats, News
 from readout_ui.app.follow import jobs_before
 from readout_ui.app.jobs import JobState
-from readout_ui.app.tabs.concepts_calls import Answer, Call, Nothing, Request, answering
+from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
 from readout_ui.inference.reading import FloatArray
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn

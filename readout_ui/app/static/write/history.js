@@ -96,6 +96,6 @@ class History {
     }
     this.dialog.close();
     app.applyOverview(done.overview);
-    await app.select(this.name, { focus: true });
+    app.open(this.name, { focus: true });
   }
 }

@@ -1,12 +1,16 @@
-// The Concepts page: what is open and how list, editor and dialogs act together.
+// The room Write: what is open, and how scoreboard, page and dialogs act together.
 
 import { button, el, remember, remembered } from "../lib/dom.js";
+import { current, go, onRoute } from "../lib/route.js";
+import { Comparing } from "./comparing.js";
 import { Dialogs } from "./dialogs.js";
 import { Drafts } from "./drafts.js";
 import { Editor } from "./editor.js";
 import { draftKey } from "./editor_saving.js";
 import { Exchange } from "./exchange.js";
 import { ConceptList } from "./list.js";
+import { conceptAddress } from "./list_rows.js";
+import { TagEditor } from "./tags.js";
 
 const POLL = 1500;
 const NOTHING = {
@@ -15,6 +19,8 @@ const NOTHING = {
   rows: [],
   problems: [],
   error: "",
+  notice: "",
+  report: "",
   revision: "",
 };
 const OFFLINE = {
@@ -22,21 +28,26 @@ const OFFLINE = {
   offline: true,
   message: "The app does not answer. It may have been stopped or be restarting.",
 };
+const SOURCES = ["pairs", "stories", "memories"];
 const WRITES = { "data-writes": true };
 
 // What gr.HTML hands over; `server` holds the functions of the app.
 export function start({ element, trigger, server }) {
-  const app = new ConceptsPage(element.querySelector(".rs-concepts"), trigger, server);
+  const app = new WriteRoom(element.querySelector(".rs-concepts"), trigger, server);
   app.listen();
   app.load();
 }
 
-class ConceptsPage {
+class WriteRoom {
   constructor(root, trigger, server) {
     Object.assign(this, { root, trigger, server });
     this.overview = NOTHING;
     this.selected = null; // a concept's name, or "file:" and the name of an unusable file
     this.asked = 0;
+    this.scores = null; // of the run in use; null before it was judged
+    this.judging = ""; // how far the judging of a new run is
+    this.comparing = new Comparing(this);
+    this.tags = new TagEditor(this);
     this.list = new ConceptList(this);
     this.editor = new Editor(this);
     this.dialogs = new Dialogs(this);
@@ -67,17 +78,13 @@ class ConceptsPage {
     return `readout-ui:last:${this.overview.folder}`;
   }
 
-  // Pixels at the window's top that the app's header covers.
-  covered() {
-    const header = document.getElementById("header");
-    return header && getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
-  }
-
   requestTraining(concept) {
     this.trigger("train_requested", { concept });
   }
 
+  // Back to the list; where there is room for one of the two only, that is an address of its own.
   showList() {
+    if (this.list.root.offsetParent === null) go("#/write");
     this.root.classList.remove("rs-editing");
     this.list.focusCurrent();
   }
@@ -87,14 +94,41 @@ class ConceptsPage {
     this.showList();
   }
 
-  // `open`: show the editor where there is room for one of the two only.
-  async select(key, { open = false, focus = false } = {}) {
+  // Go to a concept's address, so that Back, a reload and a link come to the same place.
+  // `focus`: with the caret in its first text.
+  open(key, { focus = false } = {}) {
+    this.focusing = focus;
+    const { room, part, query } = current();
+    if (room === "write" && part === key && !Object.keys(query).length) this.follow(current());
+    else go(conceptAddress(key));
+  }
+
+  // What an address asks for: a concept, a text of it, two side by side, texts from elsewhere.
+  async follow({ room, part, query }) {
+    if (room !== "write" || !this.root.isConnected || !this.overview.revision) return;
+    this.root.classList.toggle("rs-away", Boolean(query.from));
+    document.getElementById("write-sources")?.classList.toggle("rs-here", Boolean(query.from));
+    this.chooseSource(query.from);
+    this.root.classList.toggle("rs-editing", Boolean(part));
+    if (query.new) this.dialogs.create();
+    const { focusing } = this;
+    this.focusing = false;
+    if (part && (part !== this.selected || focusing)) await this.select(part, focusing);
+    if (part && query.text) this.editor.focusNumber(Number(query.text));
+    if (part && query.beside) this.comparing.open(part, query.beside);
+  }
+
+  chooseSource(name) {
+    const radio = document.querySelectorAll("#src-source input")[SOURCES.indexOf(name)];
+    if (radio && !radio.checked) radio.click();
+  }
+
+  async select(key, focus = false) {
     const { editor } = this;
     this.asked += 1;
     const number = this.asked;
     if (editor.state && editor.state.name !== key && editor.dirty) editor.saver.now();
     this.selected = key;
-    if (open || focus) this.root.classList.add("rs-editing");
     this.list.draw();
     if (key.startsWith("file:")) {
       this.showBroken(key);
@@ -103,18 +137,25 @@ class ConceptsPage {
     const answer = await this.call("open_concept", { name: key });
     if (number !== this.asked) return;
     if (!answer.ok) {
-      this.tell(answer.message);
+      this.selected = null;
+      this.editor.showBlank(el("p", { class: "rs-strong", role: "alert" }, answer.message));
       return;
     }
     remember(this.lastKey, key);
     editor.show(answer.concept);
-    editor.toTop();
+    editor.root.scrollTop = 0;
     if (focus) editor.focusFirst();
   }
 
-  close(name) {
+  // What was open is not there any more; its address is not kept.
+  forget() {
     this.selected = null;
+    window.history.replaceState(null, "", "#/write");
     this.list.draw();
+  }
+
+  close(name) {
+    this.forget();
     this.editor.showBlank(
       el("p", { class: "rs-strong" }, `“${name}” is deleted.`),
       el(
@@ -132,7 +173,7 @@ class ConceptsPage {
   }
 
   removed(entry) {
-    this.selected = null;
+    this.forget();
     const undo = button({
       symbol: "undo",
       label: "Undo",
@@ -161,7 +202,26 @@ class ConceptsPage {
     this.root.classList.toggle("rs-read-only", overview.read_only);
     if (!different && !first) return;
     this.list.draw();
+    this.followReport();
     if (!renamed) this.followDisk();
+  }
+
+  // Another run is in use, or it was judged meanwhile.
+  async followReport() {
+    const { report } = this.overview;
+    if (report === (this.scores?.run || "")) return;
+    const answer = report ? await this.call("read_scores", {}) : { ok: true, scores: null };
+    if (!answer.ok) return;
+    this.scores = answer.scores;
+    this.list.draw();
+    this.editor.readJudged();
+  }
+
+  followJudging(words) {
+    if (words === undefined || words === this.judging) return;
+    this.judging = words;
+    this.list.drawWords();
+    this.editor.drawHead();
   }
 
   async followDisk() {
@@ -171,7 +231,7 @@ class ConceptsPage {
       if (this.selected?.startsWith("file:")) this.showBroken(this.selected);
       return;
     }
-    editor.drawChip();
+    editor.drawHead();
     const row = this.row(state.name);
     if (saver.busy || saver.conflicting) return;
     if (row && row.fingerprint === state.opened) editor.reviewSoon(0);
@@ -192,7 +252,7 @@ class ConceptsPage {
   showGone(name) {
     const file = `${name}.txt`.toLowerCase();
     const broken = this.overview.problems.find((problem) => problem.file.toLowerCase() === file);
-    if (broken) this.select(`file:${broken.file}`);
+    if (broken) this.open(`file:${broken.file}`);
     else this.close(name);
   }
 
@@ -201,7 +261,7 @@ class ConceptsPage {
     const name = file.replace(/\.txt$/i, "");
     const problem = this.overview.problems.find((other) => other.file === file);
     if (!problem) {
-      if (this.row(name)) this.select(name);
+      if (this.row(name)) this.open(name);
       else this.close(name);
       return;
     }
@@ -270,23 +330,10 @@ class ConceptsPage {
       const command = event.ctrlKey || event.metaKey;
       if (command && event.key.toLowerCase() === "s") event.preventDefault();
     });
-    document.addEventListener("rs-open", (event) => this.openAt(event.detail));
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "hidden" && editor.dirty) editor.saver.now();
     });
-    const header = document.getElementById("header");
-    if (!header) return;
-    const measure = () => root.style.setProperty("--rs-sticky-top", `${this.covered() + 14}px`);
-    new ResizeObserver(measure).observe(header);
-  }
-
-  // The Advice tab asks to open a concept at one of its descriptions.
-  async openAt({ concept, ...place }) {
-    const { editor, root } = this;
-    if (!root.isConnected) return; // Gradio has put another page in this one's place
-    if (editor.state && editor.state.name === concept) root.classList.add("rs-editing");
-    else await this.select(concept, { open: true });
-    if (editor.state && editor.state.name === concept) editor.act(place);
+    const stop = onRoute((place) => (root.isConnected ? this.follow(place) : stop?.()));
   }
 
   async load() {
@@ -296,10 +343,15 @@ class ConceptsPage {
       setTimeout(() => this.load(), POLL);
       return;
     }
+    this.judging = answer.judging;
     this.applyOverview(answer.overview);
+    const place = current();
     const row = this.row(remembered(this.lastKey)) || this.overview.rows[0];
-    if (row) await this.select(row.name);
-    else this.welcome();
+    if (place.room === "write") await this.follow(place);
+    if (!place.part || place.room !== "write") {
+      if (row) await this.select(row.name);
+      else this.welcome();
+    }
     setTimeout(() => this.poll(), POLL);
   }
 
@@ -309,6 +361,7 @@ class ConceptsPage {
       const answer = await this.call("read_overview", { revision: this.overview.revision });
       this.root.classList.toggle("rs-offline", Boolean(answer.offline));
       if (answer.ok) this.applyOverview(answer.overview);
+      this.followJudging(answer.judging);
     }
     if (this.root.isConnected) setTimeout(() => this.poll(), POLL);
   }

@@ -1,4 +1,4 @@
-"""Scored memories on the Sources tab: a dump, thresholds, concepts by count, their examples."""
+"""Scored memories from elsewhere: a dump, thresholds, concepts by count, their examples."""
 
 from __future__ import annotations
 

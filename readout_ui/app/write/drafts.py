@@ -8,15 +8,9 @@ from typing import Any
 from pydantic import Field
 
 from readout_ui.app.jobs import JobState
+from readout_ui.app.requests import Answer, Call, Named, Nothing, answering
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.concepts_calls import (
-    Answer,
-    Call,
-    Named,
-    Nothing,
-    answering,
-    overview,
-)
+from readout_ui.app.write.calls import overview
 from readout_ui.errors import UserError
 from readout_ui.texts.drafts import MOST_DRAFTS, DraftRequest, keep_drafts
 

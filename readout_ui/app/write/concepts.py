@@ -1,4 +1,4 @@
-"""The Concepts tab: the list, the editor and everything about description files."""
+"""The scoreboard of concepts, the page of each, and everything about description files."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ import gradio as gr
 from pydantic import Field
 
 from readout_ui.app.assets import on_load
+from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.concepts_calls import (
-    Answer,
-    Call,
-    Request,
-    answering,
-    concept_calls,
-    overview,
-)
-from readout_ui.app.tabs.concepts_drafts import draft_calls
+from readout_ui.app.write.calls import concept_calls, overview
+from readout_ui.app.write.drafts import draft_calls
+from readout_ui.app.write.scores import score_calls
 from readout_ui.errors import UserError
 from readout_ui.texts.exchange import (
-    ImportedSet,
     ImportPlan,
     PlannedConcept,
     apply_import,
@@ -32,6 +26,7 @@ from readout_ui.texts.exchange import (
     read_set,
 )
 from readout_ui.texts.library import Library
+from readout_ui.texts.set_files import ImportedSet
 from readout_ui.texts.shipped import library_named
 
 
@@ -42,7 +37,7 @@ def build_concepts_tab(studio: Studio) -> gr.HTML:
     """
     return gr.HTML(
         html_template='<div class="rs-concepts"></div>',
-        js_on_load=on_load("concepts/main.js", "train_requested"),
+        js_on_load=on_load("write/main.js", "train_requested"),
         apply_default_css=False,
         container=False,
         padding=False,
@@ -51,6 +46,7 @@ def build_concepts_tab(studio: Studio) -> gr.HTML:
             *concept_calls(studio),
             *exchange_calls(studio),
             *draft_calls(studio),
+            *score_calls(studio),
         ],
     )
 

@@ -143,7 +143,7 @@ export class Drafts {
     }
     this.dialog.close();
     app.applyOverview(done.overview);
-    await app.select(done.name, { open: true });
+    app.open(done.name);
   }
 
   // Held-out texts carry their writer, so that they are judged apart where it is under test.

@@ -1,4 +1,4 @@
-"""Contrast pairs on the Sources tab: a file or a shipped set, which side is positive, findings."""
+"""Contrast pairs from elsewhere: a file or a shipped set, which side is positive, findings."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class PairInputs(Part):
         changed = [column.change for column in self.columns]
         gr.on(changed, bound(self.show_mapping), mapping, outputs, **manner)
         self.name.input(bound(self.show_name), mapping, outputs, **manner)
-        sides, js = [self.positive, self.negative], calling("widgets/pair_sides.js", "swapped")
+        sides, js = [self.positive, self.negative], calling("write/pair_sides.js", "swapped")
         self.swap.click(None, sides, sides, js=js, **QUIET)
 
     def mapping(self, values: Values) -> PairMapping:

@@ -78,7 +78,7 @@ export class ImportPlan {
     }
     this.dialog.close();
     app.applyOverview(done.overview);
-    if (!app.editor.state && done.imported.length) await app.select(done.imported[0]);
+    if (!app.editor.state && done.imported.length) app.open(done.imported[0]);
     app.tell(`Imported ${plural(done.imported.length, "concept")}`, "saved");
   }
 }
@@ -96,11 +96,13 @@ function buildRefused(refused) {
   );
 }
 
-function summary({ change, descriptions, before }) {
+function summary({ change, descriptions, before, tags }) {
   if (change === "added") return plural(descriptions.length, "description");
   const gained = descriptions.filter((text) => !before.includes(text)).length;
   const lost = before.filter((text) => !descriptions.includes(text)).length;
-  return `${before.length} → ${plural(descriptions.length, "description")} (+${gained} −${lost})`;
+  const tagged = tags.length ? `, ${plural(tags.length, "tag")} more` : "";
+  const counts = `${before.length} → ${plural(descriptions.length, "description")}`;
+  return `${counts} (+${gained} −${lost})${tagged}`;
 }
 
 function planRow(change, box) {

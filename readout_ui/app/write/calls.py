@@ -1,18 +1,32 @@
-"""The questions the Concepts page asks the server, each answered with JSON and never a traceback.
+"""The questions the room Write asks the server, each answered with JSON and never a traceback.
 
 Every call names its concept, so any number of open pages may ask at once. Whatever a page sends is
 checked here and in `texts.editing`; a mistake comes back as `{"ok": false, "message": sentence}`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
-import gradio as gr
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from readout_ui.app.jobs import JobState
+from readout_ui.app.requests import Answer, Call, Named, Nothing, R, answering
 from readout_ui.app.session import Studio
+from readout_ui.app.write.requests import (
+    Create,
+    Members,
+    Poll,
+    Query,
+    Rename,
+    Save,
+    Stored,
+    Tagged,
+    Texts,
+    Tick,
+    Trashed,
+)
 from readout_ui.errors import UserError, printable
 from readout_ui.files import sha256_of
 from readout_ui.texts.drafts import written_by
@@ -27,15 +41,33 @@ from readout_ui.texts.editing import (
     restore_version,
     save_concept,
 )
-from readout_ui.texts.library import Concept
+from readout_ui.texts.library import Concept, Library
 from readout_ui.texts.lint import check_concept
 from readout_ui.texts.names import check_name, is_neutral_name
 from readout_ui.texts.reading import require_readable
+from readout_ui.texts.tags import Tags, change_tags, read_tags
 from readout_ui.texts.versions import TrashEntry, Version, list_trash
 
-Answer = dict[str, Any]
-Call = Callable[..., Answer]
-R = TypeVar("R", bound="Request")
+if TYPE_CHECKING:
+    from readout_ui.evaluation.influence import Influence
+
+
+def influences_of(studio: Studio, name: str) -> tuple[Influence, ...] | None:
+    """What each of a concept's texts did to the run in use, at its best layer.
+
+    None while it is being worked out in the background; empty where there is nothing to judge, or
+    where a report says it or is about to.
+    """
+    run, reporting = studio.runs.current(), studio.report_job()
+    told = studio.report() is not None or (reporting and not reporting.view().state.finished)
+    if run is None or run.source or told or not studio.status().model_ready:
+        return ()
+    job = studio.advise(run.best_layer, again=False)
+    state = job.view().state
+    if not state.finished:
+        return None
+    found = job.result().influences if state is JobState.DONE else ()
+    return tuple(one for one in found if one.concept == name)
 
 
 def influence_notes(studio: Studio, name: str, boxes: Sequence[str]) -> list[str] | None:
@@ -43,7 +75,7 @@ def influence_notes(studio: Studio, name: str, boxes: Sequence[str]) -> list[str
 
     None while it is still being worked out.
     """
-    influences = studio.influence(name)
+    influences = influences_of(studio, name)
     if influences is None:
         return None
     notes = {one.text.strip(): one.note() for one in influences}
@@ -96,13 +128,13 @@ def overview(studio: Studio) -> Answer:
     """The list as it is now; a folder that cannot be read gives an empty list and the reason."""
     rows: list[Answer] = []
     problems: list[Answer] = []
-    error = ""
+    error, said, report = "", read_tags(studio.folder), studio.report()
     try:
         library, states = studio.library(), studio.concept_states()
     except UserError as refusal:
         error = str(refusal)
     else:
-        rows = [_row(concept, states) for concept in library.files]
+        rows = [_row(concept, states, said) for concept in library.files]
         problems = [{"file": one.file, "message": one.message} for one in library.problems]
     view = {
         "folder": str(studio.folder),
@@ -110,12 +142,26 @@ def overview(studio: Studio) -> Answer:
         "rows": rows,
         "problems": problems,
         "error": error,
+        "notice": said.problem,
+        "report": report.run_id if report else "",
     }
     # Changes whenever anything in the list does.
     return {**view, "revision": sha256_of(repr(view).encode("utf-8", "backslashreplace"))}
 
 
-def _row(concept: Concept, states: Mapping[str, str]) -> Answer:
+def judging(studio: Studio) -> str:
+    """How far the report on the run in use is, in words; empty where none is being made."""
+    job = studio.report_job()
+    view = job.view() if job else None
+    if view is None or view.state.finished:
+        return ""
+    step = view.progress
+    if step is None or not step.total:
+        return "Judging the new vectors"
+    return f"Judging the new vectors: {step.stage}, {step.done:,} of {step.total:,} {step.unit}"
+
+
+def _row(concept: Concept, states: Mapping[str, str], said: Tags) -> Answer:
     fallback = "new" if concept.descriptions else "empty"
     return {
         "name": concept.name,
@@ -123,87 +169,21 @@ def _row(concept: Concept, states: Mapping[str, str]) -> Answer:
         "state": states.get(concept.name, fallback),
         "neutral": concept.is_neutral,
         "fingerprint": concept.fingerprint,
+        "tags": said.of(concept.name),
+        "ticked": concept.name not in said.left_out,
     }
 
 
-class Request(BaseModel):
-    """What a page may send: nothing it was not asked for."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Nothing(Request):
-    """A question without details."""
-
-
-class Poll(Request):
-    """What the page has already."""
-
-    revision: str = Field(max_length=64)
-
-
-class Named(Request):
-    """A question about one concept."""
-
-    name: str = Field(max_length=1000)
-
-
-class Texts(Named):
-    """The boxes of one concept."""
-
-    boxes: list[str] = Field(max_length=100_000)
-
-
-class Save(Texts):
-    """The boxes and the fingerprint of the file they were opened from."""
-
-    opened: str | None
-
-
-class Create(Named):
-    """A new concept or file of neutral texts."""
-
-    neutral: bool
-
-
-class Rename(Named):
-    """A concept's new name."""
-
-    to: str = Field(max_length=1000)
-
-
-class Trashed(Request):
-    """One file in the trash, perhaps with another name to restore it under."""
-
-    entry: str = Field(max_length=1000)
-    to: str | None
-
-
-class Stored(Named):
-    """One earlier version."""
-
-    version: str = Field(max_length=64)
-
-
-def answering(name: str, request: type[R], handle: Callable[[R], Answer]) -> Call:
-    """A server function of that name that checks what it is sent and answers with JSON.
-
-    A page of another site can make a browser send a request to this app (it cannot read the
-    answer); browsers mark such requests, and they are refused.
-    """
-
-    def call(data: object, sender: gr.Request | None = None) -> Answer:
-        if sender is not None and sender.headers.get("sec-fetch-site") == "cross-site":
-            return {"ok": False, "message": "Only the app's own page may ask this."}
-        try:
-            return {"ok": True, **handle(request.model_validate(data))}
-        except ValidationError:
-            return {"ok": False, "message": "The page and the app disagree; reload the page."}
-        except UserError as error:
-            return {"ok": False, "message": str(error)}
-
-    call.__name__ = name
-    return call
+def found_in_texts(library: Library, query: str) -> dict[str, int]:
+    """How many texts of each concept hold every word of a query, in any case."""
+    words = query.casefold().split()
+    counts = {
+        concept.name: sum(
+            all(word in text for word in words) for text in map(str.casefold, concept.descriptions)
+        )
+        for concept in library.files
+    }
+    return {name: n for name, n in counts.items() if n and words}
 
 
 def concept_calls(studio: Studio) -> list[Call]:
@@ -215,11 +195,15 @@ def _reading_calls(studio: Studio) -> list[Call]:
     def news(asked: Poll) -> Answer:
         """The list, or None for a page that has it."""
         now = overview(studio)
-        return {"overview": None if now["revision"] == asked.revision else now}
+        new = None if now["revision"] == asked.revision else now
+        return {"overview": new, "judging": judging(studio)}
 
     return [
         answering("read_overview", Poll, news),
         answering("open_concept", Named, lambda r: _opened(studio.library().concept(r.name))),
+        answering(
+            "find_texts", Query, lambda r: {"found": found_in_texts(studio.library(), r.query)}
+        ),
         answering("review_texts", Texts, lambda r: review(studio, r.name, r.boxes)),
         answering(
             "read_trash", Nothing, lambda _r: {"entries": _entries(list_trash(studio.folder))}
@@ -249,8 +233,30 @@ def _writing_calls(studio: Studio) -> list[Call]:
 
         return answering(name, request, handle)
 
+    def saying(change: Callable[[Tags], Tags]) -> Answer:
+        change_tags(studio.folder, change)
+        return {}
+
     return [
         writing("save_texts", Save, "save", partial(_saved, studio)),
+        writing(
+            "tick",
+            Tick,
+            "choose what is trained",
+            lambda r: saying(lambda said: said.with_ticks(r.names, ticked=r.ticked)),
+        ),
+        writing(
+            "tag_concept",
+            Tagged,
+            "change tags",
+            lambda r: saying(lambda said: said.with_tags(r.name, r.tags)),
+        ),
+        writing(
+            "tag_members",
+            Members,
+            "change tags",
+            lambda r: saying(lambda said: said.with_members(r.tag, r.names)),
+        ),
         writing(
             "create_concept",
             Create,

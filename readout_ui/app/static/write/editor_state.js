@@ -136,3 +136,20 @@ export function redone(state) {
     typing: null,
   };
 }
+
+// How much each box has to gain, 0 for the most, by its id. `judged`: what the report says, by
+// text: advice counts most, then how far a text pulls elsewhere.
+export function ranksOf(boxes, judged) {
+  const gain = (one) => (one.advice ? 100 : 0) + (one.pull || 0) - (one.own || 0);
+  const found = boxes
+    .map((box) => [box.id, judged.get(box.text.trim())])
+    .filter(([, one]) => one)
+    .sort(([, a], [, b]) => gain(b) - gain(a));
+  return new Map(found.map(([id], rank) => [id, rank]));
+}
+
+// Boxes as they are shown; a text that was not judged is at the end.
+export function byRank(boxes, ranks) {
+  const rank = (box) => ranks.get(box.id) ?? boxes.length;
+  return [...boxes].sort((a, b) => rank(a) - rank(b));
+}

@@ -3,6 +3,7 @@
 import { button, el, messageLine, moment, openSheet, plural, say } from "../lib/dom.js";
 import { openHistory } from "./history.js";
 
+const FROM = { pairs: "Contrast pairs", stories: "Stories", memories: "Scored memories" };
 const UNSAVED = { ok: false, message: "Save the text first: it could not be saved yet." };
 
 // A form with one name; `submit` gives the server's answer, whose refusal is shown below the name.
@@ -58,7 +59,28 @@ export class Dialogs {
         return answer;
       },
     });
-    const dialog = openSheet(app.root, "New concept", form);
+    const others = el(
+      "div",
+      { class: "rs-others" },
+      el("p", { class: "rs-small" }, "Or begin with texts that are there:"),
+      Object.entries(FROM).map(([name, words]) => {
+        const leave = () => dialog.close();
+        return el(
+          "a",
+          { class: "rs-button rs-soft", href: `#/write?from=${name}`, onclick: leave },
+          words,
+        );
+      }),
+      button({
+        label: "Let a model draft some",
+        kind: "soft",
+        onclick: () => {
+          dialog.close();
+          app.drafts.open();
+        },
+      }),
+    );
+    const dialog = openSheet(app.root, "New concept", el("div", {}, form, others));
     input.select();
   }
 
@@ -84,7 +106,7 @@ export class Dialogs {
   async named(dialog, answer, change = {}) {
     dialog.close();
     this.app.applyOverview(answer.overview, change);
-    await this.app.select(answer.concept.name, { focus: true });
+    this.app.open(answer.concept.name, { focus: true });
   }
 
   // No question beforehand: the way back is shown right there.
@@ -114,7 +136,7 @@ export class Dialogs {
       return false;
     }
     app.applyOverview(answer.overview);
-    await app.select(answer.concept.name, { focus: true });
+    app.open(answer.concept.name, { focus: true });
     return true;
   }
 

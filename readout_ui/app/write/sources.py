@@ -1,4 +1,4 @@
-"""The Sources tab: training on contrast pairs, stories or scored memories instead of descriptions.
+"""Texts from elsewhere: contrast pairs, stories or scored memories, added or trained on alone.
 
 A training here is the session's one training: the header shows and cancels it, it goes on when the
 page is left, and its run is kept beside the others.
@@ -11,11 +11,13 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import gradio as gr
 
 from readout_ui.app.events import (
     HIDDEN,
+    PRIVATE,
     QUIET,
     Changes,
     Part,
@@ -25,16 +27,18 @@ from readout_ui.app.events import (
     guarded,
     seen_if,
 )
-from readout_ui.app.follow import Follower, Task, draw_failure
+from readout_ui.app.follow import Follower, Task
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.sources_memories import MemoryInputs, memory_request
-from readout_ui.app.tabs.sources_pairs import PairInputs, pair_request
 from readout_ui.app.train import METHOD_CHOICES, READ_CHOICES
-from readout_ui.app.widgets import cut, sentence, table
+from readout_ui.app.widgets import count, cut, sentence, table
+from readout_ui.app.write.memories import MemoryInputs, memory_request
+from readout_ui.app.write.pairs import PairInputs, pair_request
+from readout_ui.app.write.trained import draw_outcome, draw_trained
 from readout_ui.errors import UserError
-from readout_ui.runs.run import Run
+from readout_ui.texts.editing import add_texts
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
+from readout_ui.texts.tags import change_tags
 from readout_ui.vectors.settings import LAYER_TYPE_NAMES, RECIPES, TrainSettings
 
 if TYPE_CHECKING:
@@ -48,8 +52,9 @@ TO_BEGIN = (
 
 SOURCES = {"Contrast pairs": "pairs", "Stories": "stories", "Scored memories": "memories"}
 INTRO = (
-    "Directions from other texts than descriptions: two sides that differ in one thing, stories, "
-    "or memories that were scored."
+    "Texts from elsewhere: two sides that differ in one thing, stories, or memories that were "
+    "scored. **Add to the library** puts them beside the described concepts, to be trained "
+    "together (of pairs the positive side); **Train on this alone** makes a run of its own."
 )
 LONG_TEXT = 1024
 """Tokens read of a story or memory; a side of a pair is read like a description."""
@@ -196,17 +201,25 @@ class SourcesTab(Part):
         sources = self.pairs.asked | self.stories.asked | self.memories.asked
         asked = {self.source, *components(self.settings), *sources}
         self.follower.wire(button, self.train, asked, [self.trained])
+        self.add.click(bound(self.add_to_library), asked, self.follower.progress, **PRIVATE)
         self.follower.cancel_button.click(guarded(studio.cancel_training), **QUIET)
 
     def _build_go(self) -> gr.Button:
         with gr.Row(elem_id="src-go"):
             train = gr.Button(
-                "Train on this",
+                "Train on this alone",
                 variant="primary",
                 elem_id="src-train",
                 interactive=not self.studio.read_only,
                 scale=0,
                 min_width=160,
+            )
+            self.add = gr.Button(
+                "Add to the library",
+                elem_id="src-add",
+                interactive=not self.studio.read_only,
+                scale=0,
+                min_width=170,
             )
             cancel = gr.Button(
                 "Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100
@@ -247,6 +260,20 @@ class SourcesTab(Part):
                 texts = memory_request(self.memories, values, neutral)
         return texts, settings
 
+    def add_to_library(self, values: Values) -> Changes:
+        """Let the texts on screen stand beside the described ones, as concepts like any other.
+
+        Raises:
+            UserError: they cannot be trained on, or a file cannot be written.
+        """
+        source, _ = self.request(values)
+        kind, folder = str(values[self.source]), self.studio.folder
+        added = {name: own_texts(source, name) for name in source.texts if name[0] != "_"}
+        for name, texts in added.items():
+            add_texts(folder, name, texts)
+        change_tags(folder, lambda said: said.with_tag(kind, added))
+        return {self.follower.progress: draw_added(added)}
+
     def train(self, values: Values) -> Task:
         """Train on what is on screen; it goes on when the page is left.
 
@@ -262,13 +289,19 @@ class SourcesTab(Part):
         return Task(job, lambda _run: {}, end=end, outlives_page=True)
 
 
-def draw_outcome(view: JobView) -> str:
-    """How the training ended."""
-    if view.state is JobState.FAILED:
-        return draw_failure(view.error)
-    if view.state is JobState.CANCELLED:
-        return "<p class='src-note'><b>Cancelled.</b> The vectors in use are as before.</p>"
-    return f"<p class='src-note'><b>Trained in {view.seconds:.1f} s.</b></p>"
+def own_texts(source: TextSource, concept: str) -> tuple[str, ...]:
+    """The texts that show a concept; of pairs the positive sides, without their prompts."""
+    pairs = getattr(source, "pairs", None)
+    return tuple(each.positive for each in pairs.pairs) if pairs else source.texts[concept]
+
+
+def draw_added(added: Mapping[str, Sequence[str]]) -> str:
+    """Which concepts got texts, each with the way to its page."""
+    told = ", ".join(
+        f"<a href='#/write/{quote(name)}'>{escape(name)}</a> ({count(len(texts), 'text')})"
+        for name, texts in added.items()
+    )
+    return f"<p class='src-note'><b>In the library:</b> {told}. Train to judge them.</p>"
 
 
 def draw_stories(library: StoryLibrary) -> str:
@@ -305,79 +338,3 @@ def _scenes(shared: Mapping[str, Sequence[str]]) -> str:
     )
     more = f" and {len(shared) - SHOWN_SCENES} more" if len(shared) > SHOWN_SCENES else ""
     return f"<p class='src-note'>Settings cancel in {len(shared)} scenes: {some}{more}.</p>"
-
-
-def draw_trained(run: Run | None) -> str:
-    """What the run in use reached on held-out texts; empty for a run of descriptions."""
-    if run is None or not run.source:
-        return ""
-    scores = _pair_scores(run) if run.manifest.contrast else _auroc(run)
-    warnings = "".join(sentence(each, "warning") for each in run.warnings)
-    return f"<section class='src-trained'>{_about(run)}{scores}{warnings}{_NEXT}</section>"
-
-
-_NEXT = (
-    "<p class='src-note'>These vectors are in use now: <b>Inspect</b>, <b>Live</b>, "
-    "<b>Steering</b> and <b>Export</b> work with them. The header's Train goes back to the "
-    "descriptions, and every run stays in the list of the Train tab.</p>"
-)
-
-
-def _about(run: Run) -> str:
-    contrast = run.manifest.contrast
-    names = ", ".join(run.concepts[:8]) + (" …" if len(run.concepts) > 8 else "")
-    words = f"{run.n_texts} texts"
-    if contrast:
-        words = f"{contrast.get('polarity', '')}; {contrast.get('n_pairs', '?')} pairs of "
-        words += str(contrast.get("source", "a file"))
-    layers = len(run.layers)
-    kept = f"{layers} layers kept" if layers > 1 else "one layer kept"
-    return (
-        f"<h3>In use: {escape(names)}</h3><p class='src-note'>From {escape(run.source)}: "
-        f"{escape(words)}. {escape(run.settings.method)}, {escape(run.settings.read)}, {kept}, "
-        f"best layer {run.best_layer}.</p>"
-    )
-
-
-def _pair_scores(run: Run) -> str:
-    """The table that train-pairs prints, for the best layer."""
-    held_out = (run.manifest.contrast or {}).get("held_out")
-    if not isinstance(held_out, Mapping):
-        return sentence("Too few pairs to hold some out, so nothing is known.", "warning")
-    try:
-        accuracy, area = held_out["accuracy"][run.best_layer], held_out["auroc"][run.best_layer]
-        words = held_out["words_accuracy"]
-        rows = [
-            (f"Layer {run.best_layer}, the best", f"{accuracy:.2f}", f"{area:.2f}"),
-            ("Bag of words", f"{words:.2f}", f"{held_out['words_auroc']:.2f}"),
-            ("Random direction, 95 % below", f"{held_out['random']['most']:.2f}", "–"),
-            ("Permuted polarity, 95 % below", f"{held_out['permuted']['most']:.2f}", "–"),
-        ]
-        n_pairs, folds = held_out["n_pairs"], held_out["folds"]
-    except (KeyError, IndexError, TypeError, ValueError):
-        return sentence("The scores kept with this run cannot be read.", "warning")
-    chance = max(held_out["random"]["most"], held_out["permuted"]["most"])
-    return (
-        f"{table(('Held-out pairs', 'Accuracy', 'AUROC'), rows, kind='judged')}"
-        f"<p class='src-note'>{_verdict(accuracy, words, chance)} Accuracy: the part of "
-        f"{n_pairs} pairs, held out in {folds} folds, whose positive side scores higher.</p>"
-    )
-
-
-def _verdict(accuracy: float, words: float, chance: float) -> str:
-    if accuracy <= chance:
-        return (
-            "<b>No better than chance</b>: what random directions or permuted sides reach as well."
-        )
-    if accuracy <= words:
-        return "<b>Word counts do as well</b>: the direction may be about words, not the contrast."
-    return "<b>Above chance and above word counts.</b>"
-
-
-def _auroc(run: Run) -> str:
-    score = run.layer_scores[run.best_layer] if run.layer_scores else None
-    if score is None:
-        return sentence("Too few texts to hold some out, so nothing is known.", "warning")
-    rows = [(f"Layer {run.best_layer}, the best", f"{score:.2f}"), ("Chance", "0.50")]
-    title = "Held-out texts, one concept against the rest"
-    return table((title, "AUROC, mean over concepts"), rows, kind="judged")

@@ -1,6 +1,8 @@
-// One description: a text box that grows with its text, its tools, its token count and findings.
+// One text: a box that grows with it, its numbers, its tools, and what there is to say about it.
 
 import { button, el, plural } from "../lib/dom.js";
+import { conceptLink } from "./list_rows.js";
+import { decimals } from "./scoreboard.js";
 
 export const GROWS_ITSELF = window.CSS && CSS.supports("field-sizing", "content");
 
@@ -50,10 +52,18 @@ export function findingLine(finding) {
   );
 }
 
+// A sentence with the name of another concept as a link.
+function withLink(sentence, name) {
+  const at = name ? sentence.indexOf(name) : -1;
+  if (at < 0) return [sentence];
+  return [sentence.slice(0, at), conceptLink(name), sentence.slice(at + name.length)];
+}
+
 export class DescriptionBox {
   // `editor`: is told the box's id when it is typed in, moved, copied or removed.
   constructor({ id, text }, editor, readOnly) {
     this.id = id;
+    this.editor = editor;
     this.area = el("textarea", {
       class: "rs-text",
       rows: "2",
@@ -67,6 +77,7 @@ export class DescriptionBox {
     this.area.value = text;
     this.number = el("span", { class: "rs-number", "aria-hidden": "true" });
     this.tokens = el("span", { class: "rs-tokens" });
+    this.scores = el("div", { class: "rs-nums" });
     this.findings = el("ul", { class: "rs-findings" });
     this.note = el("p", { class: "rs-note", hidden: true });
     this.tools = [
@@ -75,23 +86,24 @@ export class DescriptionBox {
       ["copy", "Duplicate (Alt+Shift+↓)", () => editor.copy(id)],
       ["trash", "Remove", () => editor.remove(id)],
     ].map(([symbol, label, onclick]) => button({ symbol, label, iconOnly: true, onclick }));
-    this.toolbar = readOnly ? null : toolbar("This description", this.tools);
+    this.toolbar = readOnly ? null : toolbar("This text", this.tools);
     this.root = el(
       "li",
       { class: "rs-box", "data-box": id },
-      el("div", { class: "rs-box-top" }, this.number, this.tokens, this.toolbar),
-      this.area,
-      this.note,
-      this.findings,
+      this.number,
+      el("div", { class: "rs-box-text" }, this.area, this.note, this.findings),
+      el("div", { class: "rs-box-side" }, this.scores, this.tokens, this.toolbar),
     );
   }
 
-  place(index, count) {
+  // `fixed`: shown in another order than the file's, so that nothing can be moved.
+  place(index, count, fixed) {
     const [up, down, copy] = this.tools;
     this.number.textContent = String(index + 1);
     this.area.setAttribute("aria-label", `Description ${index + 1} of ${count}`);
-    if (up.disabled !== (index === 0)) up.disabled = index === 0;
-    if (down.disabled !== (index === count - 1)) down.disabled = index === count - 1;
+    const [first, last] = [fixed || index === 0, fixed || index === count - 1];
+    if (up.disabled !== first) up.disabled = first;
+    if (down.disabled !== last) down.disabled = last;
     if (this.toolbar && !this.toolbar.querySelector("button[tabindex='0']:not(:disabled)")) {
       for (const tool of this.tools) tool.tabIndex = -1;
       (up.disabled ? copy : up).tabIndex = 0;
@@ -108,11 +120,48 @@ export class DescriptionBox {
     this.fit();
   }
 
+  // `found`: the text's part of the report; null for one that was not judged as it stands.
+  setJudged(found) {
+    if (found === this.judged) return;
+    this.judged = found;
+    this.scores.replaceChildren(...(found ? this.buildScores(found) : []));
+    if (found?.advice) this.sayAdvice(found);
+    else this.note.replaceChildren();
+    this.note.hidden = !found?.advice;
+  }
+
+  buildScores({ own, pulls_to: other, pull, influence, advice }) {
+    const line = (title, ...value) => [el("span", {}, title), el("span", {}, value)];
+    const pulled = el(
+      "span",
+      { class: advice ? "rs-v rs-v-warn" : "" },
+      other ? conceptLink(other) : "",
+      ` ${decimals(pull, 2)}`,
+    );
+    return [
+      ...line("own", el("b", {}, decimals(own, 2) || "–")),
+      ...(other ? line("pulls to", pulled) : []),
+      ...line("influence", decimals(influence, 2) || "–"),
+    ];
+  }
+
+  sayAdvice({ advice, pulls_to: other }) {
+    const { app, state } = this.editor;
+    const both = el(
+      "button",
+      { type: "button", class: "rs-link", onclick: () => app.comparing.open(state.name, other) },
+      "Show both",
+    );
+    this.note.replaceChildren(...withLink(advice, other), " ", other ? both : "");
+  }
+
   // `line`: what the text did to the vectors; null while that is being worked out.
   setReview(found, count, line) {
     const known = (value) => value !== null && value !== undefined;
-    if (known(line)) this.note.textContent = line;
-    this.note.hidden = !this.note.textContent;
+    if (known(line) && !this.judged) {
+      this.note.textContent = line;
+      this.note.hidden = !line;
+    }
     this.tokens.textContent = known(count) ? plural(count, "token") : "";
     this.findings.replaceChildren(...found.map(findingLine));
     const serious = found.some((finding) => finding.severity !== "hint");

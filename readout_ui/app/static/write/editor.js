@@ -1,9 +1,11 @@
-// The editor of one concept: boxes, undo, keyboard, lint beside the text.
+// The page of one concept: what is known about it, and its texts with their numbers, edited in
+// place: boxes, undo, keyboard, lint beside the text.
 
-import { button, el, plural } from "../lib/dom.js";
+import { button, el, remember, remembered } from "../lib/dom.js";
 import { DescriptionBox, findingLine, fitHeight, GROWS_ITSELF } from "./editor_box.js";
 import { Saver } from "./editor_saving.js";
 import {
+  byRank,
   divided,
   duplicated,
   indexOf,
@@ -11,6 +13,7 @@ import {
   isDirty,
   moved,
   openedState,
+  ranksOf,
   redone,
   removed,
   replacedTexts,
@@ -19,7 +22,8 @@ import {
   typed,
   undone,
 } from "./editor_state.js";
-import { STATE_MEANING, STATE_WORDS } from "./list.js";
+import { PageHead } from "./page_head.js";
+import { Passages, TryIt } from "./try_it.js";
 
 const KEYS = [
   ["Ctrl+Enter", "save and train"],
@@ -33,6 +37,7 @@ const KEYS = [
 const REVIEW_PAUSE = 350;
 const MODEL_PAUSE = 4000;
 const WRITES = { "data-writes": true };
+const ORDER_KEY = "readout-ui:write:texts";
 
 export class Editor {
   constructor(app) {
@@ -42,6 +47,8 @@ export class Editor {
     this.reviewTimer = 0;
     this.reviewNumber = 0;
     this.tokens = 0;
+    this.judged = new Map(); // what the report says about a text
+    this.ranks = new Map(); // how much each box has to gain, by its id
     this.buildParts();
     this.saver = new Saver(app, this);
     this.list.addEventListener("focusout", () => this.saver.soon());
@@ -53,22 +60,29 @@ export class Editor {
   }
 
   buildParts() {
-    this.name = el("h2", { class: "rs-name" });
-    this.chip = el("span", { class: "rs-chip" });
-    this.facts = el("span", { class: "rs-facts" });
-    this.mark = el("span", { class: "rs-mark", role: "status" });
+    const { app } = this;
+    this.head = new PageHead(app, this);
     this.undo = this.stepButton("undo", "Undo (Ctrl+Z)", undone);
     this.redo = this.stepButton("redo", "Redo (Ctrl+Shift+Z)", redone);
     this.notice = el("div", { class: "rs-notice-place", "aria-live": "polite" });
     this.general = el("ul", { class: "rs-findings rs-general" });
     this.list = el("ol", { class: "rs-boxes" });
     this.blank = el("div", { class: "rs-blank" });
-    this.page = this.buildPage();
+    this.passages = new Passages(app);
+    this.tryIt = new TryIt(app);
+    this.page = el(
+      "div",
+      { class: "rs-editor-page" },
+      this.head.root,
+      this.notice,
+      this.buildTexts(),
+    );
+    this.page.append(this.passages.root, this.tryIt.root);
     this.page.hidden = true;
     const onkeydown = (event) => this.keys(event);
     this.root = el(
       "section",
-      { class: "rs-editor", "aria-label": "Editor", onkeydown },
+      { class: "rs-editor", "aria-label": "Concept", onkeydown },
       this.blank,
       this.page,
     );
@@ -78,65 +92,39 @@ export class Editor {
     return button({ symbol, label, iconOnly: true, onclick: () => this.step(how), ...WRITES });
   }
 
-  backButton() {
-    const onclick = () => this.app.showList();
-    return button({ symbol: "back", label: "All concepts", kind: "back", onclick });
-  }
-
-  buildPage() {
-    const title = el(
-      "div",
-      { class: "rs-title" },
-      this.backButton(),
-      this.name,
-      this.chip,
-      this.facts,
-      this.mark,
+  buildTexts() {
+    this.gain = el(
+      "button",
+      { type: "button", class: "rs-link", onclick: () => this.turnOrder() },
+      "Most to gain first",
     );
-    const add = button({
-      symbol: "add",
-      label: "Add a description",
-      kind: "dashed",
-      onclick: () => this.addBox(null),
+    const add = (kind) =>
+      button({
+        symbol: "add",
+        label: "Add a text",
+        kind,
+        onclick: () => this.addBox(null),
+        ...WRITES,
+      });
+    const train = button({
+      label: "Save and train",
+      kind: "soft rs-main",
+      title: "Ctrl+Enter",
+      onclick: () => this.saveAndTrain(),
       ...WRITES,
     });
     const keys = KEYS.map(([key, what]) =>
       el("span", { class: "rs-key" }, el("kbd", {}, key), ` ${what}`),
     );
+    const space = el("span", { class: "rs-space" });
     return el(
-      "div",
-      { class: "rs-editor-page" },
-      el("header", { class: "rs-editor-head" }, title, this.buildActions()),
-      this.notice,
+      "section",
+      { class: "rs-sect rs-texts" },
+      el("header", {}, el("h3", {}, "Texts"), this.gain, space, this.undo, this.redo, train),
       this.general,
       this.list,
-      add,
+      add("dashed"),
       el("p", { class: "rs-keys", ...WRITES }, keys),
-    );
-  }
-
-  buildActions() {
-    const { app } = this;
-    return el(
-      "div",
-      { class: "rs-actions", role: "group", "aria-label": "This concept" },
-      this.undo,
-      this.redo,
-      button({ symbol: "history", label: "History", onclick: () => app.dialogs.history() }),
-      button({ symbol: "rename", label: "Rename", onclick: () => app.dialogs.rename(), ...WRITES }),
-      button({
-        symbol: "trash",
-        label: "Delete",
-        onclick: () => app.dialogs.remove(this.state.name),
-        ...WRITES,
-      }),
-      button({
-        label: "Save and train",
-        kind: "soft rs-main",
-        title: "Ctrl+Enter",
-        onclick: () => this.saveAndTrain(),
-        ...WRITES,
-      }),
     );
   }
 
@@ -182,6 +170,7 @@ export class Editor {
   }
 
   move(id, by) {
+    if (this.byGain) return; // the order that is shown is not that of the file
     this.edit(moved(this.state, id, by));
     this.focusBox(id);
   }
@@ -192,9 +181,9 @@ export class Editor {
   }
 
   remove(id) {
-    const at = indexOf(this.state, id);
+    const at = this.shownBoxes.findIndex((box) => box.id === id);
     this.edit(removed(this.state, id));
-    this.focusBox(this.state.boxes[Math.min(at, this.state.boxes.length - 1)].id);
+    this.focusBox(this.shownBoxes[Math.min(at, this.state.boxes.length - 1)].id);
     this.setMark("undo", "Removed. Ctrl+Z brings it back");
   }
 
@@ -254,49 +243,76 @@ export class Editor {
   }
 
   setMark(kind, words) {
-    this.mark.className = `rs-mark rs-mark-${kind}`;
-    this.mark.textContent = words;
+    this.head.setMark(kind, words);
   }
 
   draw() {
     const { state } = this;
     if (!state) return;
-    this.name.textContent = state.name;
-    this.drawFacts();
+    this.drawHead();
     this.undo.disabled = !state.undo.length;
     this.redo.disabled = !state.redo.length;
-    this.drawChip();
     this.drawBoxes();
   }
 
+  drawHead() {
+    const { state, tokens } = this;
+    if (!state) return;
+    this.head.draw(state, this.app.row(state.name), savedForm(state.boxes).length, tokens);
+  }
+
+  // The report came, or another one did: numbers beside the texts that it knows.
+  async readJudged() {
+    const { state } = this;
+    if (!state) return;
+    const answer = await this.app.call("read_judged", { name: state.name });
+    if (!answer.ok || this.state?.name !== state.name) return;
+    const { judged } = answer;
+    this.judged = new Map((judged?.texts || []).map((one) => [one.text.trim(), one]));
+    const row = this.app.row(state.name);
+    this.head.facts.show(judged, row);
+    this.passages.show(state.name, this.head.trained(row) && !state.neutral);
+    this.tryIt.show(state.name, this.head.trained(row) && !state.neutral);
+    // Nothing moves below a caret.
+    if (!this.list.contains(document.activeElement)) this.rankBoxes();
+    this.draw();
+  }
+
+  rankBoxes() {
+    this.ranks = ranksOf(this.state.boxes, this.judged);
+  }
+
+  get byGain() {
+    return this.ranks.size > 0 && remembered(ORDER_KEY) !== "file";
+  }
+
+  turnOrder() {
+    remember(ORDER_KEY, this.byGain ? "file" : "gain");
+    this.rankBoxes();
+    this.draw();
+  }
+
+  get shownBoxes() {
+    const { boxes } = this.state;
+    return this.byGain ? byRank(boxes, this.ranks) : boxes;
+  }
+
   drawBoxes() {
-    const { state, list } = this;
+    const { state, list, byGain } = this;
     const seen = new Map();
-    state.boxes.forEach((box, i) => {
+    this.gain.hidden = !this.ranks.size;
+    this.gain.setAttribute("aria-pressed", String(byGain));
+    this.shownBoxes.forEach((box, i) => {
       const view = this.boxes.get(box.id) || new DescriptionBox(box, this, this.app.readOnly());
       seen.set(box.id, view);
       view.setText(box.text);
-      view.place(i, state.boxes.length);
+      view.place(indexOf(state, box.id), state.boxes.length, byGain);
+      view.setJudged(this.judged.get(box.text.trim()) || null);
       if (list.children[i] !== view.root) list.insertBefore(view.root, list.children[i] || null);
       view.fit();
     });
     for (const [id, view] of this.boxes) if (!seen.has(id)) view.root.remove();
     this.boxes = seen;
-  }
-
-  drawFacts() {
-    const { state, tokens } = this;
-    const n = savedForm(state.boxes).length;
-    const texts = plural(n, state.neutral ? "neutral text" : "description");
-    this.facts.textContent = texts + (tokens ? ` · ${plural(tokens, "token")}` : "");
-  }
-
-  drawChip() {
-    const row = this.app.row(this.state.name);
-    const kind = row ? row.state : "new";
-    this.chip.className = `rs-chip rs-state-${kind}`;
-    this.chip.textContent = STATE_WORDS[kind] || kind;
-    this.chip.title = STATE_MEANING[kind] || "";
   }
 
   reviewSoon(pause = REVIEW_PAUSE) {
@@ -316,7 +332,7 @@ export class Editor {
     // The model is still loading, or what the texts did to the vectors is being worked out.
     if (!answer.tokens || !answer.notes) this.reviewSoon(MODEL_PAUSE);
     this.tokens = (answer.tokens || []).reduce((sum, n) => sum + (n || 0), 0);
-    this.drawFacts();
+    this.drawHead();
   }
 
   // `boxes`: those that the answer is about, in its order.
@@ -337,11 +353,17 @@ export class Editor {
     this.boxes = new Map();
     this.general.replaceChildren();
     this.tokens = 0;
+    this.judged = new Map();
+    this.ranks = new Map();
+    this.head.facts.show(null, this.app.row(concept.name));
+    this.passages.root.hidden = true;
+    this.tryIt.root.hidden = true;
     this.saver.reset();
     this.page.hidden = false;
     this.blank.hidden = true;
     this.setState(openedState(concept));
     this.saver.takeUpDraft();
+    this.readJudged();
     this.reviewSoon(0);
   }
 
@@ -357,7 +379,13 @@ export class Editor {
     this.state = null;
     this.page.hidden = true;
     this.blank.hidden = false;
-    this.blank.replaceChildren(this.backButton(), ...content);
+    const back = button({
+      symbol: "back",
+      label: "All concepts",
+      kind: "back",
+      onclick: () => this.app.showList(),
+    });
+    this.blank.replaceChildren(back, ...content);
   }
 
   // Replace all texts as one step that Undo takes back, and save.
@@ -366,30 +394,13 @@ export class Editor {
     return this.saver.now();
   }
 
-  toTop() {
-    const { top } = this.root.getBoundingClientRect();
-    if (top < this.app.covered()) this.root.scrollIntoView({ block: "start" });
-  }
-
   focusFirst() {
-    if (this.state) this.focusBox(this.state.boxes[0].id);
+    if (this.state) this.focusBox(this.shownBoxes[0].id);
   }
 
-  // From another tab: go to a description, take it out, or begin a new one with a hint beside it.
-  act({ kind, index, text, hint }) {
-    const { boxes } = this.state;
-    const found = boxes.find((box) => box.text.trim() === (text || "").trim());
-    const box = text ? found : boxes[index ?? 0];
-    if (kind === "draft" && !this.app.readOnly()) {
-      this.addBox(null);
-      this.boxes.get(this.state.boxes.at(-1).id).area.placeholder = hint;
-      this.setMark("undo", hint);
-    } else if (!box) {
-      this.setMark("undo", "That description has changed since the training");
-    } else if (kind === "delete" && !this.app.readOnly()) {
-      this.remove(box.id);
-    } else {
-      this.focusBox(box.id);
-    }
+  // The text of that number, from 1.
+  focusNumber(number) {
+    const box = this.state?.boxes[number - 1];
+    if (box) this.focusBox(box.id);
   }
 }

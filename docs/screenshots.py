@@ -18,11 +18,11 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 PARTS = {
     "Concepts": "write",
     "Sources": "write?from=pairs",
-    "Inspect": "read",
+    "Read": "read",
     "Live": "read/live",
     "Compare": "read/compare",
     "Steering": "read/steering",
-    "Snippets": "read/snippets",
+    "Snippets": "read/passages",
     "Cross-talk": "judge",
     "Generalization": "judge/generalization",
     "Layers": "judge/layers",
@@ -31,7 +31,7 @@ PARTS = {
 }
 README = (
     *(("Concepts", "light", "desktop"), ("Runs", "light", "desktop")),
-    *(("Inspect", "light", "desktop"), ("Compare", "light", "desktop")),
+    *(("Read", "light", "desktop"), ("Compare", "light", "desktop")),
     *(("Live", "light", "desktop"), ("Steering", "light", "desktop")),
     *(("Cross-talk", "light", "desktop"), ("Generalization", "light", "desktop")),
 )
@@ -66,7 +66,7 @@ def show(page: Page, tab: str) -> None:
     page.wait_for_timeout(4000)
 
 
-def inspect(page: Page) -> None:
+def read_text(page: Page) -> None:
     """A prompt, token by token."""
     page.locator("#rd-input").fill(PROMPT)
     page.locator("#rd-input").press("Enter")
@@ -106,7 +106,7 @@ def steering(page: Page) -> None:
     scroll_to(page, "#steer-go")
 
 
-STEPS = {"Inspect": inspect, "Compare": compare, "Live": live, "Steering": steering}
+STEPS = {"Read": read_text, "Compare": compare, "Live": live, "Steering": steering}
 
 
 def scroll_to(page: Page, place: str) -> None:

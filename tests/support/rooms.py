@@ -14,7 +14,7 @@ PARTS = {
     "Live": "read/live",
     "Compare": "read/compare",
     "Steering": "read/steering",
-    "Snippets": "read/snippets",
+    "Snippets": "read/passages",
     "Cross-talk": "judge",
     "Generalization": "judge/generalization",
     "Layers": "judge/layers",

@@ -15,20 +15,21 @@ from readout_ui.app.tabs.top_tokens import SnippetsTab
 
 
 class ReadRoom(Part):
-    """One text, a chat, two of anything, a steered model, and passages."""
+    """One text, a chat, two of anything, a steered model; passages of a file have an address."""
 
     def __init__(self, studio: Studio) -> None:
         with gr.Tabs(elem_id="read-parts"):
             with gr.Tab("Text", id="text"):
                 build_desk(studio)
+                with gr.Column(elem_id="read-passages"):  # at "#/read/passages"
+                    gr.HTML("<a class='btn quiet' href='#/read'>Back to the text</a>")
+                    self.snippets = SnippetsTab(studio)
             with gr.Tab("Live", id="live"):
                 build_live_tab(studio)
             with gr.Tab("Compare", id="compare"):
                 self.compare = CompareTab(studio)
             with gr.Tab("Steering", id="steering"):
                 self.steering = SteeringTab(studio)
-            with gr.Tab("Snippets", id="snippets"):
-                self.snippets = SnippetsTab(studio)
 
     def follow(self, clock: Clock) -> None:
         """Keep up with the run in use."""

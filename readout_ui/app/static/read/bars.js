@@ -25,7 +25,7 @@ export class Bars {
       el("a", { href: "#/judge" }, "see Judge"),
     );
     this.element = el(
-      "aside",
+      "section",
       { class: "rd-rail", "aria-label": "What the text reads as" },
       this.title,
       this.about,

@@ -34,6 +34,12 @@ export class Composer {
     );
     const many = button({ label: "Many texts", onclick: () => act.many() });
     const keep = button({ label: "Saved" });
+    const title = "The passages of a file that a concept is strongest in";
+    const passages = el(
+      "a",
+      { class: "rs-button rs-quiet", href: "#/read/passages", title },
+      "Passages",
+    );
     const turn = button({ label: "Layer, unit, order, template", iconOnly: true });
     turn.append(gearIcon());
     turn.classList.add("rd-gear");
@@ -45,6 +51,7 @@ export class Composer {
       this.mode,
       many,
       keep,
+      passages,
       el("span", { class: "rd-space" }),
       this.tools,
       turn,

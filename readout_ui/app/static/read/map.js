@@ -30,7 +30,11 @@ export class TokenMap {
     Object.assign(this, { element, act, start: 0, cell: 0, whole: false });
     element.classList.add("rd-map");
     this.tokens = el("canvas", { class: "rd-map-tokens", "aria-hidden": "true" });
-    this.bar = el("div", { class: "rd-map-scroll", tabindex: -1 }, el("i"));
+    this.bar = el(
+      "div",
+      { class: "rd-map-scroll", tabindex: 0, role: "group", "aria-label": "Move the map sideways" },
+      el("i"),
+    );
     this.top = el("div", { class: "rd-map-top" }, this.tokens, this.bar);
     this.names = el("div", {
       class: "rd-map-names",
@@ -198,7 +202,10 @@ export class TokenMap {
       if (x < this.left - cell / 2) continue;
       pen.fillStyle = style.getPropertyValue(this.reading.scored[token] ? "--ink" : "--dim");
       if (every > 1 && column % every) continue;
-      const words = every > 1 ? String(column + 1) : short(named(this.reading.tokens[token]));
+      const words =
+        every > 1
+          ? String(column + 1)
+          : short(named(this.reading.tokens[token]), cell < 20 ? LETTERS - 2 : LETTERS);
       pen.save();
       pen.translate(x + cell / 2 + (cell < 20 ? 4 : 0), HEAD - 6);
       pen.rotate(cell < 20 && every === 1 ? -Math.PI / 2 : -Math.PI / 4.5);
@@ -328,5 +335,5 @@ function freshPen(canvas, width, height) {
   return pen;
 }
 
-export const short = (token) =>
-  token.length <= LETTERS ? token : `${token.slice(0, LETTERS - 1)}…`;
+export const short = (token, most = LETTERS) =>
+  token.length <= most ? token : `${token.slice(0, most - 1)}…`;

@@ -29,7 +29,7 @@ export class TokenPanel {
       onclick: () => this.close(),
     });
     this.element = el(
-      "aside",
+      "section",
       { class: "rd-drawer rd-token-panel", hidden: true, "aria-label": "One token" },
       el("div", { class: "rd-drawer-head" }, el("div", {}, this.title, this.about), close),
       this.curves,

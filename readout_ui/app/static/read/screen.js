@@ -1,0 +1,251 @@
+// What stands where in the room Read, and how a reading gets there; main.js fetches and decides.
+
+import { button, el } from "../lib/dom.js";
+import { number, REACH } from "../lib/scale.js";
+import { paintMap } from "./map.js";
+import { mapRows, means, named, ownTokens, peaks, scaleOf } from "./reading.js";
+import { paintText } from "./text.js";
+
+const TOP = 20;
+export const UNITS = { z: "z", cosine: "cosine", raw: "raw, each row on its own scale" };
+
+export class ReadScreen {
+  get layer() {
+    const { layers, best } = this.reading;
+    return layers.includes(this.look.layer) ? this.look.layer : best;
+  }
+
+  get concept() {
+    const { concepts } = this.reading;
+    if (concepts.includes(this.look.concept)) return this.look.concept;
+    return concepts[this.values.indexOf(Math.max(...this.values))];
+  }
+
+  layOut() {
+    this.notice = el("p", { class: "rd-notice", role: "status" }, " ");
+    this.colours = el("select", {
+      id: "rd-concept",
+      class: "rd-select rd-by",
+      "aria-label": "Coloured by",
+    });
+    this.threshold = el("input", {
+      type: "number",
+      id: "rd-threshold",
+      step: 0.1,
+      class: "rd-threshold",
+    });
+    const marked = el(
+      "label",
+      { class: "rd-sub rd-wide", for: "rd-threshold" },
+      "underlined from z ",
+      this.threshold,
+    );
+    const head = el(
+      "div",
+      { class: "rd-texthead" },
+      el("span", { class: "rd-sub" }, "Coloured by"),
+      this.colours,
+      marked,
+      el("span", { class: "rd-space" }),
+      legend(),
+    );
+    this.text = el("div", {
+      role: "group",
+      "aria-label": "Coloured text: arrow keys move, Enter shows a token",
+    });
+    const text = el(
+      "section",
+      { class: "rd-text", "aria-label": "Coloured text" },
+      head,
+      this.text,
+    );
+    this.place = (name) => this.root.querySelector(`[data-place="${name}"]`);
+    const left = el(
+      "div",
+      { class: "rd-left" },
+      this.composer.element,
+      this.notice,
+      text,
+      el("div", { "data-place": "chat" }),
+    );
+    this.cols = el(
+      "div",
+      { class: "rd-cols", hidden: false },
+      left,
+      this.bars.element,
+      this.mapBox(),
+    );
+    this.colours.addEventListener("change", () => this.choose("concept", this.colours.value));
+    this.threshold.addEventListener("change", () => this.keepThreshold());
+    return el("div", {}, this.cols, this.panel.element, el("div", { "data-place": "drawers" }));
+  }
+
+  mapBox() {
+    this.views = ["top", "all", "layers"].map((rows) =>
+      el("button", { type: "button", "data-rows": rows, onclick: () => this.choose("rows", rows) }),
+    );
+    this.files = ["csv", "png", "svg"].map((format) =>
+      button({
+        label: format.toUpperCase(),
+        title: `Download ${format.toUpperCase()}`,
+        onclick: () => this.download(format),
+      }),
+    );
+    this.fit = button({ label: "Whole text", onclick: () => this.fitMap() });
+    this.fit.classList.add("rd-fit");
+    this.mapLegend = el("span", { class: "rd-wide" });
+    const seg = el("span", { class: "rd-seg", role: "group", "aria-label": "Rows" }, this.views);
+    const head = el(
+      "div",
+      { class: "rd-maphead" },
+      el("h2", {}, "Every token"),
+      seg,
+      this.fit,
+      el("span", { class: "rd-space" }),
+      this.mapLegend,
+      el("span", { class: "rd-files" }, this.files),
+    );
+    this.map = el("div", {});
+    return el("section", { class: "rd-mapbox", "aria-label": "Every token" }, head, this.map);
+  }
+
+  thresholdOf(concept) {
+    const known = this.state.thresholds[concept];
+    if (known !== undefined) return known;
+    return this.chance?.threshold(this.layer, this.reading.concepts.indexOf(concept)) ?? Number.NaN;
+  }
+
+  draw() {
+    const { reading, look } = this;
+    if (!reading) return;
+    this.own = ownTokens(reading);
+    this.values = means(reading, this.layer, this.own);
+    const { layer, concept } = this;
+    const at = reading.concepts.indexOf(concept);
+    const scale = scaleOf(reading, look.kind, layer, at);
+    const threshold = this.thresholdOf(concept);
+    this.drawHead(concept, threshold);
+    const onTurns = (turns) => {
+      for (const tell of this.listeners.turns) tell(turns);
+    };
+    const { kind, template } = look;
+    const shown = { concept, layer, kind, scale, template, threshold };
+    paintText(this.text, reading, shown, { act: this.act, onTurns });
+    this.drawMap();
+    this.point(this.pointed);
+    this.gearBox.show(reading.layers, layer, reading.best);
+    this.panel.redraw(reading, layer);
+    this.n += 1;
+    this.root.dataset.drawn = this.n;
+  }
+
+  drawHead(concept, threshold) {
+    const { concepts } = this.reading;
+    const { colours } = this;
+    if (colours.dataset.names !== concepts.join("\n")) {
+      colours.dataset.names = concepts.join("\n");
+      const names = [...concepts].sort((a, b) => a.localeCompare(b));
+      colours.replaceChildren(...names.map((name) => el("option", {}, name)));
+    }
+    colours.value = concept;
+    if (document.activeElement !== this.threshold) {
+      this.threshold.value = Number.isFinite(threshold) ? threshold.toFixed(1) : "";
+    }
+  }
+
+  // Bars of the text, or of the token under the pointer.
+  point(token) {
+    const { reading, chance, state } = this;
+    this.pointed = token;
+    if (!reading) return;
+    if (token !== null && token >= reading.tokens.length) return;
+    const single = token !== null;
+    const { layer } = this;
+    const known = chance && chance.run === reading.run;
+    const who = reading.roles[this.own[0]] === "user" ? "user’s" : "model’s";
+    this.bars.draw({
+      title: single ? "This word reads as" : "This text reads as",
+      about: single
+        ? `“${named(reading.tokens[token])}” · token ${token + 1} · layer ${layer}`
+        : `mean z of the ${who} ${this.own.length} tokens · layer ${layer}`,
+      chance: known ? chanceWords(chance, this.own.length, single) : (this.progress ?? ""),
+      names: reading.concepts,
+      values: single
+        ? reading.concepts.map((_, c) => reading.z(layer, token, c))
+        : [...this.values],
+      band: (c) => (known ? finite(chance.band(layer, c, single)) : null),
+      doubts: state.doubts,
+      chosen: this.concept,
+      single,
+    });
+    this.map.readoutMap?.point(token);
+    this.text.querySelector(".rd-on")?.classList.remove("rd-on");
+    if (single) this.text.querySelector(`[data-t="${token}"]`)?.classList.add("rd-on");
+  }
+
+  drawMap() {
+    const { reading, look, layer, concept } = this;
+    const n = reading.concepts.length;
+    const words = { top: n > TOP ? `Top ${TOP}` : `All ${n}`, all: `All ${n}`, layers: "Layers" };
+    for (const view of this.views) {
+      view.textContent = words[view.dataset.rows];
+      view.setAttribute("aria-pressed", String(view.dataset.rows === look.rows));
+      view.hidden =
+        (view.dataset.rows === "all" && n <= TOP) ||
+        (view.dataset.rows === "layers" && reading.layers.length < 2);
+    }
+    const columns = [...reading.tokens.keys()].filter(
+      (token) => look.template || reading.roles[token] !== "template",
+    );
+    const scales = new Map();
+    const scaleFor = (each, at) => {
+      const key = look.kind === "raw" ? `${each} ${at}` : each;
+      if (!scales.has(key)) scales.set(key, scaleOf(reading, look.kind, each, at));
+      return scales.get(key);
+    };
+    const rows = mapRows(reading, {
+      order: look.order,
+      values: this.values,
+      highest: look.order === "peak" ? peaks(reading, layer, this.own) : null,
+      alike: this.alike?.get(`${reading.run} ${layer}`),
+      most: look.rows === "top" ? TOP : n,
+    });
+    const layers =
+      look.rows === "layers" && reading.layers.length > 1 ? [...reading.layers].reverse() : null;
+    const map = paintMap(
+      this.map,
+      reading,
+      { layer, concept, kind: look.kind, columns, rows, layers, scaleOf: scaleFor },
+      this.act,
+    );
+    this.fit.hidden = map.bar.hidden && !map.whole;
+    this.mapLegend.replaceChildren(
+      look.kind === "z"
+        ? legend("below neutral", "above")
+        : el("span", { class: "rd-scale" }, `colours: ${UNITS[look.kind]}`),
+    );
+    this.files[0].hidden = !reading.asked;
+    if (look.order === "similarity" && !this.alike?.has(`${reading.run} ${layer}`))
+      this.findAlike(reading, layer);
+  }
+
+  fitMap() {
+    const map = this.map.readoutMap;
+    map.whole = !map.whole;
+    this.fit.querySelector("span").textContent = map.whole ? "Readable" : "Whole text";
+    this.draw();
+  }
+}
+
+const finite = (band) => (band.every(Number.isFinite) ? band : null);
+
+function chanceWords(chance, length, single) {
+  const stretch = single ? "neutral tokens" : `stretches of ${chance.length} neutral tokens`;
+  const shorter = !single && chance.length < length ? ", the longest there are" : "";
+  return `chance: 95 % of ${stretch}${shorter}`;
+}
+
+function legend(low = "", high = "") {
+  const ends = [`${low} ${number(-REACH, 0)}`, `+${REACH} z ${high}`].map((words) => words.trim());
+  return el("span", { class: "rd-scale" }, ends[0], el("i"), ends[1]);
+}

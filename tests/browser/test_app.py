@@ -221,7 +221,7 @@ def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None
     page.click("#layers-compare")
     expect(page.locator("#layers-sweep .js-plotly-plot")).to_be_visible(timeout=120_000)
     page.click("#layers-use")
-    open_room(page, "Generalization")
+    open_room(page, "New texts")
     page.click("#generalization-judge")
     results = page.locator("#generalization-results")
     expect(results).to_contain_text("bag of words", ignore_case=True, timeout=180_000)

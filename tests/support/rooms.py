@@ -15,8 +15,9 @@ PARTS = {
     "Compare": "read/compare",
     "Steering": "read/steering",
     "Snippets": "read/passages",
-    "Cross-talk": "judge",
-    "Generalization": "judge/generalization",
+    "Report": "judge",
+    "Cross-talk": "judge/cross-talk",
+    "New texts": "judge/new-texts",
     "Layers": "judge/layers",
     "Runs": "ship",
     "Export": "ship/export",
@@ -25,7 +26,7 @@ PARTS = {
 
 
 def open_room(page: Page, address: str) -> None:
-    """Open `judge/generalization`, or a part by its name, and wait until it is on the page."""
+    """Open `judge/new-texts`, or a part by its name, and wait until it is on the page."""
     wanted = PARTS.get(address, address)
     room = wanted.split("/")[0].split("?")[0]
     page.evaluate("address => { location.hash = `#/${address}` }", wanted)

@@ -6,6 +6,7 @@ import gradio as gr
 
 from readout_ui.app.events import Part
 from readout_ui.app.header import Clock
+from readout_ui.app.judge.report import ReportPart
 from readout_ui.app.session import Studio
 from readout_ui.app.tabs.crosstalk import CrosstalkTab
 from readout_ui.app.tabs.generalization import GeneralizationTab
@@ -13,13 +14,15 @@ from readout_ui.app.tabs.layers import LayersTab
 
 
 class JudgeRoom(Part):
-    """Concepts against each other, other people's texts, and layers."""
+    """A report, concepts against each other, other people's texts, and layers."""
 
     def __init__(self, studio: Studio) -> None:
         with gr.Tabs(elem_id="judge-parts"):
+            with gr.Tab("Report", id="report"):
+                self.report = ReportPart(studio)
             with gr.Tab("Cross-talk", id="cross-talk"):
                 self.crosstalk = CrosstalkTab(studio)
-            with gr.Tab("Generalization", id="generalization"):
+            with gr.Tab("New texts", id="new-texts"):
                 self.generalization = GeneralizationTab(studio)
             with gr.Tab("Layers", id="layers"):
                 self.layers = LayersTab(studio)

@@ -1,0 +1,160 @@
+"""The report that Judge opens with, in Chromium: pairs side by side, matrix, files, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from readout_ui.app.session import Studio
+from readout_ui.inference.gate import Hosts
+from readout_ui.runs.report import Finding, PairReport, RunReport, pack_cosines
+from tests.support.reports import make_concept, make_report
+from tests.support.rooms import open_room
+from tests.support.running_app import serving
+from tests.support.studios import small_studio
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.browser
+
+WAIT = 30_000
+OpenPage = Callable[..., "Page"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """The page and the session behind it."""
+
+    url: str
+    studio: Studio
+
+
+def report_of(studio: Studio) -> RunReport:
+    """Every pair beyond chance, the first confused; the last concept at chance."""
+    run = studio.run()
+    names = run.concepts
+    pairs = tuple(
+        PairReport(a, b, 0.5 - 0.3 * (i > 0), 0.08, 0.6 + 0.3 * (i > 0), "told apart")
+        for i, (a, b) in enumerate((a, b) for a in names for b in names if a < b)
+    )
+    pairs = (replace(pairs[0], verdict="confused"), *pairs[1:])
+    first = pairs[0]
+    half = np.full((len(names),) * 2, 0.2)
+    half[0, 1] = half[1, 0] = 0.5
+    address = f"#/judge/cross-talk?pair={first.a}~{first.b}"
+    scores = [0.95] * (len(names) - 1) + [0.51]
+    return make_report(
+        run.id,
+        headline="3 of 4 concepts can be read; 1 pair is confused",
+        concepts=tuple(make_concept(n, s) for n, s in zip(names, scores, strict=True)),
+        pairs=pairs,
+        findings=(Finding("They are confused.", address), Finding("Weak.", "#/write/calm")),
+        moved="calm turned 0.04; nothing else moved",
+        order=names,
+        cosines=pack_cosines(half),
+    )
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    from readout_ui.app.page import build_site
+
+    with small_studio(tmp_path_factory.mktemp("judge")) as studio:
+        studio.runs.keep_report(report_of(studio))
+        with serving(build_site(studio, Hosts("127.0.0.1"))) as url:
+            yield Served(url, studio)
+
+
+def test_the_report_leads_to_both_texts_of_a_pair_and_back(
+    served: Served, watched_page: OpenPage
+) -> None:
+    page = watched_page(served.url)
+    open_room(page, "judge")
+    report = page.locator(".report")
+    expect(report.locator("h1")).to_contain_text("3 of 4 concepts can be read", timeout=WAIT)
+    expect(report.locator(".moved")).to_contain_text("calm turned 0.04")
+    expect(report.locator(".verd > a")).to_have_count(4)
+    expect(report.locator(".verd .v.bad").first).to_be_visible()
+    expect(report.locator(".pairs tbody tr")).to_have_count(6)
+    expect(report.locator(".pairs tbody tr").first).to_contain_text("confused, .600")
+    report.get_by_role("link", name="Side by side").click()
+    sheet = page.locator("dialog.judge-pair")
+    a, b = served.studio.run().concepts[:2]
+    texts = served.studio.run().texts
+    expect(sheet).to_contain_text(texts[a][0])
+    expect(sheet).to_contain_text(texts[b][0])
+    expect(sheet).to_contain_text("Cosine 0.50 ± 0.08; confused, .600")
+    page.reload()
+    expect(sheet).to_contain_text(texts[b][0], timeout=WAIT)
+    page.keyboard.press("Escape")
+    expect(sheet).to_have_count(0)
+    assert page.evaluate("location.hash") == "#/judge"
+
+
+def test_the_matrix_outlines_pairs_and_a_click_opens_one(
+    served: Served, watched_page: OpenPage
+) -> None:
+    page = watched_page(served.url)
+    open_room(page, "judge")
+    canvas = page.locator(".report canvas")
+    expect(canvas).to_be_visible(timeout=WAIT)
+    box = canvas.bounding_box()
+    assert box is not None
+    cell = (box["width"] - 98) / 4
+    at = {"x": 98 + 1.5 * cell, "y": 98 + 0.5 * cell}
+    canvas.hover(position=at)  # type: ignore[arg-type]
+    a, b = served.studio.run().concepts[:2]
+    expect(page.locator(".report .told")).to_have_text(f"{a}, {b}: 0.50")
+    canvas.click(position=at)  # type: ignore[arg-type]
+    expect(page.locator("dialog.judge-pair")).to_contain_text(b)
+
+
+def test_tables_and_the_whole_report_are_saved(
+    served: Served, watched_page: OpenPage, tmp_path: Path
+) -> None:
+    page = watched_page(served.url)
+    open_room(page, "judge")
+    for button, expected in (
+        ("csv-pairs", "concept,other,cosine,margin_95,held_out_auroc,verdict"),
+        ("csv-concepts", "Concept,Verdict,AUROC"),
+        ("save", "<!doctype html>"),
+    ):
+        with page.expect_download(timeout=WAIT) as saving:
+            page.locator(f".report [data-do={button}]").click()
+        saving.value.save_as(tmp_path / "saved")
+        saved = (tmp_path / "saved").read_text("utf-8-sig")
+        assert saved.startswith(expected)
+        assert all(name in saved for name in served.studio.run().concepts)
+    assert "data:image/png;base64" in saved
+    assert "<script" not in saved
+
+
+def test_a_phone_scrolls_only_down_and_shows_every_part(
+    served: Served, watched_page: OpenPage
+) -> None:
+    page = watched_page(served.url, 390, 844, "dark")
+    open_room(page, "judge")
+    expect(page.locator(".report h1")).to_be_visible(timeout=WAIT)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.locator("#judge-parts > .tab-wrapper [role=tab]:visible")).to_have_count(4)
+
+
+def test_a_run_without_a_report_is_judged_at_a_click(
+    served: Served, watched_page: OpenPage
+) -> None:
+    studio = served.studio
+    run = studio.start_training().result()
+    page = watched_page(served.url)
+    open_room(page, "judge")
+    page.get_by_role("button", name="Judge this run").click(timeout=WAIT)
+    expect(page.locator(".report .verd")).to_be_visible(timeout=60_000)
+    report = studio.report(run.id)
+    assert report is not None
+    expect(page.locator(".report h1")).to_have_text(report.headline)

@@ -27,8 +27,8 @@ from readout_ui.app.api_answers import (
     describe_run,
     describe_status,
 )
+from readout_ui.app.judge.generalization_run import Asked
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.generalization_run import Asked
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
 from readout_ui.inference.reading import Reading

@@ -13,12 +13,12 @@ from readout_ui.app.api_answers import answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
 from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, bound, components, guarded
 from readout_ui.app.header import Clock, Header
+from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.judge.room import JudgeRoom
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
 from readout_ui.app.read.room import ReadRoom
 from readout_ui.app.session import Studio
 from readout_ui.app.ship.room import ShipRoom
-from readout_ui.app.tabs.layers import use_layers
 from readout_ui.app.train import TrainDrawer
 from readout_ui.app.write.room import WriteRoom
 from readout_ui.inference.gate import Gate, Hosts

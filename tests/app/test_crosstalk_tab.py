@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from readout_ui.app.events import HIDDEN, components
-from readout_ui.app.session import Studio
-from readout_ui.app.tabs.crosstalk import (
+from readout_ui.app.judge.crosstalk import (
     CrosstalkTab,
     draw_confusions,
     draw_cosine_note,
     judge_crosstalk,
 )
+from readout_ui.app.session import Studio
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.redundancy import concept_map, redundancy

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 
 from readout_ui.app.events import HIDDEN, Changes, Values, components
-from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.generalization import (
+from readout_ui.app.judge.generalization import (
     GeneralizationTab,
 )
-from readout_ui.app.tabs.generalization_run import (
+from readout_ui.app.judge.generalization_run import (
     SOURCES,
     Brought,
     Request,
@@ -29,6 +27,8 @@ from readout_ui.app.tabs.generalization_run import (
     judge_words,
     mapping_from,
 )
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge
 from readout_ui.texts.labelled import IGNORE, NEUTRAL

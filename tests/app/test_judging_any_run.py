@@ -12,9 +12,9 @@ import torch
 
 from readout_ui.app.api import Programs
 from readout_ui.app.jobs import Question
+from readout_ui.app.judge.crosstalk import CrosstalkTab
+from readout_ui.app.judge.layers import MACRO, LayersTab
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.crosstalk import CrosstalkTab
-from readout_ui.app.tabs.layers import MACRO, LayersTab
 from readout_ui.cli.evaluate import write_report
 from readout_ui.errors import UserError
 from readout_ui.inference.readout import Readout

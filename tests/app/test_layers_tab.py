@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from readout_ui.app.events import Changes, components
-from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.layers import (
+from readout_ui.app.judge.layers import (
     MACRO,
     LayersTab,
     use_layers,
 )
+from readout_ui.app.session import Studio
+from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.texts.editing import save_concept
 from readout_ui.vectors.settings import TrainSettings

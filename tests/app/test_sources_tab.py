@@ -17,8 +17,8 @@ import pytest
 
 from readout_ui.app.events import Changes, Values
 from readout_ui.app.header import draw_status, retrain_label
+from readout_ui.app.judge.layers import Comparison
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.layers import Comparison
 from readout_ui.app.write.calls import influences_of
 from readout_ui.app.write.memories import (
     Memories,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from readout_ui.app.jobs import Question
-from readout_ui.app.tabs.crosstalk import CrosstalkTab
+from readout_ui.app.judge.crosstalk import CrosstalkTab
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import umap_installed
 from readout_ui.progress import silent

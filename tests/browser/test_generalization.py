@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from readout_ui.app.tabs.generalization import GeneralizationTab
+from readout_ui.app.judge.generalization import GeneralizationTab
 from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:

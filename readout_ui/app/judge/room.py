@@ -6,11 +6,11 @@ import gradio as gr
 
 from readout_ui.app.events import Part
 from readout_ui.app.header import Clock
+from readout_ui.app.judge.crosstalk import CrosstalkTab
+from readout_ui.app.judge.generalization import GeneralizationTab
+from readout_ui.app.judge.layers import LayersTab
 from readout_ui.app.judge.report import ReportPart
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.crosstalk import CrosstalkTab
-from readout_ui.app.tabs.generalization import GeneralizationTab
-from readout_ui.app.tabs.layers import LayersTab
 
 
 class JudgeRoom(Part):

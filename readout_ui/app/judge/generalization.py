@@ -18,8 +18,7 @@ from readout_ui.app.events import (
     guarded,
     seen_if,
 )
-from readout_ui.app.session import Studio
-from readout_ui.app.tabs.generalization_run import (
+from readout_ui.app.judge.generalization_run import (
     MAPPING_TITLES,
     SHIPPED_CHOICES,
     SOURCES,
@@ -38,6 +37,7 @@ from readout_ui.app.tabs.generalization_run import (
     mapping_help,
     mapping_rows,
 )
+from readout_ui.app.session import Studio
 from readout_ui.app.widgets import NO_RUN, RunTab, build_judged, build_plot, layer_list, plot_data
 from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES

@@ -16,7 +16,7 @@ import gradio as gr
 import pytest
 
 from readout_ui.app.events import Changes, Values
-from readout_ui.app.header import draw_status, retrain_label
+from readout_ui.app.header import draw_news, train_label
 from readout_ui.app.judge.layers import Comparison
 from readout_ui.app.session import Studio
 from readout_ui.app.write.calls import influences_of
@@ -233,8 +233,8 @@ def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
         assert row in shown
     assert "positive = ironic, negative = literal; 40 pairs of irony.jsonl" in shown
     status = studio.status()
-    assert "from contrast pairs" in draw_status(status)
-    assert (status.changed, retrain_label(status)) == (0, "Train")
+    assert "from contrast pairs" in draw_news(status, None)
+    assert (status.changed, train_label(status)) == (0, "Train")
     assert set(studio.concept_states().values()) == {"trained"}
     assert influences_of(studio, "calm") == ()
     assert len(studio.read("Oh, how lovely.", "raw").concepts) == 1
@@ -310,7 +310,7 @@ def test_stories_are_trained_on_and_say_what_they_reached(studio: Studio, tmp_pa
     assert (run.source, run.concepts) == ("stories", ("angry", "calm", "happy"))
     assert "AUROC, mean over concepts" in shown
     assert "happy has a single story" in shown
-    assert "3 concepts" in draw_status(studio.status())
+    assert "3 concepts" in draw_news(studio.status(), None)
 
 
 @pytest.mark.parametrize(

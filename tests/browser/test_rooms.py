@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from readout_ui.app.page import build_app, launch_options
+from readout_ui.vectors.settings import TrainSettings
 from tests.support.rooms import open_room
 from tests.support.studios import address_of, small_studio
 
@@ -104,11 +106,66 @@ def test_the_header_keeps_its_height_while_a_training_runs(
     served: Served, watched_page: Callable[..., Page], width: int, height: int
 ) -> None:
     page = watched_page(served.url, width)
-    header = page.locator("#header")
-    expect(page.locator("#retrain")).to_have_text("Retrain")
-    page.evaluate(
-        "document.querySelector('#status').insertAdjacentHTML('beforeend', "
-        "`<span class='chip'>${'Reading texts '.repeat(60)}</span>`)"
-    )
-    assert header.evaluate("header => header.offsetHeight") == height
+    button = page.locator("#retrain")
+    expect(button).to_have_text("Train · up to date")
+    page.evaluate(SAMPLE)
+    go_on = threading.Event()
+    served.studio.worker.submit("other", "Something else", lambda _report: go_on.wait(60))
+    button.click()
+    expect(button).to_have_text("Training…")
+    expect(page.locator("#status")).to_contain_text("Waiting for the device")
+    go_on.set()
+    expect(button).to_have_text("Train · up to date")
+    expect(page.locator("#status")).to_contain_text("Trained 4 concepts in")
+    heights, widths = page.evaluate("window.sampled")
+    assert heights == [height]
+    assert len(widths) == 1, "the Train button is as wide in every state"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+SAMPLE = """() => {
+  const heights = new Set(), widths = new Set();
+  const look = () => {
+    heights.add(document.querySelector("#header").offsetHeight);
+    widths.add(document.querySelector("#retrain").offsetWidth);
+    window.sampled = [[...heights], [...widths]];
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def test_settings_are_those_of_the_run_in_use_also_after_a_reload(
+    served: Served, watched_page: Callable[..., Page]
+) -> None:
+    page = watched_page(served.url)
+    expect(page.locator(".rooms [aria-current]")).to_have_text("Read")
+    page.locator("#train-gear button").click()
+    page.get_by_label("Mean difference", exact=True).check()
+    page.locator("#retrain").click()
+    expect(page.locator("#status")).to_contain_text("Trained 4 concepts in")
+    assert served.studio.run().settings.method == "mean"
+    page.reload()
+    expect(page.get_by_label("Mean difference", exact=True)).to_be_checked()
+    served.studio.choose_settings(TrainSettings())  # another page, or a program
+    expect(page.get_by_label("Whitened mean difference (default)")).to_be_checked()
+
+
+def test_the_keyboard_skips_to_the_room_and_steps_through_tabs(
+    served: Served, watched_page: Callable[..., Page]
+) -> None:
+    page = watched_page(f"{served.url}")
+    open_room(page, "judge")
+    page.locator(".name").focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")  # the skip link
+    expect(page.locator("#room-judge")).to_be_focused()
+    tab = page.locator("#judge-parts").get_by_role("tab").first
+    if tab.is_visible():
+        tab.focus()
+        page.keyboard.press("ArrowLeft")
+        last = page.locator("#judge-parts").get_by_role("tab").last
+        expect(last).to_be_focused()
+        expect(last).to_have_attribute("aria-selected", "true")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "2px"
+    assert page.locator("footer").count() == 0 or not page.locator("footer").is_visible()

@@ -36,3 +36,8 @@ def open_room(page: Page, address: str) -> None:
     tab = page.locator(f"#{room}-parts > .tab-wrapper").get_by_role("tab", name=name, exact=True)
     if name and tab.count():  # elsewhere it is behind the three dots, or no tab any more
         page.wait_for_function("tab => tab.ariaSelected === 'true'", arg=tab.element_handle())
+
+
+def wait_until_trained(page: Page, timeout: float = 300_000) -> None:
+    """Wait until no text differs from those of the run in use."""
+    page.locator("#retrain", has_text="up to date").wait_for(timeout=timeout)

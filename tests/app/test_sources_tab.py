@@ -44,6 +44,7 @@ from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 from readout_ui.texts.examples import read_examples
 from readout_ui.texts.pairs import shipped_pairs
+from readout_ui.texts.tags import read_tags
 from readout_ui.vectors.pairs import pair_source
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import neutral_texts_of
@@ -122,6 +123,19 @@ def test_a_shipped_set_states_its_polarity_and_its_name(pairs: PairInputs) -> No
     assert "The first 5 of 40 pairs" in about
     assert shown[pairs.leave_out].visible is not True
     assert shown[pairs.brought].table is not None
+
+
+def test_texts_from_elsewhere_stand_beside_the_described_concepts(tab: SourcesTab) -> None:
+    before = tab.studio.library()
+    shown = tab.add_to_library(irony(tab))[tab.follower.progress]
+    library = tab.studio.library()
+    positive = [pair.positive for pair in shipped_pairs("irony").pairs]
+    assert library.names() == tuple(sorted((*before.names(), "irony")))
+    assert list(library.concept("irony").descriptions) == positive
+    assert read_tags(tab.studio.folder).of("irony") == ("pairs",)
+    assert "<a href='#/write/irony'>irony</a>" in shown
+    tab.add_to_library(irony(tab))  # the same again adds nothing
+    assert list(tab.studio.library().concept("irony").descriptions) == positive
 
 
 def test_without_known_columns_both_are_asked_for(tmp_path: Path, pairs: PairInputs) -> None:

@@ -83,11 +83,12 @@ def train_label(status: Status) -> str:
     """What the button says; it trains on the descriptions, whatever the run in use was made of."""
     if is_training(status):
         return "Training…"
-    if status.run is None or status.run.source:
-        return "Train"
-    if status.changed:
-        return f"Train · {status.changed} changed"
-    return "Train · up to date"
+    is_new = status.run is None or bool(status.run.source)
+    if not is_new and not status.changed:
+        return "Train · up to date"
+    if status.chosen < status.concepts:  # some concepts are left out
+        return f"Train · {status.chosen} of {status.concepts}"
+    return "Train" if is_new else f"Train · {status.changed} changed"
 
 
 def draw_news(status: Status, report: RunReport | None) -> str:

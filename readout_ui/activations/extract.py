@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -345,10 +343,9 @@ def _keys(
 ) -> dict[str, str]:
     """The cache key of every text."""
     paths = _paths(model, settings)
-    fingerprint = f"{model.fingerprint} {_config_digest(model)}"
     return {
         text: cache_key(
-            model_fingerprint=fingerprint,
+            model_fingerprint=model.identity,
             frame_fingerprint=model.frame.fingerprint,
             read_group=rule_group(settings.read),
             layer_type=paths.layer_type,
@@ -360,15 +357,6 @@ def _keys(
         )
         for text in texts
     }
-
-
-def _config_digest(model: LoadedModel) -> str:
-    """What else decides the activations: equal weights may be run with another rotary base."""
-    config = model.model.config.to_dict()
-    for name in ("_name_or_path", "transformers_version"):
-        config.pop(name, None)
-    rendered = json.dumps(config, sort_keys=True, default=str)
-    return hashlib.sha256(rendered.encode()).hexdigest()
 
 
 def _share_known(n_known: int, n_texts: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -12,7 +11,7 @@ from starlette.types import ASGIApp
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
-from readout_ui.app.events import PRIVATE, Values, guarded
+from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, bound, components, guarded
 from readout_ui.app.header import Clock, Header
 from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.judge.room import JudgeRoom
@@ -75,7 +74,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     return {
         "theme": theme,
         "css_paths": STYLES,
-        "footer_links": [],
+        "footer_links": ["settings"],
         "show_error": False,
         "ssr_mode": False,
         "allowed_paths": [str(studio.options.runs)],
@@ -97,7 +96,7 @@ def build_site(
     page, site = build_app(studio), FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     options = {**launch_options(studio), "mcp_server": bool(tools_at)}
     if tools_at:
-        options["footer_links"] = ["api"]
+        options["footer_links"] = ["api", "settings"]
     gr.mount_gradio_app(site, page, path="/", **options)
     # As `launch` does. Only then gradio refuses files that no visitor uploaded, such as /etc/passwd
     # in the place of an upload, and tells in its streams that they are alive.
@@ -115,21 +114,26 @@ def build_site(
 def _wire_training(
     studio: Studio, header: Header, drawer: TrainDrawer, clock: Clock, rooms: dict[str, Any]
 ) -> None:
-    """Two ways to start the one training, the header and Ctrl+Enter in the editor, and what
-    chooses its settings."""
+    """Three ways to start the one training: the header, its drawer, Ctrl+Enter in the editor."""
 
-    def start(values: Values) -> None:
+    def start_with(values: Values) -> None:
         studio.start_training(drawer.settings.settings(values))
 
-    def take_layers(chosen: str | None) -> None:
-        studio.choose_settings(replace(studio.settings, layers=use_layers(chosen)))
+    def start() -> None:
+        studio.start_training()
 
-    settings, runs, layers = {*drawer.settings.all}, rooms["Ship"].runs, rooms["Judge"].layers
+    def settings_of_run() -> Changes:
+        return drawer.settings.show(studio.settings)
+
+    runs, layers = rooms["Ship"].runs, rooms["Judge"].layers
+    settings, layers_box = components(drawer.settings), drawer.settings.layers
     started = (
-        header.retrain.click(guarded(start), settings, None, **PRIVATE),
-        rooms["Write"].concepts.train_requested(guarded(start), settings, None, **PRIVATE),
-        layers.use.click(guarded(take_layers), layers.chosen, None, **PRIVATE),
+        drawer.train.click(guarded(start_with), {*settings}, None, **PRIVATE),
+        header.retrain.click(guarded(start), None, None, **PRIVATE),
+        rooms["Write"].concepts.train_requested(guarded(start), None, None, **PRIVATE),
         runs.run_chosen,
     )
     for event in started:
         clock.tick_after(event)
+    runs.run_chosen.then(bound(settings_of_run), None, settings, **QUIET)
+    layers.use.click(guarded(use_layers), layers.chosen, layers_box, **PRIVATE)

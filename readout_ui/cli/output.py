@@ -73,7 +73,7 @@ class Work:
 
 @contextmanager
 def work_with(spec: ModelSpec, no_progress: bool = False) -> Iterator[Work]:
-    """The loaded model and the activation cache, which is closed afterwards.
+    """The model, loaded once it is needed, and the activation cache, which is closed afterwards.
 
     Raises:
         UserError: the model cannot be loaded.
@@ -81,9 +81,9 @@ def work_with(spec: ModelSpec, no_progress: bool = False) -> Iterator[Work]:
     with nullcontext(silent) if no_progress else progress_report() as report:
         from readout_ui.activations.cache import ActivationCache
         from readout_ui.files import cache_folder
-        from readout_ui.models.loading import load_model
+        from readout_ui.models.remembered import open_model
 
-        model = load_model(spec, report)
+        model = open_model(spec, report)
         cache = ActivationCache(cache_folder() / "activations")
         try:
             yield Work(model, cache, report)

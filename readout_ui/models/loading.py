@@ -40,6 +40,7 @@ from readout_ui.models.packed import BUNDLED
 from readout_ui.models.prompt import PromptFrame, frame_for, raw_frame
 from readout_ui.models.weights import (
     bytes_per_float,
+    config_digest,
     require_finite,
     weight_bytes,
     weights_fingerprint,
@@ -253,6 +254,11 @@ class LoadedModel:
         return self if frame == "chat" or self.frame.raw else self._without_frame
 
     @cached_property
+    def identity(self) -> str:
+        """All but the frame that decides activations: weights, and how the config runs them."""
+        return f"{self.fingerprint} {config_digest(self.model)}"
+
+    @cached_property
     def _without_frame(self) -> "LoadedModel":
         return replace(self, frame=raw_frame(self.frame))
 
@@ -282,7 +288,7 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     """
     device = choose_device(spec.device)
     dtype = choose_dtype(spec.dtype, device)
-    checkpoint = _checkpoint(spec, report)
+    checkpoint, source = find_files(spec, report)
     config = read_config(checkpoint)
     require_causal(checkpoint, config, spec.trust_remote_code)
     spread = spec.device == "auto" and device.type == "cuda" and gpu_count() > 1
@@ -290,17 +296,11 @@ def load_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     needed = weight_bytes(checkpoint.folder, scale, dtype.itemsize)
     where = "all GPUs" if spread else str(device)
     require_room(checkpoint.name, needed, free_bytes(device, spread), where)
-    source = find_tokenizer(checkpoint, spec.tokenizer, spec.trust_remote_code, report)
     report(Progress(f"Loading {checkpoint.name}", 0, 0, "bytes"))
     with quiet_transformers():
         tokenizer = load_tokenizer(source, spec.trust_remote_code)
-        model, notes = load_weights(
-            checkpoint,
-            dtype,
-            "auto" if spread else device,
-            spec.quantization,
-            spec.trust_remote_code,
-        )
+        place, trusted = "auto" if spread else device, spec.trust_remote_code
+        model, notes = load_weights(checkpoint, dtype, place, spec.quantization, trusted)
     report(Progress("Identifying the weights", 0, 0, "tensors"))
     name, revision = checkpoint.name, checkpoint.revision
     return adopt_model(model, tokenizer, spec, name=name, revision=revision, notes=notes)
@@ -312,16 +312,20 @@ def load_frame(spec: ModelSpec, report: Report = silent) -> PromptFrame:
     Raises:
         UserError: there is no such model, or its tokenizer cannot be loaded.
     """
-    checkpoint, trusted = _checkpoint(spec, report), spec.trust_remote_code
-    source = find_tokenizer(checkpoint, spec.tokenizer, trusted, report)
+    _, source = find_files(spec, report)
     with quiet_transformers():
-        return frame_for(load_tokenizer(source, trusted))
+        return frame_for(load_tokenizer(source, spec.trust_remote_code))
 
 
-def _checkpoint(spec: ModelSpec, report: Report) -> Checkpoint:
-    return find_checkpoint(
-        spec.model, spec.revision, spec.trust_remote_code, report, bool(spec.tokenizer)
-    )
+def find_files(spec: ModelSpec, report: Report) -> tuple[Checkpoint, Checkpoint]:
+    """Where the weights are, and where the tokenizer.
+
+    Raises:
+        UserError: there is no such model, or no way to reach it.
+    """
+    trusted = spec.trust_remote_code
+    checkpoint = find_checkpoint(spec.model, spec.revision, trusted, report, bool(spec.tokenizer))
+    return checkpoint, find_tokenizer(checkpoint, spec.tokenizer, trusted, report)
 
 
 def adopt_model(

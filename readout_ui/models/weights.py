@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import config_values, text_config
@@ -214,6 +214,15 @@ def weights_fingerprint(model: "nn.Module") -> str:
     numbers = [row.tolist() for row in sums]
     identity = json.dumps([names, numbers, _settings(model)])
     return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def config_digest(model: "nn.Module") -> str:
+    """sha256 of a model's config: equal weights may be run with another rotary base."""
+    config = cast("Any", model).config.to_dict()
+    for name in ("_name_or_path", "transformers_version"):
+        config.pop(name, None)
+    rendered = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(rendered.encode()).hexdigest()
 
 
 def held_weight(model: "nn.Module", name: str, parameter: "Tensor") -> "Tensor":

@@ -16,7 +16,6 @@ from platformdirs import user_data_path
 
 from readout_ui.errors import UserError
 from readout_ui.files import fill_folder, os_errors, partial_name
-from readout_ui.texts.tags import TAGS_FILE
 
 _DATA = Path(__file__).parent / "data"
 _PACKAGED = _DATA / "descriptions"
@@ -113,8 +112,7 @@ def provide_descriptions(library: str = "emotions") -> Path:
     is_default = library == "emotions"
     folder = home() / "descriptions" if is_default else user_data_path("readout-ui") / library
     if not folder.exists():
-        said = [path for path in (source / TAGS_FILE,) if path.is_file()]
-        files = {path.name: path.read_bytes() for path in (*source.glob("*.txt"), *said)}
+        files = {path.name: path.read_bytes() for path in source.glob("*.txt")}
         partial = folder.parent / partial_name("saving")
         with os_errors("cannot be written", str(folder), "name another with --descriptions"):
             fill_folder(partial, files)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from readout_ui.vectors.auroc import Floats, auroc
@@ -35,6 +33,10 @@ def bag_of_words_scores(
     Returns:
         (n_test_texts, n_concepts), log odds against the other labels.
     """
+    # Two seconds to import: not while a training starts.
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     words = CountVectorizer()
     counts = words.fit_transform(train_texts)
     unseen = words.transform(test_texts)

@@ -212,14 +212,14 @@ class SourcesTab(Part):
                 elem_id="src-train",
                 interactive=not self.studio.read_only,
                 scale=0,
-                min_width=190,
+                min_width=160,
             )
             self.add = gr.Button(
                 "Add to the library",
                 elem_id="src-add",
                 interactive=not self.studio.read_only,
                 scale=0,
-                min_width=180,
+                min_width=170,
             )
             cancel = gr.Button(
                 "Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100

@@ -1,4 +1,4 @@
-"""The header: rooms, status line, the buttons to train and stop, and the clock behind them."""
+"""The header: rooms, one line of news, the model, the Train button, and the clock behind them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,38 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import QUIET, Changes, Part, bound, components, guarded
+from readout_ui.app.events import QUIET, Changes, Part, Values, bound, components, guarded
 from readout_ui.app.follow import draw_progress, is_training
-from readout_ui.app.jobs import JobState
+from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
-from readout_ui.app.train import TrainDrawer, draw_training
+from readout_ui.app.train import TrainDrawer, counted, draw_training
+from readout_ui.runs.report import RunReport
+from readout_ui.runs.run import Run
+
+_ICONS = {
+    "Write": "M4 16l1-4 8.5-8.5 3 3L8 15z",
+    "Read": "M2 10s3-5 8-5 8 5 8 5-3 5-8 5-8-5-8-5zM10 8a2 2 0 1 0 0 4a2 2 0 1 0 0-4",
+    "Judge": "M10 3v14M6 17h8M4 6h12M4 6l-2.5 6h5zM16 6l-2.5 6h5z",
+    "Ship": "M10 12V3M6.5 6L10 2.5 13.5 6M3 11v6h14v-6",
+}
+_LINKS = "".join(
+    f"<a href='#/{name.lower()}' data-label='{name}'>"
+    f"<svg aria-hidden='true' viewBox='0 0 20 20'><path d='{path}'/></svg><span>{name}</span></a>"
+    for name, path in _ICONS.items()
+)
+_GEAR = (
+    "<button type='button' class='btn ico' data-drawer='train-drawer' aria-expanded='false' "
+    "aria-controls='train-drawer' aria-label='Training settings' title='Training settings'>"
+    "<svg aria-hidden='true' viewBox='0 0 16 16'><path d='M4 6.5l4 4 4-4'/></svg></button>"
+)
 
 
 class Header(Part):
-    """The status line and two buttons: train as last time, and stop."""
+    """Name and rooms, one line of news, the model, and two buttons: train, and stop."""
 
     def __init__(self, studio: Studio) -> None:
+        status = studio.status()
         with gr.Row(elem_id="header", equal_height=True):
             gr.HTML(
                 draw_masthead(studio.home()),
@@ -27,100 +47,122 @@ class Header(Part):
                 padding=False,
                 js_on_load=on_load("shell/header.js"),
             )
-            self.status = gr.HTML(draw_status(studio.status()), elem_id="status", padding=False)
+            self.news = gr.HTML(draw_news(status, None), elem_id="status", padding=False)
+            self.model = gr.HTML(draw_model(status), elem_id="model", padding=False)
             self.cancel = gr.Button(
-                "Cancel", elem_id="cancel-training", visible=False, min_width=90
+                "Cancel", elem_id="cancel-training", visible=False, min_width=80
             )
             self.retrain = gr.Button(
-                "Train",
-                variant="primary",
-                elem_id="retrain",
-                min_width=110,
-                interactive=not studio.read_only,
+                elem_id="retrain", min_width=168, **train_button(status, studio.read_only)
             )
             gr.HTML(_GEAR, elem_id="train-gear", padding=False)
         self.cancel.click(guarded(studio.cancel_training), **QUIET)
 
 
-_LINKS = "".join(
-    f"<a href='#/{name.lower()}' data-label='{name}'>{name}</a>"
-    for name in ("Write", "Read", "Judge", "Ship")
-)
-_GEAR = (
-    "<button type='button' class='btn' data-drawer='train-drawer' aria-expanded='false' "
-    "aria-controls='train-drawer' aria-label='Training settings' "
-    "title='Training settings'>▾</button>"
-)
-
-
 def draw_masthead(home: str) -> str:
-    """Name and rooms; `home` is the room of an address that names none."""
+    """Skip link, name and rooms; `home` is the room of an address that names none."""
     return (
+        f"<a class='skip' href='#/{home}' data-skip>Skip to the page</a>"
         f"<a class='name' href='#/{home}' data-home='{home}'>Readout<em> Studio</em></a>"
         f"<nav class='rooms' aria-label='Rooms'>{_LINKS}</nav>"
     )
 
 
-def retrain_label(status: Status) -> str:
-    """What the button says: Train at first, Retrain later, Training… meanwhile.
+def train_button(status: Status, read_only: bool) -> dict[str, Any]:
+    """The one Train button: what a press would train, and how it looks; always 168 px wide."""
+    busy = is_training(status)
+    fresh = bool(status.run and not status.run.source and not status.changed)
+    return {
+        "value": train_label(status),
+        "interactive": not busy and not read_only,
+        "variant": "secondary" if fresh or busy else "primary",
+    }
 
-    It trains on the descriptions, so after a training on something else it says Train again.
-    """
+
+def train_label(status: Status) -> str:
+    """What the button says; it trains on the descriptions, whatever the run in use was made of."""
     if is_training(status):
         return "Training…"
-    return "Retrain" if status.run and not status.run.source else "Train"
+    is_new = status.run is None or bool(status.run.source)
+    if not is_new and not status.changed:
+        return "Train · up to date"
+    if status.chosen < status.concepts:  # some concepts are left out
+        return f"Train · {status.chosen} of {status.concepts}"
+    return "Train" if is_new else f"Train · {status.changed} changed"
 
 
-def draw_status(status: Status) -> str:
-    """The status line as HTML: model, changed descriptions, running work."""
-    chips = [_model_chip(status), _changes_chip(status)]
-    if status.training is not None and not status.training.state.finished:
-        chips.append(draw_progress(status.training))
-    return f"<div class='chips' role='status'>{''.join(chips)}</div>"
+def draw_news(status: Status, report: RunReport | None) -> str:
+    """The one line: what is under way, what went wrong, or what came of the last training."""
+    kind, words = _news(status, report)
+    return f"<div class='news {kind}' role='status'>{words}</div>"
 
 
-def _model_chip(status: Status) -> str:
-    if status.model_description:
-        return _chip("model ready", "Model", status.model_description)
-    if status.model is None:
-        return _chip("model", "Model", "not loaded")
-    if status.model.state is JobState.FAILED:
-        return _chip("model failed", "No model", status.model.error)
-    return draw_progress(status.model)
+def _news(status: Status, report: RunReport | None) -> tuple[str, str]:
+    training, model = status.training, status.model
+    busy = next((job for job in (training, model) if job and not job.state.finished), None)
+    if busy is not None:
+        return "busy", draw_progress(busy)
+    if model is not None and model.state is JobState.FAILED:
+        return "failed", _failed(model, "" if status.model_ready else "No model. ")
+    if training is not None and training.state is JobState.FAILED:
+        return "failed", _failed(training, "Training failed. ")
+    if training is not None and training.state is JobState.CANCELLED:
+        return "", "Cancelled; the vectors in use are as before."
+    return "", _outcome(status.run, training, report) if status.run else "Not trained yet."
 
 
-def _changes_chip(status: Status) -> str:
-    if status.run is None:
-        return _chip("changes", "Not trained yet", "")
-    if status.run.source:
-        concepts = status.run.concepts
-        label = concepts[0] if len(concepts) == 1 else f"{len(concepts)} concepts"
-        return _chip("changes same", label, f"from {status.run.source}")
-    if status.changed == 0:
-        return _chip("changes same", "Up to date", "")
-    noun = "description" if status.changed == 1 else "descriptions"
-    return _chip("changes changed", f"{status.changed} {noun} changed", "since the last training")
+def _failed(job: JobView, about: str) -> str:
+    return f"<span title='{escape(job.error)}'><b>{about}</b>{escape(job.error)}</span>"
 
 
-def _chip(kind: str, label: str, detail: str) -> str:
-    text = f"<span class='detail'>{escape(detail)}</span>" if detail else ""
-    return f"<span class='chip {kind}' title='{escape(detail)}'><b>{escape(label)}</b>{text}</span>"
+def _outcome(run: Run, job: JobView | None, report: RunReport | None) -> str:
+    """What the training of the run in use moved, and where to look."""
+    if job is None and not run.source:
+        return ""
+    judged = report is not None and report.run_id == run.id
+    moved = report.moved if report is not None and judged else ""
+    if not moved:
+        took = f" in {job.seconds:.1f} s" if job is not None else ""
+        moved = f"Trained {counted(run)}{took}."
+    said = escape(moved[:1].upper() + moved[1:])
+    return (
+        f"<span class='moved' title='{said}'>{said}</span>"
+        "<a href='#/read'>Try it</a><a href='#/judge'>See the report</a>"
+    )
+
+
+def draw_model(status: Status) -> str:
+    """The palette's key and the model chip, which opens the model picker."""
+    kind, name, place = "ready", status.model_name, status.model_place
+    if not status.model_ready:
+        failed = status.model is not None and status.model.state is JobState.FAILED
+        kind, name, place = ("failed", "No model", "") if failed else ("busy", "Loading…", "")
+    return (
+        "<button type='button' class='kbd' data-palette title='Find anything'>Ctrl K</button>"
+        f"<button type='button' class='chip {kind}' id='model-chip' data-drawer='model-drawer' "
+        f"aria-expanded='false' aria-controls='model-drawer' "
+        f"title='{escape(status.model_description)}'><i class='dot'></i>"
+        f"<span class='vh'>Model: </span><b>{escape(name)}</b>"
+        f"<span class='dev'>{escape(place)}</span></button>"
+    )
 
 
 TICK_SECONDS = 1.0
 
 
 class Clock(Part):
-    """What brings header and progress up to date, every second and after a click."""
+    """What brings header and drawer up to date, every second and after a click."""
 
     def __init__(self, studio: Studio, app: gr.Blocks, header: Header, drawer: TrainDrawer) -> None:
-        self.studio, self.header, self.progress = studio, header, drawer.progress
-        self.run = gr.State("")  # changes when another run is in use
-        self.standing = gr.State("")  # and once texts differ, and once the model is loaded
-        self.seen = gr.State({})  # what this page shows already, by the id of the component
+        self.studio, self.header, self.drawer = studio, header, drawer
+        self.run = gr.State(_run_id(studio.status()))  # changes when another run is in use
+        self.standing = gr.State(_standing(studio.status()))  # also texts, and the model
+        # What this page shows already, by the id of the component: at first, what was built.
+        self.seen = gr.State({each._id: value for each, value in self.look().items()})
         show, outputs = bound(self.tick), components(self)
         gr.Timer(TICK_SECONDS).tick(show, self.seen, outputs, **QUIET)
         app.load(show, self.seen, outputs, **QUIET)
+        drawer.settings.on_choice(bound(self.settle), {*drawer.settings.all, self.seen}, self.seen)
 
     def tick_after(self, event: Any) -> None:
         """Do not wait for the next second after this event."""
@@ -135,25 +177,40 @@ class Clock(Part):
         outputs = components(part)
         self.standing.change(bound(part.refresh), None, outputs, **(manner or QUIET))
 
+    def look(self) -> Changes:
+        """What the page is to show, by component; of buttons, their properties."""
+        status, header, studio = self.studio.status(), self.header, self.studio
+        stopping = bool(status.training and status.training.cancelling)
+        return {
+            header.news: draw_news(status, studio.report()),
+            header.model: draw_model(status),
+            header.retrain: train_button(status, studio.read_only),
+            header.cancel: {"visible": is_training(status), "interactive": not stopping},
+            self.drawer.progress: draw_training(status),
+            **self.drawer.settings.show(studio.settings),
+            self.run: _run_id(status),
+            self.standing: _standing(status),
+        }
+
     def tick(self, seen: dict[int, Any]) -> Changes:
         """Only what differs from what this page shows already."""
-        status, header = self.studio.status(), self.header
-        used, busy = status.run.id if status.run else "", is_training(status)
-        stopping = bool(status.training and status.training.cancelling)
-        label, idle = retrain_label(status), not busy and not self.studio.read_only
-        words: Changes = {
-            header.status: draw_status(status),
-            self.progress: draw_training(status),
-            self.run: used,
-            self.standing: f"{used} {status.changed > 0} {status.model_ready}",
-        }
-        buttons: Changes = {
-            header.retrain: {"value": label, "interactive": idle},
-            header.cancel: {"visible": busy, "interactive": not stopping},
-        }
-        now = {each._id: value for each, value in (words | buttons).items()}
-        fresh = {each for each in (*words, *buttons) if now[each._id] != seen.get(each._id)}
+        look = self.look()
+        fresh = {each: value for each, value in look.items() if seen.get(each._id) != value}
         if not fresh:
             return {}
-        drawn = words | {each: gr.Button(**look) for each, look in buttons.items()}
-        return {self.seen: now, **{each: drawn[each] for each in fresh}}
+        buttons = {each: gr.Button(**fresh[each]) for each in fresh if isinstance(each, gr.Button)}
+        return {self.seen: {each._id: value for each, value in look.items()}, **fresh, **buttons}
+
+    def settle(self, values: Values) -> Changes:
+        """The settings on this page are the ones that will be used, on every page."""
+        self.studio.choose_settings(self.drawer.settings.settings(values))
+        shown = self.drawer.settings.show(self.studio.settings)
+        return {self.seen: {**values[self.seen], **{each._id: shown[each] for each in shown}}}
+
+
+def _run_id(status: Status) -> str:
+    return status.run.id if status.run else ""
+
+
+def _standing(status: Status) -> str:
+    return f"{_run_id(status)} {status.changed > 0} {status.model_ready}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
-from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, bound, components, guarded
+from readout_ui.app.events import PRIVATE, Values, guarded
 from readout_ui.app.header import Clock, Header
 from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.judge.room import JudgeRoom
@@ -74,7 +75,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     return {
         "theme": theme,
         "css_paths": STYLES,
-        "footer_links": ["settings"],
+        "footer_links": [],
         "show_error": False,
         "ssr_mode": False,
         "allowed_paths": [str(studio.options.runs)],
@@ -96,7 +97,7 @@ def build_site(
     page, site = build_app(studio), FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     options = {**launch_options(studio), "mcp_server": bool(tools_at)}
     if tools_at:
-        options["footer_links"] = ["api", "settings"]
+        options["footer_links"] = ["api"]
     gr.mount_gradio_app(site, page, path="/", **options)
     # As `launch` does. Only then gradio refuses files that no visitor uploaded, such as /etc/passwd
     # in the place of an upload, and tells in its streams that they are alive.
@@ -114,26 +115,21 @@ def build_site(
 def _wire_training(
     studio: Studio, header: Header, drawer: TrainDrawer, clock: Clock, rooms: dict[str, Any]
 ) -> None:
-    """Three ways to start the one training: the header, its drawer, Ctrl+Enter in the editor."""
+    """Two ways to start the one training, the header and Ctrl+Enter in the editor, and what
+    chooses its settings."""
 
-    def start_with(values: Values) -> None:
+    def start(values: Values) -> None:
         studio.start_training(drawer.settings.settings(values))
 
-    def start() -> None:
-        studio.start_training()
+    def take_layers(chosen: str | None) -> None:
+        studio.choose_settings(replace(studio.settings, layers=use_layers(chosen)))
 
-    def settings_of_run() -> Changes:
-        return drawer.settings.show(studio.settings)
-
-    runs, layers = rooms["Ship"].runs, rooms["Judge"].layers
-    settings, layers_box = components(drawer.settings), drawer.settings.layers
+    settings, runs, layers = {*drawer.settings.all}, rooms["Ship"].runs, rooms["Judge"].layers
     started = (
-        drawer.train.click(guarded(start_with), {*settings}, None, **PRIVATE),
-        header.retrain.click(guarded(start), None, None, **PRIVATE),
-        rooms["Write"].concepts.train_requested(guarded(start), None, None, **PRIVATE),
+        header.retrain.click(guarded(start), settings, None, **PRIVATE),
+        rooms["Write"].concepts.train_requested(guarded(start), settings, None, **PRIVATE),
+        layers.use.click(guarded(take_layers), layers.chosen, None, **PRIVATE),
         runs.run_chosen,
     )
     for event in started:
         clock.tick_after(event)
-    runs.run_chosen.then(bound(settings_of_run), None, settings, **QUIET)
-    layers.use.click(guarded(use_layers), layers.chosen, layers_box, **PRIVATE)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from readout_ui.app.jobs import Answers, Job, JobState, Question, Worker
-from readout_ui.app.status import Status, StudioOptions
+from readout_ui.app.status import Status, StudioOptions, describe
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder, scratch_folder
 from readout_ui.progress import Progress, Report
@@ -46,7 +46,7 @@ class Studio:
         self.worker = Worker(save=self._save)
         self.runs = RunStore(options.runs)
         self._model: LoadedModel | None = None
-        self._described: tuple[str, tuple[str, ...]] = ("", ())
+        self._described: dict[str, Any] = describe(None)
         self._cache: ActivationCache | None = None
         self._in_use: Run | None = None
         self._readout: Readout | None = None
@@ -124,6 +124,15 @@ class Studio:
     def load_model(self) -> Job[None]:
         """Load the model in the background; a second call while it loads joins the first."""
         return self.worker.submit("load", "Loading the model", self._load, exclusive=True)
+
+    def choose_settings(self, settings: TrainSettings) -> None:
+        """What the next training uses, whoever starts it.
+
+        Raises:
+            UserError: the app runs read-only: everybody would get them.
+        """
+        self.refuse_if_read_only("change the settings")
+        self.settings = settings
 
     def start_training(
         self, settings: TrainSettings | None = None, texts: Library | None = None
@@ -227,8 +236,7 @@ class Studio:
         run, library = self.runs.current(), self.library()
         return Status(
             model=load.view() if load else None,
-            model_description=self._described[0],
-            model_notes=self._described[1],
+            **self._described,
             run=run,
             training=train.view() if train else None,
             changed=self._changed_since(run),
@@ -349,7 +357,7 @@ class Studio:
 
         self._cache = ActivationCache(cache_folder() / "activations")
         model = load_model(self.options.model_spec(), report)
-        self._described = (model.describe(), (model.frame.describe(), *model.notes))
+        self._described = describe(model)
         self._model = model
 
     def _train(self, source: Library | TextSource, settings: TrainSettings, report: Report) -> Run:

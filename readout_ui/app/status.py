@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from readout_ui.app.jobs import JobView
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
-    from readout_ui.models.loading import ModelSpec
+    from readout_ui.models.loading import LoadedModel, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,25 @@ class Status:
     """Concepts in the library."""
     chosen: int = 0
     """Those of them that the next training takes."""
+    model_name: str = ""
+    """The loaded model's name, without its owner."""
+    model_place: str = ""
+    """Where it runs and in which number format, such as "cpu · float32"."""
 
     @property
     def model_ready(self) -> bool:
         """True once the model can be used."""
         return bool(self.model_description)
+
+
+def describe(model: LoadedModel | None) -> dict[str, Any]:
+    """What a status says of the model that is loaded."""
+    if model is None:
+        return {"model_description": "", "model_notes": ()}
+    quantized = "" if model.spec.quantization == "none" else f" · {model.spec.quantization}"
+    return {
+        "model_description": model.describe(),
+        "model_notes": (model.frame.describe(), *model.notes),
+        "model_name": model.name.rsplit("/", maxsplit=1)[-1],
+        "model_place": f"{model.device} · {str(model.dtype).removeprefix('torch.')}{quantized}",
+    }

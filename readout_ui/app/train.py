@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import Changes, Part, Values
+from readout_ui.app.events import QUIET, Changes, Part, Values, components
 from readout_ui.app.follow import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
@@ -47,15 +48,21 @@ READ_CHOICES = _choices(READ_RULE_NAMES, _READS, TrainSettings.read)
 
 
 _HEAD = (
-    "<header><h2>Training</h2><button type='button' class='btn quiet' data-drawer='train-drawer'>"
-    "Close</button></header>"
+    "<header><h2>Training settings</h2>"
+    "<button type='button' class='btn quiet' data-drawer='train-drawer'>Close</button></header>"
+    "<p class='dim'>What the Train button uses, on every page.</p>"
 )
 
 
 class SettingsInputs(Part):
-    """The settings of a training on screen; the attributes are the fields of `TrainSettings`."""
+    """The settings of a training on screen; the attributes are the fields of `TrainSettings`.
 
-    def __init__(self, settings: TrainSettings) -> None:
+    Args:
+        settings: at first.
+        editable: False where nothing may be changed.
+    """
+
+    def __init__(self, settings: TrainSettings, editable: bool) -> None:
         self.method = gr.Radio(
             METHOD_CHOICES,
             value=settings.method,
@@ -71,6 +78,8 @@ class SettingsInputs(Part):
         )
         with gr.Accordion("More settings", open=False):
             self._build_more(settings)
+        for each in self.all:
+            each.interactive = editable
 
     def _build_more(self, settings: TrainSettings) -> None:
         """The rarer ones."""
@@ -115,6 +124,18 @@ class SettingsInputs(Part):
             info="Texts per batch at most; 0 leaves it to the token budget.",
         )
 
+    @property
+    def all(self) -> list[Any]:
+        """Every input."""
+        return components(self)
+
+    def on_choice(self, handler: Any, inputs: set[Any], outputs: Any) -> None:
+        """What happens once a setting was chosen, or its box left."""
+        for each in self.all:
+            typed = isinstance(each, gr.Textbox | gr.Number)
+            chosen = each.blur if typed else each.input
+            chosen(handler, inputs, outputs, **QUIET)
+
     def settings(self, values: Values) -> TrainSettings:
         """What is on screen; UserError on values that make no sense."""
         chosen = self.values_of(values)
@@ -138,18 +159,15 @@ def _config_text(settings: TrainSettings) -> str:
 
 
 class TrainDrawer(Part):
-    """What the button beside Train opens: settings, one button, progress and log."""
+    """What the button beside Train opens: settings, progress and log."""
 
     def __init__(self, studio: Studio) -> None:
         with gr.Column(elem_id="train-drawer", elem_classes="drawer"):
             gr.HTML(_HEAD, padding=False)
+            self.settings = SettingsInputs(studio.settings, not studio.read_only)
             self.progress = gr.HTML(
                 draw_training(studio.status()), elem_id="training", padding=False
             )
-            self.train = gr.Button(
-                "Train", variant="primary", elem_id="train", interactive=not studio.read_only
-            )
-            self.settings = SettingsInputs(studio.settings)
 
 
 def draw_training(status: Status) -> str:
@@ -181,12 +199,13 @@ def _outcome(job: JobView, run: Run | None) -> str:
     if run is None:
         return ""
     return (
-        f"<p><b>Trained in {job.seconds:.1f} s.</b> {_counted(run)}, "
+        f"<p><b>Trained in {job.seconds:.1f} s.</b> {counted(run)}, "
         f"{run.n_texts} texts; layer {run.best_layer} chosen by cross-validation.</p>"
     )
 
 
-def _counted(run: Run) -> str:
+def counted(run: Run) -> str:
+    """How many concepts a run has, and where they come from."""
     noun = "concept" if len(run.concepts) == 1 else "concepts"
     origin = f" from {run.source}" if run.source else ""
     return f"{len(run.concepts)} {noun}{origin}"

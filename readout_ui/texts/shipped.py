@@ -16,6 +16,7 @@ from platformdirs import user_data_path
 
 from readout_ui.errors import UserError
 from readout_ui.files import fill_folder, os_errors, partial_name
+from readout_ui.texts.tags import TAGS_FILE
 
 _DATA = Path(__file__).parent / "data"
 _PACKAGED = _DATA / "descriptions"
@@ -112,7 +113,8 @@ def provide_descriptions(library: str = "emotions") -> Path:
     is_default = library == "emotions"
     folder = home() / "descriptions" if is_default else user_data_path("readout-ui") / library
     if not folder.exists():
-        files = {path.name: path.read_bytes() for path in source.glob("*.txt")}
+        said = [path for path in (source / TAGS_FILE,) if path.is_file()]
+        files = {path.name: path.read_bytes() for path in (*source.glob("*.txt"), *said)}
         partial = folder.parent / partial_name("saving")
         with os_errors("cannot be written", str(folder), "name another with --descriptions"):
             fill_folder(partial, files)

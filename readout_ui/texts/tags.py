@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,14 @@ class Tags:
 
     def as_json(self) -> bytes:
         """The file's bytes: sorted, one concept in a line, to be read and compared by people."""
-        said = {"tags": dict(sorted(self.tags.items())), "left_out": sorted(self.left_out)}
-        text = json.dumps({**self.rest, **said}, ensure_ascii=False, indent=1, default=list)
-        return f"{text}\n".encode()
+        write = partial(json.dumps, ensure_ascii=False)
+        lines = [f"  {write(name)}: {write(some)}" for name, some in sorted(self.tags.items())]
+        said = {**{key: write(value) for key, value in self.rest.items()}, "tags": "{}"}
+        if lines:
+            said["tags"] = "{{\n{}\n }}".format(",\n".join(lines))
+        said["left_out"] = write(sorted(self.left_out))
+        body = ",\n".join(f" {write(key)}: {value}" for key, value in said.items())
+        return f"{{\n{body}\n}}\n".encode()
 
 
 def check_tag(typed: str) -> str:

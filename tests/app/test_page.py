@@ -44,10 +44,26 @@ def test_a_tick_sends_what_differs_and_then_nothing(session: Studio) -> None:
     changes = clock.tick({})
     assert set(changes) == set(components(clock))
     assert changes[header.retrain].value == "Train"
+    assert clock.tick(clock.seen.value) == {}, "a fresh page shows what was built"
     seen = changes[clock.seen]
     assert clock.tick(seen) == {}
     stale = {**seen, clock.run._id: "another"}
     assert set(clock.tick(stale)) == {clock.run, clock.seen}
+
+
+def test_settings_chosen_anywhere_are_those_on_every_page(session: Studio) -> None:
+    with gr.Blocks() as app:
+        header, drawer = Header(session), TrainDrawer(session)
+        clock = Clock(session, app, header, drawer)
+    chosen = replace(TrainSettings(), method="pca", seed=7)
+    values = {**drawer.settings.show(chosen), clock.seen: clock.seen.value}
+    here = clock.settle(values)[clock.seen]
+    assert session.settings == chosen
+    # A page that was opened before, or after a reload, learns it; the one where it was chosen
+    # knows it, so that what a person types there meanwhile stays.
+    assert clock.tick(here) == {}
+    elsewhere = clock.tick(clock.seen.value)
+    assert {drawer.settings.method, drawer.settings.seed, clock.seen} == set(elsewhere)
 
 
 def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Studio) -> None:

@@ -16,7 +16,7 @@ import gradio as gr
 import pytest
 
 from readout_ui.app.events import Changes, Values
-from readout_ui.app.header import draw_status, retrain_label
+from readout_ui.app.header import draw_news, train_label
 from readout_ui.app.judge.layers import Comparison
 from readout_ui.app.session import Studio
 from readout_ui.app.write.calls import influences_of
@@ -44,6 +44,7 @@ from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 from readout_ui.texts.examples import read_examples
 from readout_ui.texts.pairs import shipped_pairs
+from readout_ui.texts.tags import read_tags
 from readout_ui.vectors.pairs import pair_source
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import neutral_texts_of
@@ -122,6 +123,19 @@ def test_a_shipped_set_states_its_polarity_and_its_name(pairs: PairInputs) -> No
     assert "The first 5 of 40 pairs" in about
     assert shown[pairs.leave_out].visible is not True
     assert shown[pairs.brought].table is not None
+
+
+def test_texts_from_elsewhere_stand_beside_the_described_concepts(tab: SourcesTab) -> None:
+    before = tab.studio.library()
+    shown = tab.add_to_library(irony(tab))[tab.follower.progress]
+    library = tab.studio.library()
+    positive = [pair.positive for pair in shipped_pairs("irony").pairs]
+    assert library.names() == tuple(sorted((*before.names(), "irony")))
+    assert list(library.concept("irony").descriptions) == positive
+    assert read_tags(tab.studio.folder).of("irony") == ("pairs",)
+    assert "<a href='#/write/irony'>irony</a>" in shown
+    tab.add_to_library(irony(tab))  # the same again adds nothing
+    assert list(tab.studio.library().concept("irony").descriptions) == positive
 
 
 def test_without_known_columns_both_are_asked_for(tmp_path: Path, pairs: PairInputs) -> None:
@@ -233,8 +247,8 @@ def test_a_run_of_pairs_is_in_use_everywhere(studio: Studio) -> None:
         assert row in shown
     assert "positive = ironic, negative = literal; 40 pairs of irony.jsonl" in shown
     status = studio.status()
-    assert "from contrast pairs" in draw_status(status)
-    assert (status.changed, retrain_label(status)) == (0, "Train")
+    assert "from contrast pairs" in draw_news(status, None)
+    assert (status.changed, train_label(status)) == (0, "Train")
     assert set(studio.concept_states().values()) == {"trained"}
     assert influences_of(studio, "calm") == ()
     assert len(studio.read("Oh, how lovely.", "raw").concepts) == 1
@@ -310,7 +324,7 @@ def test_stories_are_trained_on_and_say_what_they_reached(studio: Studio, tmp_pa
     assert (run.source, run.concepts) == ("stories", ("angry", "calm", "happy"))
     assert "AUROC, mean over concepts" in shown
     assert "happy has a single story" in shown
-    assert "3 concepts" in draw_status(studio.status())
+    assert "3 concepts" in draw_news(studio.status(), None)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.texts.editing import save_concept
 from readout_ui.texts.library import count_changes
+from readout_ui.texts.tags import change_tags
 from readout_ui.vectors.settings import TrainSettings
 
 
@@ -53,6 +54,19 @@ def test_after_a_training_its_run_is_in_use_and_nothing_counts_as_changed(studio
     assert status.changed == 0
     assert status.model_ready
     assert set(studio.concept_states().values()) == {"trained"}
+
+
+def test_only_ticked_concepts_are_trained_and_counted_as_changed(studio: Studio) -> None:
+    train(studio)
+    change_tags(studio.folder, lambda said: said.with_ticks(["calm"], ticked=False))
+    status = studio.status()
+    assert (status.chosen, status.concepts, status.changed) == (3, 4, 3)
+    run = studio.start_training().result()
+    assert run.concepts == ("afraid", "angry", "happy")
+    assert studio.status().changed == 0
+    assert studio.library().names() == ("afraid", "angry", "calm", "happy")
+    change_tags(studio.folder, lambda said: said.with_ticks(["calm"], ticked=True))
+    assert studio.status().changed == 3
 
 
 def test_one_edit_counts_as_one_changed_description(studio: Studio) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.rooms import PARTS, open_room
+from tests.support.rooms import PARTS, open_room, wait_until_trained
 from tests.support.running_app import ROOT, RunningApp, fresh_cache, running_app
 
 if TYPE_CHECKING:
@@ -81,10 +81,6 @@ def host_of(url: str) -> str:
     return rest.split("/")[0].split(":")[0] if scheme in ("http", "https", "ws", "wss") else ""
 
 
-def wait_until_trained(page: Page) -> None:
-    expect(page.locator("#retrain")).to_have_text("Retrain", timeout=TRAINING_MS)
-
-
 def runs_of(app: RunningApp) -> list[Path]:
     return sorted(path for path in app.runs.glob("*") if path.is_dir())
 
@@ -114,13 +110,11 @@ def test_a_training_survives_a_reload_and_another_page_sees_the_same_one(
     other = open_page()
     expect(other.locator("#retrain")).to_have_text("Training…")
     expect(other.locator("#retrain")).to_be_disabled()
-    other.click("#train-gear button")
-    other.click("#train")  # a second click joins the training that runs
     page.reload()
     expect(page.locator("#retrain")).to_have_text("Training…", timeout=30_000)
     wait_until_trained(page)
     wait_until_trained(other)
-    expect(page.locator("#status")).to_contain_text("Up to date")
+    expect(page.locator("#status")).to_contain_text("Trained 36 concepts in")
     assert len(runs_of(app)) == 1
 
 
@@ -130,13 +124,13 @@ def test_an_edit_is_counted_trained_read_and_exported(
     page = open_page()
     wait_until_trained(page)
     edit_first_description(page, "afraid", "I am afraid. Something is coming to hurt me.")
-    expect(page.locator("#status")).to_contain_text("1 description changed")
+    expect(page.locator("#retrain")).to_have_text("Train · 1 changed")
     refused_export(page)
     open_room(page, "Concepts")
     page.locator(".rs-text").first.focus()
     before = len(runs_of(app))
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#status")).to_contain_text("Up to date", timeout=TRAINING_MS)
+    wait_until_trained(page)
     assert len(runs_of(app)) == before + 1
     expect(page.locator("#training")).to_contain_text("1 texts read, 311 from the cache")
     open_room(page, "Runs")
@@ -208,7 +202,7 @@ def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) ->
     expect(rows).to_have_count(3)
     page.locator("#runs [data-run]").click()
     expect(page.locator("#runs tr").last).to_contain_text("in use")
-    expect(page.locator("#status")).to_contain_text("1 description changed")
+    expect(page.locator("#retrain")).to_have_text("Train · 1 changed")
     assert len(runs_of(app)) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from readout_ui.app.assets import on_load
+from readout_ui.app.header import draw_masthead
 from readout_ui.app.page import build_app, launch_options
-from tests.support.rooms import open_room
+from readout_ui.vectors.settings import TrainSettings
 from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from readout_ui.app.session import Studio
 
+gr = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
@@ -48,39 +52,66 @@ def room_of(page: Page) -> str:
     return room
 
 
+@pytest.fixture(scope="module")
+def parts() -> Iterator[str]:
+    """The address of a page of two rooms with two parts each."""
+    with gr.Blocks(analytics_enabled=False) as app:
+        gr.HTML(draw_masthead("write"), js_on_load=on_load("shell/header.js"))
+        with gr.Tabs(elem_id="rooms"):
+            for room, names in (
+                ("Write", ("Concepts", "Sources")),
+                ("Judge", ("Pairs", "All of it")),
+            ):
+                with (
+                    gr.Tab(room, elem_id=f"room-{room.lower()}"),
+                    gr.Tabs(elem_id=f"{room.lower()}-parts"),
+                ):
+                    for name in names:
+                        with gr.Tab(name):
+                            gr.HTML(f"<p id='{room}-{name[:3]}'>{name}</p>")
+    with address_of(app) as url:
+        yield url
+
+
 def test_an_address_opens_its_room_and_survives_reload_back_and_links(
     served: Served, watched_page: Callable[..., Page]
 ) -> None:
     page = watched_page(served.url)
+    rooms = page.get_by_role("navigation", name="Rooms")
     expect(page).to_have_url(f"{served.url}?__theme=light#/read")
     expect(page.locator("#room-read")).to_be_visible()
-    page.get_by_role("link", name="Judge").click()
+    rooms.get_by_role("link", name="Judge").click()
     expect(page.locator("#room-judge")).to_be_visible()
     expect(page.locator("#room-read")).to_be_hidden()
-    page.get_by_role("tab", name="Layers").click()
-    expect(page).to_have_url(f"{served.url}?__theme=light#/judge/layers")
+    expect(page).to_have_url(f"{served.url}?__theme=light#/judge")
     page.reload()
-    expect(page.get_by_role("tab", name="Layers")).to_have_attribute("aria-selected", "true")
-    page.get_by_role("link", name="Ship").click()
+    expect(page.locator("#room-judge")).to_be_visible()
+    rooms.get_by_role("link", name="Ship").click()
     expect(page.locator("#room-ship")).to_be_visible()
     page.go_back()
-    expect(page.get_by_role("tab", name="Layers")).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_role("link", name="Judge")).to_have_attribute("aria-current", "page")
+    expect(page.locator("#room-judge")).to_be_visible()
+    expect(rooms.get_by_role("link", name="Judge")).to_have_attribute("aria-current", "page")
     expect(page).to_have_title("Judge · Readout Studio")
-    page.go_back()
-    expect(page.get_by_role("tab", name="Cross-talk")).to_have_attribute("aria-selected", "true")
     page.evaluate("location.hash = '#/attic'")
     assert room_of(page) == "judge"
 
 
-def test_a_part_of_write_is_opened_beside_its_concepts(
-    served: Served, watched_page: Callable[..., Page]
-) -> None:
-    page = watched_page(served.url)
-    open_room(page, "Sources")
-    expect(page.get_by_role("tab", name="Sources")).to_have_attribute("aria-selected", "true")
-    open_room(page, "write/calm")
-    expect(page.get_by_role("tab", name="Concepts")).to_have_attribute("aria-selected", "true")
+def test_parts_of_a_room_have_addresses_too(parts: str, watched_page: Callable[..., Page]) -> None:
+    page = watched_page(parts)
+    expect(page).to_have_url(f"{parts}?__theme=light#/write")
+    page.get_by_role("tab", name="Sources").click()
+    expect(page).to_have_url(f"{parts}?__theme=light#/write?tab=sources")
+    page.evaluate("location.hash = '#/write/calm'")  # a concept, in the first part
+    expect(page.locator("#Write-Con")).to_be_visible()
+    page.get_by_role("link", name="Judge").click()
+    page.get_by_role("tab", name="All of it").click()
+    expect(page).to_have_url(f"{parts}?__theme=light#/judge/all-of-it")
+    page.reload()
+    expect(page.locator("#Judge-All")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#Judge-Pai")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#Write-Con")).to_be_visible()
 
 
 def test_the_drawer_holds_the_settings_and_gives_the_focus_back(
@@ -104,11 +135,74 @@ def test_the_header_keeps_its_height_while_a_training_runs(
     served: Served, watched_page: Callable[..., Page], width: int, height: int
 ) -> None:
     page = watched_page(served.url, width)
-    header = page.locator("#header")
-    expect(page.locator("#retrain")).to_have_text("Retrain")
-    page.evaluate(
-        "document.querySelector('#status').insertAdjacentHTML('beforeend', "
-        "`<span class='chip'>${'Reading texts '.repeat(60)}</span>`)"
-    )
-    assert header.evaluate("header => header.offsetHeight") == height
+    button = page.locator("#retrain")
+    expect(button).to_have_text("Train · up to date")
+    page.evaluate(SAMPLE)
+    go_on = threading.Event()
+    served.studio.worker.submit("other", "Something else", lambda _report: go_on.wait(60))
+    button.click()
+    expect(button).to_have_text("Training…")
+    expect(page.locator("#status")).to_contain_text("Waiting for the device")
+    go_on.set()
+    expect(button).to_have_text("Train · up to date")
+    expect(page.locator("#status")).to_contain_text("Trained 4 concepts in")
+    heights, widths = page.evaluate("window.sampled")
+    assert heights == [height]
+    assert len(widths) == 1, "the Train button is as wide in every state"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+SAMPLE = """() => {
+  const heights = new Set(), widths = new Set();
+  const look = () => {
+    heights.add(document.querySelector("#header").offsetHeight);
+    widths.add(document.querySelector("#retrain").offsetWidth);
+    window.sampled = [[...heights], [...widths]];
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def test_settings_are_those_of_the_run_in_use_also_after_a_reload(
+    served: Served, watched_page: Callable[..., Page]
+) -> None:
+    page = watched_page(served.url)
+    expect(page.locator(".rooms [aria-current]")).to_have_text("Read")
+    page.locator("#train-gear button").click()
+    page.get_by_label("Mean difference", exact=True).check()
+    page.locator("#retrain").click()
+    expect(page.locator("#status")).to_contain_text("Trained 4 concepts in")
+    assert served.studio.run().settings.method == "mean"
+    page.reload()
+    expect(page.get_by_label("Mean difference", exact=True)).to_be_checked()
+    served.studio.choose_settings(TrainSettings())  # another page, or a program
+    expect(page.get_by_label("Whitened mean difference (default)")).to_be_checked()
+
+
+def test_the_keyboard_skips_to_the_room_and_steps_through_tabs(
+    parts: str, watched_page: Callable[..., Page]
+) -> None:
+    page = watched_page(parts)
+    expect(page.locator(".rooms [aria-current]")).to_have_text("Write")
+    page.locator(".name").focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")  # the skip link
+    expect(page.locator("#room-write")).to_be_focused()
+    tab = page.get_by_role("tab", name="Concepts")
+    tab.focus()
+    page.keyboard.press("ArrowLeft")
+    last = page.get_by_role("tab", name="Sources")
+    expect(last).to_be_focused()
+    expect(last).to_have_attribute("aria-selected", "true")
+    expect(page).to_have_url(f"{parts}?__theme=light#/write?tab=sources")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "2px"
+    page.keyboard.press("Home")
+    expect(tab).to_be_focused()
+
+
+def test_gradios_own_footer_is_not_there(served: Served, watched_page: Callable[..., Page]) -> None:
+    page = watched_page(served.url)
+    expect(page.locator("#room-read")).to_be_visible()
+    assert page.get_by_role("button", name="Settings", exact=True).count() == 0
+    assert page.get_by_text("Built with Gradio").count() == 0

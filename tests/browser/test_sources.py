@@ -48,7 +48,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
 
 def tab(page: Page, name: str) -> None:
     """Open a part of the page once the model is there."""
-    expect(page.locator("#status .ready")).to_be_visible(timeout=WAIT)
+    expect(page.locator("#model-chip.ready")).to_be_visible(timeout=WAIT)
     open_room(page, name)
 
 

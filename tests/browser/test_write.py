@@ -844,6 +844,17 @@ def test_an_address_can_name_a_text_and_a_concept_that_is_not_there(open_page: O
     expect(page.locator(".rs-blank")).to_contain_text("there is no concept 'serene'")
 
 
+def test_a_text_from_elsewhere_is_added_by_an_address_once(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page("#/write/calm?draft=The%20lake%20lay%20still%2C%20and%20so%20did%20I.")
+    expect(boxes(page)).to_have_count(4)
+    expect(boxes(page).nth(3)).to_be_focused()
+    saved(page)
+    assert page.evaluate("location.hash") == "#/write/calm"
+    assert on_disk(desk, "calm")[3] == "The lake lay still, and so did I."
+
+
 def test_a_damaged_file_of_tags_is_said_and_nothing_is_written(
     desk: FolderDesk, open_page: OpenPage
 ) -> None:

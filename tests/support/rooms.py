@@ -32,7 +32,16 @@ def open_room(page: Page, address: str) -> None:
     page.evaluate("address => { location.hash = `#/${address}` }", wanted)
     page.wait_for_function("room => document.body.dataset.room === room", arg=room)
     page.locator(f"#room-{room}").wait_for()
-    name = next((name for name, at in PARTS.items() if at == wanted), "")
-    tab = page.locator(f"#{room}-parts > .tab-wrapper").get_by_role("tab", name=name, exact=True)
-    if name and tab.count():  # elsewhere it is behind the three dots, or no tab any more
-        page.wait_for_function("tab => tab.ariaSelected === 'true'", arg=tab.element_handle())
+    page.wait_for_function(PART_IS_OPEN, arg=[room, wanted.partition("/")[2].split("?")[0]])
+
+
+PART_IS_OPEN = """([room, part]) => {
+  const tabs = [...document.querySelectorAll(`#${room}-parts > .tab-wrapper [role=tab]`)];
+  const named = tabs.find((tab) => tab.textContent.trim().toLowerCase() === part);
+  return !named || named.ariaSelected === "true";
+}"""
+
+
+def wait_until_trained(page: Page, timeout: float = 300_000) -> None:
+    """Wait until no text differs from those of the run in use."""
+    page.locator("#retrain", has_text="up to date").wait_for(timeout=timeout)

@@ -212,14 +212,14 @@ class SourcesTab(Part):
                 elem_id="src-train",
                 interactive=not self.studio.read_only,
                 scale=0,
-                min_width=160,
+                min_width=190,
             )
             self.add = gr.Button(
                 "Add to the library",
                 elem_id="src-add",
                 interactive=not self.studio.read_only,
                 scale=0,
-                min_width=170,
+                min_width=180,
             )
             cancel = gr.Button(
                 "Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100

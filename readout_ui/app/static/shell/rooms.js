@@ -65,7 +65,32 @@ function followLink(event) {
   const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
   if (!link || elsewhere || event.defaultPrevented) return;
   event.preventDefault();
-  go(link.getAttribute("href"));
+  if ("skip" in link.dataset) skip();
+  else go(link.getAttribute("href"));
+}
+
+// The keyboard goes on in the room that is open.
+function skip() {
+  const room = document.getElementById(`room-${document.body.dataset.room}`);
+  if (!room) return;
+  room.setAttribute("tabindex", "-1");
+  room.focus();
+}
+
+const STEPS = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
+
+// Arrow keys on any strip of tabs, as the pattern for tabs has it.
+function stepTabs(event) {
+  const tab = event.target.closest?.("[role=tab]");
+  const step = STEPS[event.key];
+  if (!tab || !step || event.ctrlKey || event.altKey || event.metaKey) return;
+  const all = [...tab.closest("[role=tablist]").querySelectorAll("[role=tab]:not([disabled])")];
+  const at = all.indexOf(tab) + step;
+  const next = Number.isFinite(at) ? all.at(at % all.length) : all.at(at < 0 ? 0 : -1);
+  event.preventDefault();
+  next.focus();
+  next.click();
+  followTab({ target: next, isTrusted: true });
 }
 
 // A person's click on a tab is a step that Back takes back.
@@ -82,6 +107,7 @@ function followTab(event) {
 export function startRooms(home) {
   document.addEventListener("click", followLink);
   document.addEventListener("click", followTab);
+  document.addEventListener("keydown", stepTabs);
   onRoute(show);
   if (current().room) return;
   const tab = tabsOf(`${home}-parts`).find(chosen);

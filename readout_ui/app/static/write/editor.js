@@ -22,18 +22,9 @@ import {
   typed,
   undone,
 } from "./editor_state.js";
-import { PageHead } from "./page_head.js";
+import { backButton, keysLine, PageHead } from "./page_head.js";
 import { Passages, TryIt } from "./try_it.js";
 
-const KEYS = [
-  ["Ctrl+Enter", "save and train"],
-  ["Ctrl+S", "save"],
-  ["Ctrl+Z", "undo"],
-  ["Alt+↑ ↓", "move"],
-  ["Alt+Shift+↓", "duplicate"],
-  ["Alt+Enter", "new below"],
-  ["Esc", "back to the list"],
-];
 const REVIEW_PAUSE = 350;
 const MODEL_PAUSE = 4000;
 const WRITES = { "data-writes": true };
@@ -113,9 +104,6 @@ export class Editor {
       onclick: () => this.saveAndTrain(),
       ...WRITES,
     });
-    const keys = KEYS.map(([key, what]) =>
-      el("span", { class: "rs-key" }, el("kbd", {}, key), ` ${what}`),
-    );
     const space = el("span", { class: "rs-space" });
     return el(
       "section",
@@ -124,7 +112,7 @@ export class Editor {
       this.general,
       this.list,
       add("dashed"),
-      el("p", { class: "rs-keys", ...WRITES }, keys),
+      keysLine(),
     );
   }
 
@@ -193,6 +181,13 @@ export class Editor {
     const { boxes } = this.state;
     const at = after === null ? boxes.length - 1 : indexOf(this.state, after) + 1;
     this.focusBox(boxes[at].id);
+  }
+
+  // A text from elsewhere behind the others; it is in the file as soon as anything else is.
+  addText(text) {
+    if (!this.state || this.state.boxes.some((box) => box.text === text)) return;
+    this.edit(inserted(this.state, null, [text]));
+    this.focusBox(this.state.boxes.at(-1).id);
   }
 
   focusBox(id, caret = null) {
@@ -379,13 +374,7 @@ export class Editor {
     this.state = null;
     this.page.hidden = true;
     this.blank.hidden = false;
-    const back = button({
-      symbol: "back",
-      label: "All concepts",
-      kind: "back",
-      onclick: () => this.app.showList(),
-    });
-    this.blank.replaceChildren(back, ...content);
+    this.blank.replaceChildren(backButton(this.app), ...content);
   }
 
   // Replace all texts as one step that Undo takes back, and save.

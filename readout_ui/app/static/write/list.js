@@ -243,7 +243,7 @@ export class ConceptList {
   buildTable(shown) {
     const group = (title, rows) => {
       if (!rows.length) return null;
-      const heading = el("th", { colspan: 7, scope: "rowgroup" }, title);
+      const heading = el("th", { colspan: 2, scope: "rowgroup" }, title);
       const body = rows.map((row) => conceptRow(this, row));
       return el("tbody", {}, title ? el("tr", { class: "rs-group" }, heading) : null, body);
     };

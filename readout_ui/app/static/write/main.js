@@ -103,7 +103,8 @@ class WriteRoom {
     else go(conceptAddress(key));
   }
 
-  // What an address asks for: a concept, a text of it, two side by side, texts from elsewhere.
+  // What an address asks for: a concept, a text of it, a text to add to it, two side by side, texts
+  // from elsewhere.
   async follow({ room, part, query }) {
     if (room !== "write" || !this.root.isConnected || !this.overview.revision) return;
     this.root.classList.toggle("rs-away", Boolean(query.from));
@@ -115,6 +116,10 @@ class WriteRoom {
     this.focusing = false;
     if (part && (part !== this.selected || focusing)) await this.select(part, focusing);
     if (part && query.text) this.editor.focusNumber(Number(query.text));
+    if (part && query.draft) {
+      this.editor.addText(query.draft);
+      go(conceptAddress(part), { replace: true });
+    }
     if (part && query.beside) this.comparing.open(part, query.beside);
   }
 
@@ -150,7 +155,8 @@ class WriteRoom {
   // What was open is not there any more; its address is not kept.
   forget() {
     this.selected = null;
-    window.history.replaceState(null, "", "#/write");
+    go("#/write", { replace: true });
+    this.root.classList.add("rs-editing"); // what is said about it stays in sight on a phone
     this.list.draw();
   }
 

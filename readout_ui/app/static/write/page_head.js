@@ -7,6 +7,29 @@ import { STATE_MEANING } from "./scoreboard.js";
 
 const WRITES = { "data-writes": true };
 
+const KEYS = [
+  ["Ctrl+Enter", "save and train"],
+  ["Ctrl+S", "save"],
+  ["Ctrl+Z", "undo"],
+  ["Alt+↑ ↓", "move"],
+  ["Alt+Shift+↓", "duplicate"],
+  ["Alt+Enter", "new below"],
+  ["Esc", "back to the list"],
+];
+
+export function keysLine() {
+  const keys = KEYS.map(([key, what]) =>
+    el("span", { class: "rs-key" }, el("kbd", {}, key), ` ${what}`),
+  );
+  return el("p", { class: "rs-keys", ...WRITES }, keys);
+}
+
+// Seen where there is room for the list or the page only.
+export function backButton(app) {
+  const onclick = () => app.showList();
+  return button({ symbol: "back", label: "All concepts", kind: "back", onclick });
+}
+
 export class PageHead {
   constructor(app, editor) {
     this.app = app;
@@ -17,18 +40,12 @@ export class PageHead {
     this.mark = el("span", { class: "rs-mark", role: "status" });
     this.facts = new Facts(app);
     this.read = el("a", { class: "rs-button rs-soft" }, "Read with it");
-    const back = button({
-      symbol: "back",
-      label: "All concepts",
-      kind: "back",
-      onclick: () => app.showList(),
-    });
     const title = el("div", { class: "rs-title" }, this.name, this.chip, this.tags);
     const actions = this.buildActions(editor);
     this.root = el(
       "header",
       { class: "rs-editor-head" },
-      back,
+      backButton(app),
       el("div", { class: "rs-chead" }, title, actions),
       el("div", { class: "rs-under" }, this.counts, this.mark),
       this.facts.root,

@@ -112,7 +112,7 @@ export class Passages {
     const none = passages ? "None in this file is above its threshold." : "";
     const find = el(
       "a",
-      { class: "rs-button rs-soft", href: "#/read/snippets" },
+      { class: "rs-button rs-soft", href: "#/read/passages" },
       "Find them in a file",
     );
     const lines = (passages || []).map((one) =>

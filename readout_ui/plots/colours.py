@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from readout_ui.errors import UserError
 from readout_ui.evaluation.results import cluster
-from readout_ui.inference.reading import LESS, MORE, FloatArray, Reading
+from readout_ui.inference.reading import LESS, MORE, FloatArray
 
 ABOVE = MORE
 """Orange, RGB: more of the concept than usual."""
@@ -171,39 +170,6 @@ def intervals(
         "width": 0,
         **line,
     }
-
-
-ORDERS = ("peak", "alphabet", "similarity")
-
-
-def order_concepts(readout: Reading, layer: int, kind: str, order: str) -> tuple[str, ...]:
-    """The concepts of `readout`, sorted for one layer.
-
-    Args:
-        readout: scores of one prompt.
-        layer: the layer that is shown.
-        kind: the unit of the scores.
-        order: "peak" puts the highest scored token first, "alphabet" sorts by name, "similarity"
-            puts directions that point the same way side by side.
-    """
-    if order == "alphabet":
-        return tuple(sorted(readout.concepts, key=str.casefold))
-    index = readout.layer_index(layer)
-    if order == "peak":
-        ranks = np.argsort(-peaks(readout, layer, kind), kind="stable")
-    elif order == "similarity":
-        ranks = cluster_order(readout.similarity[index])
-    else:
-        raise UserError(f"'{order}' is no order", options=ORDERS)
-    return tuple(readout.concepts[i] for i in ranks)
-
-
-def peaks(readout: Reading, layer: int, kind: str) -> FloatArray:
-    """Highest score of each concept over the scored tokens, (n_concepts,)."""
-    rows = readout.scored if readout.scored.any() else np.ones_like(readout.scored)
-    scores = readout.scores(kind)[rows, readout.layer_index(layer)]  # (n_scored, n_concepts)
-    highest: FloatArray = scores.max(axis=0)
-    return highest
 
 
 def cluster_order(similarity: FloatArray) -> npt.NDArray[np.intp]:

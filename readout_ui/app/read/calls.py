@@ -251,11 +251,12 @@ class ReadDesk:
 
     def alike(self, asked: Scores) -> Answer:
         """The concepts so that directions that point the same way stand side by side."""
-        from readout_ui.plots.colours import order_concepts
+        from readout_ui.plots.colours import cluster_order
 
         _, reading = self._reading(asked)
         layer = reading.layer_to_show(asked.layers[0] if asked.layers else None)
-        return {"concepts": order_concepts(reading, layer, "z", "similarity")}
+        order = cluster_order(reading.similarity[reading.layer_index(layer)])
+        return {"concepts": [reading.concepts[i] for i in order]}
 
     def keep(self, **how: Any) -> Answer:
         """Change what is kept."""

@@ -340,7 +340,9 @@ def test_a_click_on_a_token_shows_layers_next_words_and_a_fork(open_page: OpenPa
 
 def test_layer_and_order_change_without_the_server(open_page: OpenPage, studio: FakeStudio) -> None:
     page = open_page()
+    page.locator(f"[data-layers='{N_LAYERS}']").wait_for()
     asked = studio.n_reads
+    page.route("**/component_server", lambda route: route.abort())
     settings(page)
     page.locator("#rd-layer").fill("2")
     expect(page.locator(".rd-rail .rd-sub")).to_contain_text("layer 2")
@@ -526,6 +528,9 @@ def test_on_a_phone_everything_is_stacked_and_nothing_scrolls_sideways(
     tops = [place["y"] for place in places]
     assert tops == sorted(tops)
     assert all(place["x"] >= 0 and place["x"] + place["width"] <= 390 for place in places)
+    for control in page.locator(".rd-foot > *:visible").all():
+        placed = box(control)
+        assert placed["x"] + placed["width"] <= 378
     page.locator(".rd-assistant .rd-token").nth(3).click()
     panel = page.locator(".rd-token-panel")
     expect(panel.locator(".rd-next li")).to_have_count(10)

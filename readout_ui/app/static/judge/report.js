@@ -140,11 +140,15 @@ class ReportPage {
     this.paint();
     const answer = await this.server.pair_texts({ a, b });
     if (!answer?.ok) {
-      body.replaceChildren(el("p", { role: "alert" }, answer?.message ?? "The app does not answer."));
+      body.replaceChildren(
+        el("p", { role: "alert" }, answer?.message ?? "The app does not answer."),
+      );
       return;
     }
     const known = this.data?.pairs.find(([x, y]) => [x, y].includes(a) && [x, y].includes(b));
-    const about = known ? `Cosine ${minus(known[2])} ± ${known[3].toFixed(2)}; ${told(known)}.` : "";
+    const about = known
+      ? `Cosine ${minus(known[2])} ± ${known[3].toFixed(2)}; ${told(known)}.`
+      : "";
     const beside = `#/write/${encodeURIComponent(a)}?beside=${encodeURIComponent(b)}`;
     body.replaceChildren(
       el("p", { class: "dim" }, about),
@@ -166,7 +170,11 @@ function side({ name, texts, about }) {
     {},
     el("h4", {}, el("a", { href: `#/write/${encodeURIComponent(name)}` }, name)),
     el("p", { class: "dim small" }, about),
-    el("ol", {}, texts.map((text) => el("li", {}, text))),
+    el(
+      "ol",
+      {},
+      texts.map((text) => el("li", {}, text)),
+    ),
   );
 }
 

@@ -185,14 +185,27 @@ class ReadRoom extends ReadScreen {
     }
     this.root.dataset.busy = "1";
     this.wanted = asked;
-    const answer = await this.ask("read_text", { ...asked, kind: "z", layers: null });
+    const { layers, best } = this.state;
+    const first = layers.includes(this.look.layer) ? this.look.layer : best;
+    const answer = await this.ask("read_text", { ...asked, kind: "z", layers: [first] });
     if (this.wanted !== asked) return; // another text was asked for meanwhile
     delete this.root.dataset.busy;
     this.say(answer.ok ? "" : answer.message);
     if (!answer.ok) return;
     const reading = new Reading(answer, asked);
     this.show(reading);
+    this.fetchLayers(reading);
     this.chat?.take(reading, { turns: answer.turns, mode: asked.mode });
+  }
+
+  // All layers, once the one shown is on screen: then they change without a question.
+  async fetchLayers(reading) {
+    const answer = await this.ask("read_text", { ...reading.asked, kind: "z", layers: null });
+    if (!answer.ok || answer.run !== reading.run || answer.tokens.length !== reading.tokens.length)
+      return;
+    reading.take(answer);
+    this.root.dataset.layers = answer.held.length;
+    if (reading === this.reading && this.look.rows === "layers") this.draw();
   }
 
   // An empty page, before a chat begins.

@@ -19,9 +19,9 @@ PARTS = {
     "Concepts": "write",
     "Sources": "write?from=pairs",
     "Read": "read",
-    "Live": "read/live",
-    "Compare": "read/compare",
-    "Steering": "read/steering",
+    "Live": "read",
+    "Compare": "read?compare=texts",
+    "Steering": "read",
     "Snippets": "read/passages",
     "Cross-talk": "judge/cross-talk",
     "Generalization": "judge/new-texts",
@@ -74,44 +74,31 @@ def read_text(page: Page) -> None:
 
 
 def compare(page: Page) -> None:
-    """Two prompts that part half-way."""
-    page.get_by_label("Two prompts").click()
-    page.locator("#compare-first-text textarea").fill(PROMPT)
-    page.locator("#compare-second-text textarea").fill(OTHER_PROMPT)
+    """Two texts that part half-way."""
+    page.locator("#compare-text-0").fill(PROMPT)
+    page.locator("#compare-text-1").fill(OTHER_PROMPT)
     page.click("#compare-go")
-    expect(page.locator("#compare-plot .js-plotly-plot")).to_be_visible(timeout=60_000)
-    scroll_to(page, "#compare-results")
+    expect(page.locator(".rc-differs .rd-bar").first).to_be_visible(timeout=60_000)
 
 
 def live(page: Page) -> None:
-    """A reply, coloured by the concept that is strongest before its first word."""
-    page.get_by_text("System prompt and sampling").click()
-    page.locator("#live-max_new_tokens").fill("96")
-    page.get_by_text("System prompt and sampling").click()
-    page.locator("#live-composer").fill(MESSAGE)
-    page.locator("#live-composer").press("Enter")
-    expect(page.locator(".lv-status")).to_contain_text(" tokens in ", timeout=120_000)
+    """A chat whose every turn is coloured."""
+    page.locator("#chat-box").fill(MESSAGE)
+    page.locator("#chat-box").press("Enter")
+    expect(page.locator(".rc-chat .rc-status")).to_contain_text(" tokens in ", timeout=240_000)
 
 
 def steering(page: Page) -> None:
     """One concept added: the answer without and with it, side by side."""
-    concept = page.locator(".steer-concept input").first
-    concept.fill("happy")
-    concept.press("Enter")
-    page.locator("#steer-prompt textarea").fill(QUESTION)
-    page.click("#steer-run")
-    steered = page.locator("#steer-steered-heatmap .heatmaplayer image").first
-    expect(steered).to_be_visible(timeout=120_000)
-    expect(page.locator("#steer-cancel")).to_be_hidden(timeout=60_000)
-    scroll_to(page, "#steer-go")
+    page.locator("#chat-box").fill(QUESTION)
+    page.get_by_role("button", name="Steer").click()
+    page.locator("#steer-recipe").fill("0.25 happy @generated")
+    page.click("#steer-both")
+    expect(page.locator("#steer-cost")).to_contain_text("Perplexity", timeout=240_000)
+    page.locator("#steer-cost").scroll_into_view_if_needed()
 
 
 STEPS = {"Read": read_text, "Compare": compare, "Live": live, "Steering": steering}
-
-
-def scroll_to(page: Page, place: str) -> None:
-    """Put a part of a long tab below the header."""
-    page.locator(place).evaluate("part => { part.scrollIntoView(); window.scrollBy(0, -100); }")
 
 
 def take(browser: Browser, url: str, folder: Path, wanted: Wanted) -> None:

@@ -222,7 +222,7 @@ def test_the_parts_of_the_page_are_reached(site: Site) -> None:
     for path in (
         "config",
         "theme.css",
-        f"gradio_api/file={STATIC}/live/main.js",
+        f"gradio_api/file={STATIC}/read/chat.js",
         "gradio_api/info",
     ):
         assert httpx.get(site.url + path).status_code == 200, path

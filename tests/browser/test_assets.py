@@ -84,6 +84,6 @@ def test_the_page_works_behind_a_prefix_and_a_login(browser: Browser, descriptio
 
 def test_a_module_that_is_not_there_is_found_out_before_the_page_is_built() -> None:
     with pytest.raises(FileNotFoundError, match="missing"):
-        on_load("live/missing.js")
-    assert '"asked"' in on_load("live/main.js", "asked")
+        on_load("read/missing.js")
+    assert '"asked"' in on_load("read/chat.js", "asked")
     assert calling("lib/download.js", "saveText", 'a"b').endswith('.saveText(...values, "a\\"b")')

@@ -318,7 +318,8 @@ def test_a_doubted_concept_has_a_question_mark_that_leads_to_judge(
 def test_a_click_on_a_token_shows_layers_next_words_and_a_fork(open_page: OpenPage) -> None:
     page = open_page()
     page.evaluate(
-        "document.addEventListener('read-fork', event => { window.forked = event.detail })"
+        "document.addEventListener('read-fork', event => {"
+        " window.forked = event.detail; event.stopImmediatePropagation() }, true)"
     )
     page.locator(".rd-assistant .rd-token").nth(3).click()
     panel = page.locator(".rd-token-panel")

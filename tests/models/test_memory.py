@@ -14,8 +14,8 @@ from readout_ui.activations.batches import tokens_beside_a_text
 from readout_ui.activations.extract import CaptureSettings, read_activations
 from readout_ui.activations.prefix import forget_prefix
 from readout_ui.app.jobs import JobState, Worker
+from readout_ui.app.read.compare import model_of
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.tabs.compare_run import model_of
 from readout_ui.errors import UserError
 from readout_ui.inference.forward import frame_content, perplexity, read_chat
 from readout_ui.inference.generation import frame_for_answer, generate_batch

@@ -12,6 +12,7 @@ import gradio as gr
 
 from readout_ui.app.assets import on_load
 from readout_ui.app.read.calls import read_calls
+from readout_ui.app.read.chat import chat_calls
 from readout_ui.app.session import Studio
 
 EXAMPLES = {
@@ -35,5 +36,5 @@ def build_desk(studio: Studio) -> gr.HTML:
         container=False,
         padding=False,
         elem_id="read-desk",
-        server_functions=read_calls(studio),
+        server_functions=[*read_calls(studio), *chat_calls(studio)],
     )

@@ -8,9 +8,6 @@ from readout_ui.app.events import Part
 from readout_ui.app.header import Clock
 from readout_ui.app.read.desk import build_desk
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.compare import CompareTab
-from readout_ui.app.tabs.live import build_live_tab
-from readout_ui.app.tabs.steering import SteeringTab
 from readout_ui.app.tabs.top_tokens import SnippetsTab
 
 
@@ -18,21 +15,11 @@ class ReadRoom(Part):
     """One text, a chat, two of anything, a steered model; passages of a file have an address."""
 
     def __init__(self, studio: Studio) -> None:
-        with gr.Tabs(elem_id="read-parts"):
-            with gr.Tab("Text", id="text"):
-                build_desk(studio)
-                with gr.Column(elem_id="read-passages"):  # at "#/read/passages"
-                    gr.HTML("<a class='btn quiet' href='#/read'>Back to the text</a>")
-                    self.snippets = SnippetsTab(studio)
-            with gr.Tab("Live", id="live"):
-                build_live_tab(studio)
-            with gr.Tab("Compare", id="compare"):
-                self.compare = CompareTab(studio)
-            with gr.Tab("Steering", id="steering"):
-                self.steering = SteeringTab(studio)
+        build_desk(studio)
+        with gr.Column(elem_id="read-passages"):  # at "#/read/passages"
+            gr.HTML("<a class='btn quiet' href='#/read'>Back to the text</a>")
+            self.snippets = SnippetsTab(studio)
 
     def follow(self, clock: Clock) -> None:
         """Keep up with the run in use."""
-        clock.on_run(self.compare.question, self.compare.question.chosen)
-        clock.on_run(self.steering)
         clock.on_run(self.snippets)

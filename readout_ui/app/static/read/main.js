@@ -5,6 +5,7 @@ import { saveText } from "../lib/download.js";
 import { onRoute } from "../lib/route.js";
 import { REACH } from "../lib/scale.js";
 import { Bars } from "./bars.js";
+import { mountChat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { Gear } from "./gear.js";
 import { KeptTexts } from "./kept.js";
@@ -71,6 +72,7 @@ class ReadRoom extends ReadScreen {
     this.bars = new Bars(act);
     this.panel = new TokenPanel((...all) => this.ask(...all), act);
     root.replaceChildren(this.layOut());
+    this.chat = mountChat({ room: this, server });
     this.resume();
   }
 

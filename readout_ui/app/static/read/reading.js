@@ -22,6 +22,7 @@ export class Reading {
     const { run, tokens, roles, concepts, layers, best, turns } = answer;
     Object.assign(this, { run, tokens, roles, concepts, layers, best, asked });
     this.said = turns;
+    this.pieces = spelled(tokens);
     this.scored = answer.scored.map(Boolean);
     this.cells = { z: new Map(), cosine: new Map(), raw: new Map() };
     this.take(answer);
@@ -145,6 +146,17 @@ export function turnsOf(reading) {
 // A token as people write it: "·word" begins with a space, "⏎" is a line break.
 export function written(token) {
   return token.replace(/^·+/, (dots) => " ".repeat(dots.length)).replaceAll("⏎", "\n");
+}
+
+// What each token adds to the text: a character of several tokens belongs to the last of them.
+export function spelled(tokens) {
+  const [encoder, decoder] = [new TextEncoder(), new TextDecoder("utf-8", { ignoreBOM: true })];
+  return tokens.map((token) => {
+    const bytes = written(token)
+      .split(/<0x([0-9A-F]{2})>/)
+      .flatMap((part, at) => (at % 2 ? [Number.parseInt(part, 16)] : [...encoder.encode(part)]));
+    return decoder.decode(new Uint8Array(bytes), { stream: true });
+  });
 }
 
 // What stands for a token where it is shown alone.

@@ -1,6 +1,6 @@
-"""The chats of the Live tab: each page's answer, one at a time on the device.
+"""The chats of the room Read: each page's answer, one at a time on the device.
 
-One answer of the Live tab: the device's thread lets it grow, pages ask what is new.
+The device's thread lets an answer grow, pages ask what is new.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.app.jobs import Job, JobState
+from readout_ui.app.read.waiting import Watched
+from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading
+from readout_ui.inference.recipe import parse_recipe
 from readout_ui.inference.sampling import Sampling, live_layers
-from readout_ui.models.chat_template import Turn
+from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.tokens import TokenPieces
 from readout_ui.progress import Cancelled, Progress
 
@@ -25,12 +28,11 @@ if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
     from readout_ui.inference.generation import Generated
     from readout_ui.inference.readout import Readout
+    from readout_ui.inference.steering import Patch
     from readout_ui.models.prompt import FramedChat
 
 TICK_SECONDS = 0.1
 """How often the device's thread stops to hand over what is new."""
-ABANDONED_SECONDS = 90.0
-"""A page that has not asked for so long is closed (hidden pages ask at least once a minute)."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class Source:
     best: int
     """The one of them nearest to the run's best layer."""
     n_prompt: int
-    """Tokens of the prompt; the last of them is where the model is about to answer."""
+    """Tokens of the prompt; the last of them is where the model is about to go on."""
 
 
 @dataclass(frozen=True, eq=False)
 class News:
-    """The tokens from one position on, with their scores at one layer."""
+    """The tokens from one position on, with their scores at every layer that is read."""
 
     start: int
     """Position of the first."""
@@ -63,8 +65,8 @@ class News:
     """Each as the model sees it."""
     roles: tuple[str, ...]
     """Who says each."""
-    scores: FloatArray
-    """(n_new, n_concepts) in the unit asked for."""
+    z: FloatArray
+    """(n_new, n_layers, n_concepts)."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Ending:
     finish: str
     """"end", "length" or "stopped"."""
     text: str
-    """The whole answer."""
+    """The whole answer, with what it was begun with."""
     note: str
     """What the user should know; mostly empty."""
     seconds: float
@@ -89,7 +91,7 @@ class TokenStream:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._asked = self._taken_at = time.monotonic()
+        self._watched, self._taken_at = Watched(), time.monotonic()
         self._pieces: list[str] = []
         self._parts: list[Reading] = []
         self._n_read = 0
@@ -114,20 +116,14 @@ class TokenStream:
         """End the answer at the next token."""
         self._stop.set()
 
-    def news(self, start: int, layer: int | None, kind: str) -> News | None:
-        """Everything from position `start` on; None before there is anything at all.
-
-        Args:
-            start: how many tokens the page has.
-            layer: one of those read; None or another means the best of them.
-            kind: one of `readout.SCORE_KINDS`.
-        """
-        self._asked = time.monotonic()
+    def news(self, start: int) -> News | None:
+        """Everything from position `start` on; None before there is anything at all."""
+        self._watched.ask()
         with self._lock:
             source, parts, pieces = self._source, tuple(self._parts), tuple(self._pieces)
         if source is None:
             return None
-        place = source.layers.index(layer if layer in source.layers else source.best)
+        shape = len(source.layers), len(source.concepts)
         fresh, position = [], 0
         for part in parts:
             length = len(part.tokens)
@@ -139,14 +135,14 @@ class TokenStream:
             pieces=pieces[start:position],
             tokens=tuple(token for part in fresh for token in part.tokens),
             roles=tuple(role for part in fresh for role in part.roles),
-            scores=_rows([part.scores(kind)[:, place] for part in fresh], len(source.concepts)),
+            z=np.concatenate([np.zeros((0, *shape), np.float32), *(part.z for part in fresh)]),
         )
 
     # For the device's thread
 
     def stopping(self) -> bool:
         """Whether Stop was pressed, or no page has asked for long."""
-        return self._stop.is_set() or time.monotonic() - self._asked > ABANDONED_SECONDS
+        return self._stop.is_set() or self._watched.gone()
 
     def begin(self, used: Readout, prompt: FramedChat, layers: tuple[int, ...]) -> None:
         """The model is about to read the prompt."""
@@ -169,12 +165,19 @@ class TokenStream:
         self._taken_at = now
         self._take(live.reading(self._n_read), live.token_ids)
 
-    def end(self, made: Generated) -> None:
-        """Take the rest; nothing comes after it."""
+    def end(self, made: Generated, begun: str = "") -> None:
+        """Take the rest; nothing comes after it. `begun` is what the answer was begun with."""
         if made.reading is not None:
             rest = range(self._n_read, len(made.reading.tokens))
             self._take(made.reading.select(tokens=rest), made.token_ids)
-        self._ending = Ending(made.finish, made.text, made.note, made.seconds, len(made.token_ids))
+        text = begun + self._said(made) if begun else made.text
+        self._ending = Ending(made.finish, text, made.note, made.seconds, len(made.token_ids))
+
+    def _said(self, made: Generated) -> str:
+        """The new tokens as they go on from what was there, which keeps a leading space."""
+        new = self._pieces[len(made.prompt.token_ids) :]
+        said = zip(new, made.roles, strict=True)
+        return "".join(piece for piece, role in said if role != TokenRole.TEMPLATE)
 
     def _take(self, part: Reading | None, new_ids: tuple[int, ...]) -> None:
         if part is None or self._prompt is None or self._decoder is None or not part.tokens:
@@ -186,12 +189,6 @@ class TokenStream:
             self._parts.append(part)
             self._pieces += pieces
             self._n_read = stop
-
-
-def _rows(parts: list[FloatArray], n_concepts: int) -> FloatArray:
-    empty = np.zeros((0, n_concepts), dtype=np.float32)
-    rows: FloatArray = np.concatenate([empty, *parts])
-    return rows
 
 
 KEPT_CHATS = 24
@@ -210,6 +207,10 @@ class ChatRequest:
     """How tokens are chosen."""
     thinking: bool | None = None
     """Whether the model reasons first, where its template can be told; None as it likes."""
+    recipe: str = ""
+    """What steers it meanwhile; empty for nothing."""
+    begun: str = ""
+    """How the answer begins; the model goes on from there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,28 +270,57 @@ class LiveChats:
 
 def answer(used: Readout, request: ChatRequest, stream: TokenStream) -> None:
     """Let the model answer, on the device's thread."""
-    from readout_ui.inference.generation import frame_for_answer, generate
+    from readout_ui.inference.generation import generate
 
     if stream.stopping():
         raise Cancelled
-    told = used.model.frame.thinking(request.thinking)
-    prompt = frame_for_answer(used.model, request.turns, request.system, told)
+    setup = parse_recipe(request.recipe, (used.best_layer,), used.run) if request.recipe else None
+    prompt = framed_request(used, request)
     layers = live_layers(used.vectors.layers, used.run.best_layer)
     stream.begin(used, prompt, layers)
-    most = request.sampling.max_new_tokens
+    most, stage = request.sampling.max_new_tokens, "Answering, steered" if setup else "Answering"
 
     def on_token(live: Live) -> None:
-        used.report(Progress("Answering in a chat", live.n_tokens, most, "tokens"))
+        used.report(Progress(stage, live.n_tokens, most, "tokens"))
         stream.on_token(live)
 
+    def steering(prompt: FramedChat) -> Patch:
+        return used.steer(setup, prompt_length=len(prompt.token_ids))
+
     used.report(Progress("Reading the chat", 0, 0, "tokens"))
-    stream.end(
-        generate(
-            used.model,
-            prompt,
-            request.sampling,
-            vectors=used.vectors.select(layers=layers),
-            on_text=on_token,
-            stop=stream.stopping,
-        )
+    made = generate(
+        used.model,
+        prompt,
+        request.sampling,
+        vectors=used.vectors.select(layers=layers),
+        steering=steering if setup else None,
+        on_text=on_token,
+        stop=stream.stopping,
     )
+    stream.end(made, request.begun)
+
+
+def framed_request(used: Readout, request: ChatRequest) -> FramedChat:
+    """The chat as far as where the model goes on: at the beginning of its turn, or within it.
+
+    Raises:
+        UserError: nothing is said, or an order of turns that the chat template refuses.
+    """
+    from readout_ui.inference.generation import frame_for_answer
+    from readout_ui.models.prompt import FramedChat
+
+    told = used.model.frame.thinking(request.thinking)
+    opened = frame_for_answer(used.model, request.turns, request.system, told)
+    if not request.begun:
+        return opened
+    system = [Turn("system", request.system.strip())] if request.system.strip() else []
+    turns = [*system, *request.turns, Turn("assistant", request.begun)]
+    whole = used.model.frame.frame_chat(turns, False, told)
+    own = [i for i, role in enumerate(whole.roles) if role == TokenRole.ASSISTANT]
+    stop = own[-1] + 1 if own else 0
+    if stop <= len(opened.token_ids):
+        raise UserError(
+            "the chat template drops what the answer begins with",
+            fix="regenerate the answer, or fork from a later word",
+        )
+    return FramedChat(whole.token_ids[:stop], whole.roles[:stop])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.components.plot import PlotData
 
-from readout_ui.app.assets import on_load, saving
+from readout_ui.app.assets import saving
 from readout_ui.app.events import HIDDEN, PRIVATE, Changes, Part
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
@@ -128,25 +128,6 @@ def plot_data(figure: go.Figure, *, responsive: bool = True) -> PlotData:
     follows = "true" if responsive else "false"
     config = f'"config":{{"displaylogo":false,"displayModeBar":false,"responsive":{follows}}}'
     return PlotData(type="plotly", plot=f"{figure.to_json()[:-1]},{config}}}")
-
-
-def build_score_map(elem_id: str, group: str = "") -> gr.HTML:
-    """An empty map; its value is what `views.score_map.pack_map` gives, "" hides it.
-
-    It triggers `select` with `concept` (a row label was clicked) or `middle` (a token outside the
-    stretch that was sent).
-
-    Args:
-        elem_id: its id on the page.
-        group: maps of one group move and zoom together.
-    """
-    return gr.HTML(
-        "",
-        # Without the value in it, the page never parses megabytes as HTML.
-        html_template=f'<div class="score-map" data-group="{group}"></div>',
-        js_on_load=on_load("heatmap/main.js"),
-        elem_id=elem_id,
-    )
 
 
 NO_RUN = UserError("there are no vectors yet", fix="press Train first")

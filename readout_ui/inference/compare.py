@@ -143,7 +143,6 @@ def _align_equal(first: Reading, second: Reading) -> Alignment:
 
 KINDS = ("z", "cosine")
 """Units that can be compared between runs; raw dot products cannot."""
-ORDERS = ("difference", "peak", "alphabet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,12 +189,6 @@ class Comparison:
     def both_scored(self) -> BoolArray:
         """(n_columns,), where the difference counts."""
         return self.first.scored & self.second.scored
-
-    def counted(self) -> FloatArray:
-        """All scores of both sides that count, for one colour scale."""
-        parts = [side.scores[side.scored] for side in (self.first, self.second)]
-        counted: FloatArray = np.concatenate(parts).ravel()
-        return counted[np.isfinite(counted)]
 
 
 def compare(
@@ -273,48 +266,6 @@ def _means(scores: FloatArray, groups: Groups) -> FloatArray:
 def _with_roles_of(side: Side, other: Side) -> Side:
     roles = tuple(own or theirs for own, theirs in zip(side.roles, other.roles, strict=True))
     return Side(side.tokens, roles, side.scored, side.scores, side.layer)
-
-
-def order_rows(comparison: Comparison, order: str) -> tuple[str, ...]:
-    """The concepts, sorted.
-
-    Args:
-        comparison: what is shown.
-        order: "difference" puts the largest one first (without any, the highest peak), "peak" the
-            highest score of either side, "alphabet" sorts by name.
-    """
-    if order not in ORDERS:
-        raise UserError(f"'{order}' is no order", options=ORDERS)
-    if order == "alphabet":
-        return tuple(sorted(comparison.concepts, key=str.casefold))
-    ranked = np.argsort(-_peaks(comparison, order), kind="stable")
-    return tuple(comparison.concepts[i] for i in ranked)
-
-
-def _peaks(comparison: Comparison, order: str) -> FloatArray:
-    """What decides the order, (n_concepts,)."""
-    difference = comparison.difference
-    if order == "difference" and difference is not None and comparison.both_scored.any():
-        moved: FloatArray = np.abs(difference[comparison.both_scored]).max(axis=0)
-        return moved
-    sides = (comparison.first, comparison.second)
-    counted = [side.scores[side.scored] for side in sides if side.scored.any()]
-    if not counted:
-        return np.zeros(len(comparison.concepts), np.float32)
-    highest: FloatArray = np.concatenate(counted).max(axis=0)
-    return highest
-
-
-def neutral_band(comparison: Comparison) -> tuple[float, float]:
-    """Where a score says nothing: z from -2 to 2; cosines within one standard deviation of 0.
-
-    The cosines are those shown: both sides, all concepts, every column that counts.
-    """
-    if comparison.kind == "z":
-        return -2.0, 2.0
-    counted = comparison.counted()
-    spread = float(np.sqrt(np.mean(counted**2))) if counted.size else 0.0
-    return -spread, spread
 
 
 def alignment_words(comparison: Comparison, same_model: bool) -> str:

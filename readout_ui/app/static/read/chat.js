@@ -124,6 +124,7 @@ class Chat {
       for (const turn of said) this.tree.add(this.tree.last?.id, turn);
     }
     this.readings.clear();
+    this.compare.prefill();
     const last = this.tree.path[said.length - 1];
     if (last) this.readings.set(last.id, reading);
     this.showPath();

@@ -23,6 +23,7 @@ const MODES = {
   chat: "a chat",
 };
 const TOP = 20;
+const LEAD = 3; // columns before the place where two texts part
 const POLL_MS = 250;
 const ABOUT_MODELS =
   "B’s model is loaded beside the one in use for this one reading and unloaded after it. It is refused, with both sizes, when there is no room for it.";
@@ -83,12 +84,12 @@ export class CompareView {
     this.fields = {
       text0: field(this.texts[0], "Text A"),
       text1: field(this.texts[1], "Text B"),
+      leaf0: field(this.leaves[0], "Branch A"),
+      leaf1: field(this.leaves[1], "Branch B"),
       mode: field(this.mode, "Read as"),
       run0: field(this.runs[0], "Run A"),
       run1: field(this.runs[1], "Run B"),
       location: field(this.location, "Model of B"),
-      leaf0: field(this.leaves[0], "Branch A"),
-      leaf1: field(this.leaves[1], "Branch B"),
     };
     this.results = el("div", { class: "rc-results", hidden: true });
     this.buildResults();
@@ -282,6 +283,7 @@ export class CompareView {
     say(this.fault, "");
     if (this.way === "branches" || !this.runs[0].value) await this.fillRuns();
     this.layers = [-1, -1];
+    this.opens = true;
     this.go.disabled = true;
     this.stop.hidden = false;
     const answer = await this.ask("compare_ask", this.request());
@@ -389,6 +391,8 @@ export class CompareView {
     this.differs.hidden = !difference;
     if (!difference) return;
     paintMap(this.difference, difference, { ...look, layer: difference.best }, act);
+    if (this.opens) openWherePart(maps, sides, columns);
+    this.opens = false;
     const n = difference.scored.filter(Boolean).length;
     this.bars.draw({
       title: "B reads more as",
@@ -439,6 +443,12 @@ function columnReading(side) {
     else turns.push({ role, positions: [at] });
   });
   return Object.assign(reading, { turns });
+}
+
+// Maps begin shortly before the first column that only one side has.
+function openWherePart(maps, sides, columns) {
+  const parts = columns.findIndex((at) => sides.some((side) => !side.tokens[at]));
+  for (const map of maps) map.readoutMap?.slide(Math.max(0, parts - LEAD));
 }
 
 // Columns of the template say nothing; where nothing is aligned each side has its own.

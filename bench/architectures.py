@@ -24,7 +24,7 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.models.blocks import resolve_blocks
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
-from tests.support.architectures import N_TOKENS, tiny_tokenizer
+from tests.support.architectures import N_TOKENS, ROPE4, VISION_SIGLIP, tiny_tokenizer
 from tests.support.loaded_tiny import random_vectors
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
@@ -77,17 +77,110 @@ SMALL: dict[str, Any] = {
     "mamba_n_heads": 4,
     "mamba_d_head": 16,
     "mamba_n_groups": 1,
+    "num_experts_per_token": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "n_shared_experts": 1,
+    "rotary_dim": 8,
+    "swa_num_attention_heads": 4,
+    "swa_num_key_value_heads": 2,
+    "swa_head_dim": 8,
+    "sliding_window_size": 16,
+    "unpadded_vocab_size": N_TOKENS,
+    "vocab_size_per_layer_input": N_TOKENS,
+    "hidden_size_per_layer_input": 8,
+    "laurel_rank": 4,
+    "altup_num_inputs": 2,
+    "ffn_hidden_size": 64,
+    "expert_ffn_hidden_size": 16,
+    "shared_experts_intermediate_size": 16,
+    "zero_expert_num": 2,
+    "moe_topk": 2,
+    "encoder_layers": 4,
+    "decoder_layers": 4,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "emb_dim": 32,
+    "max_seq_len": 512,
+    "num_blocks": 4,
+    "index_head_dim": 8,
+    "index_n_heads": 4,
+    "index_topk": 8,
+    "router_hidden_size": 16,
+    "feed_forward_size": 64,
+    "attention_head_size": 8,
+    "num_dense_layers": 1,
+    "ngram_vocab_size_base": 64,
+    "make_ngram_vocab_size_divisible_by": 8,
+    "hc_count": 2,
+    "hc_lowrank": 4,
+    "ple_embed_dim": 8,
 }
 """What a config is told where it has such a setting."""
 OWN: dict[str, dict[str, Any]] = {
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
-    "gemma3n_text": {"num_kv_shared_layers": 0, "layer_types": ["full_attention"] * 4},
+    "gemma3n_text": {
+        "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "activation_sparsity_pattern": [0.0] * 4,
+        "intermediate_size": [64] * 4,
+    },
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0},
+        "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 16},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
+    "inkling2_loop_text": {
+        "n_layers_per_attn_res_block": 2,
+        "loop_layer_index_start": 2,
+        "loop_layer_index_end": 4,
+    },
+    "plbart": {"num_attention_heads": 4, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
+    "blenderbot": {"decoder_layers": 4, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
+    "zaya": {"num_experts_per_tok": 1},
+    "qwen4_exp_text": {
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 2,
+        "indexer_head_dim": 8,
+        "indexer_budget": 8,
+        "indexer_compress_ratio": 2,
+    },
+    "inkling2_text": {"n_layers_per_attn_res_block": 2},
+    "reformer": {
+        "is_decoder": True,
+        "attn_layers": ["local", "lsh"] * 2,
+        "axial_pos_shape": [16, 32],
+        "axial_pos_embds_dim": [8, 24],
+    },
+    "zamba2": {
+        "layer_types": ["linear_attention", "hybrid"] * 2,
+        "mamba_headdim": 8,
+        "n_mamba_heads": 8,
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+        "num_key_value_heads": 4,
+    },
+    "git": {"vision_config": VISION_SIGLIP},
+    "cohere_compass_text": ROPE4,
+    "hrm_text": {"num_layers_per_stack": 4, "num_hidden_layers": 32},
     "gemma4_text": {"num_kv_shared_layers": 0},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
     "bamba": {"attn_layer_indices": [1, 3]},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_d_head": 16, "mamba_n_heads": 4},
-    "zamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
+    "zamba": {
+        "num_hidden_layers": 12,
+        "attn_layer_period": 6,
+        "attn_layer_offset": 4,
+        "use_mamba_kernels": False,
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+        "num_key_value_heads": 4,
+        "mamba_dt_rank": 4,
+    },
     "recurrent_gemma": {"block_types": ["recurrent", "recurrent", "attention"]},
 }
 """What the settings of some kinds ask of each other."""
@@ -98,6 +191,8 @@ def small_config(config_class: Any) -> Any:
     known = config_class()
     text = known.get_text_config(decoder=True)
     chosen = {name: value for name, value in SMALL.items() if name in text.to_dict()}
+    if "kv_lora_rank" in chosen:  # latent attention has as many keys as queries
+        chosen["num_key_value_heads"] = chosen["num_attention_heads"]
     if "layer_types" in text.to_dict() and text.layer_types:
         kinds = list(dict.fromkeys(text.layer_types))
         chosen["layer_types"] = (kinds * 4)[:4]
@@ -209,7 +304,11 @@ def main() -> None:
             f"{transformers.__version__}, tiny and random, by `make architectures`.\n"
             '"as read afterwards": the scores of every token of an answer equal those of one '
             'pass over the\nfinished text. "as alone": a shorter prompt beside a longer one '
-            "gets the same text and scores.\n\n"
+            "gets the same text and scores.\n"
+            "A refusal is what `load_model` says, or what a reading or an answer says. Encoders "
+            "(BERT and its like) are\ntried as if they were decoders; they and the decoders of an "
+            "encoder-decoder are also refused by their config\nwhen a folder is loaded. "
+            '"not built here": this script makes no small config for the kind.\n\n'
         )
         PAGE.write_text(head + "\n".join(rows) + "\n", "utf-8")
 

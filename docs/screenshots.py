@@ -27,6 +27,7 @@ PARTS = {
     "Generalization": "judge/new-texts",
     "Layers": "judge/layers",
     "Runs": "ship",
+    "Export": "ship/export",
 }
 README = (
     *(("Concepts", "light", "desktop"), ("Runs", "light", "desktop")),

@@ -14,7 +14,7 @@ from gradio.blocks import Block
 from gradio.context import LocalContext
 from packaging.version import Version
 
-from readout_ui.app.jobs import ASKING
+from readout_ui.app.jobs import ASKING, CALLER
 from readout_ui.errors import UserError
 from readout_ui.progress import Cancelled
 
@@ -54,9 +54,11 @@ def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
 
 
 def _asking_page() -> str:
-    """Whose event runs: a page's session, or of a call without one the event itself."""
-    session = getattr(LocalContext.request.get(None), "session_hash", None)
-    return str(session or LocalContext.event_id.get(None) or "")
+    """Whose event runs: an MCP request, a page's session, or of a call without one the event."""
+    request: Any = LocalContext.request.get(None)
+    session = getattr(request, "session_hash", None)
+    caller = getattr(request, "headers", {}).get(CALLER)
+    return str(caller or session or LocalContext.event_id.get(None) or "")
 
 
 def bound(handler: Callable[..., Result], *known: Any) -> Callable[..., Result | Changes]:

@@ -36,6 +36,8 @@ OUTLIVE_PAGES = ("train", "load", "report")
 """Kinds of work that everybody gets something of."""
 ASKING: ContextVar[str] = ContextVar("ASKING", default="")
 """The page, or the program, whose event runs on this thread; empty where nobody knows."""
+CALLER = "x-readout-caller"
+"""Header that names the MCP request of a call: gradio makes them all through one client."""
 KEPT_ANSWERS = 64
 
 

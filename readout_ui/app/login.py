@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from readout_ui.app.api_answers import NAMES
+from readout_ui.app.jobs import CALLER
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
 from readout_ui.inference.gate import Guesses, client_of, same_secret
@@ -178,6 +179,11 @@ class WatchPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; a stream that ends before its end was sent has lost its page."""
         page, ended, gone = _page_of(scope), False, False
+        if _is_tool_call(scope):
+            page = f"tools-{secrets.token_hex(8)}"
+            named = (CALLER.encode(), page.encode())
+            kept = [pair for pair in scope["headers"] if pair[0] != named[0]]
+            scope = {**scope, "headers": [*kept, named]}
 
         async def heard() -> Message:
             nonlocal gone
@@ -199,6 +205,10 @@ class WatchPages:
         finally:
             if gone or not ended:
                 self._left(page)
+
+
+def _is_tool_call(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] == "POST" and "/mcp" in str(scope["path"])
 
 
 def _page_of(scope: Scope) -> str:

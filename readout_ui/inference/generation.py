@@ -73,11 +73,6 @@ class Generated:
         return f"<Answer of {len(self.token_ids)} tokens ({self.finish}): {text!r}>"
 
     @property
-    def about_to_answer(self) -> int:
-        """Position of the prompt's last token, whose activations predict the first new one."""
-        return len(self.prompt.token_ids) - 1
-
-    @property
     def whole(self) -> FramedChat:
         """Prompt and new tokens with all roles, for an offline read of the same text."""
         return FramedChat(
@@ -229,17 +224,18 @@ def _may_stand_together(model: LoadedModel, prompts: Sequence[FramedChat]) -> bo
     if len({len(prompt.token_ids) for prompt in prompts}) == 1:
         return True
     if model not in _TAKES_PADDING:
-        ids = min(prompts, key=lambda prompt: len(prompt.token_ids)).token_ids[-16:]
-        difference = within_memory(partial(_padding_difference, model, ids))
+        shortest, *_, longest = sorted((prompt.token_ids for prompt in prompts), key=len)
+        n_padding = len(longest) - len(shortest)
+        difference = within_memory(partial(_padding_difference, model, shortest, n_padding))
         if isinstance(difference, Shortage):
             return True  # the answers themselves will say what there is no memory for
         _TAKES_PADDING[model] = difference <= 10 * tolerance(model.dtype)
     return _TAKES_PADDING[model]
 
 
-def _padding_difference(model: LoadedModel, token_ids: Sequence[int]) -> float:
+def _padding_difference(model: LoadedModel, token_ids: Sequence[int], n_padding: int) -> float:
     """How far padding before tokens moves the logits behind them, as a share of their length."""
-    alone, padded = _last_logits(model, token_ids, 0), _last_logits(model, token_ids, 5)
+    alone, padded = _last_logits(model, token_ids, 0), _last_logits(model, token_ids, n_padding)
     return float((padded - alone).norm() / alone.norm().clamp_min(1e-9))
 
 

@@ -27,6 +27,9 @@ MAX_UNPACKED_BYTES = 50_000_000
 MAX_READ = 500_000
 """Characters of what is given to a model at once: refused before it is cut into tokens."""
 _BOM = "\ufeff"
+_EXCEL = 'in Excel choose "Save As" and "CSV UTF-8 (Comma delimited)"'
+"""Its plain CSV is in the code page of the machine, which a file does not name: an é of Western
+Europe, an й and an ι are the same byte, so a guess would change texts without a word."""
 
 
 def require_readable(text: str, where: str, limit: int = MAX_READ) -> None:
@@ -68,10 +71,11 @@ def decode_text(raw: bytes, file: str) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = _line_at(raw, error.start)
+        how = _EXCEL if file.lower().endswith((".csv", ".tsv")) else "save the file as UTF-8"
         raise UnreadableFile(
             f"byte {error.start} (line {line}) is not UTF-8 text",
             where=file,
-            fix="save the file as UTF-8; its bytes were left as they are",
+            fix=f"{how}; its bytes were left as they are",
             line=line,
         ) from None
     if "\0" in text:

@@ -37,7 +37,7 @@ from readout_ui.vectors.vectors import (
     probe_rows,
     resolve_layers,
 )
-from readout_ui.vectors.whitening import MAPPED, LinearMap, map_of
+from readout_ui.vectors.whitening import MAPPED
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
@@ -101,14 +101,6 @@ class Corpus:
         """The same corpus at one layer alone, which is then layer 0."""
         tokens = None if self.tokens is None else self.tokens[:, [layer]]
         return replace(self, pooled=self.pooled[:, [layer]], tokens=tokens)
-
-    def linear_map(self, layer: int) -> LinearMap | None:
-        """What makes directions of mean differences at a layer; None where the method has none."""
-        if not self.linear:
-            return None
-        texts = wide(self.pooled, layer)  # (n_texts, d_model)
-        tokens = None if self.tokens is None else wide(self.tokens, layer)
-        return map_of(self.settings.method, texts - texts.mean(axis=0), self.groups, tokens)
 
     @property
     def pairing(self) -> PairSettings:

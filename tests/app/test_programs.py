@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from starlette.testclient import TestClient
 from readout_ui.app.api import Programs, publish_programs
 from readout_ui.app.api_answers import NAMES, answer_in_json, checked
 from readout_ui.app.events import PRIVATE
-from readout_ui.app.login import ServedRoutes
+from readout_ui.app.login import ServedRoutes, WatchPages
 from readout_ui.app.page import build_app, build_site, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.inference.gate import Hosts
@@ -65,7 +66,8 @@ def launched(studio: Studio) -> tuple[Any, str]:
         gr.Button().click(lambda text: text, box, box, api_name="of_the_page", **PRIVATE)
         publish_programs(studio)
     options = launch_options(studio)
-    options["app_kwargs"]["middleware"].append(Middleware(ServedRoutes))
+    watch = Middleware(WatchPages, left=studio.worker.leave)
+    options["app_kwargs"]["middleware"] += [Middleware(ServedRoutes), watch]
     options |= {"mcp_server": True, "footer_links": ["api", "settings"]}
     _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **options)
     answer_in_json(app, url)
@@ -260,6 +262,36 @@ async def talk(url: str) -> tuple[Any, Any, Any, Any]:
             await session.call_tool("read_text", {**text, "layer": 99}),
             await session.call_tool("of_the_page", {"text": "a"}),
         )
+
+
+def test_an_mcp_client_that_leaves_ends_its_work_and_no_others(served: Served) -> None:
+    worker, held = served.studio.worker, threading.Event()
+    worker.submit("hold", "Holding the device", lambda _report: held.wait(60))
+    with ThreadPoolExecutor(1) as another:
+        stays = another.submit(
+            served.client.predict, "The kettle is on.", top=1, api_name="/read_text"
+        )
+        wait_for(lambda: reads_waiting(served) == 1)
+        call = {"name": "read_text", "arguments": {"text": "The lake lay still.", "top": 1}}
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        headers = {"accept": "application/json, text/event-stream"}
+        url = f"{served.url}gradio_api/mcp/"
+        with httpx.stream("POST", url, json=asked, headers=headers, timeout=30):
+            wait_for(lambda: reads_waiting(served) == 2)
+        wait_for(lambda: reads_waiting(served) == 1)
+        held.set()
+        assert stays.result(60)["concepts"]
+
+
+def reads_waiting(served: Served) -> int:
+    return sum(view.kind == "read" for view in served.studio.worker.unfinished())
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_the_example_in_the_readme_runs(served: Served, tmp_path: Path) -> None:

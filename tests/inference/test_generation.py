@@ -285,15 +285,14 @@ def test_half_a_character_is_not_shown_before_its_other_half() -> None:
     assert "\ufffd" not in letters
 
 
-def test_about_to_answer_is_the_prompts_last_token_and_the_prompt_keeps_its_roles() -> None:
+def test_the_prompt_keeps_its_roles_and_its_last_token_is_read_as_offline() -> None:
     prompt = asked(LLAMA, system="Be brief.")
     made = generate(LLAMA, prompt, GREEDY, vectors=VECTORS)
     assert made.reading is not None
-    assert made.about_to_answer == len(prompt.token_ids) - 1
     assert made.reading.roles[: len(prompt.roles)] == tuple(map(str, prompt.roles))
     assert {"system", "user", "template", "assistant"} == set(made.reading.roles)
     offline = read_chat(LLAMA, VECTORS, prompt)
-    np.testing.assert_allclose(made.reading.z[made.about_to_answer], offline.z[-1], rtol=1e-3)
+    np.testing.assert_allclose(made.reading.z[len(prompt.token_ids) - 1], offline.z[-1], rtol=1e-3)
 
 
 def test_a_prompt_beyond_the_context_window_is_refused_with_both_lengths() -> None:

@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readout_ui.errors import UserError
+from readout_ui.files import MAX_FILE_BYTES
+from readout_ui.texts import streams, tables
 from readout_ui.texts.labelled import (
+    MAX_ALL_TEXT,
+    MAX_LABELS,
+    MAX_TEXT,
     NEUTRAL,
     LabelledText,
     labels_of,
@@ -24,7 +29,9 @@ from readout_ui.texts.labelled import (
     read_shipped,
     suggest_mapping,
 )
-from readout_ui.texts.reading import is_blank
+from readout_ui.texts.reading import MAX_READ, is_blank
+from readout_ui.texts.set_files import read_csv
+from readout_ui.texts.streams import MAX_PASSAGE
 from readout_ui.texts.table_files import read_pasted, read_table
 from readout_ui.texts.tables import MAX_ROWS, read_delimited
 
@@ -319,3 +326,34 @@ def test_a_line_without_a_label_is_named_instead_of_becoming_a_column(
 def test_a_table_whose_texts_begin_with_a_name_is_still_a_table() -> None:
     table = read_pasted("text,label\nMum: I rest here,calm\nDad: I run,afraid\nMe: I sit,calm")
     assert table.columns == ("text", "label")
+
+
+TABLE = "text;label\r\nEin Café, ganz für mich – „ruhig“.;calm\r\nIch zittere.;afraid\r\n"
+TEXTS = ("Ein Café, ganz für mich – „ruhig“.", "Ich zittere.")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_excel_saves_as_unicode_is_read_as_it_was_typed(encoding: str) -> None:
+    assert read_table(TABLE.encode(encoding), "moods.csv").column("text") == tuple(
+        (text,) for text in TEXTS
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1250", "mac-roman"])
+def test_excels_own_code_page_is_not_guessed_but_says_how_to_save_it(encoding: str) -> None:
+    place = TABLE.index("é")
+    said = rf'moods.CSV: byte {place} \(line 2\) is not UTF-8.*in Excel .*"CSV UTF-8'
+    with pytest.raises(UserError, match=said):
+        read_table(TABLE.encode(encoding), "moods.CSV")
+    with pytest.raises(UserError, match=r"s.csv: .*in Excel"):
+        read_csv(f"calm,{TEXTS[0]}\n".encode(encoding), "s.csv")
+
+
+def test_the_limits_in_the_docs_are_those_of_the_program() -> None:
+    said = (Path(__file__).parents[2] / "docs" / "sources.md").read_text("utf-8")
+    for limit in (MAX_READ, MAX_TEXT, MAX_ALL_TEXT, MAX_PASSAGE):
+        assert f"{limit:,} characters" in said
+    for count, noun in ((MAX_ROWS, "rows"), (MAX_LABELS, "labels")):
+        assert f"{count:,} {noun}" in said
+    for size in (tables.MAX_BYTES // 10**6, MAX_FILE_BYTES // 10**6, streams.MAX_BYTES // 2**20):
+        assert f"{size} MB" in said

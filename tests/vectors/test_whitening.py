@@ -71,10 +71,10 @@ def test_a_text_can_be_taken_out_of_the_map_by_its_residual() -> None:
     """What judging a text held out relies on (`LinearMap.texts`, `.weight`)."""
     texts, tokens = drawn()
     corpus = Corpus(("",) * N_TEXTS, GROUPS, texts, TrainSettings(), tokens=tokens)
-    found = corpus.linear_map(1)
-    assert found is not None
-    assert set(found.texts.tolist()) == set(range(N_TEXTS))
     x = texts[:, 1].double().numpy()
+    settings, own = corpus.settings, tokens[:, 1].double().numpy()
+    found = map_of(settings.method, x - x.mean(axis=0), GROUPS, own)
+    assert set(found.texts.tolist()) == set(range(N_TEXTS))
     residual = x[ROWS[2][0]] - x[list(ROWS[2])].mean(axis=0)
     image = found.images(residual[None])[0]
     share = found.weight * EACH / (EACH - 1)

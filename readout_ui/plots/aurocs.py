@@ -75,6 +75,10 @@ def draw_layer_scores(auroc: Sequence[float | None], best: int) -> go.Figure:
     return figure
 
 
+SCALE_FROM = 0.4
+"""Part of the cells of a sweep that all have the lowest colour."""
+
+
 def draw_sweep(
     scores: Floats, rows: Sequence[str], marked: tuple[int, int] | None, title: str
 ) -> go.Figure:
@@ -88,7 +92,8 @@ def draw_sweep(
     """
     n_layers = scores.shape[1]
     known = scores[~np.isnan(scores)]
-    low = float(known.min()) if known.size else CHANCE
+    # From the middle up: the good layers differ by hundredths, the first ones by tenths.
+    low = float(np.quantile(known, SCALE_FROM)) if known.size else CHANCE
     high = float(known.max()) if known.size else 1.0
     figure = go.Figure(
         go.Heatmap(

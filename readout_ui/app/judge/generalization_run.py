@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
@@ -302,7 +303,8 @@ def draw_misses(misses: Sequence[Miss]) -> str:
         return "<p class='about'>No text scored higher on another concept than on its own.</p>"
     rows = [
         (
-            escape(miss.text),
+            f"{escape(miss.text)} <a class='btn quiet sm' href='#/read?text={quote(miss.text)}'>"
+            "Read it</a>",
             f"{escape(', '.join(miss.concepts))} <i>{miss.score:+.3f}</i>",
             f"{escape(miss.rival)} <i>{miss.rival_score:+.3f}</i>",
         )

@@ -1,11 +1,10 @@
 """Heatmaps of one text: tokens x concepts at one layer, tokens x layers for one concept.
 
-A `Grid` says what is drawn and where everything lies; Plotly draws the cells, and the page the
-labels beside and above them as HTML, which stay in sight while it scrolls.
+A `Grid` says what is drawn and where everything lies; Plotly draws it, for notebooks and files.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -44,7 +43,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where everything lies, in pixels, so that labels beside the figure meet its rows."""
+    """Where everything lies, in pixels."""
 
     cell_width: int
     """One token."""
@@ -58,11 +57,6 @@ class Geometry:
     """Tokens."""
     n_rows: int
     """Concepts or layers."""
-
-    @property
-    def first_row(self) -> int:
-        """Pixels from the top edge to the first row."""
-        return self.top + BAND_HEIGHT + BAND_GAP
 
     @property
     def plot_height(self) -> int:
@@ -98,15 +92,11 @@ class Grid:
     """For each unit (n_rows, n_tokens)."""
     scored: BoolArray
     """(n_tokens,), which columns count for the colours."""
-    shared: ColourScale | None = None
-    """Colours that are those of other grids as well."""
-    room: int | None = None
-    """Pixels for tokens above the figure, where other grids have longer ones."""
 
     @property
     def scale(self) -> ColourScale:
         """Colours for the scored cells."""
-        return self.shared or fit_scale(self.scores[self.kind][:, self.scored], self.kind)
+        return fit_scale(self.scores[self.kind][:, self.scored], self.kind)
 
     @property
     def geometry(self) -> Geometry:
@@ -118,7 +108,7 @@ class Grid:
             cell_width=int(np.clip(960 // max(1, n_columns), 22, 40)),
             row_height=24 if n_rows <= 24 else 18,
             left=int(widest * CHARACTER_WIDTH) + 18,
-            top=int(longest * CHARACTER_WIDTH) + 14 if self.room is None else self.room,
+            top=int(longest * CHARACTER_WIDTH) + 14,
             n_columns=n_columns,
             n_rows=n_rows,
         )
@@ -158,17 +148,6 @@ def _grid(
     )
 
 
-def share_scale(grids: Sequence[Grid]) -> list[Grid]:
-    """The same heatmaps, coloured so that equal scores look equal in all of them."""
-    kind = grids[0].kind
-    cells = [grid.scores[kind][:, grid.scored].ravel() for grid in grids]
-    scale, room = (
-        fit_scale(np.concatenate(cells), kind),
-        max(grid.geometry.top for grid in grids),
-    )
-    return [replace(grid, shared=scale, room=room) for grid in grids]
-
-
 def cut_label(label: str) -> str:
     """A label as short as an axis shows it."""
     return label if len(label) <= LONGEST_TICK else label[: LONGEST_TICK - 1] + "…"
@@ -182,8 +161,8 @@ def draw_heatmap(grid: Grid) -> go.Figure:
     """The figure: tokens above, role band, rows, colour bar below.
 
     Columns whose token does not count are faint; their colours are those of the same scale.
-    Labels are left to the page's HTML: Plotly lays out the page anew for every one, seconds for 512
-    tokens. Axes and role band hold them for hovering and for pictures.
+    Axes are bare: Plotly lays out the page anew for every label, seconds for 512 tokens. They hold
+    the labels for hovering and for pictures.
     """
     geometry = grid.geometry
     layout = fixed_layout(
@@ -311,43 +290,3 @@ _BARE_AXIS: dict[str, object] = {
 def _label(label: str) -> str:
     """A label as Plotly shows it, which reads a little HTML."""
     return escape(cut_label(label), quote=False)
-
-
-def draw_row_labels(grid: Grid, *, clickable: bool) -> str:
-    """One line per row at exactly its height; buttons with `data-concept` where `clickable`."""
-    geometry = grid.geometry
-    lines = "".join(_line(row, geometry.row_height, clickable) for row in grid.rows)
-    style = f"width:{geometry.left}px;height:{geometry.height}px;padding-top:{geometry.first_row}px"
-    return f'<div class="row-labels" style="{style}">{lines}</div>'
-
-
-def draw_token_labels(grid: Grid) -> str:
-    """One column per token at exactly its width: the token upright, its role's letter below."""
-    geometry = grid.geometry
-    columns = "".join(
-        _column(token, role) for token, role in zip(grid.tokens, grid.roles, strict=True)
-    )
-    style = (
-        f"left:{geometry.left}px;grid-auto-columns:{geometry.cell_width}px;"
-        f"grid-template-rows:{geometry.top}px {BAND_HEIGHT}px"
-    )
-    return f'<div class="token-labels" style="{style}">{columns}</div>'
-
-
-def _column(token: str, role: str) -> str:
-    return (
-        f'<span title="{escape(token)}">{escape(cut_label(token))}</span>'
-        f'<i title="{ROLE_NAMES[role]}">{ROLE_LETTERS[role]}</i>'
-    )
-
-
-def _line(row: str, height: int, clickable: bool) -> str:
-    name = escape(row)
-    style = f"height:{height}px;line-height:{height}px"
-    if not clickable:
-        return f'<span style="{style}" title="{name}">{name}</span>'
-    title = f"Colour the text by {name}"
-    return (
-        f'<button type="button" style="{style}" data-concept="{name}" title="{title}">'
-        f"{name}</button>"
-    )

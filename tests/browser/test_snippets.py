@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from readout_ui.app.tabs.top_tokens import SnippetsTab
+from readout_ui.app.read.passages import Passages
 from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("snippets")
     with small_studio(folder) as studio:
         with gr.Blocks(analytics_enabled=False) as app, gr.Tabs(), gr.Tab("Snippets"):
-            SnippetsTab(studio)
+            Passages(studio)
         with address_of(app) as url:
             yield Served(url, folder)
 

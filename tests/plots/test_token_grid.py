@@ -1,5 +1,4 @@
 import json
-import re
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ from readout_ui.inference.reading import Reading, scored_tokens
 from readout_ui.plots.token_grid import (
     concept_grid,
     draw_heatmap,
-    draw_row_labels,
-    draw_token_labels,
     layer_grid,
 )
 
@@ -114,25 +111,6 @@ def test_the_figure_grows_with_tokens_instead_of_squashing_them() -> None:
     assert short.geometry.cell_width >= 22
     assert long.geometry.width - long.geometry.left >= 300 * 22
     assert draw_heatmap(long).layout.width == long.geometry.width
-
-
-def test_row_labels_stand_as_high_as_their_rows_and_are_escaped() -> None:
-    grid = concept_grid(readout(concepts=("calm", "a<b>\"'")), 1, "z")
-    html = draw_row_labels(grid, clickable=True)
-    assert f"padding-top:{grid.geometry.first_row}px" in html
-    assert html.count(f"height:{grid.geometry.row_height}px;line-height") == 2
-    assert "<b>" not in html
-    assert 'data-concept="a&lt;b&gt;&quot;&#x27;"' in html
-    assert "data-concept" not in draw_row_labels(grid, clickable=False)
-
-
-def test_token_labels_stand_over_their_columns_with_the_role_in_a_letter() -> None:
-    grid = concept_grid(readout(), 1, "z")
-    html = draw_token_labels(grid)
-    assert f"grid-auto-columns:{grid.geometry.cell_width}px" in html
-    assert html.count("·the</span>") == 2
-    assert "&lt;br&gt;" in html
-    assert re.findall(r">(\w)</i>", html) == list("TSUTAA")
 
 
 def test_an_unknown_unit_is_refused() -> None:

@@ -7,8 +7,8 @@ import gradio as gr
 from readout_ui.app.events import Part
 from readout_ui.app.header import Clock
 from readout_ui.app.read.desk import build_desk
+from readout_ui.app.read.passages import Passages
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.top_tokens import SnippetsTab
 
 
 class ReadRoom(Part):
@@ -18,7 +18,7 @@ class ReadRoom(Part):
         build_desk(studio)
         with gr.Column(elem_id="read-passages"):  # at "#/read/passages"
             gr.HTML("<a class='btn quiet' href='#/read'>Back to the text</a>")
-            self.snippets = SnippetsTab(studio)
+            self.snippets = Passages(studio)
 
     def follow(self, clock: Clock) -> None:
         """Keep up with the run in use."""

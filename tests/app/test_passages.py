@@ -8,11 +8,11 @@ import gradio as gr
 import pytest
 
 from readout_ui.app.events import HIDDEN, components
-from readout_ui.app.session import Studio
-from readout_ui.app.tabs.top_tokens import (
-    SnippetsTab,
+from readout_ui.app.read.passages import (
+    Passages,
     draw_results,
 )
+from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.inference.top_tokens import Snippet, Snippets, SnippetSettings
 from readout_ui.plots.tokens import MOST_CONCEPTS, draw_found
@@ -45,12 +45,12 @@ def found(n_concepts: int = 1, texts: tuple[str, ...] = (HOSTILE,)) -> Snippets:
 
 
 @pytest.fixture
-def tab(studio: Studio) -> SnippetsTab:
+def tab(studio: Studio) -> Passages:
     with gr.Blocks():
-        return SnippetsTab(studio)
+        return Passages(studio)
 
 
-def test_what_was_dropped_is_described_or_refused(tmp_path: Path, tab: SnippetsTab) -> None:
+def test_what_was_dropped_is_described_or_refused(tmp_path: Path, tab: Passages) -> None:
     inputs = tab.inputs
     file = tmp_path / "a.jsonl"
     file.write_text('{"title": "a", "body": "b"}\n')
@@ -68,7 +68,7 @@ def test_what_was_dropped_is_described_or_refused(tmp_path: Path, tab: SnippetsT
     assert inputs.show_file(None)[inputs.about] == ""
 
 
-def test_before_a_training_the_tab_says_what_to_do(studio: Studio, tab: SnippetsTab) -> None:
+def test_before_a_training_the_tab_says_what_to_do(studio: Studio, tab: Passages) -> None:
     assert "press Train first" in tab.refresh()[tab.notice]
     with pytest.raises(UserError, match="press Train first"):
         tab.inputs.search(studio, {tab.inputs.file: "a.txt"})
@@ -86,7 +86,7 @@ def test_text_of_other_people_stays_text_and_the_rest_is_told() -> None:
     assert "line 7 is not JSON" in about
 
 
-def test_what_was_found_fills_the_page_and_the_filters_only_the_list(tab: SnippetsTab) -> None:
+def test_what_was_found_fills_the_page_and_the_filters_only_the_list(tab: Passages) -> None:
     results, some = tab.results, found(2)
     assert set(results.show(some)) == set(components(results))
     typed = {results.found: some, results.concept: "c1", results.wanted: ""}
@@ -104,7 +104,7 @@ def test_filters_keep_what_holds_the_words_and_many_concepts_are_not_all_drawn()
     assert "2 more concepts" in many
 
 
-def test_downloads_hold_everything_whatever_the_filters(tab: SnippetsTab) -> None:
+def test_downloads_hold_everything_whatever_the_filters(tab: Passages) -> None:
     assert tab.results.save("csv", {tab.results.found: found(2)}).count("\n") == 3
     assert tab.results.save("jsonl", {tab.results.found: found(2)}).count("\n") == 2
     with pytest.raises(UserError, match="nothing to download"):

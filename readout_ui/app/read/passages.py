@@ -1,4 +1,4 @@
-"""The Snippets tab: a large file in, for every concept the places at which it is strongest out."""
+"""Passages: a large file in, for every concept the places at which it is strongest out."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class Results(Part):
         return snippets_jsonl(found) if form == "jsonl" else snippets_csv(found)
 
 
-class SnippetsTab(Part):
+class Passages(Part):
     """The tab: a file, how it is searched, and what was found."""
 
     def __init__(self, studio: Studio) -> None:

@@ -31,6 +31,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge
+from readout_ui.evaluation.judgements import Miss
 from readout_ui.texts.labelled import IGNORE, NEUTRAL
 from readout_ui.texts.library import Library
 from tests.support.scored_texts import QUICK, scored
@@ -221,3 +222,10 @@ def test_tables_hold_texts_and_names_as_text(studio: Studio) -> None:
     assert "<script>" not in draw_summary(planted)
     assert "Bag of words" in draw_summary(planted)
     assert "as by chance" in draw_concepts(judge(scored(1, 0.0), QUICK))
+
+
+def test_a_miss_can_be_read_and_become_a_description() -> None:
+    drawn = draw_misses([Miss("This & <b>that</b>?", ("calm",), 0.1, "sad", 0.3)])
+    assert "<b>that" not in drawn
+    assert "href='#/read?text=This%20%26%20%3Cb%3Ethat%3C/b%3E%3F'" in drawn
+    assert "href='#/write/calm?draft=This%20%26" in drawn

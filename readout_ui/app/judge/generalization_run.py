@@ -303,14 +303,26 @@ def draw_misses(misses: Sequence[Miss]) -> str:
         return "<p class='about'>No text scored higher on another concept than on its own.</p>"
     rows = [
         (
-            f"{escape(miss.text)} <a class='btn quiet sm' href='#/read?text={quote(miss.text)}'>"
-            "Read it</a>",
+            f"{escape(miss.text)} {_ways_on(miss)}",
             f"{escape(', '.join(miss.concepts))} <i>{miss.score:+.3f}</i>",
             f"{escape(miss.rival)} <i>{miss.rival_score:+.3f}</i>",
         )
         for miss in misses
     ]
     return table(("Text", "Labelled", "Scored highest"), rows)
+
+
+def _ways_on(miss: Miss) -> str:
+    """Read the text, or make it a description of what it is labelled with."""
+    text = quote(miss.text)
+    ways = {f"read?text={text}": "Read it"}
+    if miss.concepts:
+        name = quote(miss.concepts[0])
+        ways[f"write/{name}?draft={text}"] = f"Add to {miss.concepts[0]}"
+    return " ".join(
+        f"<a class='btn quiet' href='#/{address}'>{escape(words)}</a>"
+        for address, words in ways.items()
+    )
 
 
 def draw_words(found: LexicalControl) -> str:

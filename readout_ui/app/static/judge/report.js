@@ -173,9 +173,14 @@ function side({ name, texts, about }) {
     el(
       "ol",
       {},
-      texts.map((text) => el("li", {}, text)),
+      texts.map((text, i) => el("li", {}, text, " ", editLink(name, i + 1))),
     ),
   );
+}
+
+function editLink(name, number) {
+  const address = `#/write/${encodeURIComponent(name)}?text=${number}`;
+  return el("a", { class: "small", href: address, "aria-label": `Edit text ${number}` }, "Edit");
 }
 
 const KINDS = { confused: "bad" };

@@ -16,8 +16,8 @@ import {
 } from "./chats.js";
 import { CompareView } from "./compare.js";
 import { popover } from "./gear.js";
-import { GrowingReading, withTurns } from "./growing.js";
-import { Reading } from "./reading.js";
+import { GrowingReading, turnsOfPath, withTurns } from "./growing.js";
+import { Reading, turnsOf } from "./reading.js";
 import { buildSampling } from "./sampling.js";
 import { SteerDrawer } from "./steer.js";
 
@@ -143,10 +143,19 @@ class Chat {
     const under = answering && path.includes(answering.turn);
     const read = path.findLast((turn) => readings.has(turn.id));
     if (under && answering.reading.tokens.length) room.show(answering.reading);
-    else if (read) room.show(withTurns(readings.get(read.id), path));
+    else if (read) this.showReading(readings.get(read.id), path);
     this.draw();
     const last = under ? answering.turn : path.at(-1);
     if (last && !under && !readings.has(last.id)) this.readPath(last);
+  }
+
+  // A reading that is on screen already is not drawn again where only its turns get names.
+  showReading(reading, path) {
+    const turns = turnsOfPath(path, reading.roles);
+    const whole = turns?.every((turn) => turn.positions);
+    if (reading === this.room.reading && whole && turns.length === turnsOf(reading).length)
+      reading.turns = turns;
+    else this.room.show(withTurns(reading, path));
   }
 
   told(id) {

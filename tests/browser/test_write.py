@@ -835,6 +835,9 @@ def test_two_concepts_stand_side_by_side_under_an_address(
     page.get_by_label("Right").select_option("happy")
     expect(sides.nth(1)).to_contain_text(on_disk(desk, "happy")[0])
     expect(page.get_by_role("status").filter(has_text="confused")).to_be_visible()
+    press(page, "Escape")
+    expect(sides).to_have_count(0)
+    assert page.evaluate("location.hash") == "#/write/calm"
 
 
 def test_an_address_can_name_a_text_and_a_concept_that_is_not_there(open_page: OpenPage) -> None:

@@ -1,6 +1,7 @@
 // Two concepts side by side: their texts, and what the report says about the pair.
 
 import { el, messageLine, openSheet, say } from "../lib/dom.js";
+import { addressOf, current, go } from "../lib/route.js";
 import { decimals } from "./scoreboard.js";
 import { sideBySide } from "./side_by_side.js";
 
@@ -23,7 +24,11 @@ export class Comparing {
     this.chosen = [one, other].map((name, i) => this.select(names, name, i));
     const head = el("div", { class: "rs-compare-head" }, this.chosen);
     const body = el("div", {}, head, this.about, this.line, this.both);
-    openSheet(app.root, "Two concepts side by side", body, { wide: true });
+    const { sheet } = openSheet(app.root, "Two concepts side by side", body, { wide: true });
+    sheet.addEventListener("close", () => {
+      const { part, query } = current();
+      if (query.beside) go(addressOf({ room: "write", part }), { replace: true });
+    });
     this.show();
   }
 

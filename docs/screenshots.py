@@ -27,7 +27,6 @@ PARTS = {
     "Generalization": "judge/new-texts",
     "Layers": "judge/layers",
     "Runs": "ship",
-    "Export": "ship/export",
 }
 README = (
     *(("Concepts", "light", "desktop"), ("Runs", "light", "desktop")),

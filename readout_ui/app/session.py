@@ -241,6 +241,7 @@ class Studio(Judging):
             changed=self._changed_since(run),
             concepts=len(library.concepts),
             chosen=len(library.without(read_tags(self.folder).left_out).concepts),
+            model_fingerprint=self._model.fingerprint if self._model else "",
         )
 
     def close(self) -> None:

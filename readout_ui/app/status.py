@@ -79,6 +79,9 @@ class Status:
     model_place: str = ""
     """Where it runs and in which number format, such as "cpu · float32"."""
 
+    model_fingerprint: str = ""
+    """Identity of the loaded model's weights; empty while there is none."""
+
     @property
     def model_ready(self) -> bool:
         """True once the model can be used."""

@@ -16,7 +16,6 @@ from readout_ui.app.events import HIDDEN, PRIVATE, Changes, Part
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
-from readout_ui.runs.store import BrokenRun
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -250,57 +249,6 @@ def save_button(
     kept = gr.Textbox(visible=False)
     made = button.click(text, inputs, kept, concurrency_limit=None, **PRIVATE)
     made.success(None, kept, js=saving(name, kind), **PRIVATE)
-
-
-EMPTY_RUNS = "<p class='empty'>No run yet. Press <b>Train</b> to fit the first vectors.</p>"
-
-
-def draw_runs(studio: Studio) -> str:
-    """The kept runs as an HTML table, newest first."""
-    runs, broken = studio.runs.list(), studio.runs.broken()
-    if not runs and not broken:
-        return EMPTY_RUNS
-    current = studio.runs.current()
-    used = current.id if current else ""
-    rows = "".join(_run_row(run, run.id == used) for run in runs)
-    rows += "".join(_broken_row(run) for run in broken)
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("Trained", "Model", "Concepts", "Texts", "Method", "Best layer", "AUROC", "")
-    )
-    return f"<div class='scroll'><table><tr>{head}</tr>{rows}</table></div>"
-
-
-def _run_row(run: Run, used: bool) -> str:
-    when = local_time(run)
-    cells = (
-        when,
-        run.model_name,
-        str(len(run.concepts)),
-        str(run.n_texts),
-        f"{run.settings.method}, {run.settings.read}",
-        str(run.best_layer),
-        _best_score(run),
-    )
-    action = (
-        "<b>in use</b>"
-        if used
-        else f"<button data-run='{escape(run.id)}' aria-label='Use the run of {when}'>Use</button>"
-    )
-    body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-    return f"<tr class='{'used' if used else ''}'>{body}<td>{action}</td></tr>"
-
-
-def _broken_row(run: BrokenRun) -> str:
-    return (
-        f"<tr class='broken'><td>{escape(run.id)}</td>"
-        f"<td colspan='7'>{escape(run.reason)}</td></tr>"
-    )
-
-
-def _best_score(run: Run) -> str:
-    score = run.layer_scores[run.best_layer] if run.layer_scores else None
-    return "–" if score is None else f"{score:.3f}"
 
 
 def local_time(run: Run) -> str:

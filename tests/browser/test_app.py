@@ -133,8 +133,6 @@ def test_an_edit_is_counted_trained_read_and_exported(
     wait_until_trained(page)
     assert len(runs_of(app)) == before + 1
     expect(page.locator("#training")).to_contain_text("1 texts read, 311 from the cache")
-    open_room(page, "Runs")
-    expect(page.locator("#layer-scores .js-plotly-plot")).to_be_visible()
     read_prompt(page)
     exported = export(page, tmp_path)
     manifest = json.loads((exported / "readout.json").read_text())
@@ -153,7 +151,7 @@ def edit_first_description(page: Page, concept: str, text: str) -> None:
 def refused_export(page: Page) -> None:
     """Vectors of texts that changed are not exported unasked."""
     open_room(page, "Export")
-    expect(page.locator("#export-about")).to_contain_text("Descriptions changed")
+    expect(page.locator("#export-checks")).to_contain_text("1 description changed since training")
     page.click("#export-zip")
     expect(page.get_by_text("descriptions changed since training: afraid")).to_be_visible()
 
@@ -170,10 +168,10 @@ def read_prompt(page: Page) -> None:
 def export(page: Page, folder: Path) -> Path:
     """Make the zip, download it, unpack it."""
     open_room(page, "Export")
-    expect(page.locator("#export-about")).not_to_contain_text("Descriptions changed")
-    page.click("#export-zip")
+    expect(page.locator("#export-checks")).to_contain_text("texts unchanged since training")
     with page.expect_download() as download:
-        page.locator("#export-file a").first.click()
+        page.click("#export-zip")
+    expect(page.locator("#export-checks")).to_contain_text("probe texts read again: the same to")
     download.value.save_as(folder / "readout.zip")
     with zipfile.ZipFile(folder / "readout.zip") as archive:
         archive.extractall(folder / "readout")
@@ -198,10 +196,10 @@ def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) ->
     page = open_page()
     wait_until_trained(page)
     open_room(page, "Runs")
-    rows = page.locator("#runs tr")
-    expect(rows).to_have_count(3)
-    page.locator("#runs [data-run]").click()
-    expect(page.locator("#runs tr").last).to_contain_text("in use")
+    rows = page.locator("#runs tbody tr")
+    expect(rows).to_have_count(2)
+    page.locator("#runs [data-act=use]").click()
+    expect(rows.last).to_contain_text("in use")
     expect(page.locator("#retrain")).to_have_text("Train · 1 changed")
     assert len(runs_of(app)) == 2
 

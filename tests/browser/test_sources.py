@@ -116,10 +116,9 @@ def test_a_pair_file_is_imported_swapped_trained_judged_and_exported(
     expect(page.locator("#status")).to_contain_text("from contrast pairs", timeout=WAIT)
     expect(page.locator("#retrain")).to_have_text("Train")
     tab(page, "Export")
-    expect(page.locator("#export-about")).to_contain_text("best layer", timeout=WAIT)
+    expect(page.locator("#export-checks")).to_contain_text("contrast pairs", timeout=WAIT)
     with page.expect_download(timeout=WAIT) as download:
         page.click("#export-zip")
-        page.locator("#export-file a").first.click(timeout=WAIT)
     target = tmp_path / "readout.zip"
     download.value.save_as(target)
     loaded = Run.open(target)

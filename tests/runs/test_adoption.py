@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from readout_ui.app.session import Studio
-from readout_ui.app.tabs.export import bring
+from readout_ui.app.ship.bring import bring
 from readout_ui.errors import UserError
 from readout_ui.runs.export import write_files
 from readout_ui.runs.manifest import ModelPart

@@ -17,7 +17,7 @@ PARTS = {
     "New texts": "judge/new-texts",
     "Layers": "judge/layers",
     "Runs": "ship",
-    "Export": "ship/export",
+    "Export": "ship",
 }
 """Where each part that is a tab today stands."""
 

@@ -1,27 +1,56 @@
-"""The room Ship: its parts, and what they do when another run is in use."""
+"""The room Ship: runs, what moved between them, packs, exports and servers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import gradio as gr
 
-from readout_ui.app.events import Part
+from readout_ui.app.events import QUIET, Part, bound, components
 from readout_ui.app.header import Clock
 from readout_ui.app.session import Studio
-from readout_ui.app.ship.runs import RunsTab
-from readout_ui.app.tabs.export import ExportTab
+from readout_ui.app.ship.diff import DiffBox
+from readout_ui.app.ship.export import ExportCard, ServerCard
+from readout_ui.app.ship.packs import PackCard, PacksBox
+from readout_ui.app.ship.runs import RunsList
 
 
 class ShipRoom(Part):
-    """The runs that were kept, and files for other programs."""
+    """The runs that were kept, and files for other people and programs."""
 
     def __init__(self, studio: Studio) -> None:
-        with gr.Tabs(elem_id="ship-parts"):
-            with gr.Tab("Runs", id="runs"):
-                self.runs = RunsTab(studio)
-            with gr.Tab("Export", id="export"):
-                self.export = ExportTab(studio)
+        with gr.Row(elem_id="ship"):
+            with gr.Column(elem_id="ship-main"):
+                self.runs = RunsList(studio)
+                self.diff = DiffBox(studio)
+                self.packs = PacksBox(studio)
+            with gr.Column(elem_id="ship-side"):
+                with gr.Column(elem_classes="card"):
+                    self.export = ExportCard(studio)
+                with gr.Column(elem_classes="card"):
+                    self.pack = PackCard(studio)
+                with gr.Column(elem_classes="card"):
+                    self.server = ServerCard(studio)
+        self.diff.compare_on(self.runs.list)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """All that shows something of the run in use."""
+        return self.runs, self.diff, self.packs, self.export, self.pack, self.server
 
     def follow(self, clock: Clock) -> None:
-        """Both follow the texts as well: which are newer than the run."""
-        clock.on_texts(self.runs)
-        clock.on_texts(self.export)
+        """All of it follows the texts as well: which are newer than the run."""
+        for part in self.parts:
+            refresh_after(clock.standing.change, part)
+        # A name that was given stands in every part; a pack brings a run.
+        for part in self.parts[1:]:
+            refresh_after(self.runs.run_chosen.success, part)
+        for event in self.packs.changed:
+            refresh_after(event.success, self.runs)
+            clock.tick_after(event)
+
+
+def refresh_after(event: Callable[..., Any], part: Any) -> None:
+    """Bring a part up to date when something has happened."""
+    event(bound(part.refresh), getattr(part, "asked", None), components(part), **QUIET)

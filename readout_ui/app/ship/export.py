@@ -1,0 +1,473 @@
+"""The card that exports the run in use: format, command, certificate, and where to."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from readout_ui.app.assets import calling, on_load
+from readout_ui.app.events import (
+    DEVICE,
+    HIDDEN,
+    QUIET,
+    Changes,
+    Part,
+    Values,
+    bound,
+    components,
+    seen_if,
+)
+from readout_ui.app.session import Studio
+from readout_ui.app.widgets import count
+from readout_ui.errors import UserError
+from readout_ui.files import size_text
+from readout_ui.runs.export import BARE_FORMATS, FORMATS
+from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
+from readout_ui.runs.model_card import Push, model_card
+from readout_ui.runs.packs import slug
+from readout_ui.runs.run import Run
+
+if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
+    from readout_ui.runs.verify import Certificate
+
+WITHOUT = f"Nothing can be pushed: {NO_TOKEN}. To push, {GET_TOKEN}, then press the button again."
+WITH = (
+    "Uploads the chosen concepts, layers and format with the token of this machine, when you press "
+    "Push and not before. Among the files: the manifest, which quotes up to eight of your texts as "
+    "probes, and a model card."
+)
+EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One format as a person chooses it."""
+
+    name: str
+    title: str
+    line: str
+    n_bytes: int
+    """Of one number of a direction."""
+
+
+CHOICES = (
+    Choice("readout", "Readout", "with calibration: reads anywhere, vLLM too", 2),
+    Choice("gguf", "GGUF", "llama.cpp and repeng, to steer with", 4),
+    Choice("npz", "NPZ", "NumPy, nothing is rounded: reading, steering", 4),
+    Choice("steering", "Steering", "safetensors for the steering-vectors library", 4),
+    Choice("steering-pkl", "Pickle", "steering-vectors library, for old scripts", 4),
+)
+EXAMPLE = "I did not expect to see you here!"
+
+
+class ExportCard(Part):
+    """Which run would be exported, what of it, and where to."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio, run = studio, studio.runs.current()
+        self.head = gr.HTML(draw_head(studio), elem_id="export-about", padding=False)
+        self.form, self.shown = gr.State("readout"), gr.State(self._standing())
+        with gr.Column(visible=seen_if(run is not None), elem_id="export-body") as self.body:
+            self.formats = gr.HTML(
+                draw_formats(),
+                elem_id="export-format",
+                padding=False,
+                js_on_load=on_load("ship/acts.js"),
+            )
+            self._build_chosen(run)
+            self.code = gr.HTML(
+                draw_use(studio, "readout", [], []),
+                elem_id="export-code",
+                padding=False,
+                js_on_load=on_load("ship/acts.js"),
+            )
+            self.checks = gr.HTML(draw_checks(studio), elem_id="export-checks", padding=False)
+            self.allow_changed = gr.Checkbox(
+                label="Export although descriptions changed since this training",
+                visible=seen_if(_changed(studio)),
+                elem_id="export-allow-changed",
+            )
+            self.chosen: set[Any] = {self.concepts, self.layers, self.form, self.scale}
+            self.chosen.add(self.allow_changed)
+            self._build_places()
+        self._wire()
+
+    def _build_chosen(self, run: Run | None) -> None:
+        with gr.Accordion("Concepts, layers and scale", open=False, elem_id="export-what"):
+            self.concepts = gr.Dropdown(
+                list(run.concepts) if run else [],
+                value=[],
+                multiselect=True,
+                label="Concepts",
+                info="Leave empty for all of them.",
+                elem_id="export-concepts",
+            )
+            self.layers = gr.Dropdown(
+                **_layers(run),
+                multiselect=True,
+                label="Layers",
+                info="The best by cross-validation is chosen; each further one costs time per "
+                "token.",
+                elem_id="export-layers",
+            )
+            self.scale = gr.Radio(
+                [("1.0 is one dose", "norm"), ("Vectors of length 1", "unit")],
+                value="norm",
+                label="Scale of vectors to steer with",
+                info="A dose is 0.3 of the residual stream's mean length, shared among the layers.",
+                visible=HIDDEN,
+                elem_id="export-scale",
+            )
+
+    def _build_places(self) -> None:
+        """Three buttons, and the forms of two of them."""
+        write = not self.studio.read_only
+        with gr.Row(elem_classes="ship-line"):
+            self.zip = gr.Button("Download", variant="primary", size="sm", elem_id="export-zip")
+            self.to_hub = gr.Button("Push to the hub", size="sm", elem_id="hub")
+            self.to_folder = gr.Button("Write a folder", size="sm", elem_id="export-to-folder")
+        self.file = gr.File(visible=False, elem_id="export-file")
+        with gr.Column(visible=HIDDEN, elem_id="folder-form") as self.folder_form:
+            self.folder = gr.Textbox(
+                str(self.studio.options.runs.parent / "exports" / "readout"),
+                label="Folder on this machine",
+                info="Made if missing; an older export in it is replaced, others are refused.",
+                elem_id="export-path",
+            )
+            self.write = gr.Button("Write", size="sm", elem_id="export-folder", interactive=write)
+        with gr.Column(visible=HIDDEN, elem_id="hub-form") as self.hub_form:
+            self.hub_about = gr.Markdown(WITHOUT, elem_id="hub-about")
+            with gr.Column(visible=HIDDEN) as self.hub_fields:
+                self.repository = gr.Textbox(
+                    label="Repository",
+                    placeholder="owner/name",
+                    info="Made if missing; an earlier export in it is replaced, others refused.",
+                    elem_id="hub-name",
+                )
+                self.public = gr.Checkbox(
+                    label="Public: everybody can read it", value=False, elem_id="hub-public"
+                )
+                self.push = gr.Button("Push", size="sm", elem_id="hub-push", interactive=write)
+        self.said = gr.HTML(elem_id="export-said", padding=False)
+
+    def _wire(self) -> None:
+        outputs = components(self)
+        known: set[Any] = {self.concepts, self.layers}
+        self.formats.select(bound(self.pick), known, outputs, **QUIET)
+        gr.on(
+            [self.concepts.change, self.layers.change],
+            bound(self.show_use),
+            {*known, self.form},
+            outputs,
+            **QUIET,
+        )
+        # A mistake is told in a toast: gradio's own sign would lie over every output.
+        quiet = {**DEVICE, **QUIET}
+        done = [self.file, self.checks, self.said]
+        made = self.zip.click(bound(self.make_zip), self.chosen, done, **quiet)
+        made.success(None, self.file, js=calling("ship/acts.js", "download"), **QUIET)
+        self.write.click(bound(self.write_folder), {*self.chosen, self.folder}, done, **quiet)
+        self.to_folder.click(bound(self.open_folder), None, outputs, **QUIET)
+        self.to_hub.click(bound(self.open_hub), None, outputs, **QUIET)
+        asked = {*self.chosen, self.repository, self.public}
+        self.push.click(bound(self.push_to_hub), asked, done, **QUIET)
+
+    def _choices(self, values: Values) -> dict[str, Any]:
+        """Arguments of `Studio.export`."""
+        names = ("concepts", "layers", "form", "allow_changed")
+        chosen = {name: values[getattr(self, name)] for name in names}
+        return {**chosen, "scale": values[self.scale] if chosen["form"] in BARE_FORMATS else ""}
+
+    def pick(self, values: Values, event: gr.EventData) -> Changes:
+        """Another format: its command, and its scale where it has one."""
+        form, concepts, layers = str(event.format), values[self.concepts], values[self.layers]
+        if form not in FORMATS:
+            raise UserError(f"unknown format {form!r}", options=FORMATS)
+        return {
+            self.form: form,
+            self.scale: gr.Radio(visible=seen_if(form in BARE_FORMATS)),
+            self.head: draw_head(self.studio, form, concepts, layers),
+            self.code: draw_use(self.studio, form, concepts, layers),
+            self.checks: draw_checks(self.studio, form),
+        }
+
+    def show_use(self, values: Values) -> Changes:
+        """Size and command of what is chosen now."""
+        chosen = (values[self.form], values[self.concepts], values[self.layers])
+        head, code = draw_head(self.studio, *chosen), draw_use(self.studio, *chosen)
+        return {self.head: head, self.code: code}
+
+    def make_zip(self, values: Values) -> Changes:
+        """A zip to download, named after the run and read again before it is handed over."""
+        chosen, run = self._choices(values), self.studio.run()
+        made = self.studio.export(**chosen)
+        path = made.rename(made.with_name(f"{_stem(self.studio, run)}.zip"))
+        return {self.file: str(path), self.checks: self._checked(path, chosen["form"])}
+
+    def write_folder(self, values: Values) -> Changes:
+        """A folder on this machine."""
+        chosen = self._choices(values)
+        path = self.studio.export(folder=Path(values[self.folder]), **chosen)
+        done = f"<p class='done' role='status'>Written to <code>{escape(str(path))}</code>.</p>"
+        return {self.said: done, self.checks: self._checked(path, chosen["form"])}
+
+    def _checked(self, path: Path, form: str) -> str:
+        return draw_checks(self.studio, form, certificate(self.studio, path, form))
+
+    def open_folder(self) -> Changes:
+        """Show where a folder would go."""
+        return {
+            self.folder_form: gr.Column(visible=True),
+            self.hub_form: gr.Column(visible=HIDDEN),
+            self.said: "",
+        }
+
+    def open_hub(self) -> Changes:
+        """Show what a push needs, and whether it can be done."""
+        found = hub_token() is not None
+        return {
+            self.hub_form: gr.Column(visible=True),
+            self.folder_form: gr.Column(visible=HIDDEN),
+            self.hub_about: WITH if found else WITHOUT,
+            self.hub_fields: gr.Column(visible=seen_if(found)),
+            self.said: "",
+        }
+
+    def push_to_hub(self, values: Values) -> Changes:
+        """A repository on the hub."""
+        self.studio.refuse_if_read_only("push to the hub")
+        run = self.studio.run()
+        if not (run.source or values[self.allow_changed]):
+            run.refuse_changed(self.studio.training_library())
+        chosen = self._choices(values)
+        concepts, layers = chosen["concepts"] or None, chosen["layers"] or None
+        files = run.files(chosen["form"], concepts, layers, chosen["scale"])
+        sent = push(files, values[self.repository], public=values[self.public])
+        return {self.said: f"<p class='done' role='status'>{escape(sent.sentence())}.</p>"}
+
+    @property
+    def asked(self) -> set[Any]:
+        """What `refresh` takes: what is chosen stays while the run is the same."""
+        return {self.shown, self.form, self.concepts, self.layers}
+
+    def _standing(self) -> list[str | int]:
+        """The run in use, and how many texts changed since."""
+        run = self.studio.runs.current()
+        return [run.id, self.studio.changed_descriptions()] if run else ["", 0]
+
+    def refresh(self, values: Values) -> Changes:
+        """What can be exported, after a run was made, chosen or named, or texts were edited."""
+        run, shown, now = self.studio.runs.current(), values[self.shown], self._standing()
+        if run is not None and shown == now:
+            return self.show_use(values)
+        changes: Changes = {
+            self.shown: now,
+            self.checks: draw_checks(self.studio, values[self.form]),
+            self.allow_changed: gr.Checkbox(visible=seen_if(_changed(self.studio)), value=False),
+        }
+        if shown[0] == now[0]:
+            return changes
+        return {
+            **changes,
+            self.form: "readout",
+            self.formats: draw_formats(),
+            self.scale: gr.Radio(visible=HIDDEN),
+            self.head: draw_head(self.studio),
+            self.code: draw_use(self.studio, "readout", [], []),
+            self.checks: draw_checks(self.studio),
+            self.body: gr.Column(visible=seen_if(run is not None)),
+            self.concepts: gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
+            self.layers: gr.Dropdown(**_layers(run)),
+            self.file: None,
+            self.said: "",
+        }
+
+
+def draw_head(
+    studio: Studio, form: str = "readout", concepts: list[str] | None = None, layers: Any = None
+) -> str:
+    """The run that would be exported, and how large the file is."""
+    run = studio.runs.current()
+    if run is None:
+        return f"<h2>Export</h2>{EMPTY}"
+    n_bytes = next(choice.n_bytes for choice in CHOICES if choice.name == form)
+    n_layers = len(layers or [run.best_layer])
+    size = len(concepts or run.concepts) * n_layers * run.manifest.hidden_size * n_bytes
+    return (
+        f"<h2>Export “{escape(studio.runs.title(run))}” "
+        f"<span class='tag'>about {size_text(size)}</span></h2>"
+    )
+
+
+def draw_formats() -> str:
+    """The formats as radio buttons with a line each."""
+    rows = "".join(
+        f"<label><input type='radio' name='ship-format' value='{choice.name}' data-act='format'"
+        f"{' checked' if choice.name == 'readout' else ''}><b>{choice.title}</b>"
+        f"<span class='dim small'>{escape(choice.line)}</span></label>"
+        for choice in CHOICES
+    )
+    return f"<div class='fmt' role='radiogroup' aria-label='Format'>{rows}</div>"
+
+
+def draw_use(studio: Studio, form: str, concepts: list[str], layers: list[int]) -> str:
+    """The command that uses the export, to copy; a warning where the format has one."""
+    run = studio.runs.current()
+    if run is None:
+        return ""
+    warning = FORMATS[form].warning
+    told = f"<p class='warning small'>{escape(warning)}</p>" if warning else ""
+    return draw_code(_command(studio, run, form, concepts, layers), "Copy the command") + told
+
+
+def _command(studio: Studio, run: Run, form: str, concepts: list[str], layers: list[int]) -> str:
+    stem = _stem(studio, run)
+    if form not in BARE_FORMATS:
+        return f'readout-ui read --vectors {stem}.zip "{EXAMPLE}"'
+    if form == "steering-pkl":
+        name = f"{(concepts or run.concepts)[0]}.pkl"
+        loaded = f'pickle.load(open("{name}", "rb"))'
+        return f"unzip {stem}.zip\npython -c 'import pickle; print({loaded})'"
+    chosen = run.manifest.model_copy(
+        update={"concepts": tuple(concepts or run.concepts)}
+        | {"layers": tuple(layers or [run.best_layer])}
+    )
+    first = 1 if form == "gguf" else 0
+    push = Push.of(chosen, [layer for layer in chosen.layers if layer >= first], "")
+    code = re.search(r"```\w*\n(.*?)```", model_card(chosen, form, push), re.DOTALL)
+    return f"unzip {stem}.zip\n{code[1].strip() if code else ''}"
+
+
+def draw_code(text: str, label: str) -> str:
+    """A command with a button that copies it."""
+    return (
+        f"<div class='code'><pre>{escape(text)}</pre><button type='button' class='btn quiet ico' "
+        f"data-copy='{escape(text)}' aria-label='{escape(label)}'>{COPY}</button></div>"
+    )
+
+
+COPY = (
+    "<svg class='ic' viewBox='0 0 24 24' aria-hidden='true'><rect x='8' y='8' width='12' "
+    "height='12' rx='2'/><path d='M16 4H6a2 2 0 0 0-2 2v10'/></svg>"
+)
+_MARKS = {
+    "ok": "<path d='M5 12.5l4.5 4.5L19 7.5'/>",
+    "warn": "<path d='M12 5v9M12 18v1'/>",
+    "bad": "<path d='M6 6l12 12M18 6L6 18'/>",
+    "dim": "<circle cx='12' cy='12' r='2'/>",
+}
+
+
+def draw_checks(
+    studio: Studio, form: str = "readout", read_again: tuple[str, str] = ("", "")
+) -> str:
+    """Whether the texts are those of the training, and whether the file reads as the run does.
+
+    Args:
+        studio: with the run in use.
+        form: the format.
+        read_again: kind and sentence of the certificate, once the file was made.
+    """
+    run = studio.runs.current()
+    if run is None:
+        return ""
+    changed = 0 if run.source else studio.changed_descriptions()
+    texts = ("ok", "texts unchanged since training")
+    if run.source:
+        texts = ("dim", f"trained on {run.source}")
+    elif changed:
+        texts = ("warn", f"{count(changed, 'description')} changed since training: train again")
+    before = ("dim", "the file is read again before you get it")
+    if form in BARE_FORMATS:
+        before = ("dim", "directions alone: there are no scores to check")
+    rows = "".join(
+        f"<li class='{kind}'><svg class='ic' viewBox='0 0 24 24' aria-hidden='true'>{_MARKS[kind]}"
+        f"</svg><span>{escape(words)}</span></li>"
+        for kind, words in (read_again if read_again[1] else before, texts)
+    )
+    return f"<ul class='check' role='status'>{rows}</ul>"
+
+
+def certificate(studio: Studio, path: Path, form: str) -> tuple[str, str]:
+    """Read an export's probe texts on the loaded model: kind and sentence of what came out."""
+    if form in BARE_FORMATS:
+        return "", ""
+    if not studio.status().model_ready:
+        return "warn", "not read again: the model is still loading"
+    export = Run.open(path)
+
+    def work(used: Readout) -> Certificate:
+        from readout_ui.runs.verify import verify
+
+        return verify(export, used.model, used.report)
+
+    try:
+        found = studio.on_device("verify", "Checking the export", work).result()
+    except UserError as error:
+        return "warn", f"not read again: {error}"
+    if not found.certified:
+        return "bad", found.sentence()
+    texts = count(found.n_texts, "probe text")
+    return "ok", f"{texts} read again: the same to {found.largest:.2g} z"
+
+
+def _stem(studio: Studio, run: Run) -> str:
+    return slug(studio.runs.title(run))
+
+
+def _changed(studio: Studio) -> bool:
+    return studio.runs.current() is not None and studio.changed_descriptions() > 0
+
+
+def _layers(run: Run | None) -> dict[str, Any]:
+    """Layers of a run, of which the best one is chosen."""
+    return (
+        {"choices": list(run.layers), "value": [run.best_layer]}
+        if run
+        else {"choices": [], "value": []}
+    )
+
+
+class ServerCard(Part):
+    """The commands that serve the run in use."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.shown = gr.HTML(
+            draw_servers(studio),
+            elem_id="servers",
+            padding=False,
+            js_on_load=on_load("ship/acts.js"),
+        )
+
+    def refresh(self) -> Changes:
+        """The commands for the run in use."""
+        return {self.shown: draw_servers(self.studio)}
+
+
+def draw_servers(studio: Studio) -> str:
+    """How to serve the run in use: with this program, and inside vLLM."""
+    run = studio.runs.current()
+    if run is None:
+        return "<h2>Server</h2><p class='dim small'>Train first.</p>"
+    folder = run.folder or Path(run.id)
+    inside = folder.is_relative_to(Path.cwd())
+    place = shlex.quote(str(folder.relative_to(Path.cwd()) if inside else folder))
+    stem = _stem(studio, run)
+    vllm = (
+        f"readout-ui export --vectors {place} --output {stem}\n"
+        f"VLLM_READOUT_VECTORS={stem} VLLM_PLUGINS=readout vllm serve {shlex.quote(run.model_name)}"
+    )
+    return (
+        "<h2>Server</h2><p class='dim small'>OpenAI style, on this machine; every streamed piece "
+        f"carries its scores.</p>{draw_code(f'readout-ui serve --vectors {place}', 'Copy: serve')}"
+        "<p class='dim small below'>Inside vLLM, with the plugin of <code>integrations/vllm</code>:"
+        f"</p>{draw_code(vllm, 'Copy: vLLM')}"
+    )

@@ -157,6 +157,7 @@ class Clock(Part):
         self.studio, self.header, self.drawer = studio, header, drawer
         self.run = gr.State(_run_id(studio.status()))  # changes when another run is in use
         self.standing = gr.State(_standing(studio.status()))  # also texts, and the model
+        self.kept = gr.State(studio.runs.mark())  # and names, reports and packs
         # What this page shows already, by the id of the component: at first, what was built.
         self.seen = gr.State({each._id: value for each, value in self.look().items()})
         show, outputs = bound(self.tick), components(self)
@@ -190,6 +191,7 @@ class Clock(Part):
             **self.drawer.settings.show(studio.settings),
             self.run: _run_id(status),
             self.standing: _standing(status),
+            self.kept: studio.runs.mark(),
         }
 
     def tick(self, seen: dict[int, Any]) -> Changes:

@@ -25,6 +25,7 @@ from readout_ui.files import (
     partial_name,
     read_bytes,
     remove_stale,
+    sha256_of,
     write_file,
 )
 from readout_ui.runs.manifest import Manifest, json_bytes
@@ -188,6 +189,15 @@ class RunStore:
         folder = self._folder_of(report.run_id)
         with os_errors("the report cannot be kept", str(folder)):
             write_file(folder / REPORT_FILE, report.to_json())
+
+    def mark(self) -> str:
+        """Changes with anything that is kept here: runs, their names and reports, packs."""
+        seen: list[tuple[str, int]] = []
+        with suppress(OSError), os.scandir(self.folder) as entries:
+            for each in entries:
+                with suppress(OSError):  # it is just being deleted
+                    seen.append((each.name, each.stat().st_mtime_ns))
+        return sha256_of(repr(sorted(seen)).encode())[:16]
 
     def delete(self, run_id: str) -> None:
         """Remove a run for good, broken or not; after the run in use there is none in use."""

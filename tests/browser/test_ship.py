@@ -48,6 +48,7 @@ class StandIn:
     """A clock that ticks once, when the page has come."""
 
     standing: Any
+    kept: Any
 
     def tick_after(self, event: object) -> None:
         """Nothing stands in a header here."""
@@ -62,7 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             room = ShipRoom(studio)
             loaded = gr.State("")
             app.load(lambda: "loaded", None, loaded)
-            room.follow(StandIn(loaded))  # type: ignore[arg-type]
+            room.follow(StandIn(loaded, loaded))  # type: ignore[arg-type]
         with address_of(app) as url:
             yield Served(url, studio, folder)
 

@@ -18,6 +18,7 @@ from readout_ui.cli import program as cli
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunAbout, RunStore
+from tests.support.reports import make_report
 from tests.support.trained_example import CONCEPTS, LAYERS, make_run
 
 ROOT = Path(__file__).parents[2]
@@ -348,3 +349,16 @@ def test_the_command_line_lists_names_uses_and_deletes_runs(
     assert first.id not in capsys.readouterr().out
     assert cli.run([*runs, "--name", "which?"]) == 2
     assert "nothing says which run" in capsys.readouterr().err
+
+
+def test_the_mark_changes_with_everything_that_is_kept(store: RunStore) -> None:
+    marks = [store.mark()]
+    run = store.save(make_run())
+    marks.append(store.mark())
+    store.describe(run.id, name="second try")
+    marks.append(store.mark())
+    store.keep_report(make_report(run.id))
+    marks.append(store.mark())
+    assert store.mark() == marks[-1]
+    store.delete(run.id)
+    assert len({*marks, store.mark()}) == len(marks) + 1

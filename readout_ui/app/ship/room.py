@@ -40,9 +40,10 @@ class ShipRoom(Part):
         return self.runs, self.diff, self.packs, self.export, self.pack, self.server
 
     def follow(self, clock: Clock) -> None:
-        """All of it follows the texts as well: which are newer than the run."""
+        """All of it follows the texts as well, and whatever is kept of runs and packs."""
         for part in self.parts:
-            refresh_after(clock.standing.change, part)
+            for state in (clock.standing, clock.kept):
+                refresh_after(state.change, part)
         # A name that was given stands in every part; a pack brings a run.
         for part in self.parts[1:]:
             refresh_after(self.runs.run_chosen.success, part)

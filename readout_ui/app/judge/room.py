@@ -9,6 +9,7 @@ from readout_ui.app.header import Clock
 from readout_ui.app.judge.crosstalk import CrosstalkTab
 from readout_ui.app.judge.generalization import GeneralizationTab
 from readout_ui.app.judge.layers import LayersTab
+from readout_ui.app.judge.leaderboard import LeaderboardPart
 from readout_ui.app.judge.report import ReportPart
 from readout_ui.app.session import Studio
 
@@ -24,6 +25,7 @@ class JudgeRoom(Part):
                 self.crosstalk = CrosstalkTab(studio)
             with gr.Tab("New texts", id="new-texts"):
                 self.generalization = GeneralizationTab(studio)
+                LeaderboardPart(studio)
             with gr.Tab("Layers", id="layers"):
                 self.layers = LayersTab(studio)
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.assets import saving
-from readout_ui.app.events import DEVICE, PRIVATE, Changes, Part, Values, bound
+from readout_ui.app.events import DEVICE, Changes, Part, Values, bound
 from readout_ui.app.jobs import Question
 from readout_ui.app.judge.report import interval, number
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import table
+from readout_ui.app.widgets import save_button, table
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 
@@ -45,7 +44,6 @@ class LeaderboardPart(Part):
         self.rows = gr.State([])
         self.board = gr.HTML(elem_id="beside-board", padding=False)
         save = gr.Button("CSV", size="sm", elem_id="beside-csv", min_width=80)
-        text = gr.Textbox(visible=False)
         asked: set[Any] = {where, file, self.rows}
         manner = {**DEVICE, "show_progress_on": judge}
 
@@ -54,9 +52,11 @@ class LeaderboardPart(Part):
             return self.add(place, values[self.rows])
 
         judge.click(bound(show), asked, [self.rows, self.board], **manner)
-        save.click(bound(board_csv), self.rows, text, **PRIVATE).then(
-            None, text, None, js=saving("leaderboard.csv", "text/csv"), **PRIVATE
-        )
+
+        def as_csv(values: Values) -> str:
+            return board_csv(values[self.rows])
+
+        save_button(save, bound(as_csv), {self.rows}, "leaderboard.csv", "text/csv")
 
     def add(self, place: str | None, rows: Sequence[Beside]) -> Changes:
         """The table with the vectors at a place judged; the same place is judged once.

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
 from readout_ui.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Verdict = Literal["clear", "readable", "weak", "at chance", "not judged"]
 PairVerdict = Literal["confused", "told apart", "opposed", "not judged"]
@@ -196,12 +198,16 @@ def pack_cosines(matrix: npt.NDArray[np.floating[Any]]) -> str:
     Args:
         matrix: (n_concepts, n_concepts), in the order of `RunReport.order`.
     """
+    import numpy as np
+
     above = matrix[np.triu_indices(len(matrix), k=1)]
     return b64encode(np.rint(above * 10_000).astype("<i2").tobytes()).decode()
 
 
 def unpack_cosines(report: RunReport) -> npt.NDArray[np.float64]:
     """(n_concepts, n_concepts), in the order of `report.order`; ones on the diagonal."""
+    import numpy as np
+
     n = len(report.order)
     above = np.frombuffer(b64decode(report.cosines), "<i2") / 10_000
     matrix = np.eye(n)

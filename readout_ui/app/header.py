@@ -46,9 +46,12 @@ class Header(Part):
                 elem_id="masthead",
                 padding=False,
                 js_on_load=on_load("shell/header.js"),
+                server_functions=[names_of(studio)],
             )
             self.news = gr.HTML(draw_news(status, None), elem_id="status", padding=False)
-            self.model = gr.HTML(draw_model(status), elem_id="model", padding=False)
+            self.model = gr.HTML(
+                draw_model(status), elem_id="model", padding=False, js_on_load=on_load("clicks.js")
+            )
             self.cancel = gr.Button(
                 "Cancel", elem_id="cancel-training", visible=False, min_width=80
             )
@@ -57,6 +60,15 @@ class Header(Part):
             )
             gr.HTML(_GEAR, elem_id="train-gear", padding=False)
         self.cancel.click(guarded(studio.cancel_training), **QUIET)
+
+
+def names_of(studio: Studio) -> Any:
+    """The server function that tells the palette which concepts there are."""
+
+    def concept_names(_request: dict[str, Any]) -> list[str]:
+        return list(studio.library().names())
+
+    return concept_names
 
 
 def draw_masthead(home: str) -> str:
@@ -71,7 +83,7 @@ def draw_masthead(home: str) -> str:
 def train_button(status: Status, read_only: bool) -> dict[str, Any]:
     """The one Train button: what a press would train, and how it looks; always 168 px wide."""
     busy = is_training(status)
-    fresh = bool(status.run and not status.run.source and not status.changed)
+    fresh = bool(status.run and not status.run.source and not status.changed and not status.misfit)
     return {
         "value": train_label(status),
         "interactive": not busy and not read_only,
@@ -84,6 +96,8 @@ def train_label(status: Status) -> str:
     if is_training(status):
         return "Training…"
     is_new = status.run is None or bool(status.run.source)
+    if status.misfit and not is_new:
+        return "Train · new model"
     if not is_new and not status.changed:
         return "Train · up to date"
     if status.chosen < status.concepts:  # some concepts are left out
@@ -108,6 +122,8 @@ def _news(status: Status, report: RunReport | None) -> tuple[str, str]:
         return "failed", _failed(training, "Training failed. ")
     if training is not None and training.state is JobState.CANCELLED:
         return "", "Cancelled; the vectors in use are as before."
+    if status.misfit:
+        return "", f"{escape(status.misfit)} <a href='#/ship'>Runs</a>"
     return "", _outcome(status.run, training, report) if status.run else "Not trained yet."
 
 
@@ -140,7 +156,8 @@ def draw_model(status: Status) -> str:
     return (
         "<button type='button' class='kbd' data-palette title='Find anything'>Ctrl K</button>"
         f"<button type='button' class='chip {kind}' id='model-chip' data-drawer='model-drawer' "
-        f"aria-expanded='false' aria-controls='model-drawer' "
+        "data-picker='open' "
+        "aria-expanded='false' aria-controls='model-drawer' "
         f"title='{escape(status.model_description)}'><i class='dot'></i>"
         f"<span class='vh'>Model: </span><b>{escape(name)}</b>"
         f"<span class='dev'>{escape(place)}</span></button>"

@@ -12,11 +12,12 @@ from starlette.types import ASGIApp
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
-from readout_ui.app.events import PRIVATE, Values, guarded
+from readout_ui.app.events import PRIVATE, QUIET, Values, bound, components, guarded
 from readout_ui.app.header import Clock, Header
 from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.judge.room import JudgeRoom
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
+from readout_ui.app.model_picker import ModelPicker
 from readout_ui.app.read.room import ReadRoom
 from readout_ui.app.session import Studio
 from readout_ui.app.ship.room import ShipRoom
@@ -44,7 +45,8 @@ def build_app(studio: Studio) -> gr.Blocks:
     rooms: dict[str, Any] = {}
     with gr.Blocks(title="Readout Studio", analytics_enabled=False) as app:
         header = Header(studio)
-        drawer = TrainDrawer(studio)
+        drawer, picker = TrainDrawer(studio), ModelPicker(studio)
+        header.model.select(bound(picker.refresh), None, components(picker), **QUIET)
         # Tabs whose strip is not seen: a room comes onto the page at its first visit.
         with gr.Tabs(elem_id="rooms", selected=studio.home()):
             for name, build in ROOMS.items():

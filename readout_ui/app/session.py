@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from readout_ui.inference.reading import Reading
     from readout_ui.inference.readout import Readout
     from readout_ui.models.chat_template import Turn
-    from readout_ui.models.loading import LoadedModel
+    from readout_ui.models.loading import LoadedModel, ModelSpec
     from readout_ui.texts.drafts import DraftRequest
     from readout_ui.vectors.sources import TextSource
 
@@ -46,6 +46,7 @@ class Studio(Judging):
         self.runs = RunStore(options.runs)
         self._model: LoadedModel | None = None
         self._described: dict[str, Any] = describe(None)
+        self._misfit: tuple[str, LoadedModel | None, str] = ("", None, "")
         self._cache: ActivationCache | None = None
         self._in_use: Run | None = None
         self._readout: Readout | None = None
@@ -120,9 +121,22 @@ class Studio(Judging):
         encoded = self._model.tokenizer(list(texts), add_special_tokens=False)
         return [len(ids) for ids in encoded["input_ids"]]
 
-    def load_model(self) -> Job[None]:
-        """Load the model in the background; a second call while it loads joins the first."""
-        return self.worker.submit("load", "Loading the model", self._load, exclusive=True)
+    def load_model(self, spec: ModelSpec | None = None) -> Job[None]:
+        """Load a model in the background; a second call while one loads joins the first.
+
+        Args:
+            spec: another than the app was started with. The one in use stays until this one is
+                loaded, and where it cannot be; texts and runs stay as they are.
+
+        Raises:
+            UserError: another is asked for and the app runs read-only.
+        """
+        if spec is not None:
+            self.refuse_if_read_only("load another model")
+        title = f"Loading {spec.model}" if spec else "Loading the model"
+        return self.worker.submit(
+            "load", title, lambda report: self._load(spec, report), exclusive=True
+        )
 
     def choose_settings(self, settings: TrainSettings) -> None:
         """What the next training uses, whoever starts it.
@@ -235,6 +249,7 @@ class Studio(Judging):
         run, library = self.runs.current(), self.library()
         return Status(
             model=load.view() if load else None,
+            misfit=self._misfit_of(run),
             **self._described,
             run=run,
             training=train.view() if train else None,
@@ -316,15 +331,34 @@ class Studio(Judging):
                 f"cannot {what}: the app runs read-only", fix="start without --read-only"
             )
 
-    def _load(self, report: Report) -> None:
+    def _load(self, spec: ModelSpec | None, report: Report) -> None:
         report(Progress("Starting torch and transformers", 0, 0, "modules"))
         from readout_ui.activations.cache import ActivationCache
+        from readout_ui.models.devices import release_memory
         from readout_ui.models.loading import load_model
 
-        self._cache = ActivationCache(cache_folder() / "activations")
-        model = load_model(self.options.model_spec(), report)
+        if self._cache is None:
+            self._cache = ActivationCache(cache_folder() / "activations")
+        model = load_model(spec or self.options.model_spec(), report)
         self._described = describe(model)
-        self._model = model
+        self._model, self._readout = model, None
+        if spec is not None:
+            self.options = self.options.loading(spec)
+            release_memory()
+
+    def _misfit_of(self, run: Run | None) -> str:
+        """Why the vectors in use are not for the loaded model; empty where they are."""
+        model = self._model
+        if run is None or model is None:
+            return ""
+        if self._misfit[:2] != (run.id, model):
+            try:
+                run.refuse_other_model(model)
+                self._misfit = (run.id, model, "")
+            except UserError as error:
+                said = f"{error.what[:1].upper()}{error.what[1:]}."
+                self._misfit = (run.id, model, said)
+        return self._misfit[2]
 
     def _train(self, source: Library | TextSource, settings: TrainSettings, report: Report) -> Run:
         from readout_ui.runs.training import train

@@ -53,6 +53,19 @@ class StudioOptions:
         )
         return replace(spec, model=self.model) if self.model else spec
 
+    def loading(self, spec: ModelSpec) -> StudioOptions:
+        """The same with another model."""
+        return replace(
+            self,
+            model=spec.model,
+            revision=spec.revision,
+            device=spec.device,
+            dtype=spec.dtype,
+            quantization=spec.quantization,
+            trust_remote_code=spec.trust_remote_code,
+            tokenizer=spec.tokenizer,
+        )
+
 
 @dataclass(frozen=True)
 class Status:
@@ -78,6 +91,8 @@ class Status:
     """The loaded model's name, without its owner."""
     model_place: str = ""
     """Where it runs and in which number format, such as "cpu · float32"."""
+    misfit: str = ""
+    """Why the vectors in use are not for the loaded model, one sentence; empty where they are."""
 
     model_fingerprint: str = ""
     """Identity of the loaded model's weights; empty while there is none."""

@@ -54,7 +54,7 @@ class LayerSet:
 
     @property
     def spec(self) -> str:
-        """What the Train tab's Layers box takes."""
+        """What the Layers box of the training settings takes."""
         return ",".join(map(str, self.layers))
 
 

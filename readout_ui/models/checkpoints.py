@@ -26,6 +26,7 @@ from readout_ui.models.weights import (
 from readout_ui.progress import Progress, Report
 
 if TYPE_CHECKING:
+    from huggingface_hub import CachedRevisionInfo
     from huggingface_hub.hf_api import ModelInfo
 
 HUB_SECONDS = 8
@@ -161,6 +162,35 @@ def _has_tokenizer(folder: Path) -> bool:
 def is_bundled(model: str) -> bool:
     """Whether a name means the bundled model."""
     return model in _BUNDLED_NAMES
+
+
+def models_here() -> tuple[tuple[str, int], ...]:
+    """Models that need no network, by what `find_checkpoint` takes, with their bytes on this disk.
+
+    The bundled one comes first, then those in the hub's cache that have a config and weights.
+    """
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    packed = bundled_gguf()
+    size = packed.stat().st_size if packed else 0
+    bundled = ((BUNDLED, size),) if packed or is_converted() else ()
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return bundled
+    found = (
+        (repository.repo_id, repository.size_on_disk)
+        for repository in repositories
+        if repository.repo_type == "model" and any(map(_is_model, repository.revisions))
+    )
+    return (*bundled, *sorted(found))
+
+
+def _is_model(revision: "CachedRevisionInfo") -> bool:
+    names = {file.file_name for file in revision.files}
+    packed = any(name.endswith((".safetensors", ".bin", ".gguf")) for name in names)
+    return packed and ("config.json" in names or any(name.endswith(".gguf") for name in names))
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:

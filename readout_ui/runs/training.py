@@ -65,7 +65,8 @@ def train(
     extracted = source.extract(model, settings, cache, report)
     corpus, seconds = replace(extracted.corpus, own_method=own), dict(extracted.seconds)
     n_concepts = len(corpus.groups.concepts)
-    report(Progress("Fitting", 0, n_concepts, "concepts", note=extracted.note))
+    # How far a fit is cannot be told: a count would stay at 0 until it is done.
+    report(Progress("Fitting", 0, 0, "concepts", note=extracted.note))
     with _timed(seconds, "fit"):
         fitted = source.fitted(corpus)
         scores = fitted.scores

@@ -1,4 +1,4 @@
-"""The Cross-talk tab over a tiny model: empty at first, then judged, cached and drawn."""
+"""Cross-talk over a tiny model: empty at first, then judged, cached and drawn."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Generalization tab, driven without a page, over a tiny model."""
+"""New texts in Judge, driven without a page, over a tiny model."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The Snippets tab, driven without a page: files, requests, and what is drawn."""
+"""Passages in Read, driven without a page: files, requests, and what is drawn."""
 
 from __future__ import annotations
 

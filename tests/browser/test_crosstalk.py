@@ -1,4 +1,4 @@
-"""The Cross-talk tab in Chromium, over activations in which one pair of concepts is planted."""
+"""Cross-talk in Chromium, over activations in which one pair of concepts is planted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Generalization tab in Chromium: shipped texts, pasted ones, files of every kind."""
+"""New texts of Judge in Chromium: shipped texts, pasted ones, files of every kind."""
 
 from __future__ import annotations
 

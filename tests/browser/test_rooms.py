@@ -14,7 +14,10 @@ from readout_ui.app.assets import on_load
 from readout_ui.app.header import draw_masthead
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.vectors.settings import TrainSettings
+from tests.support.axe import violations
+from tests.support.rooms import wait_until_trained
 from tests.support.studios import address_of, small_studio
+from tests.support.tiny_model import save_tiny_model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -206,3 +209,85 @@ def test_gradios_own_footer_is_not_there(served: Served, watched_page: Callable[
     expect(page.locator("#room-read")).to_be_visible()
     assert page.get_by_role("button", name="Settings", exact=True).count() == 0
     assert page.get_by_text("Built with Gradio").count() == 0
+
+
+def test_the_palette_finds_concepts_rooms_and_actions_by_keyboard_alone(
+    served: Served, watched_page: Callable[..., Page]
+) -> None:
+    page = watched_page(served.url)
+    expect(page.locator(".rooms [aria-current]")).to_have_text("Read")
+    page.locator("#model-chip").focus()
+    page.keyboard.press("Control+k")
+    box = page.get_by_role("combobox", name="Find a concept")
+    expect(box).to_be_focused()
+    page.keyboard.type("judge: the")
+    found = page.locator(".palette").get_by_role("option")
+    expect(found.first).to_contain_text("Judge: the report")
+    page.keyboard.press("Escape")
+    expect(page.locator("#model-chip")).to_be_focused()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("cal")
+    expect(page.locator(".palette [aria-selected=true]")).to_contain_text("calm")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{served.url}?__theme=light#/write/calm")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("I lost my keys & more")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{served.url}?__theme=light#/read?text=I+lost+my+keys+%26+more")
+    page.locator(".name").focus()
+    page.keyboard.press("Alt+4")
+    expect(page.locator("#room-ship")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Shortcuts")).to_be_visible()
+
+
+def with_other_weights(folder: Path) -> Path:
+    """The same kind of model, that has learned something else."""
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    save_file({k: 1.5 * w for k, w in load_file(file).items()}, file, {"format": "pt"})
+    return folder
+
+
+def test_another_model_is_loaded_and_what_must_be_trained_again_is_said(
+    served: Served, watched_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    studio, before = served.studio, served.studio.options
+    other = with_other_weights(save_tiny_model(tmp_path / "other-tiny"))
+    page = watched_page(served.url)
+    expect(page.locator(".rooms [aria-current]")).to_have_text("Read")
+    page.locator("#model-chip").click()
+    expect(page.locator("#model-free")).to_contain_text("GiB")
+    name = page.locator("#model-name textarea")
+    name.fill(str(tmp_path / "nothing"))
+    page.locator("#model-load").click()
+    expect(page.locator("#model-progress")).to_contain_text("does not exist")
+    studio.read("The one in use still reads.", "raw")
+    name.fill(str(other))
+    page.locator("#model-load").click()
+    expect(page.locator("#model-chip")).to_contain_text("other-tiny")
+    expect(page.locator("#model-about")).to_contain_text("Your texts stay as they are")
+    expect(page.locator("#retrain")).to_have_text("Train · new model")
+    page.locator("#retrain").click()
+    wait_until_trained(page)
+    studio.load_model(before.model_spec()).result()
+    studio.use_run(studio.runs.list()[-1].id)
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 1440), ("light", 390)])
+def test_axe_finds_no_fault_in_header_and_drawers(
+    served: Served, watched_page: Callable[..., Page], theme: str, width: int
+) -> None:
+    page = watched_page(served.url, width, 844, theme)
+    expect(page.locator(".rooms [aria-current]")).to_have_text("Read")
+    assert violations(page, "#header") == {}
+    page.locator("#train-gear button").click()
+    assert violations(page, "#train-drawer") == {}
+    page.locator("#model-chip").click()
+    expect(page.locator("#model-free")).to_contain_text("GiB")
+    assert violations(page, "#model-drawer") == {}
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    expect(page.locator(".palette").get_by_role("option").first).to_be_visible()
+    assert violations(page, ".palette") == {}

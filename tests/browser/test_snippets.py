@@ -1,4 +1,4 @@
-"""The Snippets tab in Chromium over a tiny model: search, filter, download, stop, bad files."""
+"""Passages of Read in Chromium over a tiny model: search, filter, download, stop, bad files."""
 
 from __future__ import annotations
 

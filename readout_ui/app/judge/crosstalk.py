@@ -1,4 +1,4 @@
-"""The Cross-talk tab: which directions are alike, and which texts score on the wrong one."""
+"""Cross-talk in Judge: which directions are alike, and which texts score on the wrong one."""
 
 from __future__ import annotations
 

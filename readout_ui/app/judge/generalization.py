@@ -1,4 +1,4 @@
-"""The Generalization tab: do the vectors hold on texts of other writers, and without the word."""
+"""New texts in Judge: do the vectors hold on texts of other writers, and without the word."""
 
 from __future__ import annotations
 

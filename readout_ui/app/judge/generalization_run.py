@@ -1,4 +1,4 @@
-"""What the Generalization tab judges: brought texts, their labels, and the judgements."""
+"""What New texts in Judge judges: texts, their labels, and the judgements."""
 
 from __future__ import annotations
 

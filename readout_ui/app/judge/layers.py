@@ -255,7 +255,7 @@ class LayersTab(RunTab):
 
 
 def use_layers(chosen: str | None) -> str:
-    """The chosen layers as the Train tab's Layers box takes them, such as "14,22".
+    """The chosen layers as the Layers box of the training's settings takes them, such as "14,22".
 
     Raises:
         UserError: none is chosen.

@@ -1,6 +1,6 @@
 // A click on what carries one of these data attributes becomes the component's `select`.
 
-const VALUES = { concept: String, run: String, token: Number };
+const VALUES = { concept: String, picker: String, run: String, token: Number };
 const CLICKABLE = Object.keys(VALUES)
   .map((name) => `[data-${name}]`)
   .join(", ");

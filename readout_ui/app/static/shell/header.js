@@ -1,9 +1,11 @@
-// The header's own script: rooms, and the drawer behind the Train button.
+// The header's own script: rooms, the drawers, the palette.
 
 import { startDrawers } from "../lib/drawer.js";
+import { startPalette } from "./palette.js";
 import { startRooms } from "./rooms.js";
 
-export function start({ element }) {
+export function start({ element, server }) {
   startRooms(element.querySelector("[data-home]").dataset.home);
   startDrawers();
+  startPalette(async () => (server.concept_names ? await server.concept_names({}) : []));
 }

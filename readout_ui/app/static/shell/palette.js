@@ -1,0 +1,163 @@
+// Ctrl+K: one box that finds concepts, rooms and actions; `?` shows the keys.
+
+import { el, openSheet } from "../lib/dom.js";
+import { openDrawer } from "../lib/drawer.js";
+import { addressOf, go } from "../lib/route.js";
+import { rank } from "./palette_order.js";
+
+const PLACES = [
+  ["Write: all concepts", "#/write"],
+  ["Write: a new concept", "#/write?new=1"],
+  ["Write: from pairs, stories or memories", "#/write?from=pairs"],
+  ["Read: a text", "#/read"],
+  ["Read: a chat", "#/read/live"],
+  ["Judge: the report", "#/judge"],
+  ["Judge: cross-talk", "#/judge/cross-talk"],
+  ["Judge: layers", "#/judge/layers"],
+  ["Ship: runs", "#/ship"],
+  ["Ship: export", "#/ship/export"],
+];
+
+const KEYS = [
+  ["Ctrl K", "Find a concept, a room or an action"],
+  ["?", "These keys"],
+  ["Alt 1 … Alt 4", "Write, Read, Judge, Ship"],
+  ["Ctrl Enter", "Train, in the editor; read, in the text"],
+  ["Arrow keys", "Step through tabs, lists, cells and layers"],
+  ["Esc", "Close what is open"],
+];
+
+const press = (id) => () => document.getElementById(id)?.click();
+
+function actions() {
+  const training = document.getElementById("cancel-training");
+  return [
+    { label: "Train", hint: "Action", run: press("retrain") },
+    ...(training
+      ? [{ label: "Cancel the training", hint: "Action", run: press("cancel-training") }]
+      : []),
+    { label: "Training settings", hint: "Action", run: () => openDrawer("train-drawer") },
+    { label: "Choose the model", hint: "Action", run: press("model-chip") },
+    { label: "Shortcuts", hint: "Action", run: showKeys },
+  ];
+}
+
+// All that can be found; a concept opens its page.
+function entries(concepts) {
+  const places = PLACES.map(([label, at]) => ({ label, hint: "Place", run: () => go(at) }));
+  const pages = concepts.map((name) => ({
+    label: name,
+    hint: "Concept",
+    run: () => go(addressOf({ room: "write", part: name })),
+  }));
+  return [...actions(), ...places, ...pages];
+}
+
+const readEntry = (text) => ({
+  label: `Read: ${text}`,
+  hint: "Read",
+  run: () => go(addressOf({ room: "read", query: { text } })),
+});
+
+function found(all, words) {
+  const text = words.trim();
+  const matches = rank(all, text).slice(0, 12);
+  return text ? [...matches, readEntry(text.replace(/^read:\s*/i, ""))] : matches;
+}
+
+function option(entry, index, choose) {
+  const item = el(
+    "li",
+    { role: "option", id: `palette-${index}`, "aria-selected": "false" },
+    el("span", {}, entry.label),
+    el("span", { class: "hint" }, entry.hint),
+  );
+  item.addEventListener("click", () => choose(entry));
+  return item;
+}
+
+export function openPalette(concepts) {
+  if (document.querySelector("dialog[open]")) return;
+  const all = entries(concepts);
+  const list = el("ul", { role: "listbox", id: "palette-list", "aria-label": "Found" });
+  const box = el("input", {
+    type: "text",
+    role: "combobox",
+    "aria-expanded": "true",
+    "aria-controls": "palette-list",
+    "aria-label": "Find a concept, a room or an action, or type a text to read",
+    placeholder: "A concept, a room, an action, or a text to read",
+    autocomplete: "off",
+  });
+  const { close, sheet } = openSheet(host(), "Find", el("div", { class: "palette" }, box, list));
+  let shown = [];
+  let at = 0;
+  const choose = (entry) => {
+    close();
+    entry?.run();
+  };
+  const mark = (index) => {
+    at = (index + shown.length) % Math.max(1, shown.length);
+    [...list.children].forEach((item, i) => {
+      item.setAttribute("aria-selected", String(i === at));
+      if (i === at) item.scrollIntoView({ block: "nearest" });
+    });
+    box.setAttribute("aria-activedescendant", `palette-${at}`);
+  };
+  const draw = () => {
+    shown = found(all, box.value);
+    list.replaceChildren(...shown.map((entry, index) => option(entry, index, choose)));
+    mark(0);
+  };
+  const keys = {
+    ArrowDown: () => mark(at + 1),
+    ArrowUp: () => mark(at - 1),
+    Enter: () => choose(shown[at]),
+  };
+  box.addEventListener("keydown", (event) => {
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+  box.addEventListener("input", draw);
+  draw();
+  box.focus();
+  return sheet;
+}
+
+export function showKeys() {
+  const rows = KEYS.flatMap(([key, does]) => [
+    el("dt", {}, el("kbd", { class: "key" }, key)),
+    el("dd", {}, does),
+  ]);
+  openSheet(host(), "Shortcuts", el("dl", { class: "keys" }, ...rows));
+}
+
+// Below gradio's own container, where the page's styles apply.
+const host = () => document.querySelector(".gradio-container .contain") ?? document.body;
+
+const typing = (target) => target.closest?.("input, textarea, select, [contenteditable=true]");
+
+// `concepts` tells their names when the palette opens.
+export function startPalette(concepts) {
+  const open = async () => openPalette(await concepts());
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-palette]")) open();
+  });
+  document.addEventListener("keydown", (event) => {
+    const letter = event.key.toLowerCase();
+    if ((event.ctrlKey || event.metaKey) && letter === "k" && !event.shiftKey) {
+      event.preventDefault();
+      open();
+    } else if (
+      event.key === "?" &&
+      !typing(event.target) &&
+      !document.querySelector("dialog[open]")
+    )
+      showKeys();
+    else if (event.altKey && /^[1-4]$/.test(event.key)) {
+      event.preventDefault();
+      go(["#/write", "#/read", "#/judge", "#/ship"][Number(event.key) - 1]);
+    }
+  });
+}

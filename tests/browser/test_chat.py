@@ -156,6 +156,13 @@ def test_a_text_becomes_a_chat_and_a_reload_loses_nothing(open_page: OpenPage) -
     chat = json.loads(Path(saved.value.path()).read_text(encoding="utf-8"))
     texts = [turn.get("text") for turn in chat["tree"]["turns"].values()]
     assert "How was your day?" in texts
+    page.locator("#chat-new").click()
+    expect(turns(page)).to_have_count(0)
+    expect(page.locator("#chat-new")).to_be_hidden()
+    expect(page.locator("#chat-box")).to_have_value("")
+    page.locator("#chat-list").click()
+    page.locator(".rc-open").click()
+    expect(turns(page)).to_have_count(4)
 
 
 def test_escape_stops_the_answer_within_one_token(open_page: OpenPage, served: Served) -> None:

@@ -60,6 +60,11 @@ export function plural(n, one, many = `${one}s`) {
   return `${n} ${n === 1 ? one : many}`;
 }
 
+export function tableHead(titles) {
+  const cells = titles.map((title) => el("th", { scope: "col" }, title));
+  return el("thead", {}, el("tr", {}, cells));
+}
+
 // "today 14:03", "Tue 3 Mar, 09:12": short, local, never relative, so that it stays true.
 export function moment(iso) {
   const when = new Date(iso);

@@ -53,7 +53,7 @@ export function buildReply(chat) {
       class: "btn",
       title: "Esc",
       hidden: true,
-      onclick: () => chat.stop(),
+      onclick: () => chat.answers.stop(),
     },
     "Stop",
   );

@@ -1,6 +1,7 @@
 // The one input of the room: a text, how it is read, and three examples to click.
 
 import { button, el } from "../lib/dom.js";
+import { choice } from "./fields.js";
 import { popover } from "./gear.js";
 
 const MODES = {
@@ -21,11 +22,7 @@ export class Composer {
       rows: 2,
       placeholder: "Type or paste a text, then press Enter",
     });
-    this.mode = el(
-      "select",
-      { id: "rd-mode", "aria-label": "Read as", class: "rd-select" },
-      Object.entries(MODES).map(([key, words]) => el("option", { value: key }, words)),
-    );
+    this.mode = choice(MODES, { id: "rd-mode", "aria-label": "Read as", class: "rd-select" });
     this.go = el(
       "button",
       { type: "submit", class: "btn rd-go" },

@@ -1,6 +1,7 @@
 // What is behind the gear: layer, unit, order and template tokens.
 
 import { el } from "../lib/dom.js";
+import { choice, field, showLayer } from "./fields.js";
 
 const UNITS = { z: "z, from neutral tokens", cosine: "cosine", raw: "raw (along a row only)" };
 const ORDERS = {
@@ -15,18 +16,22 @@ export class Gear {
   constructor(look, changed) {
     this.layer = el("input", { type: "range", id: "rd-layer", min: 0, max: 1, step: 1 });
     this.shown = el("output", { for: "rd-layer" });
-    this.unit = select("rd-unit", UNITS, look.kind);
-    this.order = select("rd-order", ORDERS, look.order);
+    this.unit = choice(UNITS, { id: "rd-unit" });
+    this.unit.value = look.kind;
+    this.order = choice(ORDERS, { id: "rd-order" });
+    this.order.value = look.order;
     this.template = el("input", { type: "checkbox", id: "rd-template" });
     this.template.checked = look.template;
     this.best = el("p", { class: "rd-sub" });
     this.element = el(
       "div",
       { class: "rd-pop", role: "dialog", "aria-label": "How to read", hidden: true },
-      field("rd-layer", "Layer", el("span", { class: "rd-layer" }, this.layer, this.shown)),
+      field("Layer", this.layer, {
+        shown: el("span", { class: "rd-layer" }, this.layer, this.shown),
+      }),
       this.best,
-      field("rd-unit", "Unit", this.unit),
-      field("rd-order", "Order", this.order),
+      field("Unit", this.unit),
+      field("Order", this.order),
       el(
         "label",
         { class: "rd-field" },
@@ -45,27 +50,9 @@ export class Gear {
   // The layers of a reading, and the one shown.
   show(layers, layer, best) {
     this.layers = layers;
-    this.layer.max = Math.max(1, layers.length - 1);
-    this.layer.disabled = layers.length < 2;
-    this.layer.value = layers.indexOf(layer);
-    this.layer.setAttribute("aria-valuetext", `layer ${layer}`);
-    this.shown.textContent = layer;
+    showLayer(this.layer, this.shown, layers, layer);
     this.best.textContent = `best layer of this run: ${best}`;
   }
-}
-
-function select(id, options, value) {
-  const list = el(
-    "select",
-    { id },
-    Object.entries(options).map(([key, words]) => el("option", { value: key }, words)),
-  );
-  list.value = value;
-  return list;
-}
-
-function field(id, label, control) {
-  return el("div", { class: "rd-field" }, el("label", { for: id }, label), control);
 }
 
 // Opens and closes a popover by its button; a click elsewhere or Escape closes it.

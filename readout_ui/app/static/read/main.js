@@ -72,7 +72,7 @@ class ReadRoom extends ReadScreen {
     this.bars = new Bars(act);
     this.panel = new TokenPanel((...all) => this.ask(...all), act);
     root.replaceChildren(this.layOut());
-    this.chat = mountChat({ room: this, server });
+    this.chat = mountChat(this);
     this.resume();
   }
 

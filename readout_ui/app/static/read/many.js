@@ -1,6 +1,6 @@
 // Many texts at once: pasted or from a file, read in pieces; means per row as a table and as CSV.
 
-import { button, el, messageLine, openSheet, plural, say } from "../lib/dom.js";
+import { button, el, messageLine, openSheet, plural, say, tableHead } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
 import { number, paint } from "../lib/scale.js";
 import { ranked } from "./reading.js";
@@ -123,20 +123,7 @@ function show(room, place, { rows, layer, mode }) {
     el(
       "div",
       { class: "rd-many-scroll", tabindex: 0, role: "region", "aria-label": "Means" },
-      el(
-        "table",
-        { class: "rd-table" },
-        el(
-          "thead",
-          {},
-          el(
-            "tr",
-            {},
-            ["Line", "Text", "Mean z"].map((each) => el("th", {}, each)),
-          ),
-        ),
-        body,
-      ),
+      el("table", { class: "rd-table" }, tableHead(["Line", "Text", "Mean z"]), body),
     ),
   );
   fill();

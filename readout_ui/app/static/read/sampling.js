@@ -1,6 +1,7 @@
 // How the model answers: system prompt, thinking and chance, behind the room's gear.
 
 import { el } from "../lib/dom.js";
+import { choice, field } from "./fields.js";
 
 const FIELDS = [
   ["temperature", "Temperature", "0 always takes the likeliest token", { min: 0, max: 10 }],
@@ -26,7 +27,7 @@ export function buildSampling(settings, changed) {
       sampling[name] = input.value === "" ? null : Number(input.value);
       changed();
     });
-    return { name, input, field: field(label, input, hint) };
+    return { name, input, field: field(label, input, { hint }) };
   });
   const system = el("textarea", {
     id: "chat-system",
@@ -38,8 +39,7 @@ export function buildSampling(settings, changed) {
     settings.system = system.value;
     changed();
   });
-  const options = Object.entries(THINKING).map(([value, words]) => el("option", { value }, words));
-  const thinking = el("select", { id: "chat-thinking" }, options);
+  const thinking = choice(THINKING, { id: "chat-thinking" });
   thinking.value = String(settings.thinking);
   thinking.addEventListener("change", () => {
     settings.thinking = JSON.parse(thinking.value);
@@ -54,17 +54,10 @@ export function buildSampling(settings, changed) {
     { class: "rc-sampling" },
     el("summary", {}, "How the model answers"),
     field("System prompt", system),
-    field("Thinking", thinking, "Whether the model reasons first, if its template can be told"),
+    field("Thinking", thinking, {
+      hint: "Whether the model reasons first, if its template can be told",
+    }),
     inputs.map((one) => one.field),
   );
   return { element, show };
-}
-
-function field(label, control, hint = null) {
-  return el(
-    "div",
-    { class: "rd-field", title: hint },
-    el("label", { for: control.id }, label),
-    control,
-  );
 }

@@ -2,11 +2,13 @@
 
 import { button, el } from "../lib/dom.js";
 import { number, REACH } from "../lib/scale.js";
+import { TOP } from "./bars.js";
+import { offer } from "./fields.js";
 import { paintMap } from "./map.js";
 import { mapRows, means, named, ownTokens, peaks, scaleOf } from "./reading.js";
 import { paintText } from "./text.js";
 
-const TOP = 20;
+const byName = new Intl.Collator();
 export const UNITS = { z: "z", cosine: "cosine", raw: "raw, each row on its own scale" };
 
 export class ReadScreen {
@@ -142,11 +144,7 @@ export class ReadScreen {
   drawHead(concept, threshold) {
     const { concepts } = this.reading;
     const { colours } = this;
-    if (colours.dataset.names !== concepts.join("\n")) {
-      colours.dataset.names = concepts.join("\n");
-      const names = [...concepts].sort((a, b) => a.localeCompare(b));
-      colours.replaceChildren(...names.map((name) => el("option", {}, name)));
-    }
+    offer(colours, [...concepts].sort(byName.compare));
     colours.value = concept;
     if (document.activeElement !== this.threshold) {
       this.threshold.value = Number.isFinite(threshold) ? threshold.toFixed(1) : "";

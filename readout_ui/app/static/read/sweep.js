@@ -1,11 +1,63 @@
 // A sweep: how the concepts and the perplexity move with the strength, and every answer.
 
-import { el } from "../lib/dom.js";
+import { el, tableHead } from "../lib/dom.js";
 import { number } from "../lib/scale.js";
+import { small } from "./chat_parts.js";
+import { followJob, waitingWords } from "./job.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [424, 168, 34, 34, 14, 24];
 const SVG = "http://www.w3.org/2000/svg";
 const LINES = 3;
+
+export class Sweep {
+  // `act`: run() when the button is pressed, changed() when the factors are.
+  constructor(chat, act) {
+    Object.assign(this, { chat, running: false });
+    this.factors = el("input", { id: "steer-factors", "aria-label": "Factors of the sweep" });
+    this.factors.addEventListener("change", act.changed);
+    const go = small("Sweep strengths", act.run, { class: "btn", id: "steer-sweep" });
+    const stop = () => chat.ask("sweep_stop", { chat: chat.kept.id });
+    this.stop = small("Stop", stop, { class: "btn", hidden: true });
+    this.found = el("div", { class: "rs-swept" });
+    this.parts = [
+      el("h3", {}, "Sweep of the recipe"),
+      el("div", { class: "rs-go" }, this.factors, go, this.stop),
+      this.found,
+    ];
+  }
+
+  async ask(userTurn) {
+    const { chat } = this;
+    const { id } = chat.kept;
+    const { recipe, factors } = chat.settings;
+    const asked = { chat: id, ...chat.asking(userTurn.id), recipe, factors };
+    this.running = true;
+    this.stop.hidden = false;
+    const answer = await chat.ask("sweep_ask", asked);
+    this.found.replaceChildren(
+      answer.ok ? waitingWords() : el("p", { class: "rc-message" }, answer.message),
+    );
+    if (answer.ok)
+      await followJob(
+        () => chat.ask("sweep_poll", { chat: id, layer: chat.room.layer ?? 0 }),
+        (news) => this.hear(news),
+      );
+    this.running = false;
+    this.stop.hidden = true;
+  }
+
+  hear(news) {
+    if (news.result) drawSweep(this.found, news.result);
+    else this.found.replaceChildren(el("p", { class: "rd-sub", role: "status" }, sweepWords(news)));
+  }
+}
+
+function sweepWords({ ok, message, state, before, stage = "", done = 0, total = 0, error = "" }) {
+  if (!ok) return message;
+  if (state === "waiting") return waitingWords(before);
+  if (state === "running") return total ? `${stage}: ${done} of ${total} answers` : stage;
+  return error || "Stopped; the model is as it was.";
+}
 
 function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS(SVG, tag);
@@ -15,7 +67,7 @@ function svg(tag, attributes = {}, ...children) {
 }
 
 // `found`: what `sweep_poll` gives, at one layer.
-export function drawSweep(element, found) {
+function drawSweep(element, found) {
   const { points, steered, concepts, usable, reach, rule } = found;
   const lines = steered.slice(0, LINES).map((name) => {
     const at = concepts.indexOf(name);
@@ -53,20 +105,7 @@ export function drawSweep(element, found) {
   element.replaceChildren(
     el("p", { class: "rd-sub" }, found.words, el("br"), `Usable factors: ${reach}. ${rule}`),
     chart(found, lines),
-    el(
-      "table",
-      {},
-      el(
-        "thead",
-        {},
-        el(
-          "tr",
-          {},
-          titles.map((title) => el("th", { scope: "col" }, title)),
-        ),
-      ),
-      el("tbody", {}, rows),
-    ),
+    el("table", {}, tableHead(titles), el("tbody", {}, rows)),
   );
 }
 

@@ -23,9 +23,10 @@ from readout_ui.evaluation.direction_samples import sample_directions, text_gram
 from readout_ui.evaluation.dose import parse_values, read_dose
 from readout_ui.evaluation.generalization import judge_texts
 from readout_ui.evaluation.held_out import held_out_matrix
-from readout_ui.evaluation.influence import FALSE_ALARM, find_misfits, influence
+from readout_ui.evaluation.influence import FALSE_ALARM, influence
 from readout_ui.evaluation.layer_sets import best_layer_sets
 from readout_ui.evaluation.lexical import control_words
+from readout_ui.evaluation.misfits import find_misfits
 from readout_ui.evaluation.redundancy import redundancy, ridge_r2
 from readout_ui.evaluation.shortcuts import find_shortcuts
 from readout_ui.files import cache_folder

@@ -23,13 +23,9 @@ from readout_ui.evaluation.cohesion import (
     halves,
     nearest_pairs,
 )
-from readout_ui.evaluation.influence import (
-    Influence,
-    Misfits,
-    find_misfits,
-    influences_of,
-)
+from readout_ui.evaluation.influence import Influence, influences_of
 from readout_ui.evaluation.left_out import LayerTexts, layer_texts, leave_out
+from readout_ui.evaluation.misfits import Misfits, find_misfits
 from readout_ui.evaluation.results import Floats, Rows
 from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, find_shortcuts
 from readout_ui.vectors.blas import single_thread

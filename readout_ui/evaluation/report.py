@@ -16,8 +16,8 @@ from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import Judged, judge_descriptions, shortcuts_of
 from readout_ui.evaluation.crosstalk import cosine_matrix, cosines_of
 from readout_ui.evaluation.evidence import NO_EVIDENCE, Estimates, Evidence, gather
-from readout_ui.evaluation.influence import find_misfits
 from readout_ui.evaluation.logit_lens import RANDOM, LensTokens, logit_lens
+from readout_ui.evaluation.misfits import find_misfits
 from readout_ui.evaluation.moved import what_moved
 from readout_ui.evaluation.results import CosineMatrix, Floats, cluster
 from readout_ui.progress import Progress

@@ -17,15 +17,17 @@ from readout_ui.app.judge.generalization_run import (
     Brought,
     Request,
     bring,
+    judge_dose,
+    judge_request,
+    judge_words,
+    mapping_from,
+)
+from readout_ui.app.judge.judged import (
     draw_concepts,
     draw_dose_table,
     draw_misses,
     draw_summary,
     draw_words,
-    judge_dose,
-    judge_request,
-    judge_words,
-    mapping_from,
 )
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions

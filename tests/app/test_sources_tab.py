@@ -1,4 +1,4 @@
-"""Texts from elsewhere in Write, driven without a page: what is brought, what it says, what is trained."""
+"""Texts from elsewhere in Write, without a page: what is brought, said and trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts from elsewhere in Chromium, in the whole app over a tiny model: import, train, judge, export."""
+"""Texts from elsewhere, in Chromium over a tiny model: import, train, judge, export."""
 
 from __future__ import annotations
 

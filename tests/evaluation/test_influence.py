@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from readout_ui.evaluation.influence import FALSE_ALARM, _Groups, _Products, influence
+from readout_ui.evaluation.influence import FALSE_ALARM, influence
 from readout_ui.evaluation.left_out import layer_texts, leave_out
+from readout_ui.evaluation.misfits import _Groups, _Products
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import fit
 from readout_ui.vectors.whitening import map_of

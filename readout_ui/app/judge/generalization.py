@@ -26,16 +26,18 @@ from readout_ui.app.judge.generalization_run import (
     Request,
     bring,
     draw_brought,
-    draw_concepts,
-    draw_dose_table,
-    draw_misses,
-    draw_summary,
-    draw_words,
     judge_dose,
     judge_request,
     judge_words,
     mapping_help,
     mapping_rows,
+)
+from readout_ui.app.judge.judged import (
+    draw_concepts,
+    draw_dose_table,
+    draw_misses,
+    draw_summary,
+    draw_words,
 )
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import NO_RUN, RunTab, build_judged, build_plot, layer_list, plot_data

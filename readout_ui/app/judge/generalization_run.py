@@ -10,15 +10,12 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import bullets, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import DoseCurves, parse_values
-from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, JudgeSettings, Miss
-from readout_ui.evaluation.resampling import Estimate
+from readout_ui.evaluation.judgements import Generalization, JudgeSettings
 from readout_ui.texts.labelled import (
     OTHER,
     SHIPPED_SETS,
@@ -35,7 +32,6 @@ from readout_ui.texts.table_files import read_pasted
 from readout_ui.texts.tables import TextTable
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.lexical import LexicalControl
     from readout_ui.inference.readout import Readout
 
 SOURCES = {
@@ -221,10 +217,6 @@ def _chosen_layer(layer: int | None) -> int:
     return int(layer)
 
 
-CHANCE_EXPLAINS = 0.05
-"""Corrected p from which a number is marked as not different from chance."""
-
-
 def draw_brought(brought: Brought) -> str:
     """How many texts were read, or why none; empty while nothing was brought."""
     if brought.problem:
@@ -235,175 +227,6 @@ def draw_brought(brought: Brought) -> str:
     return f"<p>{n_texts} texts in {file}. Say below what their labels stand for.</p>"
 
 
-def draw_summary(found: Generalization) -> str:
-    """The means over all concepts with their baselines, and what to know about the texts."""
-    macro = found.macro
-    beside = [("Random directions", _interval(macro.random), "middle 95 % of them")]
-    beside.append(("Permuted labels", _interval(macro.permuted), f"p {_p(macro.p)}"))
-    if macro.words is not None and macro.gain is not None:
-        gain = f"vectors minus words {_interval(macro.gain, signed=True)}"
-        beside.insert(0, ("Bag of words, same descriptions", _interval(macro.words), gain))
-    if macro.embedding is not None and macro.embedding_gain is not None:
-        gain = f"vectors minus embedding {_interval(macro.embedding_gain, signed=True)}"
-        beside.insert(0, ("Sentence embedding, same", _interval(macro.embedding), gain))
-    rows = [
-        ("<b>Vectors</b>", f"<b>{_interval(macro.auroc)}</b>", "macro AUROC; 0.5 is chance"),
-        *beside,
-        ("Average precision", f"{macro.average_precision:.3f}", f"chance {_base(found):.3f}"),
-        *((f"Top-{top.k}", _interval(top.hits), f"chance {top.chance:.3f}") for top in found.top),
-    ]
-    about = (
-        f"<p class='about'>{len(found.texts)} texts, {len(found.concepts)} concepts, "
-        f"{len(found.neutral_scores)} neutral texts, layer {found.layer}. "
-        "Brackets: 95 %.</p>"
-    )
-    values = table(("", "Value", " "), rows, kind="judged")
-    return f"{about}{values}{bullets(map(escape, (*found.sentences(), *found.notes)))}"
-
-
-def draw_concepts(found: Generalization) -> str:
-    """One row per concept, lowest AUROC first."""
-    ordered = sorted(found.per_concept, key=lambda each: each.auroc.value)
-    titles = (
-        "Concept",
-        "Texts",
-        "AUROC",
-        "Bag of words",
-        "Embedding",
-        "p, corrected",
-        "Av. precision",
-        "Top-1",
-        "Threshold",
-        "Found",
-        "False positives on neutral",
-    )
-    return f"<div class='wide'>{table(titles, map(_concept_row, ordered), kind='judged')}</div>"
-
-
-def _concept_row(each: ConceptJudgement) -> tuple[str, ...]:
-    wrong = each.false_positives
-    return (
-        escape(each.concept),
-        str(each.n_texts),
-        _interval(each.auroc),
-        _interval(each.words) if each.words else "–",
-        _interval(each.embedding) if each.embedding else "–",
-        _p(each.p),
-        f"{each.average_precision:.2f} <i>chance {each.base_rate:.2f}</i>",
-        f"{each.top1:.0%}",
-        f"{each.threshold:+.3f}",
-        f"{each.recall:.0%}",
-        f"{wrong.value:.0%} <i>{wrong.low:.0%}–{wrong.high:.0%}</i>" if wrong else "–",
-    )
-
-
-def draw_misses(misses: Sequence[Miss]) -> str:
-    """The worst misses as texts."""
-    if not misses:
-        return "<p class='about'>No text scored higher on another concept than on its own.</p>"
-    rows = [
-        (
-            f"{escape(miss.text)} {_ways_on(miss)}",
-            f"{escape(', '.join(miss.concepts))} <i>{miss.score:+.3f}</i>",
-            f"{escape(miss.rival)} <i>{miss.rival_score:+.3f}</i>",
-        )
-        for miss in misses
-    ]
-    return table(("Text", "Labelled", "Scored highest"), rows)
-
-
-def _ways_on(miss: Miss) -> str:
-    """Read the text, or make it a description of what it is labelled with."""
-    text = quote(miss.text)
-    ways = {f"read?text={text}": "Read it"}
-    if miss.concepts:
-        name = quote(miss.concepts[0])
-        ways[f"write/{name}?draft={text}"] = f"Add to {miss.concepts[0]}"
-    return " ".join(
-        f"<a class='btn quiet' href='#/{address}'>{escape(words)}</a>"
-        for address, words in ways.items()
-    )
-
-
-def draw_words(found: LexicalControl) -> str:
-    """What masking the own word does, and what the word does in another sense."""
-    before, after = found.macro
-    if found.n_named:
-        text = (
-            f"<p class='about'>{found.n_named} texts hold their concept's own word. With it masked "
-            f"by an ellipsis, macro AUROC goes from {before:.3f} to <b>{after:.3f}</b>.</p>"
-        )
-        titles = ("Concept", "Texts", "AUROC", "Masked", "Cosine moved")
-        named = sorted((m for m in found.masked if m.n_named), key=lambda m: m.after - m.before)
-        rows = [
-            (
-                escape(m.concept),
-                str(m.n_named),
-                f"{m.before:.3f}",
-                f"{m.after:.3f}",
-                f"{m.moved:+.3f}",
-            )
-            for m in named
-        ]
-        text += table(titles, rows, kind="judged")
-    else:
-        text = (
-            "<p class='about'>No text holds its concept's own word, so there is nothing to mask: "
-            "the scores above owe nothing to it.</p>"
-        )
-    return text + _other_sense(found.other_sense)
-
-
-def _other_sense(found: Generalization | None) -> str:
-    if found is None:
-        return "<p class='about'>There are no other-sense sentences for these concepts.</p>"
-    macro = found.macro
-    words = f" The bag of words: {_interval(macro.words)}." if macro.words else ""
-    pulled = [
-        f"{escape(each.concept)} {each.auroc.value:.2f}"
-        for each in found.per_concept
-        if each.p < CHANCE_EXPLAINS
-    ]
-    named = f" Pulled by the word alone: {', '.join(pulled)}." if pulled else ""
-    return (
-        f"<p class='about'>{len(found.texts)} sentences use the word in another sense. Scored as "
-        f"if they meant it, macro AUROC is <b>{_interval(macro.auroc)}</b>, p {_p(macro.p)}; 0.5 "
-        f"would say that the word alone moves nothing.{words}{named}</p>"
-    )
-
-
-def draw_dose_table(curves: DoseCurves) -> str:
-    """Every concept's rank correlation with the value, strongest first."""
-    order = sorted(range(len(curves.concepts)), key=lambda c: -abs(curves.rho[c]))
-    rows = [
-        (
-            escape(curves.concepts[c]),
-            f"{curves.rho[c]:+.2f}",
-            _p(float(curves.p[c])),
-            f"{curves.scores[0, c]:+.3f} → {curves.scores[-1, c]:+.3f}",
-        )
-        for c in order
-    ]
-    first, last = curves.values[0], curves.values[-1]
-    titles = ("Concept", "Spearman ρ", "p, corrected", f"Cosine, {first} → {last}")
-    return table(titles, rows, kind="judged")
-
-
 def mapping_help(concepts: Sequence[str]) -> str:
     """What may stand in the mapping's concept column."""
     return f"Type into the Concept column: {', '.join(concepts)}; or (neutral), {OTHER}, (ignore)."
-
-
-def _base(found: Generalization) -> float:
-    return sum(each.base_rate for each in found.per_concept) / len(found.per_concept)
-
-
-def _interval(each: Estimate, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    low, high = format(each.low, f"{sign}.3f"), format(each.high, f"{sign}.3f")
-    return f"{format(each.value, f'{sign}.3f')} <i>{low} to {high}</i>"
-
-
-def _p(p: float) -> str:
-    shown = f"{p:.3f}"
-    return shown if p < CHANCE_EXPLAINS else f"{shown} <i>as by chance</i>"

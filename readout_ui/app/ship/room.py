@@ -11,9 +11,10 @@ from readout_ui.app.events import QUIET, Part, bound, components
 from readout_ui.app.header import Clock
 from readout_ui.app.session import Studio
 from readout_ui.app.ship.diff import DiffBox
-from readout_ui.app.ship.export import ExportCard, ServerCard
+from readout_ui.app.ship.export import ExportCard
 from readout_ui.app.ship.packs import PackCard, PacksBox
 from readout_ui.app.ship.runs import RunsList
+from readout_ui.app.ship.uses import ServerCard
 
 
 class ShipRoom(Part):

@@ -1,7 +1,6 @@
 """The Layers tab, driven without a page on a tiny model."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +11,7 @@ from readout_ui.app.judge.layers import (
     use_layers,
 )
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
-from readout_ui.texts.editing import save_concept
 from readout_ui.vectors.settings import TrainSettings
 
 gr = pytest.importorskip("gradio")
@@ -34,19 +31,6 @@ def built(studio: Studio) -> LayersTab:
 
 def swept(studio: Studio, tab: LayersTab, concept: str = MACRO, fitted: int = 1) -> Changes:
     return tab.draw({tab.concept: concept, tab.fitted: fitted})
-
-
-def compared(studio: Studio, old: str | None, new: str | None) -> tuple[str, object, object]:
-    place = built(studio).runs
-    drawn = place.draw({place.old: old, place.new: new})
-    return drawn[place.about], drawn[place.scores], drawn[place.moves]
-
-
-def edit_and_retrain(studio: Studio) -> str:
-    calm = studio.library().concept("calm")
-    texts = ("I rest. Nothing moves in me.", *calm.descriptions[1:])
-    save_concept(studio.folder, "calm", texts, calm.fingerprint)
-    return studio.start_training().result().id
 
 
 def test_the_tab_can_be_built_before_anything_was_trained(studio: Studio) -> None:
@@ -89,54 +73,8 @@ def test_the_layers_to_use_are_a_spec_that_training_takes(trained: Studio) -> No
         use_layers(None)
 
 
-def test_two_runs_are_compared_in_texts_scores_and_cosines(trained: Studio) -> None:
-    first = trained.runs.list()[0].id
-    second = edit_and_retrain(trained)
-    about, scores, moves = compared(trained, first, second)
-    assert "1 of the texts changed" in about or "2 of the texts changed" in about
-    assert "On the 15 texts both runs have" in about
-    assert scores is not None
-    assert moves is not None
-
-
-def test_after_a_retrain_the_run_before_is_compared_with(trained: Studio) -> None:
-    first = trained.runs.list()[0].id
-    second = edit_and_retrain(trained)
-    tab = built(trained)
-    fresh = tab.refresh(first)
-    assert fresh[tab.shown] == second
-    assert (fresh[tab.runs.old].value, fresh[tab.runs.new].value) == (first, second)
-
-
-def test_while_the_model_is_missing_the_rest_is_compared(
-    trained: Studio, tmp_path: Path, tiny_folder: Path
-) -> None:
-    first = trained.runs.list()[0].id
-    second = edit_and_retrain(trained)
-    fresh = Studio(
-        StudioOptions(trained.folder, tmp_path / "runs", model=str(tiny_folder), report=False)
-    )
-    about, scores, moves = compared(fresh, first, second)
-    fresh.close()
-    assert "Scores were not compared" in about
-    assert scores is None
-    assert moves is not None
-
-
-def test_one_run_alone_cannot_be_compared(trained: Studio) -> None:
-    with pytest.raises(UserError, match="two runs are needed"):
-        compared(trained, None, trained.runs.list()[0].id)
-
-
 def test_a_page_that_shows_the_run_in_use_keeps_it(trained: Studio) -> None:
     run = trained.runs.list()[0]
     tab = built(trained)
     assert tab.refresh(run.id) == {}
     assert tab.refresh("another")[tab.shown] == run.id
-
-
-def test_one_run_alone_says_that_two_can_be_compared_later(trained: Studio) -> None:
-    with gr.Blocks() as page:
-        LayersTab(trained)
-    words = [str(block.value) for block in page.blocks.values() if hasattr(block, "value")]
-    assert any("One run so far" in text for text in words)

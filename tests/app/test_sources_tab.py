@@ -17,8 +17,8 @@ import pytest
 
 from readout_ui.app.events import Changes, Values
 from readout_ui.app.header import draw_news, train_label
-from readout_ui.app.judge.layers import Comparison
 from readout_ui.app.session import Studio
+from readout_ui.app.ship.diff import DiffBox
 from readout_ui.app.write.calls import influences_of
 from readout_ui.app.write.memories import (
     Memories,
@@ -470,12 +470,11 @@ def test_a_run_of_pairs_can_stand_beside_one_of_descriptions(studio: Studio) -> 
     pairs = trained_on_irony(studio)
     described = next(run for run in studio.runs.list() if not run.source)
     with gr.Blocks():
-        place = Comparison(studio)
+        place = DiffBox(studio)
     for used in (pairs, described):
         studio.use_run(used.id)
-        for old, new in ((described, pairs), (pairs, described)):
-            chosen = {place.old: old.id, place.new: new.id}
-            assert place.draw(chosen)[place.about]
+        chosen = gr.EventData(None, {"old": described.id, "new": pairs.id})
+        assert ">gone<" in place.compare(chosen)[place.shown]
 
 
 def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio, tab: SourcesTab) -> None:

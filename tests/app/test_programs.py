@@ -303,7 +303,7 @@ def test_the_example_in_the_readme_runs(served: Served, tmp_path: Path) -> None:
 def test_the_footer_says_how_programs_reach_the_tools_only_where_there_are_tools(
     studio: Studio,
 ) -> None:
-    for tools_at, footer in (("", ["settings"]), ("http://127.0.0.1:1/", ["api", "settings"])):
+    for tools_at, footer in (("", []), ("http://127.0.0.1:1/", ["api"])):
         site = build_site(studio, Hosts("testserver"), tools_at=tools_at)
         client = TestClient(site)
         assert client.get("/config").json()["footer_links"] == footer

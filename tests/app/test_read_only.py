@@ -83,7 +83,11 @@ def test_no_event_and_no_question_of_the_page_changes_the_disk(
             for name in one["props"].get("server_fns") or ():
                 asked = {"component_id": one["id"], "fn_name": name, "session_hash": "s"}
                 for data in ({}, {"name": "calm", "text": "x", "texts": ["x"]}, "calm", None):
-                    httpx.post(f"{url}gradio_api/component_server", json={**asked, "data": data})
+                    httpx.post(
+                        f"{url}gradio_api/component_server",
+                        json={**asked, "data": data},
+                        timeout=60,
+                    )
         for name in ("train", "export"):
             httpx.post(f"{url}gradio_api/call/{name}", json={"data": []})
     refused = [answer for answer in said.values() if "read-only" in answer]

@@ -25,7 +25,7 @@ from readout_ui.activations.prefix import NO_PREFIX, find_prefix
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder
 from readout_ui.models.prompt import FRAMES
-from readout_ui.progress import Progress, Report, silent
+from readout_ui.progress import Cancelled, Progress, Report, silent
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths, LayerConfig, LayerPath
@@ -168,15 +168,20 @@ def read_activations(
     if missing:
         known_note = _share_known(len(unique) - len(missing), len(unique))
         report(Progress(STAGE, 0, len(missing), note=known_note))
-    for batch in _compute(model, missing, settings, keep, seconds):
-        gathered.take(batch.activations)
-        with _timed(seconds, "store"):
-            if cache:
-                entries = {keys[text]: entry for text, entry in batch.activations.items()}
-                cache.put_later(entries, model.name)
-        notes += [batch.note] if batch.note else []
-        done = len(missing) - sum(text not in gathered.tokens for text in missing)
-        report(Progress(STAGE, done, len(missing), note=batch.note))
+    try:
+        for batch in _compute(model, missing, settings, keep, seconds):
+            gathered.take(batch.activations)
+            with _timed(seconds, "store"):
+                if cache:
+                    entries = {keys[text]: entry for text, entry in batch.activations.items()}
+                    cache.put_later(entries, model.name)
+            notes += [batch.note] if batch.note else []
+            done = len(missing) - sum(text not in gathered.tokens for text in missing)
+            report(Progress(STAGE, done, len(missing), note=batch.note))
+    except (Cancelled, UserError):
+        if cache:  # whoever tries again finds what was computed
+            cache.flush()
+        raise
     notes += cache.take_notes() if cache else ()
     return Activations(
         texts=tuple(texts),

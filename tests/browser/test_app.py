@@ -206,7 +206,7 @@ def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) ->
 
 def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None:
     page = open_page()
-    wait_until_trained(page)
+    expect(page.locator("#retrain")).to_be_enabled(timeout=120_000)
     open_room(page, "Cross-talk")
     expect(page.locator("#crosstalk-cosine-note")).to_contain_text("of 630 pairs", timeout=120_000)
     open_room(page, "Layers")

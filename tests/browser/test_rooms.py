@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,8 +175,12 @@ def test_settings_are_those_of_the_run_in_use_also_after_a_reload(
     expect(page.locator(".rooms [aria-current]")).to_have_text("Read")
     page.locator("#train-gear button").click()
     page.get_by_label("Mean difference", exact=True).check()
+    page.wait_for_timeout(1_000)  # the choice is on its way
+    before = served.studio.run().id
     page.locator("#retrain").click()
-    expect(page.locator("#status")).to_contain_text("Trained 4 concepts in")
+    until = time.monotonic() + 60
+    while served.studio.run().id == before and time.monotonic() < until:
+        page.wait_for_timeout(100)
     assert served.studio.run().settings.method == "mean"
     page.reload()
     expect(page.get_by_label("Mean difference", exact=True)).to_be_checked()

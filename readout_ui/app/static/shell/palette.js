@@ -9,13 +9,15 @@ const PLACES = [
   ["Write: all concepts", "#/write"],
   ["Write: a new concept", "#/write?new=1"],
   ["Write: from pairs, stories or memories", "#/write?from=pairs"],
-  ["Read: a text", "#/read"],
-  ["Read: a chat", "#/read/live"],
+  ["Read: a text or a chat", "#/read"],
+  ["Read: many texts", "#/read/many"],
+  ["Read: passages of a large file", "#/read/passages"],
+  ["Read: compare two runs", "#/read?compare=runs"],
   ["Judge: the report", "#/judge"],
   ["Judge: cross-talk", "#/judge/cross-talk"],
+  ["Judge: new texts", "#/judge/new-texts"],
   ["Judge: layers", "#/judge/layers"],
-  ["Ship: runs", "#/ship"],
-  ["Ship: export", "#/ship/export"],
+  ["Ship: runs, packs and exports", "#/ship"],
 ];
 
 const KEYS = [
@@ -76,9 +78,10 @@ function option(entry, index, choose) {
   return item;
 }
 
+// Opens at once, so that no letter is lost; the concepts follow when the server has told them.
 export function openPalette(concepts) {
   if (document.querySelector("dialog[open]")) return;
-  const all = entries(concepts);
+  let all = entries([]);
   const list = el("ul", { role: "listbox", id: "palette-list", "aria-label": "Found" });
   const box = el("input", {
     type: "text",
@@ -122,6 +125,10 @@ export function openPalette(concepts) {
   box.addEventListener("input", draw);
   draw();
   box.focus();
+  concepts().then((names) => {
+    all = entries(names);
+    draw();
+  });
   return sheet;
 }
 
@@ -140,7 +147,7 @@ const typing = (target) => target.closest?.("input, textarea, select, [contented
 
 // `concepts` tells their names when the palette opens.
 export function startPalette(concepts) {
-  const open = async () => openPalette(await concepts());
+  const open = () => openPalette(concepts);
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-palette]")) open();
   });

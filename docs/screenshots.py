@@ -16,23 +16,20 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 Wanted = tuple[tuple[str, str, str], ...]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 PARTS = {
-    "Concepts": "write",
-    "Sources": "write?from=pairs",
+    "Write": "write/anxious",
     "Read": "read",
-    "Live": "read",
+    "Chat": "read",
     "Compare": "read?compare=texts",
     "Steering": "read",
-    "Snippets": "read/passages",
+    "Judge": "judge",
     "Cross-talk": "judge/cross-talk",
     "Generalization": "judge/new-texts",
     "Layers": "judge/layers",
-    "Runs": "ship",
+    "Ship": "ship",
 }
-README = (
-    *(("Concepts", "light", "desktop"), ("Runs", "light", "desktop")),
-    *(("Read", "light", "desktop"), ("Compare", "light", "desktop")),
-    *(("Live", "light", "desktop"), ("Steering", "light", "desktop")),
-    *(("Cross-talk", "light", "desktop"), ("Generalization", "light", "desktop")),
+README = tuple(
+    (name, "light", "desktop")
+    for name in ("Write", "Read", "Chat", "Compare", "Steering", "Judge", "Generalization", "Ship")
 )
 BUTTONS = {"Generalization": "#generalization-judge", "Layers": "#layers-compare"}
 PROMPT = (
@@ -80,7 +77,7 @@ def compare(page: Page) -> None:
     expect(page.locator(".rc-differs .rd-bar").first).to_be_visible(timeout=60_000)
 
 
-def live(page: Page) -> None:
+def chat(page: Page) -> None:
     """A chat whose every turn is coloured."""
     page.locator("#chat-box").fill(MESSAGE)
     page.locator("#chat-box").press("Enter")
@@ -97,7 +94,7 @@ def steering(page: Page) -> None:
     page.locator("#steer-cost").scroll_into_view_if_needed()
 
 
-STEPS = {"Read": read_text, "Compare": compare, "Live": live, "Steering": steering}
+STEPS = {"Read": read_text, "Compare": compare, "Chat": chat, "Steering": steering}
 
 
 def take(browser: Browser, url: str, folder: Path, wanted: Wanted) -> None:

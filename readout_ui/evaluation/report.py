@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Pieces = Generator[None, None, RunReport]
 STAGE = "Judging"
 N_STEPS = 6
+LENS_DEPTH = 0.9
+"""Part of the depth at which raised and lowered tokens are looked at."""
 CONFUSED = 0.75
 """Two concepts are confused whose held-out texts are told apart in fewer pairs of texts."""
 NEAREST, MOST_FINDINGS = 3, 12
@@ -73,7 +75,7 @@ def judge_run(readout: Readout, before: Run | None = None) -> Pieces:
     step(2, "texts")
     judged = yield from _texts(readout, layer)
     step(3, "tokens")
-    lens = _lens(readout, layer)
+    lens = _lens(readout)
     yield
     step(4, "what moved")
     moved = "" if before is None else what_moved(before, readout, layer, evidence)
@@ -105,9 +107,20 @@ def _texts(readout: Readout, layer: int) -> Generator[None, None, Judged | None]
     return judged
 
 
-def _lens(readout: Readout, layer: int) -> dict[str, LensTokens]:
+def lens_layer(run: Run) -> int:
+    """The layer at nine tenths of the depth, or the nearest one that the run has.
+
+    In the middle of the depth, where texts are read best, what is in the stream is not yet written
+    in the directions of the unembedding: even a good concept's direction raises tokens without
+    sense there.
+    """
+    last = len(run.layer_scores) - 1 if run.layer_scores else max(run.layers)
+    return min(run.layers, key=lambda layer: abs(layer - LENS_DEPTH * last))
+
+
+def _lens(readout: Readout) -> dict[str, LensTokens]:
     try:
-        rows = logit_lens(readout.model, readout.vectors, layer)
+        rows = logit_lens(readout.model, readout.vectors, lens_layer(readout.run))
     except UserError:  # the model has no unembedding to look through
         return {}
     return {row.concept: row for row in rows if row.concept != RANDOM}
@@ -165,6 +178,7 @@ def _report(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         order=tuple(names[i] for i in order),
         cosines=pack_cosines(matrix[np.ix_(order, order)]),
+        lens_layer=lens_layer(readout.run) if lens else None,
     )
 
 

@@ -138,6 +138,8 @@ class RunReport:
     cosines: str = ""
     """Base64 of int16, little-endian: ten-thousandths of the cosines of all pairs in `order`, row
     by row above the diagonal."""
+    lens_layer: int | None = None
+    """The layer whose directions raise and lower the tokens of the concepts."""
 
     def concept(self, name: str) -> ConceptReport | None:
         """That of one concept; None where the run has none of this name."""

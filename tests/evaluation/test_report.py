@@ -13,7 +13,7 @@ import pytest
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.evaluation.evidence import Evidence, shipped_texts
-from readout_ui.evaluation.report import headline_of, layer_note, pair_verdict
+from readout_ui.evaluation.report import headline_of, layer_note, lens_layer, pair_verdict
 from readout_ui.runs.report import PairReport, RunReport
 from readout_ui.texts.editing import save_concept
 from tests.support.reports import make_concept
@@ -154,6 +154,13 @@ def test_the_layer_note_says_what_is_best() -> None:
     assert "is the best of 3" in layer_note(run, 2)
     run.layer_scores = None
     assert "no score" in layer_note(run, 1)
+
+
+def test_tokens_are_looked_at_late_in_the_depth_or_as_near_as_the_run_has_layers() -> None:
+    run: Any = SimpleNamespace(layer_scores=(0.5,) * 30, layers=tuple(range(30)))
+    assert lens_layer(run) == 26
+    run.layers = (14, 20)
+    assert lens_layer(run) == 20
 
 
 def test_spelling_alone_never_brings_a_label_to_a_concept() -> None:

@@ -205,24 +205,39 @@ class CrosstalkTab(RunTab):
             shown = {**DEVICE, "show_progress_on": self.judged.notice}
             page.select(bound(self.open), {self.shown, *choices}, outputs, **shown)
 
+    def refresh(self, shown: str) -> Changes:
+        """What changes after a run was made or chosen.
+
+        `shown` stays as it is: until something of the new run is drawn, a click that was made
+        before brings the old run's layer along.
+        """
+        return {**super().refresh(shown), self.shown: shown} if self.stale(shown) else {}
+
+    def stale(self, shown: str) -> bool:
+        """Whether another run is in use than the one that is shown."""
+        run = self.studio.runs.current()
+        return run is None or run.id != shown
+
     def take_down(self, run: Run | None) -> Changes:
         """What was judged of another run is gone."""
-        error = UserError("another run is in use now", fix="open this tab again, or move the layer")
+        error = UserError("this run is not shown yet", fix="open this tab again, or move the layer")
         missing = self.judged.missing(error if run else NO_RUN)
         return {self.layer: gr.Slider(**layer_slider(run)), **missing}
 
     def open(self, values: Values) -> Changes:
         """What `show` gives; at the best layer where the slider stands for another run."""
         run = self.studio.runs.current()
-        if run is None or run.id == values[self.shown]:
+        if run is None or not self.stale(values[self.shown]):
             return self.show(values)
         found = self.show(values | {self.layer: run.best_layer})
-        return {self.layer: gr.Slider(**layer_slider(run)), self.shown: run.id, **found}
+        return {self.layer: gr.Slider(**layer_slider(run)), **found}
 
     def show(self, values: Values) -> Changes:
         """Everything drawn for one layer; a user's mistake is the notice."""
         choices = int(values[self.layer]), values[self.mean], values[self.plane]
-        return self.judged.show(
+        run = self.studio.runs.current()
+        drawn = {self.shown: run.id} if run else {}
+        return drawn | self.judged.show(
             lambda: {
                 **self.draw(judge_crosstalk(self.studio, *choices)),
                 **self.draw_space(choices[0]),

@@ -79,7 +79,8 @@ def judged(report: RunReport | None, name: str) -> Answer:
     here = f"#/write/{quote(name)}"
     findings = [one.sentence for one in report.findings if one.address.split("?")[0] == here]
     pairs = [asdict(one) for one in report.pairs if name in (one.a, one.b)]
-    about = {key: getattr(report, key) for key in ("run_id", "layer", "held_out", "moved")}
+    keys = ("run_id", "layer", "lens_layer", "held_out", "moved")
+    about = {key: getattr(report, key) for key in keys}
     return {"judged": {**asdict(found), **about, "findings": findings, "pairs": pairs}}
 
 

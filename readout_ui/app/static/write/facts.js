@@ -45,14 +45,14 @@ function nearest({ nearest: near }) {
   return section("Nearest", el("div", { class: "rs-near" }, lines));
 }
 
-function words({ raises, lowers }) {
+function words({ raises, lowers, lens_layer: layer }) {
   if (!raises.length && !lowers.length) return null;
   const tokens = (list) =>
     el("div", { class: "rs-words" }, list.map((token) => token.trim()).join(", "));
   return el(
     "div",
     {},
-    el("h3", {}, "Raises"),
+    el("h3", {}, layer === null ? "Raises" : `Raises, at layer ${layer}`),
     tokens(raises),
     el("h3", {}, "Lowers"),
     tokens(lowers),

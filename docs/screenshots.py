@@ -66,7 +66,7 @@ def read_text(page: Page) -> None:
     """A prompt, token by token."""
     page.locator("#rd-input").fill(PROMPT)
     page.locator("#rd-input").press("Enter")
-    expect(page.locator(".rd-chance:visible").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".rd-chance:visible").first).to_be_visible(timeout=180_000)
 
 
 def compare(page: Page) -> None:
@@ -74,7 +74,7 @@ def compare(page: Page) -> None:
     page.locator("#compare-text-0").fill(PROMPT)
     page.locator("#compare-text-1").fill(OTHER_PROMPT)
     page.click("#compare-go")
-    expect(page.locator(".rc-differs .rd-bar").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".rc-differs .rd-bar").first).to_be_visible(timeout=180_000)
 
 
 def chat(page: Page) -> None:

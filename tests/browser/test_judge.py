@@ -116,6 +116,20 @@ def test_the_matrix_outlines_pairs_and_a_click_opens_one(
     expect(page.locator("dialog.judge-pair")).to_contain_text(b)
 
 
+def test_a_report_that_comes_while_the_page_is_open_is_painted_too(
+    tmp_path: Path, watched_page: OpenPage
+) -> None:
+    from readout_ui.app.page import build_site
+
+    with small_studio(tmp_path) as studio, serving(build_site(studio, Hosts("127.0.0.1"))) as url:
+        page = watched_page(url)
+        open_room(page, "judge")
+        expect(page.locator(".report h1")).to_contain_text("not judged yet", timeout=WAIT)
+        studio.runs.keep_report(report_of(studio))
+        expect(page.locator(".report .scale")).to_contain_text("+.50", timeout=WAIT)
+        assert page.evaluate("document.querySelector('.report canvas').width") != 300  # unpainted
+
+
 def test_tables_and_the_whole_report_are_saved(
     served: Served, watched_page: OpenPage, tmp_path: Path
 ) -> None:

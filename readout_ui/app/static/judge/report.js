@@ -12,7 +12,8 @@ const PAIR = ["concept", "other", "cosine", "margin_95", "held_out_auroc", "verd
 export function start({ element, server }) {
   const page = new ReportPage(element, server);
   page.take();
-  new MutationObserver(() => page.take()).observe(element, { childList: true, subtree: true });
+  const changes = { childList: true, subtree: true, attributeFilter: ["data-report"] };
+  new MutationObserver(() => page.take()).observe(element, changes);
   window.addEventListener("resize", () => page.paint());
   new MutationObserver(() => page.paint()).observe(document.body, { attributeFilter: ["class"] });
   onRoute(() => page.openPairOfAddress());
@@ -27,11 +28,14 @@ class ReportPage {
   // The server drew a new report; nothing where the page's own changes are all there is.
   take() {
     const root = this.element.querySelector(".report");
-    if (!root || root === this.root) return;
-    this.root = root;
-    this.data = root.dataset.report ? JSON.parse(root.dataset.report) : null;
-    this.canvas = root.querySelector("canvas");
-    if (!this.canvas) return;
+    const canvas = root?.querySelector("canvas") ?? null;
+    const told = root?.dataset.report ?? "";
+    // Gradio may keep the node of an older report and change what is in it.
+    const known = root === this.root && canvas === this.canvas && told === this.told;
+    if (!root || known) return;
+    Object.assign(this, { root, canvas, told });
+    this.data = told ? JSON.parse(told) : null;
+    if (!this.canvas || !this.data) return;
     const names = this.data.order;
     const index = new Map(names.map((name, i) => [name, i]));
     const marked = this.data.pairs.flatMap(([a, b]) => {

@@ -11,6 +11,7 @@ from readout_ui.app.assets import on_load
 from readout_ui.app.events import QUIET, Changes, Part, Values, bound, components, guarded
 from readout_ui.app.follow import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
+from readout_ui.app.requests import Call, Nothing, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
 from readout_ui.app.train import TrainDrawer, counted, draw_training
@@ -62,13 +63,9 @@ class Header(Part):
         self.cancel.click(guarded(studio.cancel_training), **QUIET)
 
 
-def names_of(studio: Studio) -> Any:
+def names_of(studio: Studio) -> Call:
     """The server function that tells the palette which concepts there are."""
-
-    def concept_names(_request: dict[str, Any]) -> list[str]:
-        return list(studio.library().names())
-
-    return concept_names
+    return answering("concept_names", Nothing, lambda _r: {"names": list(studio.library().names())})
 
 
 def draw_masthead(home: str) -> str:
@@ -189,11 +186,6 @@ class Clock(Part):
     def on_run(self, part: Any, inputs: Any = None) -> None:
         """Refresh a part of the page when another run is in use."""
         self.run.change(bound(part.refresh), inputs, components(part), **QUIET)
-
-    def on_texts(self, part: Any, **manner: Any) -> None:
-        """The same also when texts differ from the run's, or the model is loaded."""
-        outputs = components(part)
-        self.standing.change(bound(part.refresh), None, outputs, **(manner or QUIET))
 
     def look(self) -> Changes:
         """What the page is to show, by component; of buttons, their properties."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeVar
 
-from readout_ui.app.jobs import Answers, Job, Question, Worker
+from readout_ui.app.jobs import Answers, Job, JobView, Question, Worker
 from readout_ui.progress import Report
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
@@ -87,6 +87,12 @@ class Judging:
     def report_job(self) -> Job[RunReport] | None:
         """The newest work on a report, finished or not."""
         return self.worker.latest("report")  # type: ignore[return-value]
+
+    def judging(self) -> JobView | None:
+        """The work on a report that waits or runs."""
+        job = self.report_job()
+        view = job.view() if job else None
+        return view if view and not view.state.finished else None
 
     def start_report(self, run_id: str, before: Run | None = None) -> Job[RunReport]:
         """Judge a run and keep its report, in pieces, so that nothing waits for it long.

@@ -11,14 +11,11 @@ from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound
 from readout_ui.app.follow import Follower, Task
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
+from readout_ui.app.widgets import drawer_head
 from readout_ui.errors import UserError
 
 OTHER = ""
 """The choice of a model that is not in the list."""
-_HEAD = (
-    "<header><h2>Model</h2>"
-    "<button type='button' class='btn quiet' data-drawer='model-drawer'>Close</button></header>"
-)
 
 
 class ModelPicker(Part):
@@ -28,7 +25,7 @@ class ModelPicker(Part):
         self.studio = studio
         options, editable = studio.options, not studio.read_only
         with gr.Column(elem_id="model-drawer", elem_classes="drawer"):
-            gr.HTML(_HEAD, padding=False)
+            drawer_head("Model", "model-drawer")
             self.about = gr.HTML(draw_loaded(studio.status()), elem_id="model-about", padding=False)
             self.known = gr.Radio(
                 [("Another, named below", OTHER)],

@@ -1,5 +1,7 @@
 """What a page may ask the server, checked, and answered with JSON and never a traceback."""
 
+import base64
+import binascii
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -48,3 +50,15 @@ def answering(name: str, request: type[R], handle: Callable[[R], Answer]) -> Cal
 
     call.__name__ = name
     return call
+
+
+def decoded(content: str) -> bytes:
+    """A file that a page sent in base64.
+
+    Raises:
+        UserError: it is cut off or no base64.
+    """
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error:
+        raise UserError("the file did not arrive whole", fix="choose it again") from None

@@ -13,6 +13,7 @@ from readout_ui.app.follow import draw_progress, is_training
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
+from readout_ui.app.widgets import drawer_head
 from readout_ui.runs.run import Run
 from readout_ui.vectors.settings import (
     LAYER_TYPE_NAMES,
@@ -45,13 +46,6 @@ def _choices(names: Sequence[str], words: Mapping[str, str], default: str) -> li
 
 METHOD_CHOICES = _choices(METHOD_NAMES, _METHODS, TrainSettings.method)
 READ_CHOICES = _choices(READ_RULE_NAMES, _READS, TrainSettings.read)
-
-
-_HEAD = (
-    "<header><h2>Training settings</h2>"
-    "<button type='button' class='btn quiet' data-drawer='train-drawer'>Close</button></header>"
-    "<p class='dim'>What the Train button uses, on every page.</p>"
-)
 
 
 class SettingsInputs(Part):
@@ -163,7 +157,9 @@ class TrainDrawer(Part):
 
     def __init__(self, studio: Studio) -> None:
         with gr.Column(elem_id="train-drawer", elem_classes="drawer"):
-            gr.HTML(_HEAD, padding=False)
+            drawer_head(
+                "Training settings", "train-drawer", "What the Train button uses, on every page."
+            )
             self.settings = SettingsInputs(studio.settings, not studio.read_only)
             self.progress = gr.HTML(
                 draw_training(studio.status()), elem_id="training", padding=False

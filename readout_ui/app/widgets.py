@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -91,9 +90,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def decimals(value: float | None, digits: int = 1) -> str:
-    """A number with so many decimals, a dash where there is none."""
-    return NOTHING if value is None or isnan(value) else f"{value:.{digits}f}"
+def short(value: float | None, sign: str = "") -> str:
+    """A number from -1 to 1 with three decimals, without the zero before the point: ".883".
+
+    Args:
+        value: None gives a dash.
+        sign: "+" puts a sign before positive ones too.
+    """
+    if value is None:
+        return NOTHING
+    return f"{value:{sign}.3f}".replace("0.", ".", 1).replace("-", "−")
 
 
 def cut(text: str, length: int) -> str:
@@ -215,14 +221,6 @@ def layer_slider(run: Run | None) -> dict[str, Any]:
     }
 
 
-def reading_layers(layers: Sequence[int], **more: Any) -> gr.Slider:
-    """A slider over the layers of a reading."""
-    first, last = min(layers), max(layers)
-    return gr.Slider(
-        minimum=first, maximum=max(last, first + 1), interactive=len(layers) > 1, **more
-    )
-
-
 def layer_list(run: Run | None) -> dict[str, Any]:
     """Choices and value of a list: the layers the run has vectors of, the best one chosen."""
     if run is None:
@@ -251,6 +249,17 @@ def save_button(
     made.success(None, kept, js=saving(name, kind), **PRIVATE)
 
 
-def local_time(run: Run) -> str:
-    """When the run was made, on this machine's clock."""
-    return f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"
+def drawer_head(title: str, drawer: str, about: str = "") -> gr.HTML:
+    """Title and Close button of a drawer.
+
+    Args:
+        title: plain text.
+        drawer: the id of its element.
+        about: one line below.
+    """
+    below = f"<p class='dim'>{escape(about)}</p>" if about else ""
+    return gr.HTML(
+        f"<header><h2>{escape(title)}</h2><button type='button' class='btn quiet' "
+        f"data-drawer='{drawer}'>Close</button></header>{below}",
+        padding=False,
+    )

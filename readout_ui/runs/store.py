@@ -57,6 +57,11 @@ class RunAbout(BaseModel):
     """Where it was brought from; empty for a training of this machine."""
 
 
+def local_time(run: Run) -> str:
+    """When a run was made, on this machine's clock."""
+    return f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
 def about_of(**said: object) -> RunAbout:
     """Name, note, tags and origin of a run, checked.
 
@@ -158,7 +163,7 @@ class RunStore:
     def title(self, run: Run) -> str:
         """What people call a run: its name, else when it was made, on this machine's clock."""
         named = self.about(run.id).name if run.id else ""
-        return named or f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"
+        return named or local_time(run)
 
     def origin(self, run: Run) -> str:
         """Where a run's vectors are from, e.g. "descriptions", "stories", "brought from a.zip"."""

@@ -28,8 +28,6 @@ MAX_ALL_TEXT = 5_000_000
 """Characters of all texts of a collection, each of which the model reads."""
 MAX_LABELS = 500
 """Different labels of a collection."""
-NEUTRAL_LABEL = "neutral"
-"""The label of the shipped texts that hold no feeling."""
 GROUP_COLUMNS = frozenset({"author", "group", "participant", "prompt", "speaker", "writer"})
 """Titles of columns that say whose a text is: texts of one group are no independent evidence."""
 SHIPPED_SETS = ("situations", "dialogue", "neutral")

@@ -13,9 +13,9 @@ import gradio as gr
 
 from readout_ui.app.events import DEVICE, Changes, Part, Values, bound
 from readout_ui.app.jobs import Question
-from readout_ui.app.judge.report import interval, number
+from readout_ui.app.judge.report import interval
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import save_button, table
+from readout_ui.app.widgets import save_button, short, table
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
 
@@ -92,9 +92,9 @@ def _cells(one: Beside) -> tuple[str, ...]:
         one.name + ("" if one.calibrated else " (centred here)"),
         str(one.layer),
         str(len(one.labels)),
-        number(one.theirs.value),
+        short(one.theirs.value),
         interval(one.theirs.low, one.theirs.high),
-        number(one.ours.value),
+        short(one.ours.value),
         f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]",
     )
 

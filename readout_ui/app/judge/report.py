@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
-from typing import Any
 
 import gradio as gr
+from pydantic import Field
 
 from readout_ui.app.assets import STATIC, on_load
 from readout_ui.app.events import QUIET, Changes, Part, bound
 from readout_ui.app.jobs import JobView
+from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import NOTHING
+from readout_ui.app.widgets import short
 from readout_ui.errors import UserError
 from readout_ui.runs.report import ConceptReport, Finding, PairReport, RunReport
 
@@ -25,14 +26,9 @@ FIRST_CONCEPTS = 12
 KINDS = {"clear": "ok", "readable": "ok", "weak": "warn", "at chance": "bad", "confused": "bad"}
 
 
-def number(value: float | None) -> str:
-    """ ".883", or a dash where there is none."""
-    return NOTHING if value is None else f"{value:.3f}".replace("0.", ".", 1)
-
-
 def interval(low: float | None, high: float | None) -> str:
     """ "[.868, .896]", empty where there is none."""
-    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+    return "" if low is None or high is None else f"[{short(low)}, {short(high)}]"
 
 
 def cosine(value: float) -> str:
@@ -109,9 +105,9 @@ def _figures(report: RunReport) -> str:
     worst = min(judged, key=lambda each: each.low or 0, default=None)
     confused = sum(each.verdict == "confused" for each in report.pairs)
     n, note = len(report.concepts), report.layer_note
-    beside = [f"words {number(report.words)}", f"random {number(report.random)}"]
+    beside = [f"words {short(report.words)}", f"random {short(report.random)}"]
     if report.embedding is not None:
-        beside.insert(1, f"embedding {number(report.embedding)}")
+        beside.insert(1, f"embedding {short(report.embedding)}")
     lowest = "" if worst is None else _worst(worst)
     return (
         "<div class='verd'>"
@@ -119,7 +115,7 @@ def _figures(report: RunReport) -> str:
         + _figure(
             "judge/new-texts",
             "AUROC on unseen texts",
-            number(report.auroc),
+            short(report.auroc),
             escape(" · ".join([interval(report.low, report.high), *beside])),
         )
         + _figure(
@@ -139,7 +135,7 @@ def _worst(concept: ConceptReport) -> str:
     kind, name = KINDS[concept.verdict], escape(concept.name)
     how = "not above chance" if kind == "bad" else f"the lowest, {concept.verdict}"
     ends = interval(concept.low, concept.high)
-    return f"<span class='v {kind}'>{name}</span> {number(concept.auroc)} {ends}, {how}"
+    return f"<span class='v {kind}'>{name}</span> {short(concept.auroc)} {ends}, {how}"
 
 
 def _figure(address: str, title: str, value: str, detail: str, jump: str = "") -> str:
@@ -191,7 +187,7 @@ def _pairs(report: RunReport) -> str:
 
 def _pair(pair: PairReport) -> str:
     between = "–" if pair.cosine > 0 else "vs"
-    told = pair.verdict if pair.auroc is None else f"{pair.verdict}, {number(pair.auroc)}"
+    told = pair.verdict if pair.auroc is None else f"{pair.verdict}, {short(pair.auroc)}"
     kind = KINDS.get(pair.verdict, "plain")
     address = f"#/judge/cross-talk?pair={pair.a}~{pair.b}"
     return (
@@ -244,11 +240,11 @@ def _concepts(report: RunReport) -> str:
 def _concept(each: ConceptReport) -> str:
     near = ", ".join(f"{escape(name)} {cosine(value)}" for name, value in each.nearest)
     numbers = (each.words, each.embedding, each.random)
-    cells = "".join(f"<td class='num h'>{number(value)}</td>" for value in numbers)
+    cells = "".join(f"<td class='num h'>{short(value)}</td>" for value in numbers)
     return (
         f"<td><a href='#/write/{escape(each.name)}'>{escape(each.name)}</a></td>"
         f"<td><span class='v {KINDS.get(each.verdict, 'plain')}'>{each.verdict}</span></td>"
-        f"<td class='num'>{number(each.auroc)}</td>"
+        f"<td class='num'>{short(each.auroc)}</td>"
         f"<td class='num'>{interval(each.low, each.high)}</td>{cells}"
         f"<td class='num h'>{each.n_held_out}</td><td class='num h'>{each.n_texts}</td>"
         f"<td class='h'>{near}</td>"
@@ -294,7 +290,7 @@ class ReportPart(Part):
             padding=False,
             apply_default_css=False,
             js_on_load=on_load("judge/report.js"),
-            server_functions=list(report_calls(studio)),
+            server_functions=report_calls(studio),
         )
         self.seen = gr.State(self.key())
         timer = gr.Timer(TICK_SECONDS)
@@ -302,7 +298,7 @@ class ReportPart(Part):
 
     def key(self) -> str:
         """What the page shows depends on nothing else."""
-        run, report, job = self.studio.runs.current(), self.studio.report(), self._unfinished()
+        run, report, job = self.studio.runs.current(), self.studio.report(), self.studio.judging()
         done = job.progress.done if job and job.progress else ""
         name = self.studio.runs.title(run) if run else ""
         return f"{run and run.id} {name} {report and report.made} {job and job.state} {done}"
@@ -318,61 +314,58 @@ class ReportPart(Part):
         if run is None:
             words = "Nothing to judge yet: press Train first"
             return draw_missing(words, None, may_judge=False)
-        report, job = studio.report(), self._unfinished()
+        report, job = studio.report(), studio.judging()
         if report is not None:
             return draw_report(report, studio.runs.title(run))
         words = "This run is being judged" if job else "This run was not judged yet"
         return draw_missing(words, job, may_judge=job is None and not studio.read_only)
 
-    def _unfinished(self) -> JobView | None:
-        job = self.studio.report_job()
-        view = job.view() if job else None
-        return view if view and not view.state.finished else None
+
+class Pair(Request):
+    """Two concepts."""
+
+    a: str = Field(max_length=1_000)
+    b: str = Field(max_length=1_000)
 
 
-def report_calls(studio: Studio) -> Iterable[Callable[[dict[str, Any]], dict[str, Any]]]:
-    """What the page's script asks the server; every answer has `ok`, and `message` where it failed.
+class Picture(Request):
+    """The matrix as the page painted it, as a `data:` address; empty where there is none."""
 
-    Both texts of a pair, the report as a file, and to judge again.
-    """
-
-    def pair_texts(request: dict[str, Any]) -> dict[str, Any]:
-        run, report = studio.run(), studio.report()
-        found = []
-        for name in (str(request.get("a")), str(request.get("b"))):
-            known = report.concept(name) if report else None
-            about = f"{known.verdict}, AUROC {number(known.auroc)}" if known else ""
-            texts = list(run.texts.get(name, ()))
-            found.append({"name": name, "texts": texts, "about": about})
-        return {"sides": found}
-
-    def save_report(request: dict[str, Any]) -> dict[str, Any]:
-        run, report = studio.run(), studio.report()
-        if report is None:
-            raise UserError("this run was not judged yet")
-        title = studio.runs.title(run)
-        return {"html": standalone(report, title, str(request.get("picture", "")))}
-
-    def judge_again(_request: dict[str, Any]) -> dict[str, Any]:
-        report = studio.report()
-        before = report.before if report else ""
-        known = {run.id: run for run in studio.runs.list()}
-        studio.start_report(studio.run().id, known.get(before))
-        return {}
-
-    return tuple(map(_answering, (pair_texts, save_report, judge_again)))
+    picture: str = Field(max_length=30_000_000)
 
 
-def _answering(
-    call: Callable[[dict[str, Any]], dict[str, Any]],
-) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The same with a UserError as a message."""
+def report_calls(studio: Studio) -> list[Call]:
+    """What the page's script asks: both texts of a pair, the report as a file, to judge again."""
+    return [
+        answering("pair_texts", Pair, lambda r: pair_texts(studio, r)),
+        answering("save_report", Picture, lambda r: save_report(studio, r)),
+        answering("judge_again", Nothing, lambda _r: judge_again(studio)),
+    ]
 
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return {"ok": True, **call(request)}
-        except UserError as error:
-            return {"ok": False, "message": str(error)}
 
-    answer.__name__ = call.__name__
-    return answer
+def pair_texts(studio: Studio, asked: Pair) -> Answer:
+    """Verdict and texts of either concept."""
+    run, report = studio.run(), studio.report()
+    found = []
+    for name in (asked.a, asked.b):
+        known = report.concept(name) if report else None
+        about = f"{known.verdict}, AUROC {short(known.auroc)}" if known else ""
+        found.append({"name": name, "texts": list(run.texts.get(name, ())), "about": about})
+    return {"sides": found}
+
+
+def save_report(studio: Studio, asked: Picture) -> Answer:
+    """The report as one HTML page."""
+    run, report = studio.run(), studio.report()
+    if report is None:
+        raise UserError("this run was not judged yet")
+    return {"html": standalone(report, studio.runs.title(run), asked.picture)}
+
+
+def judge_again(studio: Studio) -> Answer:
+    """Judge the run in use anew, against the same run as before."""
+    report = studio.report()
+    before = report.before if report else ""
+    known = {run.id: run for run in studio.runs.list()}
+    studio.start_report(studio.run().id, known.get(before))
+    return {}

@@ -7,7 +7,6 @@ the last texts are kept, so that another unit or a token's details do not ask th
 from __future__ import annotations
 
 import base64
-import binascii
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from pydantic import Field
 
 from readout_ui.app.read.chat_text import parse_chat
 from readout_ui.app.read.kept import Kept, KeptFile, Prompt
-from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
+from readout_ui.app.requests import Answer, Call, Nothing, Request, answering, decoded
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading, scores_csv
 from readout_ui.models.chat_template import Turn
@@ -342,11 +341,7 @@ def table_of(sent: TableFile) -> Answer:
     from readout_ui.texts.table_files import read_table, split_texts
 
     if sent.file_name:
-        try:
-            raw = base64.b64decode(sent.content, validate=True)
-        except binascii.Error:
-            raise UserError("the file did not arrive whole", fix="choose it again") from None
-        table = read_table(raw, sent.file_name)
+        table = read_table(decoded(sent.content), sent.file_name)
     elif sent.content.lstrip()[:1] in ("{", "["):
         table = read_table(sent.content.encode(), "pasted.jsonl")
     elif _looks_delimited(sent.content):

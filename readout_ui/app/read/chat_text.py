@@ -9,14 +9,6 @@ from typing import get_args
 from readout_ui.errors import UserError
 from readout_ui.models.chat_template import Role, Turn
 
-MODES = {
-    "The assistant says it": "assistant",
-    "The user says it": "user",
-    "Raw text, no template": "raw",
-    "Chat": "chat",
-}
-"""How a text is read, by the name a person chooses it by."""
-
 _NAMES: dict[str, Role] = {
     **{role: role for role in get_args(Role)},
     "human": "user",

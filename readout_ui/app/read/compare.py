@@ -16,12 +16,12 @@ from readout_ui.app.read.waiting import PageJobs
 from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
-from readout_ui.app.widgets import local_time
 from readout_ui.errors import UserError
 from readout_ui.inference.compare import Alignment, Side, align, alignment_words, compare
 from readout_ui.inference.reading import BoolArray, FloatArray, Reading
 from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import Run
+from readout_ui.runs.store import local_time
 
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout

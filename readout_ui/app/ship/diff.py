@@ -14,8 +14,7 @@ from readout_ui.app.assets import on_load
 from readout_ui.app.events import DEVICE, Changes, Part, bound
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
-from readout_ui.app.ship.runs import short
-from readout_ui.app.widgets import count, cut, table
+from readout_ui.app.widgets import count, cut, short, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.run_changes import ConceptChange, change_rows, changes_csv, moved
 from readout_ui.runs.run import Run

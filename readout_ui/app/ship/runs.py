@@ -15,9 +15,9 @@ from readout_ui.app.events import DEVICE, QUIET, Changes, Part, bound, component
 from readout_ui.app.session import Studio
 from readout_ui.app.ship.bring import bring
 from readout_ui.app.ship.packs import pack_to_download
-from readout_ui.app.widgets import count, cut
+from readout_ui.app.widgets import count, cut, short
 from readout_ui.runs.run import Run
-from readout_ui.runs.store import BrokenRun
+from readout_ui.runs.store import BrokenRun, local_time
 
 SHOWN_RUNS = 10
 """Runs on the page before a person asks for the others."""
@@ -138,7 +138,7 @@ def _row(studio: Studio, run: Run, used: str, number: int) -> str:
     return (
         f"<tr class='{kinds}'{_data(data)}><td><b class='title'>{escape(title)}</b>{tags}{note}"
         f"<div class='small dim'>{escape(origin)}</div></td>"
-        f"<td class='h dim' title='{run.created.astimezone():%Y-%m-%d %H:%M:%S}'>"
+        f"<td class='h dim' title='{local_time(run)}'>"
         f"{when(run.created)}</td><td class='num'>{len(run.concepts)}</td>"
         f"<td class='num'>{_score(studio, run)}</td><td>{_actions(run.id, title, used)}</td></tr>"
     )
@@ -190,11 +190,6 @@ def _score(studio: Studio, run: Run) -> str:
     if report is None or report.auroc is None:
         return NO_SCORE
     return f"<span title='{escape(report.held_out)}'>{short(report.auroc)}</span>"
-
-
-def short(value: float, sign: str = "") -> str:
-    """A number from -1 to 1 with three decimals, without the zero before the point: ".883"."""
-    return f"{value:{sign}.3f}".replace("0.", ".", 1).replace("-", "−")
 
 
 def when(moment: datetime, now: datetime | None = None) -> str:

@@ -58,8 +58,7 @@ def influences_of(studio: Studio, name: str) -> tuple[Influence, ...] | None:
     None while it is being worked out in the background; empty where there is nothing to judge, or
     where a report says it or is about to.
     """
-    run, reporting = studio.runs.current(), studio.report_job()
-    told = studio.report() is not None or (reporting and not reporting.view().state.finished)
+    run, told = studio.runs.current(), studio.report() is not None or studio.judging() is not None
     if run is None or run.source or told or not studio.status().model_ready:
         return ()
     job = studio.advise(run.best_layer, again=False)
@@ -151,9 +150,8 @@ def overview(studio: Studio) -> Answer:
 
 def judging(studio: Studio) -> str:
     """How far the report on the run in use is, in words; empty where none is being made."""
-    job = studio.report_job()
-    view = job.view() if job else None
-    if view is None or view.state.finished:
+    view = studio.judging()
+    if view is None:
         return ""
     step = view.progress
     if step is None or not step.total:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import asdict, replace
 
@@ -11,12 +10,11 @@ import gradio as gr
 from pydantic import Field
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.requests import Answer, Call, Request, answering
+from readout_ui.app.requests import Answer, Call, Request, answering, decoded
 from readout_ui.app.session import Studio
 from readout_ui.app.write.calls import concept_calls, overview
 from readout_ui.app.write.drafts import draft_calls
 from readout_ui.app.write.scores import score_calls
-from readout_ui.errors import UserError
 from readout_ui.texts.exchange import (
     ImportPlan,
     PlannedConcept,
@@ -103,11 +101,8 @@ def plan_of(studio: Studio, sent: SetFile) -> ImportPlan:
     if library_named(sent.file_name):
         texts = Library(sent.file_name).texts()
         return plan_import(studio.library(), ImportedSet(texts, (), ()))
-    try:
-        content = base64.b64decode(sent.content, validate=True)
-    except binascii.Error:
-        raise UserError("the file did not arrive whole", fix="choose it again") from None
-    return plan_import(studio.library(), read_set(content, _plain_name(sent.file_name)))
+    found = read_set(decoded(sent.content), _plain_name(sent.file_name))
+    return plan_import(studio.library(), found)
 
 
 def planned(plan: ImportPlan) -> Answer:

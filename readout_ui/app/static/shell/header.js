@@ -7,5 +7,5 @@ import { startRooms } from "./rooms.js";
 export function start({ element, server }) {
   startRooms(element.querySelector("[data-home]").dataset.home);
   startDrawers();
-  startPalette(async () => (server.concept_names ? await server.concept_names({}) : []));
+  startPalette(async () => (await server.concept_names?.({}))?.names ?? []);
 }

@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { decimals } from "../../readout_ui/app/static/lib/scale.js";
 import { byRank, newBox, ranksOf } from "../../readout_ui/app/static/write/editor_state.js";
 import {
   allRows,
   csvOf,
-  decimals,
   filtersOf,
   ordered,
   placeOn,

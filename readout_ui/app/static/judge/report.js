@@ -1,12 +1,12 @@
 // The report in Judge: its matrix, the list of all pairs, two concepts side by side, files.
 
+import { cell } from "../lib/csv.js";
 import { el, openSheet } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
 import { current, go, onRoute } from "../lib/route.js";
+import { decimals, number } from "../lib/scale.js";
 import { drawMatrix, reachOf, unpack } from "./matrix.js";
 
-const minus = (value) => value.toFixed(2).replace("-", "−");
-const short = (value) => value.toFixed(3).replace("0.", ".");
 const PAIR = ["concept", "other", "cosine", "margin_95", "held_out_auroc", "verdict"];
 
 export function start({ element, server }) {
@@ -71,7 +71,7 @@ class ReportPage {
     const [row, column] = found;
     const value = values[row * names.length + column];
     this.root.querySelector(".told").textContent =
-      `${names[row]}, ${names[column]}: ${minus(value)}`;
+      `${names[row]}, ${names[column]}: ${number(value)}`;
   }
 
   pick(event) {
@@ -151,7 +151,7 @@ class ReportPage {
     }
     const known = this.data?.pairs.find(([x, y]) => [x, y].includes(a) && [x, y].includes(b));
     const about = known
-      ? `Cosine ${minus(known[2])} ± ${known[3].toFixed(2)}; ${told(known)}.`
+      ? `Cosine ${number(known[2])} ± ${known[3].toFixed(2)}; ${told(known)}.`
       : "";
     const beside = `#/write/${encodeURIComponent(a)}?beside=${encodeURIComponent(b)}`;
     body.replaceChildren(
@@ -165,7 +165,7 @@ class ReportPage {
 const CSV = ["report.csv", "text/csv"];
 
 function told([, , , , auroc, verdict]) {
-  return auroc === null ? verdict : `${verdict}, ${short(auroc)}`;
+  return auroc === null ? verdict : `${verdict}, ${decimals(auroc)}`;
 }
 
 function side({ name, texts, about }) {
@@ -182,9 +182,9 @@ function side({ name, texts, about }) {
   );
 }
 
-function editLink(name, number) {
-  const address = `#/write/${encodeURIComponent(name)}?text=${number}`;
-  return el("a", { class: "small", href: address, "aria-label": `Edit text ${number}` }, "Edit");
+function editLink(name, at) {
+  const address = `#/write/${encodeURIComponent(name)}?text=${at}`;
+  return el("a", { class: "small", href: address, "aria-label": `Edit text ${at}` }, "Edit");
 }
 
 const KINDS = { confused: "bad" };
@@ -197,22 +197,16 @@ function pairRow(pair) {
     "tr",
     {},
     el("td", {}, el("a", { href: address }, `${a} `, between, ` ${b}`)),
-    el("td", { class: "num" }, minus(cosine)),
+    el("td", { class: "num" }, number(cosine)),
     el("td", { class: "num dim h" }, `±${margin.toFixed(2)}`),
     el("td", {}, el("span", { class: `v ${KINDS[verdict] ?? "plain"}` }, told(pair))),
   );
 }
 
-// Spreadsheets run a cell that begins like a formula.
-function quoted(value) {
-  const text = String(value ?? "").replace(/^[=+@]/, "'$&");
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
 export function csv(rows) {
-  return `${rows.map((row) => row.map(quoted).join(",")).join("\n")}\n`;
+  return `${rows.map((row) => row.map(cell).join(",")).join("\n")}\n`;
 }
 
 export function csvOfTable(table) {
-  return csv([...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent)));
+  return csv([...table.rows].map((row) => [...row.cells].map((one) => one.textContent)));
 }

@@ -35,3 +35,9 @@ export function rgb(colour) {
 export function number(score, digits = 2) {
   return Number.isFinite(score) ? score.toFixed(digits).replace("-", "−") : "–";
 }
+
+// ".918", "1.00"; empty without a number.
+export function decimals(value, digits = 3) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "";
+  return value.toFixed(digits).replace(/^(-?)0\./, "$1.");
+}

@@ -1,5 +1,6 @@
 // Many texts at once: pasted or from a file, read in pieces; means per row as a table and as CSV.
 
+import { quoted } from "../lib/csv.js";
 import { button, el, messageLine, openSheet, plural, say, tableHead } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
 import { number, paint } from "../lib/scale.js";
@@ -165,7 +166,6 @@ function tableRows(room, rows, concept) {
 }
 
 export function meansCsv(rows, concepts, layer) {
-  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   const titles = ["line", "text", "tokens", "layer", "error", ...concepts];
   const lines = rows.map(({ line, text, tokens, error, z }) => [
     line,
@@ -176,6 +176,6 @@ export function meansCsv(rows, concepts, layer) {
     ...(z ?? concepts.map(() => "")),
   ]);
   return [titles, ...lines]
-    .map((cells) => cells.map((value) => cell(String(value))).join(","))
+    .map((cells) => cells.map((value) => quoted(String(value))).join(","))
     .join("\n");
 }

@@ -144,7 +144,7 @@ function chart({ points, usable, limit, layer }, lines) {
       label(`×${number(factor, factor % 1 ? 1 : 0)}`, across(factor), HEIGHT - 8, "middle"),
     );
   for (const end of [z.low, z.high])
-    picture.append(label(end.toFixed(1).replace("-", "−"), LEFT - 4, z(end) + 4, "end"));
+    picture.append(label(number(end, 1), LEFT - 4, z(end) + 4, "end"));
   picture.append(label("perplexity", WIDTH - 2, TOP - 3, "end", "rs-costs"));
   picture.append(svg("path", { class: "rs-cost", d: path(costs, factors, across, cost) }));
   lines.forEach((line, at) => {

@@ -2,7 +2,7 @@
 
 import { el, messageLine, openSheet, say } from "../lib/dom.js";
 import { addressOf, current, go } from "../lib/route.js";
-import { decimals } from "./scoreboard.js";
+import { decimals } from "../lib/scale.js";
 import { sideBySide } from "./side_by_side.js";
 
 export class Comparing {

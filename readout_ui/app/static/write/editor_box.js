@@ -1,8 +1,8 @@
 // One text: a box that grows with it, its numbers, its tools, and what there is to say about it.
 
 import { button, el, plural } from "../lib/dom.js";
+import { decimals } from "../lib/scale.js";
 import { conceptLink } from "./list_rows.js";
-import { decimals } from "./scoreboard.js";
 
 export const GROWS_ITSELF = window.CSS && CSS.supports("field-sizing", "content");
 

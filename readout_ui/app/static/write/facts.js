@@ -1,8 +1,9 @@
 // What the report says about the concept that is open: scores, neighbours, tokens, findings.
 
 import { el } from "../lib/dom.js";
+import { decimals } from "../lib/scale.js";
 import { conceptLink, interval } from "./list_rows.js";
-import { decimals, TONES } from "./scoreboard.js";
+import { TONES } from "./scoreboard.js";
 
 const BASELINES = { words: "bag of words", embedding: "sentence embedding", random: "random" };
 

@@ -2,7 +2,8 @@
 
 import { button, el } from "../lib/dom.js";
 import { addressOf } from "../lib/route.js";
-import { decimals, placeOn, STATE_MEANING, TONES } from "./scoreboard.js";
+import { decimals } from "../lib/scale.js";
+import { placeOn, STATE_MEANING, TONES } from "./scoreboard.js";
 
 // Columns that a phone leaves out, and columns of numbers.
 export const FOLDED = { texts: "rs-fold rs-num", state: "rs-fold", nearest: "rs-fold" };

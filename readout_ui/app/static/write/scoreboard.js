@@ -1,5 +1,7 @@
 // The scoreboard as values: rows, filters, order, CSV. No page in here.
 
+import { cell } from "../lib/csv.js";
+
 export const STATE_MEANING = {
   new: "Not part of the training in use",
   edited: "Changed since the training in use",
@@ -97,12 +99,6 @@ export function searched(rows, query, found) {
   return rows.filter((row) => row.name.toLowerCase().includes(words) || found?.[row.name]);
 }
 
-// ".918", "1.00"; empty without a number.
-export function decimals(value, digits = 3) {
-  if (value === null || value === undefined || Number.isNaN(value)) return "";
-  return value.toFixed(digits).replace(/^(-?)0\./, "$1.");
-}
-
 // Where a number between .5 and 1 stands on a line of `width` pixels.
 export function placeOn(value, width) {
   return Math.round(Math.min(1, Math.max(0, (value - 0.5) / 0.5)) * width);
@@ -127,13 +123,7 @@ const CSV_TITLES = {
 };
 
 export function csvOf(rows) {
-  const cell = (value) => {
-    const known = typeof value === "number" ? Math.round(value * 1e4) / 1e4 : value;
-    const text = known === null || known === undefined ? "" : String(known);
-    // A spreadsheet would take a name such as =1+1 for a formula.
-    const plain = typeof value === "string" && /^[=+\-@\t]/.test(text) ? `'${text}` : text;
-    return /[",\n\r]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
-  };
-  const lines = rows.map((row) => Object.values(CSV_TITLES).map((of) => cell(of(row))));
+  const rounded = (value) => (typeof value === "number" ? Math.round(value * 1e4) / 1e4 : value);
+  const lines = rows.map((row) => Object.values(CSV_TITLES).map((of) => cell(rounded(of(row)))));
   return [Object.keys(CSV_TITLES), ...lines].map((line) => `${line.join(",")}\r\n`).join("");
 }

@@ -24,6 +24,7 @@ from readout_ui.evaluation.resampling import (
     direction_auroc,
     weighted_auroc,
 )
+from readout_ui.evaluation.scored_texts import mean_of_known
 from readout_ui.texts.labelled import mapping_of, read_shipped, suggest_mapping
 from readout_ui.texts.shipped import fitting_library
 from readout_ui.vectors.auroc import Bools, Floats, auroc
@@ -111,7 +112,7 @@ class Evidence:
     def macro(self) -> Estimates:
         """Means over the concepts."""
         means = {key: float(column.mean()) for key, column in self._columns.items()}
-        return self._estimates(means, np.nanmean(self.drawn, axis=1), len(self.texts))
+        return self._estimates(means, mean_of_known(self.drawn), len(self.texts))
 
     @staticmethod
     def _estimates(values: dict[str, float], drawn: Floats, n_texts: int) -> Estimates:

@@ -17,6 +17,7 @@ from readout_ui.evaluation.resampling import (
     estimate,
     weighted_auroc,
 )
+from readout_ui.evaluation.scored_texts import mean_of_known
 from readout_ui.texts.labelled import (
     LabelledText,
     labels_of,
@@ -86,7 +87,7 @@ def judge_beside(readout: Readout, brought: Run, name: str) -> Beside:
         )
     )
     weights = bootstrap_weights(own, N_DRAWS, 0)
-    drawn = [np.nanmean(weighted_auroc(each, own, weights), axis=1) for each in (theirs, ours)]
+    drawn = [mean_of_known(weighted_auroc(each, own, weights)) for each in (theirs, ours)]
     values = [float(auroc(each, own).mean()) for each in (theirs, ours)]
     found = [auroc_estimate(v, d, len(texts)) for v, d in zip(values, drawn, strict=True)]
     return Beside(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from readout_ui.evaluation.evidence import Evidence
 from readout_ui.evaluation.resampling import estimate, weighted_auroc
+from readout_ui.evaluation.run_changes import turned_by
 from readout_ui.evaluation.run_diff import RunDiff, compare_runs
+from readout_ui.evaluation.scored_texts import mean_of_known
 from readout_ui.vectors.auroc import auroc
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ def _named(how: str, names: Sequence[str]) -> list[str]:
 
 
 def _turned(diff: RunDiff, layer: int) -> list[tuple[str, float]]:
-    if diff.moves is None:
-        return []
-    layers = diff.moves.layers
-    column = layers.index(layer) if layer in layers else 0
-    turns = 1 - diff.moves.cosine[:, column]
-    moved = [(n, float(t)) for n, t in zip(diff.moves.concepts, turns, strict=True) if t >= TURNED]
+    moved = [(name, by) for name, by in turned_by(diff.moves, layer).items() if by >= TURNED]
     return sorted(moved, key=lambda each: -each[1])
 
 
@@ -74,8 +69,8 @@ def _scores(before: Run, readout: Readout, layer: int, evidence: Sequence[Eviden
     theirs = [old.concepts.index(name) for name in names]
     own, after = judged.own[:, mine], judged.scores[:, mine]
     earlier = old.score(readout.activations(judged.texts, layer), layer)[:, theirs]
-    drawn = np.nanmean(judged.drawn[:, mine], axis=1)
-    drawn = drawn - np.nanmean(weighted_auroc(earlier, own, judged.weights), axis=1)
+    drawn = mean_of_known(judged.drawn[:, mine])
+    drawn = drawn - mean_of_known(weighted_auroc(earlier, own, judged.weights))
     a, b = float(auroc(earlier, own).mean()), float(auroc(after, own).mean())
     change = estimate(b - a, drawn)
     noise = "within noise" if change.low <= 0 <= change.high else "beyond noise"

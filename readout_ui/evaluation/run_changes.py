@@ -49,7 +49,7 @@ def change_rows(diff: RunDiff, changes: ScoreChanges | None) -> tuple[ConceptCha
         diff: texts, settings and directions.
         changes: of the scores; None where they were not compared.
     """
-    turned = _turned(diff.moves, changes.layer if changes else None)
+    turned = turned_by(diff.moves, changes.layer if changes else None)
     scores = {change.concept: change for change in changes.concepts} if changes else {}
     rows = [_row(name, turned.get(name), scores.get(name)) for name in {**turned, **scores}]
     rows += [ConceptChange(name, verdict="new") for name in diff.concepts_added]
@@ -72,8 +72,13 @@ def changes_csv(rows: Iterable[ConceptChange]) -> str:
     return text.getvalue()
 
 
-def _turned(moves: Moves | None, layer: int | None) -> dict[str, float]:
-    """1 - cosine by concept, of those whose direction is known in both runs."""
+def turned_by(moves: Moves | None, layer: int | None) -> dict[str, float]:
+    """1 - cosine by concept, of those whose direction is known in both runs.
+
+    Args:
+        moves: None where the runs cannot be compared.
+        layer: where; the mean over all layers where the runs do not both have it.
+    """
     if moves is None:
         return {}
     at = moves.cosine[:, moves.layers.index(layer)] if layer in moves.layers else moves.mean()

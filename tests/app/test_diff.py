@@ -13,13 +13,6 @@ from readout_ui.texts.editing import save_concept
 gr = pytest.importorskip("gradio")
 
 
-@pytest.fixture
-def trained(studio: Studio) -> Studio:
-    studio.load_model()
-    studio.start_training().result()
-    return studio
-
-
 def edit_and_retrain(studio: Studio) -> str:
     calm = studio.library().concept("calm")
     texts = ("I rest. Nothing moves in me.", *calm.descriptions[1:])

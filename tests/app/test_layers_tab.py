@@ -17,13 +17,6 @@ from readout_ui.vectors.settings import TrainSettings
 gr = pytest.importorskip("gradio")
 
 
-@pytest.fixture
-def trained(studio: Studio) -> Studio:
-    studio.load_model()
-    studio.start_training().result()
-    return studio
-
-
 def built(studio: Studio) -> LayersTab:
     with gr.Blocks():
         return LayersTab(studio)

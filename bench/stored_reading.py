@@ -13,7 +13,7 @@ from typing import Any
 
 from readout_ui.app.assets import STATIC
 from readout_ui.app.read.calls import ReadDesk, Scores
-from readout_ui.app.read.desk import EXAMPLES
+from readout_ui.app.read.room import EXAMPLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.texts.shipped import shipped_descriptions

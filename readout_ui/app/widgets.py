@@ -102,11 +102,6 @@ def short(value: float | None, sign: str = "") -> str:
     return f"{value:{sign}.3f}".replace("0.", ".", 1).replace("-", "−")
 
 
-def cut(text: str, length: int) -> str:
-    """A text of at most so many characters."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
 KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}
 """Units of scores, by the name a person chooses them by."""
 PLOT_CLASS = "judged-plot"

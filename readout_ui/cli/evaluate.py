@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from readout_ui.cli.options import AsJson, JudgedWeights, Layer, Model, TrainedTexts, Vectors
-from readout_ui.cli.output import as_json, cut, open_readout, table
+from readout_ui.cli.output import as_json, open_readout, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.run_changes import ConceptChange, change_rows, moved
 from readout_ui.files import write_file
 from readout_ui.progress import Progress
+from readout_ui.texts.words import cut
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.judgements import Generalization

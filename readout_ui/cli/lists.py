@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from readout_ui.cli.options import AsJson, KnownWeights, Model
-from readout_ui.cli.output import as_json, cut, progress_report, table
+from readout_ui.cli.output import as_json, progress_report, table
+from readout_ui.texts.words import cut
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import CacheSummary

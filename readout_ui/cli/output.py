@@ -52,11 +52,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -
     )
 
 
-def cut(text: str, length: int) -> str:
-    """A text of at most so many characters."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def as_json(value: Any) -> str:
     """One JSON object on one line; what is no finite number is null."""
     return json.dumps(json_values(value), ensure_ascii=False, allow_nan=False)

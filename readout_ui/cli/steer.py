@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from readout_ui.cli.options import AsJson, JudgedWeights, Model, Vectors
-from readout_ui.cli.output import as_json, cut, open_readout, table
+from readout_ui.cli.output import as_json, open_readout, table
 from readout_ui.cli.read import open_run, text_of
 from readout_ui.errors import UserError
 from readout_ui.files import write_file
@@ -27,6 +27,7 @@ from readout_ui.inference.steering_setup import (
     parse_where,
     setup_json,
 )
+from readout_ui.texts.words import cut
 from readout_ui.vectors.settings import split_layers
 
 if TYPE_CHECKING:

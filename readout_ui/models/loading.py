@@ -180,10 +180,6 @@ def _bitsandbytes(quantization: str, dtype: "torch.dtype") -> Any:
     return make(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
 @dataclass(frozen=True)
 class ModelSpec:
     """What the user asked for.

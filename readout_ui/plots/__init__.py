@@ -89,7 +89,7 @@ def layers(sweep: LayerSweep, concept: str | None = None) -> go.Figure:
 
     best = sweep.best(concept)
     marked = None if best is None else (sweep.columns.index(best[0]), best[1])
-    title = f"Held-out AUROC, {concept or 'mean over concepts'}"
+    title = f"Held-out AUROC, {concept or 'mean over concepts'}, {sweep.folds} folds"
     return draw_sweep(sweep.scores(concept), [c.label for c in sweep.columns], marked, title)
 
 

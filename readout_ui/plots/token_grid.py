@@ -22,6 +22,7 @@ from readout_ui.plots.colours import (
     fit_scale,
     fixed_layout,
 )
+from readout_ui.texts.words import cut
 
 LONGEST_TICK = 18
 """Characters of a token or name that an axis shows."""
@@ -150,7 +151,7 @@ def _grid(
 
 def cut_label(label: str) -> str:
     """A label as short as an axis shows it."""
-    return label if len(label) <= LONGEST_TICK else label[: LONGEST_TICK - 1] + "…"
+    return cut(label, LONGEST_TICK)
 
 
 _OTHERS = {"z": ("cosine", "raw"), "cosine": ("z", "raw"), "raw": ("z", "cosine")}

@@ -5,7 +5,7 @@ Importing this module loads neither torch nor transformers.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -195,7 +195,7 @@ def verdict_of(auroc: float | None, low: float | None) -> Verdict:
 
 
 def pack_cosines(matrix: npt.NDArray[np.floating[Any]]) -> str:
-    """Cosines above the diagonal as `RunReport.cosines` has them.
+    """Cosines above the diagonal as `RunReport.cosines` has them: 16 bit, in ten thousandths.
 
     Args:
         matrix: (n_concepts, n_concepts), in the order of `RunReport.order`.
@@ -204,15 +204,3 @@ def pack_cosines(matrix: npt.NDArray[np.floating[Any]]) -> str:
 
     above = matrix[np.triu_indices(len(matrix), k=1)]
     return b64encode(np.rint(above * 10_000).astype("<i2").tobytes()).decode()
-
-
-def unpack_cosines(report: RunReport) -> npt.NDArray[np.float64]:
-    """(n_concepts, n_concepts), in the order of `report.order`; ones on the diagonal."""
-    import numpy as np
-
-    n = len(report.order)
-    above = np.frombuffer(b64decode(report.cosines), "<i2") / 10_000
-    matrix = np.eye(n)
-    rows, columns = np.triu_indices(n, k=1)
-    matrix[rows, columns] = matrix[columns, rows] = above
-    return matrix

@@ -10,7 +10,13 @@ from typing import Any
 
 from readout_ui.errors import UserError, printable
 from readout_ui.files import too_large
-from readout_ui.texts.reading import decode_text, json_lines, parse_json, split_text
+from readout_ui.texts.reading import (
+    decode_text,
+    json_lines,
+    parse_json,
+    require_readable,
+    split_text,
+)
 from readout_ui.texts.tables import (
     LABEL_TITLES,
     MAX_BYTES,
@@ -261,6 +267,25 @@ def read_pasted(text: str) -> TextTable:
     if table is None or len(table.columns) < 2:
         raise _no_label(*without[0], len(without))
     return table
+
+
+def pasted_texts(text: str) -> TextTable:
+    """Pasted texts without labels: JSON lines, a table with titles, or plain texts.
+
+    Raises:
+        UserError: it is JSON or a table that cannot be read, or no text.
+    """
+    if text.lstrip()[:1] in ("{", "["):
+        return read_table(text.encode(), "pasted.jsonl")
+    first = text.lstrip().split("\n", 1)[0]
+    if any(
+        titled([title.strip('" ') for title in first.split(mark)], TEXT_TITLES) for mark in ",\t;"
+    ):
+        return read_table(text.encode(), "pasted.csv")
+    texts = [each.strip() for each in split_texts(text) if each.strip()]
+    require_readable("".join(texts), "the pasted texts")
+    rows = tuple(TableRow(i, ((each,),)) for i, each in enumerate(texts, start=1))
+    return TextTable("the pasted texts", ("",), rows)
 
 
 def split_texts(text: str) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TypeVar
 
 from readout_ui.errors import UserError, printable
@@ -57,7 +56,7 @@ class TextTable:
         """The column that most likely holds the texts: by its title, else the longest one."""
         if found := titled(self.columns, TEXT_TITLES):
             return found
-        return max(self.columns, key=lambda name: fmean(self._lengths(name)))
+        return max(self.columns, key=lambda name: sum(self._lengths(name)))
 
     def guess_labels(self, text: str) -> tuple[str, ...]:
         """The columns that most likely hold labels: by title, else the least varied other one."""

@@ -108,6 +108,11 @@ def counted(n: int, noun: str, several: str = "") -> str:
     return f"{n} {noun if n == 1 else several or f'{noun}s'}"
 
 
+def cut(text: str, length: int) -> str:
+    """A text of at most so many characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 @functools.lru_cache(maxsize=20_000)
 def phrase_forms(name: str) -> frozenset[tuple[str, ...]]:
     """How a concept's name may stand in a text: each form as a tuple of words.

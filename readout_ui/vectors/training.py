@@ -22,6 +22,7 @@ from torch import Tensor
 from readout_ui.activations.extract import Activations, CaptureSettings, read_activations
 from readout_ui.progress import Report, silent
 from readout_ui.texts.names import is_neutral_name
+from readout_ui.texts.words import cut
 from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.cross_validation import FOLDS, LayerScores, assign_folds, rate_layers
@@ -328,12 +329,8 @@ def tokens_to_keep(texts: Sequence[str], rows: Sequence[int]) -> Mapping[str, in
 def warnings_of(parts: Sequence[Activations]) -> tuple[str, ...]:
     """What a person should know about how texts were read, one sentence each."""
     cut = (
-        f"Longer than the limit, only its beginning was read: “{_shortened(text)}”"
+        f"Longer than the limit, only its beginning was read: “{cut(text, 60)}”"
         for part in parts
         for text in part.truncated
     )
     return (*cut, *(note for part in parts for note in part.notes))
-
-
-def _shortened(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

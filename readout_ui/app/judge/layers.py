@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from readout_ui import plots
 from readout_ui.app.events import DEVICE, HIDDEN, Changes, Values, bound, components
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import RunTab, build_plot, plot_data, sentence, table
 from readout_ui.errors import UserError
-from readout_ui.plots.aurocs import draw_sweep
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
@@ -103,16 +103,12 @@ class LayersTab(RunTab):
         sets = self.studio.judge(Question(JUDGEMENT, "sets"), _choose_sets)
         sweep = _swept(self.studio, sets, values[self.fitted])
         name = values[self.concept] if values[self.concept] in sweep.concepts else None
-        best = sweep.best(name)
-        marked = None if best is None else (sweep.columns.index(best[0]), best[1])
-        title = f"Held-out AUROC, {name or 'macro'}, {sweep.folds} folds"
-        figure = draw_sweep(sweep.scores(name), [c.label for c in sweep.columns], marked, title)
         options = [(_set_label(one.layers, one.auroc), one.spec) for one in sets.sets]
         auto = (f"auto: layer {sets.recommended}", str(sets.recommended))
         return {
             self.about: draw_about(sets, sweep, name),
             self.results: gr.Column(visible=True),
-            self.sweep: plot_data(figure),
+            self.sweep: plot_data(plots.layers(sweep, name)),
             self.concept: gr.Dropdown(choices=[MACRO, *sweep.concepts], value=name or MACRO),
             self.chosen: gr.Radio(choices=[auto, *options], value=auto[1]),
         }

@@ -337,35 +337,16 @@ def _told(kept: Kept) -> Answer:
 
 def table_of(sent: TableFile) -> Answer:
     """The texts of a file or of what was pasted, and which column they were in."""
-    from readout_ui.texts.reading import require_readable
-    from readout_ui.texts.table_files import read_table, split_texts
+    from readout_ui.texts.table_files import pasted_texts, read_table
 
     if sent.file_name:
         table = read_table(decoded(sent.content), sent.file_name)
-    elif sent.content.lstrip()[:1] in ("{", "["):
-        table = read_table(sent.content.encode(), "pasted.jsonl")
-    elif _looks_delimited(sent.content):
-        table = read_table(sent.content.encode(), "pasted.csv")
     else:
-        texts = [text.strip() for text in split_texts(sent.content) if text.strip()]
-        require_readable("".join(texts), "the pasted texts")
-        return _rows_of("", [(i, text) for i, text in enumerate(texts, start=1)])
+        table = pasted_texts(sent.content)
     column = table.guess_text()
     at = table.columns.index(column)
     cells = [(row.line, " ".join(row.cells[at]).strip()) for row in table.rows]
     return _rows_of(column, [(line, text) for line, text in cells if text])
-
-
-def _looks_delimited(text: str) -> bool:
-    """Whether the first line is the titles of a table with a column of texts."""
-    from readout_ui.texts.tables import TEXT_TITLES
-
-    first = text.lstrip().split("\n", 1)[0]
-    for mark in (",", "\t", ";"):
-        titles = {title.strip().strip('"').casefold() for title in first.split(mark)}
-        if titles & set(TEXT_TITLES):
-            return True
-    return False
 
 
 def _rows_of(column: str, rows: Sequence[tuple[int, str]]) -> Answer:

@@ -14,10 +14,9 @@ from pydantic import Field
 from readout_ui.app.follow import jobs_before
 from readout_ui.app.jobs import JobState
 from readout_ui.app.read.calls import pack_cells
-from readout_ui.app.read.chats import Asked, LiveChats, News
+from readout_ui.app.read.chats import Asked, Chat, LiveChats, News, Told
 from readout_ui.app.read.compare import compare_calls
 from readout_ui.app.read.steering import steering_calls
-from readout_ui.app.read.told import Chat, Told
 from readout_ui.app.requests import Answer, Call, Nothing, answering
 from readout_ui.inference.sampling import Sampling
 

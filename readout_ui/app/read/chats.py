@@ -8,13 +8,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import Field
 
 from readout_ui.app.jobs import Job, JobState
+from readout_ui.app.read.calls import MOST_TEXT, MOST_TURNS, Said
 from readout_ui.app.read.waiting import Watched
+from readout_ui.app.requests import Request
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading
 from readout_ui.inference.recipe import parse_recipe
@@ -211,6 +215,45 @@ class ChatRequest:
     """What steers it meanwhile; empty for nothing."""
     begun: str = ""
     """How the answer begins; the model goes on from there."""
+
+
+LONGEST_RECIPE = 20_000
+
+
+class Chat(Request):
+    """Which chat: a secret that the page made up."""
+
+    chat: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class Spoken(Said):
+    """One turn of a person or of the model; the system's is asked apart."""
+
+    role: Literal["user", "assistant"]
+
+
+class Told(Request):
+    """A chat as far as the model's turn, and how it goes on."""
+
+    turns: list[Spoken] = Field(max_length=MOST_TURNS)
+    system: str = Field(default="", max_length=MOST_TEXT)
+    sampling: dict[str, float | int | None] = Field(default_factory=dict)
+    thinking: bool | None = None
+    recipe: str = Field(default="", max_length=LONGEST_RECIPE)
+    begun: str = Field(default="", max_length=MOST_TEXT)
+
+    def request(self) -> ChatRequest:
+        """What a page wants, checked."""
+        known: Callable[..., Sampling] = Sampling
+        names = [name for name in asdict(Sampling()) if name in self.sampling]
+        return ChatRequest(
+            turns=tuple(Turn(turn.role, turn.text) for turn in self.turns),
+            system=self.system,
+            sampling=known(**{name: self.sampling[name] for name in names}),
+            thinking=self.thinking,
+            recipe=self.recipe.strip(),
+            begun=self.begun,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from readout_ui.app.read.calls import Asked as Text
 from readout_ui.app.read.calls import pack_cells
-from readout_ui.app.read.told import Chat
+from readout_ui.app.read.chats import Chat
 from readout_ui.app.read.waiting import PageJobs
 from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.app.session import Studio

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from readout_ui.app.read.chats import framed_request
-from readout_ui.app.read.told import Chat, Told
+from readout_ui.app.read.chats import Chat, Told, framed_request
 from readout_ui.app.read.waiting import PageJobs
 from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.errors import UserError

@@ -14,10 +14,11 @@ from readout_ui.app.assets import on_load
 from readout_ui.app.events import DEVICE, Changes, Part, bound
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import count, cut, short, table
+from readout_ui.app.widgets import count, short, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.run_changes import ConceptChange, change_rows, changes_csv, moved
 from readout_ui.runs.run import Run
+from readout_ui.texts.words import cut
 
 if TYPE_CHECKING:
     from readout_ui.evaluation.run_diff import RunDiff, ScoreChanges, TextChange

@@ -15,9 +15,10 @@ from readout_ui.app.events import DEVICE, QUIET, Changes, Part, bound, component
 from readout_ui.app.session import Studio
 from readout_ui.app.ship.bring import bring
 from readout_ui.app.ship.packs import pack_to_download
-from readout_ui.app.widgets import count, cut, short
+from readout_ui.app.widgets import count, short
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import BrokenRun, local_time
+from readout_ui.texts.words import cut
 
 SHOWN_RUNS = 10
 """Runs on the page before a person asks for the others."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, Changes, Part, Values, bound, components
-from readout_ui.app.widgets import MOST_SHOWN, cut, sentence, table
+from readout_ui.app.widgets import MOST_SHOWN, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.files import scratch_folder, shown, write_file
 from readout_ui.texts.examples import (
@@ -35,6 +35,7 @@ from readout_ui.texts.memory import (
     read_sqlite,
 )
 from readout_ui.texts.reading import zip_bytes
+from readout_ui.texts.words import cut
 
 if TYPE_CHECKING:
     from readout_ui.vectors.sources import Texts, TextSource

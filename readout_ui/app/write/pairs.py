@@ -14,7 +14,7 @@ import gradio as gr
 from readout_ui.app.assets import calling
 from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components, seen_if
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import MOST_SHOWN, count, cut, sentence, table
+from readout_ui.app.widgets import MOST_SHOWN, count, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.lint import Finding
@@ -32,6 +32,7 @@ from readout_ui.texts.pairs import (
     shipped_table,
 )
 from readout_ui.texts.tables import MAX_BYTES, TextTable
+from readout_ui.texts.words import cut
 
 if TYPE_CHECKING:
     from readout_ui.vectors.sources import TextSource

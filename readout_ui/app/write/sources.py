@@ -31,7 +31,7 @@ from readout_ui.app.follow import Follower, Task
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.train import METHOD_CHOICES, READ_CHOICES
-from readout_ui.app.widgets import count, cut, sentence, table
+from readout_ui.app.widgets import count, sentence, table
 from readout_ui.app.write.memories import MemoryInputs, memory_request
 from readout_ui.app.write.pairs import PairInputs, pair_request
 from readout_ui.app.write.trained import draw_outcome, draw_trained
@@ -39,6 +39,7 @@ from readout_ui.errors import UserError
 from readout_ui.texts.editing import add_texts
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
 from readout_ui.texts.tags import change_tags
+from readout_ui.texts.words import cut
 from readout_ui.vectors.settings import LAYER_TYPE_NAMES, RECIPES, TrainSettings
 
 if TYPE_CHECKING:

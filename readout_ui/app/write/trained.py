@@ -30,8 +30,8 @@ def draw_trained(run: Run | None) -> str:
 
 
 _NEXT = (
-    "<p class='src-note'>These vectors are in use now: <b>Inspect</b>, <b>Live</b>, "
-    "<b>Steering</b> and <b>Export</b> work with them. The header's Train goes back to the "
+    "<p class='src-note'>These vectors are in use now: <a href='#/read'>Read</a> and "
+    "<a href='#/ship'>Ship</a> work with them. The header's Train goes back to the "
     "descriptions, and every run stays in the list of <a href='#/ship'>Ship</a>.</p>"
 )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Cancelled(Exception):
 
 def silent(_progress: Progress) -> None:
     """A report that goes nowhere."""
+
+
+def finished(pieces: Generator[object, None, Result]) -> Result:
+    """The result of work in pieces, all of which are done now."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 class Bars:

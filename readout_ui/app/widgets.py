@@ -33,6 +33,7 @@ def table(
     caption: str = "",
     row_kinds: Sequence[str] = (),
     column_kinds: Mapping[str, str] | None = None,
+    file: str = "",
 ) -> str:
     """Rows under their titles, in a box that scrolls sideways where the page is narrow.
 
@@ -43,6 +44,7 @@ def table(
         caption: HTML above the titles.
         row_kinds: a class for each row, none where it is empty.
         column_kinds: a class for the cells below some titles.
+        file: of a table that can be saved as CSV, the file's name without ending.
     """
     titles, kinds_of = list(titles), column_kinds or {}
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
@@ -53,10 +55,14 @@ def table(
     kinds = [_class(one) for one in row_kinds] or [""] * len(drawn)
     body = "".join(f"<tr{one}>{cells}</tr>" for one, cells in zip(kinds, drawn, strict=True))
     above = f"<caption>{caption}</caption>" if caption else ""
-    return (
+    drawn_table = (
         f"<div class='scroll'><table class='{kind}'>{above}<thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
+    if not file:
+        return drawn_table
+    button = f"<button type='button' class='btn sm' data-csv='{escape(file)}'>CSV</button>"
+    return f"<div class='saved-table'>{button}{drawn_table}</div>"
 
 
 def _class(kind: str) -> str:
@@ -200,20 +206,6 @@ def build_judged(name: str, error: UserError | None, **notice: Any) -> JudgedPar
         gr.HTML(draw_notice(error), elem_id=f"{name}-notice", **notice),
         gr.Column(visible=HIDDEN, elem_id=f"{name}-results"),
     )
-
-
-def layer_slider(run: Run | None) -> dict[str, Any]:
-    """Range and value of a slider: every layer of the run's model, the best one chosen."""
-    if run is None:
-        return {"minimum": 0, "maximum": 1, "value": 0, "interactive": False, "info": ""}
-    last = len(run.layer_scores) - 1 if run.layer_scores else max(run.layers)
-    return {
-        "minimum": 0,
-        "maximum": max(1, last),
-        "value": run.best_layer,
-        "interactive": last > 0,
-        "info": f"best layer of this run: {run.best_layer}",
-    }
 
 
 def layer_list(run: Run | None) -> dict[str, Any]:

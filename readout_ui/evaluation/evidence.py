@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.evaluation import sentence_embedding
+from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.generalization import SortedTexts, baselines, sort_texts
 from readout_ui.evaluation.layers import FOLDS, held_out_scores
 from readout_ui.evaluation.resampling import (
@@ -25,17 +26,22 @@ from readout_ui.evaluation.resampling import (
     weighted_auroc,
 )
 from readout_ui.evaluation.scored_texts import mean_of_known
+from readout_ui.progress import finished
+from readout_ui.runs.report import PairReport, PairVerdict
 from readout_ui.texts.labelled import mapping_of, read_shipped, suggest_mapping
 from readout_ui.texts.shipped import fitting_library
 from readout_ui.vectors.auroc import Bools, Floats, auroc
 from readout_ui.vectors.cross_validation import assign_folds, can_be_scored
 
 if TYPE_CHECKING:
+    from readout_ui.evaluation.results import CosineMatrix
     from readout_ui.inference.readout import Readout
 
 N_RANDOM, N_DRAWS = 100, 400
 AT_ONCE = 16
 """Texts that are read in one piece: a fraction of a second of a small model on a processor."""
+CONFUSED = 0.75
+"""Two concepts are confused whose held-out texts are told apart in fewer pairs of texts."""
 FEWEST = 2
 """Concepts that the shipped texts have to name, to be asked at all."""
 
@@ -144,17 +150,20 @@ class Evidence:
         return Counter(self.concepts[int(i)] for i in self.scores[rivals].argmax(axis=1))
 
 
-def gather(readout: Readout, layer: int) -> Generator[None, None, tuple[Evidence, ...]]:
+def gather(
+    readout: Readout, layer: int, *, beside: bool = True
+) -> Generator[None, None, tuple[Evidence, ...]]:
     """Everything that can judge a run: shipped texts first, then its own for the rest.
 
     Args:
         readout: the run with its model.
         layer: one of its layers.
+        beside: whether bag of words and sentence embedding are asked as well.
 
     Yields:
         Nothing, between two pieces of work.
     """
-    shipped = yield from _shipped(readout, layer)
+    shipped = yield from _shipped(readout, layer, beside)
     named = set(shipped.concepts) if shipped else set()
     own = None
     if readout.texts and not named >= set(readout.concepts):
@@ -174,7 +183,7 @@ def shipped_texts(readout: Readout) -> SortedTexts | None:
     return sort_texts(labelled, mapping, readout.concepts, readout.texts)
 
 
-def _shipped(readout: Readout, layer: int) -> Generator[None, None, Evidence | None]:
+def _shipped(readout: Readout, layer: int, beside: bool) -> Generator[None, None, Evidence | None]:
     texts = shipped_texts(readout)
     if texts is None:
         return None
@@ -183,8 +192,10 @@ def _shipped(readout: Readout, layer: int) -> Generator[None, None, Evidence | N
         yield
     read = readout.activations(texts.counted, layer)
     columns = [readout.concepts.index(name) for name in texts.concepts]
-    yield from _embed(readout, texts)
-    words, embedding, _ = baselines(readout, texts)
+    words = embedding = None
+    if beside:
+        yield from _embed(readout, texts)
+        words, embedding, _ = baselines(readout, texts)
     return Evidence(
         name=f"{len(texts.counted)} shipped texts",
         concepts=texts.concepts,
@@ -229,3 +240,57 @@ def _left_out(readout: Readout, layer: int) -> Evidence | None:
         scores=scores[:, kept],
         random=readout.score_randomly(read, layer, N_RANDOM, 0),
     )
+
+
+def pairs_at(readout: Readout, layer: int | None) -> tuple[PairReport, ...]:
+    """The pairs of a run's directions beyond chance at a layer, as its report has them at the best.
+
+    Args:
+        readout: the run with its model.
+        layer: one of its layers; None for the mean over all of the model, where no text judges.
+
+    Raises:
+        UserError: the texts of the training are not there.
+    """
+    from readout_ui.evaluation.public import own_directions
+
+    own = own_directions(readout)
+    cosines = cosine_matrix(readout.corpus(), layer, report=readout.report, own=own)
+    evidence = () if layer is None else finished(gather(readout, layer, beside=False))
+    return pairs_beyond_chance(cosines, evidence)
+
+
+def pairs_beyond_chance(
+    cosines: CosineMatrix, evidence: Sequence[Evidence]
+) -> tuple[PairReport, ...]:
+    """All pairs whose directions are nearer or further than chance, confused ones first."""
+    rows, columns = np.nonzero(np.triu(cosines.differs, k=1))
+    found = [
+        _pair(cosines, a, b, evidence) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
+    return tuple(sorted(found, key=lambda p: (p.verdict != "confused", -abs(p.cosine))))
+
+
+def _pair(cosines: CosineMatrix, a: int, b: int, evidence: Sequence[Evidence]) -> PairReport:
+    first, second = cosines.concepts[a], cosines.concepts[b]
+    told = (each.told_apart(first, second) for each in evidence)
+    auroc = next((one for one in told if one is not None), None)
+    cosine = float(cosines.cosine[a, b])
+    margin = float(cosines.high[a, b] - cosines.low[a, b]) / 2
+    return PairReport(
+        first, second, round(cosine, 4), round(margin, 4), auroc, pair_verdict(cosine, auroc)
+    )
+
+
+def pair_verdict(cosine: float, auroc: float | None) -> PairVerdict:
+    """What to make of two directions whose cosine is beyond chance.
+
+    Args:
+        cosine: of the two.
+        auroc: how well their held-out texts are told apart; None where none judges both.
+    """
+    if cosine < 0:
+        return "opposed"
+    if auroc is None:
+        return "not judged"
+    return "confused" if auroc < CONFUSED else "told apart"

@@ -18,6 +18,7 @@ from readout_ui.evaluation.judgements import (
     JudgeSettings,
     KindScore,
     TopK,
+    coverage,
 )
 from readout_ui.evaluation.resampling import (
     Estimate,
@@ -322,7 +323,8 @@ def sort_texts(
         )
     whose = {each.text: each.group for each in labelled}
     groups = tuple(whose[text] for text in counted)
-    notes = _notes(targets, trained, bool(neutral), own)
+    counts = own.sum(axis=0).tolist()
+    notes = (*_notes(targets, trained, bool(neutral), own), *coverage(concepts, counts))
     return SortedTexts(
         concepts=tuple(c for c, is_judged in zip(concepts, judged, strict=True) if is_judged),
         counted=tuple(counted),

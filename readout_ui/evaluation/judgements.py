@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError
@@ -274,6 +276,57 @@ class Generalization:
             "notes": list(self.notes),
             **({"written_by_model": asdict(own)} if (own := self.written_by_model) else {}),
         }
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Vectors that were brought, beside those of the run in use."""
+
+    name: str
+    """Of the file or folder."""
+    layer: int
+    """Where they are read: their layer nearest to the run's best one."""
+    calibrated: bool
+    """False where they had no calibration and are centred here on neutral texts."""
+    labels: tuple[str, ...]
+    """What both have a concept for."""
+    n_texts: int
+    theirs: Estimate
+    """Macro AUROC over the labels."""
+    ours: Estimate
+    """The same of the run in use, on the same texts."""
+    difference: Estimate
+    """Theirs minus ours, on the same resamples."""
+
+
+FEW_TEXTS = 0.5
+"""A concept with at most this part of the usual number of texts is named."""
+_NAMED = 6
+
+
+def coverage(concepts: Sequence[str], n_texts: Sequence[int]) -> tuple[str, ...]:
+    """Which concepts no text judges, and which at most half as many as the others; in sentences.
+
+    Args:
+        concepts: all of the run.
+        n_texts: of each, labelled with it.
+    """
+    counts = dict(zip(concepts, map(int, n_texts), strict=True))
+    missing = [name for name, n in counts.items() if not n]
+    usual = median([n for n in counts.values() if n] or [0])
+    few = [f"{name} ({n})" for name, n in counts.items() if 0 < n <= FEW_TEXTS * usual]
+    said = []
+    if missing:
+        said.append(f"No text judges {named(missing)}.")
+    if few:
+        said.append(f"Judged by at most half as many texts as the others: {named(few)}.")
+    return tuple(said)
+
+
+def named(names: Sequence[str]) -> str:
+    """The first names, and how many more."""
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + rest
 
 
 def _value(estimate: Estimate | None) -> str:

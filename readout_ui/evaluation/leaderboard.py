@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from readout_ui.errors import UserError
 from readout_ui.evaluation.evidence import FEWEST, N_DRAWS
+from readout_ui.evaluation.judgements import Beside
 from readout_ui.evaluation.resampling import (
-    Estimate,
     auroc_estimate,
     bootstrap_weights,
     estimate,
@@ -35,27 +34,6 @@ if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
     from readout_ui.runs.run import Run
     from readout_ui.vectors.vectors import ConceptVectors
-
-
-@dataclass(frozen=True)
-class Beside:
-    """Vectors that were brought, beside those of the run in use."""
-
-    name: str
-    """Of the file or folder."""
-    layer: int
-    """Where they are read: their layer nearest to the run's best one."""
-    calibrated: bool
-    """False where they had no calibration and are centred here on neutral texts."""
-    labels: tuple[str, ...]
-    """What both have a concept for."""
-    n_texts: int
-    theirs: Estimate
-    """Macro AUROC over the labels."""
-    ours: Estimate
-    """The same of the run in use, on the same texts."""
-    difference: Estimate
-    """Theirs minus ours, on the same resamples."""
 
 
 def judge_beside(readout: Readout, brought: Run, name: str) -> Beside:

@@ -8,15 +8,17 @@ what the lowest margin is in libraries whose concepts have each other's deviatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from readout_ui.evaluation.left_out import LayerTexts, layer_texts
 from readout_ui.evaluation.results import Floats, Indices
+from readout_ui.progress import finished
 
 if TYPE_CHECKING:
     from readout_ui.vectors.training import Corpus
@@ -46,31 +48,42 @@ def find_misfits(corpus: Corpus, seed: int = 0) -> Misfits:
         corpus: the run's texts with their activations at all layers.
         seed: of the libraries with nothing wrong.
     """
-    products = [
-        _Products.of(layer_texts(corpus, layer, "whitened"))
-        for layer in misfit_layers(corpus.n_layers)
-    ]
+    return finished(misfit_pieces(corpus, seed))
+
+
+def misfit_pieces(corpus: Corpus, seed: int = 0) -> Generator[None, None, Misfits]:
+    """The same in pieces, for who shares the device: many texts take many seconds together."""
+    products = []
+    for layer in misfit_layers(corpus.n_layers):
+        products.append(_Products.of(layer_texts(corpus, layer, "whitened")))
+        yield
     found = [each.margins() for each in products]
     total = np.sum([standard for standard, _ in found], axis=0)  # (n_members,)
     tested = np.isfinite(total)
     p = np.ones(len(tested))
     if tested.any():
-        p[tested] = _lowest_p(total[tested], _lowest_margins(products, total, seed))
+        lowest = yield from _lowest_margins(products, total, seed)
+        p[tested] = _lowest_p(total[tested], lowest)
     against = np.sum([against for _, against in found], axis=0)  # (n_members, n_concepts + 1)
     return Misfits(total / len(products), against.argmax(axis=1), p)
 
 
-def _lowest_margins(products: Sequence[_Products], margins: Floats, seed: int) -> Floats:
+def _lowest_margins(
+    products: Sequence[_Products], margins: Floats, seed: int
+) -> Generator[None, None, Floats]:
     """The lowest margin of each of some libraries with nothing wrong, summed over layers."""
     draws, n = np.random.default_rng(seed), len(margins)
     n_libraries = int(np.clip(_PRODUCTS / n**2, *_LIBRARIES))
     orders = np.array([_clean_order(margins, draws) for _ in range(n_libraries)])
-    lowest = []
-    n_numbers = orders.size * len(products[0].groups.counts)
-    for some in np.array_split(orders, max(1, n_numbers // _AT_ONCE)):
-        total = np.sum([each.shuffled_margins(some) for each in products], axis=0)
-        lowest.append(total[:, np.isfinite(margins)].min(axis=1))
-    return np.concatenate(lowest)
+    n_parts = max(1, orders.size * len(products[0].groups.counts) // _AT_ONCE)
+    total = np.zeros(orders.shape)
+    for each in products:
+        deviations = each.deviations()
+        for some in np.array_split(np.arange(n_libraries), n_parts):
+            total[some] += deviations.margins(orders[some])
+            yield
+    lowest: Floats = total[:, np.isfinite(margins)].min(axis=1)
+    return lowest
 
 
 def misfit_layers(n_layers: int) -> tuple[int, ...]:
@@ -178,28 +191,59 @@ class _Products:
         """As `_Groups.margins`."""
         return self.groups.margins(self._with_means, np.diagonal(self.gram))
 
-    def shuffled_margins(self, orders: Indices) -> Floats:
-        """The same of libraries whose groups' means have others' deviations.
-
-        Args:
-            orders: whose deviation each member gets, (n_libraries, n_members).
-        """
+    def deviations(self) -> _Deviations:
+        """The members' deviations from their groups' means."""
         groups, group = self.groups, self.groups.group
         means = groups.means(self._with_means.T)  # (n_concepts + 1, n_concepts + 1)
         # Deviations from a mean of n texts are too short by (n - 1) / n.
         n = groups.counts[group]
         stretch = np.sqrt(n / np.maximum(n - 1, 1))
-        moved = (self._with_means - means[group]) * stretch[:, None]  # deviations with means
         across = self._with_means[:, group]
-        apart = self.gram - across - across.T + means[np.ix_(group, group)]
-        apart *= stretch[:, None] * stretch  # deviations with deviations
-        found = means[group] + moved[orders]  # (n_libraries, n_members, n_concepts + 1)
+        apart = self.gram - across
+        apart -= across.T
+        apart += means[np.ix_(group, group)]
+        apart *= stretch[:, None]
+        apart *= stretch
+        return _Deviations(
+            groups, means, (self._with_means - means[group]) * stretch[:, None], apart
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Deviations:
+    """Dot products of the members' deviations from their groups' means, to be dealt out anew."""
+
+    groups: _Groups
+    means: Floats
+    """(n_concepts + 1, n_concepts + 1): of the means with each other."""
+    moved: Floats
+    """(n_members, n_concepts + 1): of deviations with means."""
+    apart: Floats
+    """(n_members, n_members): of deviations with each other."""
+
+    def margins(self, orders: Indices) -> Floats:
+        """As `_Groups.margins`, of libraries whose groups' means have others' deviations.
+
+        Args:
+            orders: whose deviation each member gets, (n_libraries, n_members).
+        """
+        groups, group = self.groups, self.groups.group
+        found = self.means[group] + self.moved[orders]  # (n_libraries, n_members, n_concepts + 1)
         for number, order in enumerate(orders):
-            found[number] += groups.means(moved[order].T)[group]
-            found[number] += groups.means(apart[:, order])[order]
-        own = moved[orders, group]
-        length = means[group, group] + 2 * own + np.diagonal(apart)[orders]
+            found[number] += groups.means(self.moved[order].T)[group]
+            found[number] += self._with_groups(order)[order]
+        own = self.moved[orders, group]
+        length = self.means[group, group] + 2 * own + np.diagonal(self.apart)[orders]
         return groups.margins(found, length)[0]
+
+    def _with_groups(self, order: Indices) -> Floats:
+        """Mean product of each deviation with those dealt to each group, (n_members, n_groups)."""
+        counts = self.groups.counts
+        weights = 1 / counts[self.groups.group]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
+        dealt = csr_array((weights, order, starts), shape=(len(counts), len(order)))
+        products: Floats = (dealt @ self.apart).T
+        return products
 
 
 def _robust(values: Floats) -> Floats:

@@ -15,9 +15,15 @@ import numpy as np
 from readout_ui.errors import UserError
 from readout_ui.evaluation.advice import Judged, judge_descriptions, shortcuts_of
 from readout_ui.evaluation.crosstalk import cosine_matrix, cosines_of
-from readout_ui.evaluation.evidence import NO_EVIDENCE, Estimates, Evidence, gather
+from readout_ui.evaluation.evidence import (
+    NO_EVIDENCE,
+    Estimates,
+    Evidence,
+    gather,
+    pairs_beyond_chance,
+)
 from readout_ui.evaluation.logit_lens import RANDOM, LensTokens, logit_lens
-from readout_ui.evaluation.misfits import find_misfits
+from readout_ui.evaluation.misfits import misfit_pieces
 from readout_ui.evaluation.moved import what_moved
 from readout_ui.evaluation.results import CosineMatrix, Floats, cluster
 from readout_ui.progress import Progress
@@ -25,9 +31,9 @@ from readout_ui.runs.report import (
     ConceptReport,
     Finding,
     PairReport,
-    PairVerdict,
     RunReport,
     TextReport,
+    layer_note,
     pack_cosines,
     verdict_of,
 )
@@ -42,8 +48,6 @@ STAGE = "Judging"
 N_STEPS = 6
 LENS_DEPTH = 0.9
 """Part of the depth at which raised and lowered tokens are looked at."""
-CONFUSED = 0.75
-"""Two concepts are confused whose held-out texts are told apart in fewer pairs of texts."""
 NEAREST, MOST_FINDINGS = 3, 12
 HALF = 0.5
 """A concept with at most this part of the usual number of texts is named."""
@@ -98,8 +102,7 @@ def _texts(readout: Readout, layer: int) -> Generator[None, None, Judged | None]
     if not readout.texts or readout.run.source:
         return None
     corpus = readout.corpus()
-    misfits = find_misfits(corpus)
-    yield
+    misfits = yield from misfit_pieces(corpus)
     shortcuts_of(corpus.texts, corpus.groups)  # and is remembered
     yield
     judged = judge_descriptions(corpus, layer, misfits=misfits)
@@ -154,7 +157,7 @@ def _report(
         )
         for i, name in enumerate(names)
     )
-    pairs = _pairs(cosines, evidence) if isinstance(cosines, CosineMatrix) else ()
+    pairs = pairs_beyond_chance(cosines, evidence) if isinstance(cosines, CosineMatrix) else ()
     macro = evidence[0].macro() if evidence else NO_EVIDENCE
     auroc, low, high = macro.ends()
     return RunReport(
@@ -171,7 +174,7 @@ def _report(
         concepts=concepts,
         pairs=pairs,
         findings=_findings(concepts, pairs, evidence, judged),
-        layer_note=layer_note(readout.run, layer),
+        layer_note=layer_note(readout.run.layer_scores, layer),
         missing=tuple(each.name for each in concepts if each.auroc is None),
         moved=moved,
         before=before.id if before else "",
@@ -245,39 +248,6 @@ def _known(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _pairs(cosines: CosineMatrix, evidence: Sequence[Evidence]) -> tuple[PairReport, ...]:
-    rows, columns = np.nonzero(np.triu(cosines.differs, k=1))
-    found = [
-        _pair(cosines, a, b, evidence) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)
-    ]
-    return tuple(sorted(found, key=lambda p: (p.verdict != "confused", -abs(p.cosine))))
-
-
-def _pair(cosines: CosineMatrix, a: int, b: int, evidence: Sequence[Evidence]) -> PairReport:
-    first, second = cosines.concepts[a], cosines.concepts[b]
-    told = (each.told_apart(first, second) for each in evidence)
-    auroc = next((one for one in told if one is not None), None)
-    cosine = float(cosines.cosine[a, b])
-    margin = float(cosines.high[a, b] - cosines.low[a, b]) / 2
-    return PairReport(
-        first, second, round(cosine, 4), round(margin, 4), auroc, pair_verdict(cosine, auroc)
-    )
-
-
-def pair_verdict(cosine: float, auroc: float | None) -> PairVerdict:
-    """What to make of two directions whose cosine is beyond chance.
-
-    Args:
-        cosine: of the two.
-        auroc: how well their held-out texts are told apart; None where none judges both.
-    """
-    if cosine < 0:
-        return "opposed"
-    if auroc is None:
-        return "not judged"
-    return "confused" if auroc < CONFUSED else "told apart"
-
-
 def headline_of(concepts: Sequence[ConceptReport], pairs: Sequence[PairReport]) -> str:
     """The whole report in one line."""
     judged = [each for each in concepts if each.auroc is not None]
@@ -293,20 +263,6 @@ def headline_of(concepts: Sequence[ConceptReport], pairs: Sequence[PairReport]) 
     if confused:
         pair = f"{confused} pairs are confused" if confused > 1 else "1 pair is confused"
     return "; ".join([*parts, pair])
-
-
-def layer_note(run: Run, layer: int) -> str:
-    """Why this layer, in one sentence."""
-    scores = [-1.0 if s is None else s for s in run.layer_scores or ()]
-    if layer >= len(scores) or max(scores) < 0:
-        return f"Layer {layer}: no score of the training says which is best."
-    best, own = int(np.argmax(scores)), scores[layer]
-    if best == layer:
-        return f"Layer {layer} is the best of {len(scores)}: AUROC {own:.3f} on left-out texts."
-    return (
-        f"Layer {layer} ({own:.3f} on left-out texts) is within noise of the best, {best} "
-        f"({scores[best]:.3f}), and nearer to the middle."
-    )
 
 
 def _findings(
@@ -347,7 +303,7 @@ def _about_pair(pair: PairReport) -> Finding:
     return Finding(
         f"{pair.a} and {pair.b} are confused: cosine {pair.cosine:.2f}, and their held-out texts "
         f"are told apart with AUROC {pair.auroc:.2f}.",
-        f"#/judge/cross-talk?pair={pair.a}~{pair.b}",
+        f"#/judge?pair={pair.a}~{pair.b}",
     )
 
 

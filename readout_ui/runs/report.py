@@ -6,6 +6,7 @@ Importing this module loads neither torch nor transformers.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -194,13 +195,33 @@ def verdict_of(auroc: float | None, low: float | None) -> Verdict:
     return "readable" if low < CLEAR else "clear"
 
 
+def layer_note(layer_scores: Sequence[float | None] | None, layer: int) -> str:
+    """Why this layer, in one sentence.
+
+    Args:
+        layer_scores: AUROC of every layer of the model on texts that were left out, where known.
+        layer: the one that is recommended.
+    """
+    scores = [-1.0 if s is None else s for s in layer_scores or ()]
+    if layer >= len(scores) or max(scores) < 0:
+        return f"Layer {layer}: no score of the training says which is best."
+    best, own = scores.index(max(scores)), scores[layer]
+    if best == layer:
+        return f"Layer {layer} is the best of {len(scores)}: AUROC {own:.3f} on left-out texts."
+    return (
+        f"Layer {layer} ({own:.3f} on left-out texts) is within noise of the best, {best} "
+        f"({scores[best]:.3f}), and nearer to the middle."
+    )
+
+
 def pack_cosines(matrix: npt.NDArray[np.floating[Any]]) -> str:
     """Cosines above the diagonal as `RunReport.cosines` has them: 16 bit, in ten thousandths.
 
     Args:
-        matrix: (n_concepts, n_concepts), in the order of `RunReport.order`.
+        matrix: (..., n_concepts, n_concepts), in the order of `RunReport.order`; of several, one
+            follows the other.
     """
     import numpy as np
 
-    above = matrix[np.triu_indices(len(matrix), k=1)]
+    above = matrix[(..., *np.triu_indices(matrix.shape[-1], k=1))]
     return b64encode(np.rint(above * 10_000).astype("<i2").tobytes()).decode()

@@ -38,6 +38,8 @@ POINTER = "current"
 REPORT_FILE = "report.json"
 MAX_REPORT = 50_000_000
 """Bytes; that of 200 concepts with 12 texts each has about one million."""
+JUDGED_FILE = "judged.json"
+"""What was judged of a run on somebody's wish, beside its report."""
 ABOUT_FILE = "about.json"
 _MAX_ABOUT = 100_000
 _Line = StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
@@ -194,6 +196,34 @@ class RunStore:
         folder = self._folder_of(report.run_id)
         with os_errors("the report cannot be kept", str(folder)):
             write_file(folder / REPORT_FILE, report.to_json())
+
+    def judged(self, run_id: str) -> bytes | None:
+        """What was kept of a run's judgements; None where nothing was.
+
+        Raises:
+            UserError: there is no such run, or the file cannot be read.
+        """
+        path = self._folder_of(run_id) / JUDGED_FILE
+        return read_bytes(path, MAX_REPORT) if path.exists() else None
+
+    def keep_judged(self, run_id: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Change what is kept of a run's judgements, as one step for all programs.
+
+        Args:
+            run_id: which run.
+            change: gives the new bytes for those that are there; None also where they are
+                unreadable.
+
+        Raises:
+            UserError: the run is gone, or the disk refuses.
+        """
+        folder = self._folder_of(run_id)
+        with locked(self.folder), os_errors("the judgement cannot be kept", str(folder)):
+            try:
+                before = self.judged(run_id)
+            except UserError:
+                before = None
+            write_file(folder / JUDGED_FILE, change(before))
 
     def mark(self) -> str:
         """Changes with anything that is kept here: runs, their names and reports, packs."""

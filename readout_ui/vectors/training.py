@@ -328,9 +328,9 @@ def tokens_to_keep(texts: Sequence[str], rows: Sequence[int]) -> Mapping[str, in
 
 def warnings_of(parts: Sequence[Activations]) -> tuple[str, ...]:
     """What a person should know about how texts were read, one sentence each."""
-    cut = (
+    shortened = (
         f"Longer than the limit, only its beginning was read: “{cut(text, 60)}”"
         for part in parts
         for text in part.truncated
     )
-    return (*cut, *(note for part in parts for note in part.notes))
+    return (*shortened, *(note for part in parts for note in part.notes))

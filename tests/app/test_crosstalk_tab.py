@@ -1,159 +1,158 @@
-"""Cross-talk over a tiny model: empty at first, then judged, cached and drawn."""
+"""Cross-talk over a tiny model: what its script is answered, and what the parts below say."""
 
-import json
-from pathlib import Path
+from __future__ import annotations
+
+from base64 import b64decode
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from readout_ui.app.events import HIDDEN, components
+from readout_ui.app.events import components
 from readout_ui.app.judge.crosstalk import (
     CrosstalkTab,
+    cosines_answer,
+    crosstalk_calls,
     draw_confusions,
-    draw_cosine_note,
-    judge_crosstalk,
+    draw_map_note,
+    draw_redundancy,
+    map_points,
+    response_cells,
 )
+from readout_ui.app.judge.pairs import marked, shared_words
 from readout_ui.app.session import Studio
-from readout_ui.evaluation.crosstalk import cosine_matrix
+from readout_ui.evaluation.crosstalk import cosines_of
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.redundancy import concept_map, redundancy
-from readout_ui.evaluation.results import Crosstalk, umap_installed
+from readout_ui.evaluation.results import umap_installed
+from readout_ui.runs.report import PairReport
 from tests.support.planted_corpus import make_corpus
+from tests.support.reports import make_report
 
 gr = pytest.importorskip("gradio")
 
-
-def train(studio: Studio) -> None:
-    studio.load_model()
-    studio.start_training().result()
+PLANTED = make_corpus((8,) * 6, strength=1.0, copies={4: 1})
+PAIR = PairReport("calm", "happy", 0.5, 0.1, 0.6, "confused")
 
 
-def planted(**kwargs: object) -> Crosstalk:
-    corpus = make_corpus((8,) * 6, strength=1.0, copies={4: 1}, **kwargs)  # type: ignore[arg-type]
-    return Crosstalk(
-        cosine_matrix(corpus, 0, 40),
-        held_out_matrix(corpus, 0, 40),
-        redundancy(corpus, 0, 40),
-        concept_map(corpus, 0),
-    )
-
-
-def built(studio: Studio) -> CrosstalkTab:
-    with gr.Blocks():
-        return CrosstalkTab(studio)
-
-
-def values(tab: CrosstalkTab, layer: int, shown: str = "") -> dict[object, object]:
-    return {tab.layer: layer, tab.mean: False, tab.plane: "pca", tab.shown: shown}
+def asked(studio: Studio, name: str, **details: Any) -> dict[str, Any]:
+    """What a server function answers."""
+    call = next(each for each in crosstalk_calls(studio) if each.__name__ == name)
+    return call(details)
 
 
 def test_before_any_run_the_tab_says_what_to_do(studio: Studio) -> None:
-    tab = built(studio)
-    changes = tab.show(values(tab, 0))
-    assert "press Train first" in changes[tab.judged.notice]
-    assert changes[tab.judged.results].visible == HIDDEN
-    changes = tab.refresh("")
-    assert changes[tab.layer].interactive is False
-    assert "press Train first" in changes[tab.judged.notice]
-
-
-def test_while_there_is_no_model_the_notice_says_so_instead_of_failing(studio: Studio) -> None:
-    train(studio)
-    later = Studio(studio.options)
-    tab = built(later)
-    try:
-        assert "model" in tab.show(values(tab, 0))[tab.judged.notice]
-    finally:
-        later.close()
-
-
-def test_after_a_training_every_layer_can_be_judged_and_is_judged_once(studio: Studio) -> None:
-    tab = built(studio)
-    train(studio)
-    changes = tab.refresh("")
-    assert changes[tab.shown] == ""
-    assert "open this tab again" in changes[tab.judged.notice]
-    last = int(changes[tab.layer].maximum)
-    changes = tab.show(values(tab, last))
-    assert changes[tab.shown] == studio.runs.list()[0].id
-    assert changes[tab.judged.notice] == ""
-    assert changes[tab.judged.results].visible is True
-    assert set(changes) == set(components(tab)) - {tab.layer, tab.mean, tab.plane}
-    again = judge_crosstalk(studio, last, False)
-    assert again.cosines is judge_crosstalk(studio, last, False).cosines
-    assert judge_crosstalk(studio, 0, True).cosines.layer is None
-
-
-def test_the_tab_judges_when_it_is_opened_and_when_a_choice_changes(studio: Studio) -> None:
-    with gr.Blocks() as app, gr.Tabs(), gr.Tab("Cross-talk") as page:
+    with gr.Blocks():
         tab = CrosstalkTab(studio)
-    targets = {target for fn in app.fns.values() for target in fn.targets}
-    chosen = (tab.layer, tab.mean, tab.plane)
-    expected = {(page._id, "select"), *((each._id, "input") for each in chosen)}
-    assert targets == expected
-    assert set(tab.refresh("")) <= set(components(tab))
+    assert "Press Train first" in tab.page.value or "press Train first" in tab.page.value
+    assert set(tab.refresh("another")) <= set(components(tab))
+    assert "press Train first" in asked(studio, "crosstalk_cosines")["message"]
 
 
-def test_opened_right_after_the_first_training_it_shows_the_best_layer(studio: Studio) -> None:
-    tab = built(studio)
-    train(studio)
-    run = studio.runs.list()[0]
-    stale = 1 - run.best_layer
-    changes = tab.open(values(tab, stale))
-    assert changes[tab.layer].value == run.best_layer
-    assert (changes[tab.shown], changes[tab.judged.notice]) == (run.id, "")
-    assert f"layer {run.best_layer})" in changes[tab.cosine_note]
-    changes = tab.open(values(tab, stale, run.id))
-    assert tab.layer not in changes
-    assert f"layer {stale})" in changes[tab.cosine_note]
+def test_the_cosines_of_all_layers_come_at_once_and_are_those_of_the_run(trained: Studio) -> None:
+    run, answer = trained.run(), cosines_answer(trained)
+    names, n = answer["order"], len(run.concepts)
+    assert sorted(names) == sorted(run.concepts)
+    packed = np.frombuffer(b64decode(answer["cosines"]), "<i2").reshape(-1, n * (n - 1) // 2)
+    assert len(packed) == len(run.layers) + 1
+    order = [run.concepts.index(name) for name in names]
+    every = []
+    for layer, row in zip(run.layers, packed, strict=False):
+        expected = cosines_of(run.vectors, layer)[np.ix_(order, order)][np.triu_indices(n, k=1)]
+        assert row / 10_000 == pytest.approx(expected, abs=1e-4)
+        every.append(expected)
+    assert packed[-1] / 10_000 == pytest.approx(np.mean(every, axis=0), abs=1e-4)
 
 
-def test_a_page_that_shows_the_run_in_use_keeps_it(studio: Studio) -> None:
-    tab = built(studio)
-    train(studio)
-    run = studio.runs.list()[0]
-    assert tab.refresh(run.id) == {}
-    assert tab.refresh("another")[tab.judged.notice] != ""
+def test_pairs_are_the_reports_at_its_layer_and_worked_out_elsewhere(trained: Studio) -> None:
+    run = trained.run()
+    report = make_report(run.id, layer=run.best_layer, pairs=(PAIR,), order=run.concepts)
+    trained.runs.keep_report(report)
+    known = asked(trained, "crosstalk_pairs", layer=run.best_layer)["pairs"]
+    assert known == [["calm", "happy", 0.5, 0.1, 0.6, "confused"]]
+    other = next(layer for layer in run.layers if layer != run.best_layer)
+    for layer in (other, None):
+        found = asked(trained, "crosstalk_pairs", layer=layer)
+        assert found["ok"] is True
+        assert found["pairs"] != known
+        assert all({a, b} <= set(run.concepts) for a, b, *_ in found["pairs"])
 
 
-def test_without_umap_the_choice_says_how_to_get_it(
-    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with gr.Blocks():
-        missing = CrosstalkTab(studio).plane
-    if not umap_installed():
-        assert [value for _, value in missing.choices] == ["pca"]
-        assert "pip install umap-learn" in str(missing.info)
-    (tmp_path / "umap.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    with gr.Blocks():
-        there = CrosstalkTab(studio).plane
-    assert [value for _, value in there.choices] == ["pca", "umap"]
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("responses", "score highest on their own concept"),
+        ("redundancy", "R2 from the others"),
+        ("map", "concepts share a colour"),
+        ("space", "Logit lens"),
+    ],
+)
+def test_every_part_below_the_matrix_is_worked_out(trained: Studio, part: str, words: str) -> None:
+    found = asked(trained, "crosstalk_part", part=part, layer=1, plane="pca")
+    assert words in found["html"]
+    assert ("matrix" in found, "map" in found) == (part == "responses", part == "map")
 
 
-def test_sentences_count_what_the_figures_show(studio: Studio) -> None:
-    findings, tab = planted(), built(studio)
-    drawn = tab.draw(findings)
-    notes = (tab.cosine_note, tab.confusions, tab.redundancy, tab.map_note)
-    note, confusions, table, map_note = (drawn[each] for each in notes)
-    plots = [drawn[each] for each in (tab.cosines, tab.responses, tab.map)]
-    assert "<b>1 of 15 pairs</b> differ from chance (layer 0)" in note
-    assert f"<b>{findings.held_out.top1.value:.0%}</b>" in confusions
+def test_a_run_without_its_texts_says_what_it_has_not(trained: Studio) -> None:
+    bare = replace(trained.run(), texts={}, id="bare")
+    trained.run = lambda: bare  # type: ignore[method-assign]
+    assert asked(trained, "crosstalk_cosines")["ok"] is True
+    message = asked(trained, "crosstalk_pairs", layer=1)["message"]
+    assert "the run in use has none" in message
+
+
+def test_sentences_count_what_the_pictures_show() -> None:
+    held_out = held_out_matrix(PLANTED, 0, 40)
+    confusions, cells = draw_confusions(held_out), response_cells(held_out)
+    assert f"<b>{held_out.top1.value:.0%}</b>" in confusions
     assert "<b>c1</b> is taken for <b>c4</b>" in confusions
+    row, column = (cells["names"].index(name) for name in ("c1", "c4"))
+    assert abs(row - column) == 1  # alike ones side by side
+    assert [row, column] in cells["marked"]
+    assert cells["cells"][row * 6 + column] == pytest.approx(held_out.mean[1, 4], abs=1e-3)
+    table = draw_redundancy(redundancy(PLANTED, 0, 40))
     assert table.index("<b>c1</b>") < table.index("<b>c0</b>")
-    assert "<b>1 cluster</b>" in map_note
-    for plot in plots:
-        assert json.loads(plot.plot)["config"]["displayModeBar"] is False
+    assert "data-csv='redundancy'" in table
+    found = concept_map(PLANTED, 0)
+    assert "<b>1 cluster</b>" in draw_map_note(found)
+    assert map_points(found)["cluster"].count(0) == 2
 
 
-def test_a_run_fitted_otherwise_says_whose_the_intervals_are() -> None:
-    fitted = draw_cosine_note(planted(method="pca").cosines)
-    assert "intervals and dots those of mean differences" in fitted
-    assert "mean differences" not in draw_cosine_note(planted().cosines)
+def test_without_umap_the_map_says_how_to_get_it() -> None:
+    points = map_points(concept_map(PLANTED, 0))
+    assert points["planes"] == (["pca", "umap"] if umap_installed() else ["pca"])
+    assert ("pip install umap-learn" in points["about"]) is not umap_installed()
 
 
-def test_names_are_shown_as_text_and_lone_descriptions_are_explained() -> None:
-    corpus = make_corpus((1, 1, 1))
-    note = draw_confusions(held_out_matrix(corpus, 0, 10))
-    assert "none can be held out" in note
-    assert np.isnan(held_out_matrix(corpus, 0, 10).top1.value)
+def test_lone_descriptions_are_explained() -> None:
+    alone = held_out_matrix(make_corpus((1, 1, 1)), 0, 10)
+    assert "none can be held out" in draw_confusions(alone)
+    assert np.isnan(alone.top1.value)
+
+
+TEXTS = {
+    "proud": ("I know I can. My back is straight.", "Nobody carries this crown but me."),
+    "confident": ("Today I know I can: Crown or not.", "It will work."),
+    "calm": ("My breath is slow.",),
+    "sad": ("Nothing will help me.",),
+    "_neutral": ("I can read the list.",),
+}
+
+
+def test_shared_words_are_those_of_both_that_neither_neutral_texts_nor_many_others_have() -> None:
+    assert shared_words(TEXTS, "proud", "confident") == {"know", "crown"}
+    # "me" stands in one other concept's text besides, "will" too: that is no reason yet.
+    assert shared_words(TEXTS, "proud", "sad") == {"me"}
+    often = {**TEXTS, "bored": ("I know.",), "tired": ("You know it.",)}
+    assert shared_words(often, "proud", "confident") == {"crown"}
+    assert shared_words(TEXTS, "proud", "gone") == set()
+
+
+def test_marked_texts_have_every_second_part_shared_and_lose_nothing() -> None:
+    text = "I know, know Crown-work: CROWN crown!"
+    parts = marked(text, frozenset({"know", "crown"}))
+    assert parts == ["I ", "know", ", ", "know Crown", "-work: ", "CROWN crown", "!"]
+    assert "".join(parts) == text
+    assert marked("know it", frozenset({"know"})) == ["", "know", " it"]
+    assert marked("nothing", frozenset()) == ["nothing"]

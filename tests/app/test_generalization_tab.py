@@ -29,11 +29,13 @@ from readout_ui.app.judge.judged import (
     draw_summary,
     draw_words,
 )
+from readout_ui.app.judge.kept import KeptTexts, keep_texts, read_kept
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
 from readout_ui.evaluation.generalization import judge
-from readout_ui.evaluation.judgements import Miss
+from readout_ui.evaluation.judgements import Miss, coverage
+from readout_ui.runs.store import JUDGED_FILE
 from readout_ui.texts.labelled import IGNORE, NEUTRAL
 from readout_ui.texts.library import Library
 from tests.support.scored_texts import QUICK, scored
@@ -156,7 +158,48 @@ def test_the_shipped_set_needs_no_mapping(studio: Studio) -> None:
     }
     drawn = tab.judge(values)
     assert drawn[tab.found.state] is found
-    assert set(drawn) <= set(components(tab.found))
+    assert set(drawn) <= set(components(tab.found, tab.shown))
+    assert_kept(studio, tab, drawn)
+
+
+def assert_kept(studio: Studio, tab: GeneralizationTab, drawn: Changes) -> None:
+    """Another session without a model shows the same numbers, with what judged them and when."""
+    later = Studio(studio.options)
+    try:
+        fresh = built(later)
+        again = fresh.refresh("")
+        for each in ("summary", "table", "misses"):
+            assert again[getattr(fresh.found, each)] == drawn[getattr(tab.found, each)]
+        summary = again[fresh.found.summary]
+        assert "test set of the emotions (situations)" in summary
+        assert f"judged by run {studio.runs.title(studio.run())} at layer 0 on 20" in summary
+        assert again[fresh.found.judged.results].visible is True
+        assert "press Judge" in again[fresh.found.no_scores]
+        assert fresh.refresh(again[fresh.shown]) == {}
+    finally:
+        later.close()
+
+
+def test_several_judgements_are_kept_and_one_of_them_is_chosen(studio: Studio) -> None:
+    tab, run = built(studio), studio.run()
+    found = judge_request(studio, pasted_request(studio))
+    for what in ("a.csv", "b.csv", "a.csv"):
+        keep_texts(studio, run.id, KeptTexts.of(found, what))
+    names = [each.name() for each in read_kept(studio).texts]
+    assert [name.split(",")[0] for name in names][:2] == ["a.csv", "b.csv"]
+    assert "b.csv" in tab.show_before(names[1])[tab.found.summary]
+    with pytest.raises(UserError, match="not kept any more"):
+        tab.show_before("c.csv")
+
+
+def test_a_concept_without_texts_or_with_few_is_named(studio: Studio) -> None:
+    found = judge_request(studio, pasted_request(studio))
+    assert "No text judges afraid, happy." in found.notes
+    assert coverage(("a", "b", "c", "d"), (8, 4, 9, 0)) == (
+        "No text judges d.",
+        "Judged by at most half as many texts as the others: b (4).",
+    )
+    assert coverage(("a", "b"), (8, 5)) == ()
 
 
 def test_the_test_set_of_either_shipped_library_can_be_chosen() -> None:
@@ -197,33 +240,47 @@ def test_a_choice_that_makes_no_sense_is_told_in_a_sentence(
 def test_without_a_run_the_tab_says_what_to_do(untrained: Studio) -> None:
     tab = built(untrained)
     assert "press Train first" in tab.found.judged.notice.value
-    notice = tab.refresh("")[tab.found.judged.notice]
+    notice = tab.refresh("another")[tab.found.judged.notice]
     assert "press Train first" in notice
     with pytest.raises(UserError, match="press Train first"):
         judge_request(untrained, Request(Brought("shipped"), None, [], [], 0, 0.8, ""))
 
 
-def test_with_another_run_old_findings_are_hidden(studio: Studio) -> None:
-    tab = built(studio)
-    run = studio.runs.list()[0]
-    assert tab.refresh(run.id) == {}
+def test_with_another_run_its_own_judgements_are_shown(studio: Studio) -> None:
+    tab, run = built(studio), studio.run()
+    (studio.runs.folder / run.id / JUDGED_FILE).unlink(missing_ok=True)
     changes = tab.refresh("another")
     assert set(changes) <= set(components(tab))
     assert changes[tab.shown] == run.id
+    assert tab.refresh(run.id) == {}
     assert changes[tab.inputs.layer]["choices"] == list(run.layers)
     assert "afraid, angry, calm, happy" in changes[tab.inputs.mapping]["label"]
-    assert "another run" in changes[tab.found.judged.notice].lower()
+    assert "nothing judged yet" in changes[tab.found.judged.notice].lower()
     assert changes[tab.found.judged.results].visible == HIDDEN
+
+
+def test_an_unreadable_file_is_one_sentence(studio: Studio) -> None:
+    tab, file = built(studio), studio.runs.folder / studio.run().id / JUDGED_FILE
+    file.write_text("{")
+    changes = tab.refresh("another")
+    assert "What was judged before cannot be read" in changes[tab.found.judged.notice]
+    keep_texts(
+        studio,
+        studio.run().id,
+        KeptTexts.of(judge_request(studio, pasted_request(studio)), "a.csv"),
+    )
+    assert tab.refresh("another")[tab.found.judged.notice] == ""
 
 
 def test_tables_hold_texts_and_names_as_text(studio: Studio) -> None:
     found = judge_request(studio, pasted_request(studio))
-    drawn = draw_misses(found.misses) + draw_concepts(found) + draw_summary(found)
+    drawn = draw_misses(found.misses) + draw_concepts(found.per_concept)
+    drawn += draw_summary(KeptTexts.of(found, "<b>again.csv"), "<b>again")
     assert "<b>again" not in drawn
-    planted = judge(scored(0, 3.0), QUICK, ["<script>"])
-    assert "<script>" not in draw_summary(planted)
-    assert "Bag of words" in draw_summary(planted)
-    assert "as by chance" in draw_concepts(judge(scored(1, 0.0), QUICK))
+    planted = KeptTexts.of(judge(scored(0, 3.0), QUICK, ["<script>"]), "a.csv")
+    assert "<script>" not in draw_summary(planted, "run")
+    assert "Bag of words" in draw_summary(planted, "run")
+    assert "as by chance" in draw_concepts(judge(scored(1, 0.0), QUICK).per_concept)
 
 
 def test_a_miss_can_be_read_and_become_a_description() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from readout_ui.app.api import Programs
 from readout_ui.app.jobs import Question
-from readout_ui.app.judge.crosstalk import CrosstalkTab
+from readout_ui.app.judge.crosstalk import CrosstalkTab, crosstalk_calls
 from readout_ui.app.judge.layers import MACRO, LayersTab
 from readout_ui.app.session import Studio
 from readout_ui.cli.evaluate import write_report
@@ -72,12 +72,14 @@ def test_every_judgement_takes_a_run_from_this_source(
     run = studio.start_training_from(source(studio), SETTINGS).result()
     with gr.Blocks():
         crosstalk, layers = CrosstalkTab(studio), LayersTab(studio)
-    values = {crosstalk.layer: 1, crosstalk.mean: False, crosstalk.plane: "pca"}
-    shown = crosstalk.show(values)
-    judged, note = crosstalk.judged, shown[crosstalk.cosine_note]
-    assert (shown[judged.notice], shown[judged.results].visible) == ("", True)
-    assert "contrasts of its own" in note if len(run.concepts) > 1 else "one concept" in note
-    swept = layers.draw({layers.concept: MACRO, layers.fitted: 1})
+    page = str(crosstalk.page.value)
+    assert "data-run" in page if len(run.concepts) > 1 else "one concept" in page
+    for call in crosstalk_calls(studio):
+        if call.__name__ == "crosstalk_pairs" and len(run.concepts) > 1:
+            assert call({"layer": 1})["ok"] is True
+        if call.__name__ == "crosstalk_part":
+            assert "cluster" in call({"part": "map", "layer": 1, "plane": "pca"})["html"]
+    swept = layers.compare(MACRO)
     assert "Highest: <b>layer" in swept[layers.about]
     n_texts = sum(len(run.texts[concept]) for concept in run.concepts)
     assert len(studio.advise(1).result().influences) == n_texts

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from readout_ui.app.session import Studio
 from readout_ui.inference.gate import Hosts
 from readout_ui.runs.report import Finding, PairReport, RunReport, pack_cosines
+from tests.support.axe import violations
 from tests.support.reports import make_concept, make_report
 from tests.support.rooms import open_room
 from tests.support.running_app import serving
@@ -48,10 +50,11 @@ def report_of(studio: Studio) -> RunReport:
     first = pairs[0]
     half = np.full((len(names),) * 2, 0.2)
     half[0, 1] = half[1, 0] = 0.5
-    address = f"#/judge/cross-talk?pair={first.a}~{first.b}"
+    address = f"#/judge?pair={first.a}~{first.b}"
     scores = [0.95] * (len(names) - 1) + [0.51]
     return make_report(
         run.id,
+        layer=run.best_layer,
         headline="3 of 4 concepts can be read; 1 pair is confused",
         concepts=tuple(make_concept(n, s) for n, s in zip(names, scores, strict=True)),
         pairs=pairs,
@@ -104,7 +107,7 @@ def test_the_matrix_outlines_pairs_and_a_click_opens_one(
     page = watched_page(served.url)
     open_room(page, "judge")
     canvas = page.locator(".report canvas")
-    expect(canvas).to_be_visible(timeout=WAIT)
+    expect(page.locator(".report .scale")).to_contain_text("+.50", timeout=WAIT)  # it is painted
     box = canvas.bounding_box()
     assert box is not None
     cell = (box["width"] - 98) / 4
@@ -172,3 +175,76 @@ def test_a_run_without_a_report_is_judged_at_a_click(
     report = studio.report(run.id)
     assert report is not None
     expect(page.locator(".report h1")).to_have_text(report.headline)
+
+
+def test_what_was_judged_is_there_after_a_reload_and_a_restart(
+    tmp_path: Path, watched_page: OpenPage
+) -> None:
+    from readout_ui.app.page import build_site
+
+    hosts = Hosts("127.0.0.1")
+    with small_studio(tmp_path) as studio:
+        best, options = studio.run().best_layer, studio.options
+        with serving(build_site(studio, hosts)) as url:
+            page = watched_page(url)
+            open_room(page, "judge/layers")
+            about = page.locator("#layers-about")
+            expect(about.locator("h2")).to_have_text(f"Use layer {best}", timeout=WAIT)
+            expect(about.locator("table.heat tbody tr")).to_have_count(1)
+            page.click("#layers-compare")
+            expect(about.locator("table.heat tbody tr")).to_have_count(15, timeout=WAIT)
+            assert violations(page, "#layers-about") == {}
+            open_room(page, "judge/new-texts")
+            page.click("#generalization-judge")
+            summary = page.locator("#generalization-summary")
+            expect(summary).to_contain_text("48 texts, 4 concepts", timeout=WAIT)
+            expect(page.locator("#generalization-violins .js-plotly-plot")).to_be_visible()
+            told = summary.inner_text()
+            page.reload()
+            expect(summary).to_have_text(told, timeout=WAIT, use_inner_text=True)
+            follow_a_miss(page)
+            save_misses(page, tmp_path / "misses.csv")
+    later = Studio(options)  # no model is loaded
+    with serving(build_site(later, hosts)) as url:
+        page = watched_page(url, 390, 844, "dark")
+        open_room(page, "judge/new-texts")
+        expect(page.locator("#generalization-summary")).to_contain_text("48 texts", timeout=WAIT)
+        expect(page.locator("#generalization-misses tbody tr")).to_have_count(10)
+        open_room(page, "judge/layers")
+        expect(page.locator("#layers-about")).to_contain_text("Compared 20", timeout=WAIT)
+        expect(page.locator("#layers-about table.heat tbody tr")).to_have_count(15)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    later.close()
+
+
+def follow_a_miss(page: Page) -> None:
+    """A miss is read, and becomes a description of what it is labelled with."""
+    row = page.locator("#generalization-misses tbody tr").first
+    row.get_by_role("link", name="Read it").click()
+    text = parse_qs(str(page.evaluate("location.hash")).partition("?")[2])["text"][0]
+    expect(page.locator("#rd-input")).to_have_value(text, timeout=WAIT)
+    page.go_back()
+    adding = row.get_by_role("link", name="Add to")
+    concept = str(adding.inner_text()).removeprefix("Add to ")
+    adding.click(timeout=WAIT)
+    boxes = page.locator("#room-write textarea")
+    page.wait_for_function(
+        "text => [...document.querySelectorAll('#room-write textarea')]"
+        ".some((box) => box.value === text)",
+        arg=text,
+        timeout=WAIT,
+    )
+    assert boxes.count() > 1
+    assert str(page.evaluate("location.hash")).startswith(f"#/write/{concept}")
+
+
+def save_misses(page: Page, file: Path) -> None:
+    """The table of misses as a file: plain texts, without the buttons' words."""
+    open_room(page, "judge/new-texts")
+    with page.expect_download(timeout=WAIT) as saving:
+        page.locator("#generalization-misses").get_by_role("button", name="CSV").click()
+    saving.value.save_as(file)
+    lines = file.read_text("utf-8-sig").splitlines()
+    assert lines[0] == 'Text,Labelled,"Labelled, detail",Scored highest,"Scored highest, detail"'
+    assert len(lines) == 11
+    assert "Read it" not in lines[1]

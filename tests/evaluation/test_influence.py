@@ -129,6 +129,6 @@ def test_libraries_with_nothing_wrong_are_the_means_with_others_deviations() -> 
     order = draws.permutation(12)
     moved = means[group] + (stretch * (x - means[group]))[order]
     groups = _Groups(group, counts)
-    found = _Products(x @ x.T, groups).shuffled_margins(order[None])[0]
+    found = _Products(x @ x.T, groups).deviations().margins(order[None])[0]
     expected = _Products(moved @ moved.T, groups).margins()[0]
     np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -12,9 +12,9 @@ import pytest
 
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
-from readout_ui.evaluation.evidence import Evidence, shipped_texts
-from readout_ui.evaluation.report import headline_of, layer_note, lens_layer, pair_verdict
-from readout_ui.runs.report import PairReport, RunReport
+from readout_ui.evaluation.evidence import Evidence, pair_verdict, shipped_texts
+from readout_ui.evaluation.report import headline_of, lens_layer
+from readout_ui.runs.report import PairReport, RunReport, layer_note
 from readout_ui.texts.editing import save_concept
 from tests.support.reports import make_concept
 from tests.support.studios import small_studio
@@ -150,10 +150,10 @@ def test_the_headline_counts_what_is_above_chance() -> None:
 
 def test_the_layer_note_says_what_is_best() -> None:
     run: Any = SimpleNamespace(layer_scores=(0.7, 0.9, 0.91))
-    assert "within noise of the best, 2 (0.910)" in layer_note(run, 1)
-    assert "is the best of 3" in layer_note(run, 2)
+    assert "within noise of the best, 2 (0.910)" in layer_note(run.layer_scores, 1)
+    assert "is the best of 3" in layer_note(run.layer_scores, 2)
     run.layer_scores = None
-    assert "no score" in layer_note(run, 1)
+    assert "no score" in layer_note(run.layer_scores, 1)
 
 
 def test_tokens_are_looked_at_late_in_the_depth_or_as_near_as_the_run_has_layers() -> None:

@@ -1,75 +1,257 @@
-"""Cross-talk in Judge: which directions are alike, and which texts score on the wrong one."""
+"""Cross-talk in Judge: which directions are alike at any layer, and which texts they confuse.
+
+The page paints the cosines of every layer itself, from one compact answer. Which pairs are beyond
+chance, and what stands below the matrix, is worked out for the layer that is looked at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 import numpy as np
+from pydantic import Field
 
-from readout_ui.app.events import DEVICE, QUIET, Changes, Values, bound, components
+from readout_ui.app.assets import on_load
+from readout_ui.app.events import Changes
 from readout_ui.app.jobs import Question
+from readout_ui.app.judge.pairs import pair_call, pair_rows
+from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import (
-    NO_RUN,
-    RunTab,
-    build_judged,
-    build_plot,
-    bullets,
-    count,
-    layer_slider,
-    plot_data,
-    table,
-)
+from readout_ui.app.widgets import NO_RUN, RunTab, bullets, count, draw_notice, headline, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import (
     ConceptMap,
     Confusion,
-    CosineMatrix,
-    Crosstalk,
     HeldOutMatrix,
     Neighbour,
     Redundancy,
     Rows,
+    cluster,
     umap_installed,
 )
-from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
+from readout_ui.runs.report import PairReport, pack_cosines
+from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
+    from readout_ui.evaluation.results import Floats
     from readout_ui.inference.readout import Readout
-    from readout_ui.runs.run import Run
 
 MOST_CONFUSIONS = 12
-"""Confusions that are named; the heatmap has all."""
+"""Confusions that are named; the matrix has all."""
+ABOUT_UMAP = "UMAP keeps near concepts near, and says nothing about distances between far ones."
+NO_UMAP = "UMAP can be chosen here once it is installed: pip install umap-learn, then restart."
+PARTS = {
+    "responses": "Which texts score where",
+    "redundancy": "Which concepts follow from the others",
+    "map": "Map",
+    "space": "Geometry, and the tokens that directions raise",
+}
+"""What can be opened below the matrix."""
 
 
-def draw_cosine_note(matrix: CosineMatrix) -> str:
-    """How many pairs stand out, and what interval and dot mean."""
-    pairs = np.triu_indices(len(matrix.concepts), k=1)
-    found, n_pairs = int(matrix.differs[pairs].sum()), len(pairs[0])
-    where = "mean over all layers" if matrix.layer is None else f"layer {matrix.layer}"
-    if not n_pairs:
+class AtLayer(Request):
+    """A layer; None is the mean over all of them."""
+
+    layer: int | None = Field(ge=0)
+
+
+class OfPart(Request):
+    """A part below the matrix, at a layer."""
+
+    part: Literal["responses", "redundancy", "map", "space"]
+    layer: int = Field(ge=0)
+    plane: Literal["pca", "umap"]
+
+
+class CrosstalkTab(RunTab):
+    """The page of the run in use; its script asks for everything that is on it."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        self.page = gr.HTML(
+            self.draw(studio.runs.current()),
+            elem_id="crosstalk",
+            padding=False,
+            apply_default_css=False,
+            js_on_load=on_load("judge/crosstalk.js"),
+            server_functions=crosstalk_calls(studio),
+        )
+
+    def take_down(self, run: Run | None) -> Changes:
+        """The page of another run."""
+        return {self.page: self.draw(run)}
+
+    def draw(self, run: Run | None) -> str:
+        """The page before its script filled it."""
+        if run is None:
+            return draw_notice(NO_RUN)
+        if len(run.concepts) < 2:
+            name = run.concepts[0]
+            return headline(f"The run has one concept, {name}.", "There is no other to compare.")
+        parts = "".join(
+            f"<details data-part='{name}'><summary>{title}</summary><div></div></details>"
+            for name, title in PARTS.items()
+        )
         return (
-            f"<p class='about'>The run has one concept, {escape(matrix.concepts[0])}: there is no "
-            "other direction to compare it with.</p>"
+            f"<article class='report crosstalk' data-run='{escape(run.id)}'>{_TOP}{parts}</article>"
         )
-    fitted = ""
-    from readout_ui.vectors.whitening import MAPPED
 
-    if matrix.method not in MAPPED:
-        fitted = (
-            f" This run fits by {escape(matrix.method)}: cosines are those of its directions, "
-            "intervals and dots those of mean differences of the same texts."
-        )
-    return (
-        f"<p class='about'><b>{found} of {n_pairs} pairs</b> differ from chance ({where}). "
-        "Chance is random groups of the same descriptions; cells that look like them carry a dot "
-        "(5 % false discoveries). Intervals: 95 %, bootstrap over descriptions: how far the "
-        f"cosine would move with other descriptions, as many of them.{fitted}</p>"
-    )
+
+_TOP = (
+    "<div class='rtop'><div><h2 class='found' role='status'>Cosines</h2>"
+    "<p class='dim about-pairs'></p></div><span class='sp'></span>"
+    "<label class='at'>Layer <select></select></label></div>"
+    "<div class='judge2'><section class='sect'><header><h2>Pairs beyond chance</h2>"
+    "<span class='sp'></span><button type='button' class='btn sm' data-do='csv-pairs' disabled>CSV"
+    "</button></header><div class='pairlist' tabindex='0' role='region' aria-label='Pairs beyond "
+    "chance'></div></section><section class='cosines'><header><h2>Cosines</h2>"
+    "<span class='small dim'><i class='box'></i>beyond chance</span><span class='sp'></span>"
+    "<span class='scale dim small'></span></header><div class='mxwrap' tabindex='0' "
+    "role='region' aria-label='Matrix of cosines'><canvas role='img' aria-label='Cosines of all "
+    "directions, alike ones beside each other; the pairs beyond chance are in the list'></canvas>"
+    "</div><p class='told dim small' aria-hidden='true'>Point at a cell; click it for both texts."
+    "</p></section></div>"
+)
+
+
+def crosstalk_calls(studio: Studio) -> list[Call]:
+    """What the page's script asks."""
+    return [
+        answering("crosstalk_cosines", Nothing, lambda _r: cosines_answer(studio)),
+        answering("crosstalk_pairs", AtLayer, lambda r: pairs_answer(studio, r.layer)),
+        answering("crosstalk_part", OfPart, lambda r: part_answer(studio, r)),
+        pair_call(studio),
+    ]
+
+
+def cosines_answer(studio: Studio) -> Answer:
+    """The cosines of all directions at every layer of the run in use, alike ones side by side.
+
+    `cosines` is base64 of int16, ten-thousandths: for every layer of `layers`, then for their mean,
+    all pairs row by row above the diagonal.
+    """
+    run = studio.run()
+    matrices = cosines_by_layer(run)
+    best = run.layer(None)
+    order = cluster(matrices[run.layers.index(best)])[0]
+    matrices = matrices[:, order][:, :, order]
+    return {
+        "run": run.id,
+        "layers": run.layers,
+        "best": best,
+        "order": [run.concepts[i] for i in order],
+        "cosines": pack_cosines(np.concatenate([matrices, matrices.mean(axis=0)[None]])),
+    }
+
+
+def cosines_by_layer(run: Run) -> Floats:
+    """(n_layers, n_concepts, n_concepts), of the directions as the run has them."""
+    directions = run.vectors.directions.float().numpy()  # (n_concepts, n_layers, d_model)
+    at = directions.transpose(1, 0, 2)
+    lengths = np.linalg.norm(at, axis=2, keepdims=True)
+    unit = at / np.maximum(lengths, np.finfo(np.float32).tiny)
+    cosines: Floats = np.clip(unit @ unit.transpose(0, 2, 1), -1, 1)
+    return cosines
+
+
+def pairs_answer(studio: Studio, layer: int | None) -> Answer:
+    """The pairs beyond chance: those of the report at its layer, else worked out once."""
+    report = studio.report()
+    known = report is not None and bool(report.order) and report.layer == layer
+    pairs = report.pairs if report is not None and known else pairs_of(studio, layer)
+    return {"pairs": pair_rows(pairs)}
+
+
+def pairs_of(studio: Studio, layer: int | None) -> tuple[PairReport, ...]:
+    """The pairs of the run in use beyond chance, on the device's thread."""
+
+    def work(readout: Readout) -> tuple[PairReport, ...]:
+        from readout_ui.evaluation.evidence import pairs_at
+
+        return pairs_at(readout, layer)
+
+    return studio.judge(Question("Cross-talk: pairs", layer), work)
+
+
+def part_answer(studio: Studio, asked: OfPart) -> Answer:
+    """One part below the matrix: `html`, and `matrix` or `map` where the script draws one."""
+    layer = asked.layer
+    if asked.part == "responses":
+        held_out = judge_responses(studio, layer)
+        return {"html": draw_confusions(held_out), "matrix": response_cells(held_out)}
+    if asked.part == "redundancy":
+        return {"html": draw_redundancy(judge_redundancy(studio, layer))}
+    if asked.part == "map":
+        found = judge_map(studio, layer, asked.plane)
+        return {"html": draw_map_note(found), "map": map_points(found)}
+    about = Question("Cross-talk: geometry", layer), Question("Cross-talk: tokens", layer)
+    geometry = studio.judge(about[0], partial(_geometry, layer))
+    return {"html": geometry + studio.judge(about[1], partial(_tokens, layer))}
+
+
+def judge_responses(studio: Studio, layer: int) -> HeldOutMatrix:
+    """What left-out texts score on each direction; worked out once."""
+
+    def work(readout: Readout) -> HeldOutMatrix:
+        from readout_ui.evaluation.held_out import held_out_matrix
+
+        return held_out_matrix(readout.corpus(), layer)
+
+    return studio.judge(Question("Cross-talk: responses", layer), work)
+
+
+def judge_redundancy(studio: Studio, layer: int) -> Rows[Redundancy]:
+    """How far each direction follows from the others; worked out once."""
+
+    def work(readout: Readout) -> Rows[Redundancy]:
+        from readout_ui.evaluation.redundancy import redundancy
+
+        return redundancy(readout.corpus(), layer)
+
+    return studio.judge(Question("Cross-talk: redundancy", layer), work)
+
+
+def judge_map(studio: Studio, layer: int, plane: str) -> ConceptMap:
+    """The directions in a plane; worked out once."""
+
+    def work(readout: Readout) -> ConceptMap:
+        from readout_ui.evaluation.public import own_directions
+        from readout_ui.evaluation.redundancy import concept_map
+
+        return concept_map(readout.corpus(), layer, plane, own=own_directions(readout))
+
+    return studio.judge(Question("Cross-talk: map", (layer, plane)), work)
+
+
+def response_cells(matrix: HeldOutMatrix) -> dict[str, Any]:
+    """Names, scores row by row and the cells beyond chance, for the script that paints them."""
+    order = cluster((matrix.mean + matrix.mean.T) / 2 / max(1.0, float(np.nanmax(matrix.mean))))[0]
+    mean = np.nan_to_num(matrix.mean)[np.ix_(order, order)]
+    differs = matrix.differs[np.ix_(order, order)] & ~np.eye(len(order), dtype=bool)
+    return {
+        "names": [matrix.concepts[i] for i in order],
+        "cells": np.round(mean, 3).ravel().tolist(),
+        "marked": np.argwhere(differs).tolist(),
+    }
+
+
+def map_points(found: ConceptMap) -> dict[str, Any]:
+    """Names, places and clusters, titles of the axes, and the other planes there are."""
+    titles = ["UMAP 1", "UMAP 2"]
+    if found.method == "pca":
+        titles = [f"component {i}, {part:.0%}" for i, part in enumerate(found.explained, start=1)]
+    return {
+        "names": found.concepts,
+        "xy": np.round(found.xy, 5).tolist(),
+        "cluster": found.cluster.tolist(),
+        "titles": titles,
+        "planes": ["pca", "umap"] if umap_installed() else ["pca"],
+        "about": ABOUT_UMAP if umap_installed() else NO_UMAP,
+    }
 
 
 def draw_confusions(matrix: HeldOutMatrix) -> str:
@@ -81,9 +263,8 @@ def draw_confusions(matrix: HeldOutMatrix) -> str:
         "<p class='about'>Each description is scored on directions fitted without it; mean per "
         "concept, in standard deviations of the direction's scores over all descriptions. "
         f"<b>{top1.value:.0%}</b> (95 %: {top1.low:.0%} to {top1.high:.0%}) score highest on their "
-        f"own concept; guessing gives {matrix.chance:.0%}. Dots: not different from 0, on the "
-        "diagonal from random groups of the same descriptions (5 % false discoveries). Intervals: "
-        "bootstrap over the row's descriptions, the directions kept.</p>"
+        f"own concept; guessing gives {matrix.chance:.0%}. Outlined: different from 0 "
+        "(5 % false discoveries).</p>"
     )
     if not matrix.confusions:
         return f"{text}<p class='about'>No description is taken for another concept.</p>"
@@ -107,7 +288,7 @@ def draw_redundancy(rows: Sequence[Redundancy]) -> str:
         "explains, with its 95 % interval (bootstrap over descriptions) and what random groups of "
         "the same descriptions give. First component: part of the concept's differences along "
         "one line; 95 % of random groups stay below the number behind it. "
-        f"</p>{table(titles, map(_row, ranked))}"
+        f"</p>{table(titles, map(_row, ranked), file='redundancy')}"
     )
 
 
@@ -117,9 +298,9 @@ def draw_map_note(found: ConceptMap) -> str:
     shown = f"The two axes hold {sum(found.explained):.0%} of the variance. "
     return (
         f"<p class='about'>{shown if found.method == 'pca' else ''}"
-        f"<b>{count(n_clusters, 'cluster')}</b>: concepts share a colour and "
-        f"shape where their mean cosine is above {found.threshold:.2f}, which random groups of the "
-        "same descriptions reach nowhere in 95 % of cases. Grey rings are on their own.</p>"
+        f"<b>{count(n_clusters, 'cluster')}</b>: concepts share a colour where their mean cosine "
+        f"is above {found.threshold:.2f}, which random groups of the same descriptions reach "
+        "nowhere in 95 % of cases. Grey rings are on their own.</p>"
     )
 
 
@@ -149,125 +330,6 @@ def _neighbour(near: Neighbour) -> str:
     return f"<span title='{interval}{doubt}'>{escape(near.concept)} {near.cosine:.2f}{mark}</span>"
 
 
-PLANES = [("PCA", "pca"), ("UMAP", "umap")]
-ABOUT_UMAP = "UMAP keeps near concepts near, and says nothing about distances between far ones."
-NO_UMAP = "UMAP can be chosen here once it is installed: pip install umap-learn, then restart."
-
-
-class CrosstalkTab(RunTab):
-    """The tab; it judges the run in use whenever it is opened or its choices change."""
-
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        run = studio.runs.current()
-        with gr.Row(elem_id="crosstalk-choices") as choices:
-            self.layer = gr.Slider(
-                **layer_slider(run), step=1, label="Layer", elem_id="crosstalk-layer"
-            )
-            self.mean = gr.Checkbox(
-                label="Cosines: mean over all layers",
-                info="Worked out once per run; intervals from eight layers, evenly spread.",
-                elem_id="crosstalk-mean",
-            )
-        self.judged = build_judged("crosstalk", None if run else NO_RUN)
-        with self.judged.results:
-            self._build_results()
-        self._wire(choices.parent)
-
-    def _build_results(self) -> None:
-        gr.Markdown("### Cosines")
-        self.cosine_note = gr.HTML(elem_id="crosstalk-cosine-note")
-        self.cosines = build_plot("crosstalk-cosines")
-        gr.Markdown("### Responses")
-        self.confusions = gr.HTML(elem_id="crosstalk-confusions")
-        self.responses = build_plot("crosstalk-responses")
-        gr.Markdown("### Redundancy")
-        self.redundancy = gr.HTML(elem_id="crosstalk-redundancy")
-        gr.Markdown("### Map")
-        self.plane = gr.Radio(
-            PLANES if umap_installed() else PLANES[:1],
-            value="pca",
-            label="Drawn by",
-            info=ABOUT_UMAP if umap_installed() else NO_UMAP,
-            elem_id="crosstalk-plane",
-        )
-        self.map_note = gr.HTML(elem_id="crosstalk-map-note")
-        self.map = build_plot("crosstalk-map")
-        self.geometry = gr.HTML(elem_id="crosstalk-geometry")
-        gr.Markdown("### Tokens")
-        self.tokens = gr.HTML(elem_id="crosstalk-tokens")
-
-    def _wire(self, page: Any) -> None:
-        choices: list[Any] = [self.layer, self.mean, self.plane]
-        outputs, manner = components(self), {**DEVICE, **QUIET, "trigger_mode": "always_last"}
-        gr.on([each.input for each in choices], bound(self.show), {*choices}, outputs, **manner)
-        if isinstance(page, gr.Tab):
-            shown = {**DEVICE, "show_progress_on": self.judged.notice}
-            page.select(bound(self.open), {self.shown, *choices}, outputs, **shown)
-
-    def refresh(self, shown: str) -> Changes:
-        """What changes after a run was made or chosen.
-
-        `shown` stays as it is: until something of the new run is drawn, a click that was made
-        before brings the old run's layer along.
-        """
-        return {**super().refresh(shown), self.shown: shown} if self.stale(shown) else {}
-
-    def stale(self, shown: str) -> bool:
-        """Whether another run is in use than the one that is shown."""
-        run = self.studio.runs.current()
-        return run is None or run.id != shown
-
-    def take_down(self, run: Run | None) -> Changes:
-        """What was judged of another run is gone."""
-        error = UserError("this run is not shown yet", fix="open this tab again, or move the layer")
-        missing = self.judged.missing(error if run else NO_RUN)
-        return {self.layer: gr.Slider(**layer_slider(run)), **missing}
-
-    def open(self, values: Values) -> Changes:
-        """What `show` gives; at the best layer where the slider stands for another run."""
-        run = self.studio.runs.current()
-        if run is None or not self.stale(values[self.shown]):
-            return self.show(values)
-        found = self.show(values | {self.layer: run.best_layer})
-        return {self.layer: gr.Slider(**layer_slider(run)), **found}
-
-    def show(self, values: Values) -> Changes:
-        """Everything drawn for one layer; a user's mistake is the notice."""
-        choices = int(values[self.layer]), values[self.mean], values[self.plane]
-        run = self.studio.runs.current()
-        drawn = {self.shown: run.id} if run else {}
-        return drawn | self.judged.show(
-            lambda: {
-                **self.draw(judge_crosstalk(self.studio, *choices)),
-                **self.draw_space(choices[0]),
-            }
-        )
-
-    def draw_space(self, layer: int) -> Changes:
-        """Where directions lie to each other, and which tokens they raise, at a layer."""
-        about = Question("Cross-talk: geometry", layer), Question("Cross-talk: tokens", layer)
-        return {
-            self.geometry: self.studio.judge(about[0], partial(_geometry, layer)),
-            self.tokens: self.studio.judge(about[1], partial(_tokens, layer)),
-        }
-
-    def draw(self, found: Crosstalk) -> Changes:
-        """What was found, in its places."""
-        figures = {
-            self.cosines: draw_cosines(found.cosines),
-            self.responses: draw_responses(found.held_out, found.cosines.order),
-            self.map: draw_map(found.map),
-        }
-        return {
-            self.cosine_note: draw_cosine_note(found.cosines),
-            self.confusions: draw_confusions(found.held_out),
-            self.redundancy: draw_redundancy(found.redundancy),
-            self.map_note: draw_map_note(found.map),
-            **{place: plot_data(figure, responsive=False) for place, figure in figures.items()},
-        }
-
-
 def _geometry(layer: int, readout: Readout) -> str:
     from readout_ui.evaluation.geometry import judge_geometry, shipped_or_none
     from readout_ui.evaluation.held_out import held_out_matrix
@@ -284,7 +346,7 @@ def _tokens(layer: int, readout: Readout) -> str:
 
     try:
         found = logit_lens(readout.model, readout.vectors, layer)
-    except UserError as error:  # no reason to show nothing else of the tab
+    except UserError as error:  # no reason to show nothing else of the part
         return f"<p class='about'>{escape(str(error))}</p>"
     rows = [
         (
@@ -299,41 +361,5 @@ def _tokens(layer: int, readout: Readout) -> str:
     return (
         "<p class='about'>Logit lens: each direction through the final norm and the unembedding. "
         "What it raises no further than the random direction in the last row says nothing about "
-        f"it.</p>{table(titles, rows)}"
-    )
-
-
-def judge_crosstalk(studio: Studio, layer: int, averaged: bool, method: str = "pca") -> Crosstalk:
-    """Everything of one layer of the run in use; each part is worked out once per run and layer."""
-
-    chosen = None if averaged else layer
-
-    def cosines(readout: Readout) -> CosineMatrix:
-        from readout_ui.evaluation.crosstalk import cosine_matrix
-        from readout_ui.evaluation.public import own_directions
-
-        own = own_directions(readout)
-        return cosine_matrix(readout.corpus(), chosen, report=readout.report, own=own)
-
-    def responses(readout: Readout) -> HeldOutMatrix:
-        from readout_ui.evaluation.held_out import held_out_matrix
-
-        return held_out_matrix(readout.corpus(), layer)
-
-    def redundant(readout: Readout) -> Rows[Redundancy]:
-        from readout_ui.evaluation.redundancy import redundancy
-
-        return redundancy(readout.corpus(), layer)
-
-    def plane(readout: Readout) -> ConceptMap:
-        from readout_ui.evaluation.public import own_directions
-        from readout_ui.evaluation.redundancy import concept_map
-
-        return concept_map(readout.corpus(), layer, method, own=own_directions(readout))
-
-    return Crosstalk(
-        studio.judge(Question("Cross-talk: cosines", chosen), cosines),
-        studio.judge(Question("Cross-talk: responses", layer), responses),
-        studio.judge(Question("Cross-talk: redundancy", layer), redundant),
-        studio.judge(Question("Cross-talk: map", (layer, method)), plane),
+        f"it.</p>{table(titles, rows, file='tokens')}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -39,8 +40,16 @@ from readout_ui.app.judge.judged import (
     draw_summary,
     draw_words,
 )
+from readout_ui.app.judge.kept import KeptTexts, keep_texts, read_kept
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import NO_RUN, RunTab, build_judged, build_plot, layer_list, plot_data
+from readout_ui.app.widgets import (
+    NO_RUN,
+    build_judged,
+    build_plot,
+    layer_list,
+    plot_data,
+    sentence,
+)
 from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES
 from readout_ui.evaluation.judgements import Generalization
@@ -56,6 +65,9 @@ class Found(Part):
         self.state = gr.State(None)  # what was judged last; the violins are drawn anew from it
         self.judged = build_judged("generalization", error)
         with self.judged.results:
+            self.before = gr.Dropdown(
+                [], label="Judged so far", elem_id="generalization-before", interactive=True
+            )
             self.summary = gr.HTML(elem_id="generalization-summary")
             gr.Markdown(
                 "### AUROC of each concept\nDots: vectors, hollow where chance explains them. "
@@ -67,6 +79,7 @@ class Found(Part):
             gr.Markdown("### Ten worst misses")
             self.misses = gr.HTML(elem_id="generalization-misses")
             gr.Markdown("### Scores")
+            self.no_scores = gr.HTML(elem_id="generalization-no-scores")
             self.violin_choice = gr.Dropdown(
                 [],
                 multiselect=True,
@@ -84,19 +97,40 @@ class Found(Part):
         asked: set[Any] = {self.state, self.violin_choice}
         self.violin_choice.input(bound(self.redraw_violins), asked, self.violins, **QUIET)
 
-    def show(self, found: Generalization) -> Changes:
-        """Everything that was judged."""
+    def show(self, kept: KeptTexts, every: Sequence[KeptTexts], title: str) -> Changes:
+        """One judgement as it is kept, without the scores of single texts.
+
+        Args:
+            kept: which.
+            every: all of the run.
+            title: what the run is called.
+        """
+        names = [each.name() for each in every]
         drawn = {
-            self.state: found,
-            self.violin_choice: gr.update(choices=list(found.concepts), value=[]),
+            self.state: None,
+            self.before: gr.update(
+                choices=names, value=kept.name(), visible=seen_if(len(names) > 1)
+            ),
+            self.violin_choice: gr.update(visible=HIDDEN),
+            self.no_scores: sentence(NO_SCORES, "about"),
+            self.violins: None,
             self.words: "",
-            self.summary: draw_summary(found),
-            self.forest: plot_data(draw_forest(found)),
-            self.table: draw_concepts(found),
-            self.misses: draw_misses(found.misses),
-            self.violins: plot_data(draw_violins(found)),
+            self.summary: draw_summary(kept, title),
+            self.forest: plot_data(draw_forest(kept.macro, kept.per_concept)),
+            self.table: draw_concepts(kept.per_concept),
+            self.misses: draw_misses(kept.misses),
         }
         return self.judged.found(drawn)
+
+    def show_scores(self, found: Generalization) -> Changes:
+        """The scores of single texts, which only a judgement of this session has."""
+        choice = gr.update(choices=list(found.concepts), value=[], visible=True)
+        return {
+            self.state: found,
+            self.no_scores: "",
+            self.violin_choice: choice,
+            self.violins: plot_data(draw_violins(found)),
+        }
 
     def redraw_violins(self, values: Values) -> Changes:
         """The violins of other concepts."""
@@ -134,41 +168,72 @@ INTRO = (
     "written from the concept names alone; no training ever sees it."
 )
 NOT_YET = UserError("nothing judged yet", fix="choose texts, then press Judge")
-OTHER_RUN = UserError("another run is in use now", fix="press Judge to see its vectors")
+NO_SCORES = "The scores of single texts are not kept: press Judge, and they are drawn."
 
 
-class GeneralizationTab(RunTab):
+class GeneralizationTab(Part):
     """The tab: texts by other writers, and how the vectors read them."""
 
     def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        run = studio.runs.current()
+        self.studio, run = studio, studio.runs.current()
         gr.Markdown(INTRO)
         self.inputs = Inputs(studio, run)
         judge = gr.Button("Judge", variant="primary", elem_id="generalization-judge")
         self.found = Found(NOT_YET if run else NO_RUN)
+        self.shown = gr.State("")  # run and judgement that the page shows
         build_dose(studio, self.inputs.layer)
+        outputs = components(self.found, self.shown)
         for button, show in ((judge, self.judge), (self.found.check_words, self.check_words)):
-            outputs, manner = components(self.found), {**DEVICE, "show_progress_on": button}
+            manner = {**DEVICE, "show_progress_on": button}
             button.click(bound(show), self.inputs.asked, outputs, **manner)
+        self.found.before.input(bound(self.show_before), self.found.before, outputs, **QUIET)
 
-    def take_down(self, run: Run | None) -> Changes:
-        """What was judged of another run is gone."""
+    def refresh(self, shown: str) -> Changes:
+        """What changes after a run was made or chosen, and when the tab is opened."""
+        run = self.studio.runs.current()
+        found = self.found.judged.missing(NOT_YET if run else NO_RUN)
+        now = run.id if run else ""
+        try:
+            if every := read_kept(self.studio).texts:
+                now = f"{now} {every[0].made}"
+                found = {} if now == shown else self.found.show(every[0], every, self._title())
+        except UserError as error:
+            found = self.found.judged.missing(error)
+        if now == shown:
+            return {}
         help_text = mapping_help(run.concepts if run else ("a concept",))
         return {
+            self.shown: now,
             self.inputs.layer: gr.update(**layer_list(run)),
             self.inputs.mapping: gr.update(label=help_text),
-            **self.found.judged.missing(OTHER_RUN if run else NO_RUN),
+            **found,
         }
 
     def judge(self, values: Values) -> Changes:
-        """Judge what is on screen and draw everything."""
-        return self.found.show(judge_request(self.studio, self.inputs.request(values)))
+        """Judge what is on screen, keep it with the run and draw everything."""
+        request, run = self.inputs.request(values), self.studio.run()
+        found = judge_request(self.studio, request)
+        kept = KeptTexts.of(found, request.brought.name())
+        keep_texts(self.studio, run.id, kept)
+        every = read_kept(self.studio).texts or (kept,)
+        drawn = {**self.found.show(kept, every, self._title()), **self.found.show_scores(found)}
+        return {**drawn, self.shown: f"{run.id} {kept.made}"}
+
+    def show_before(self, name: str) -> Changes:
+        """A judgement that is kept, by its name."""
+        every = read_kept(self.studio).texts
+        chosen = next((each for each in every if each.name() == name), None)
+        if chosen is None:
+            raise UserError("this judgement is not kept any more", fix="choose another")
+        return self.found.show(chosen, every, self._title())
 
     def check_words(self, values: Values) -> Changes:
         """What masking the words does to what is on screen."""
         found = judge_words(self.studio, self.inputs.request(values))
         return {self.found.words: draw_words(found)}
+
+    def _title(self) -> str:
+        return self.studio.runs.title(self.studio.run())
 
 
 PASTE_HINT = "calm: The lake lay still and so did I.\nafraid: Someone is behind the door."

@@ -59,6 +59,12 @@ class Brought:
     problem: str = ""
     """Why it cannot be read, as a sentence."""
 
+    def name(self) -> str:
+        """What a judgement of these texts is called."""
+        if self.table is not None:
+            return self.table.file
+        return f"test set of the {self.library} ({', '.join(self.parts)})"
+
     def columns(self) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
         """All columns, and the guesses for text and labels; none for the shipped set."""
         if self.table is None:

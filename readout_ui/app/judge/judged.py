@@ -13,14 +13,20 @@ from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, M
 from readout_ui.evaluation.resampling import Estimate
 
 if TYPE_CHECKING:
+    from readout_ui.app.judge.kept import KeptTexts
     from readout_ui.evaluation.lexical import LexicalControl
 
 CHANCE_EXPLAINS = 0.05
 """Corrected p from which a number is marked as not different from chance."""
 
 
-def draw_summary(found: Generalization) -> str:
-    """The means over all concepts with their baselines, and what to know about the texts."""
+def draw_summary(found: KeptTexts, title: str) -> str:
+    """The means over all concepts with their baselines, and what to know about the texts.
+
+    Args:
+        found: what was judged.
+        title: what the run is called that judged it.
+    """
     macro = found.macro
     beside = [("Random directions", _interval(macro.random), "middle 95 % of them")]
     beside.append(("Permuted labels", _interval(macro.permuted), f"p {_p(macro.p)}"))
@@ -36,18 +42,19 @@ def draw_summary(found: Generalization) -> str:
         ("Average precision", f"{macro.average_precision:.3f}", f"chance {_base(found):.3f}"),
         *((f"Top-{top.k}", _interval(top.hits), f"chance {top.chance:.3f}") for top in found.top),
     ]
+    when = f"{found.made.astimezone():%Y-%m-%d %H:%M}"
     about = (
-        f"<p class='about'>{len(found.texts)} texts, {len(found.concepts)} concepts, "
-        f"{len(found.neutral_scores)} neutral texts, layer {found.layer}. "
-        "Brackets: 95 %.</p>"
+        f"<p class='about'><b>{escape(found.what)}</b>, judged by run {escape(title)} at layer "
+        f"{found.layer} on {when}: {found.n_texts} texts, {len(found.per_concept)} concepts, "
+        f"{found.n_neutral} neutral texts. Brackets: 95 %.</p>"
     )
-    values = table(("", "Value", " "), rows, kind="judged")
-    return f"{about}{values}{bullets(map(escape, (*found.sentences(), *found.notes)))}"
+    values = table(("", "Value", " "), rows, kind="judged", file="new-texts")
+    return f"{about}{values}{bullets(map(escape, found.said))}"
 
 
-def draw_concepts(found: Generalization) -> str:
+def draw_concepts(judged: Sequence[ConceptJudgement]) -> str:
     """One row per concept, lowest AUROC first."""
-    ordered = sorted(found.per_concept, key=lambda each: each.auroc.value)
+    ordered = sorted(judged, key=lambda each: each.auroc.value)
     titles = (
         "Concept",
         "Texts",
@@ -61,7 +68,8 @@ def draw_concepts(found: Generalization) -> str:
         "Found",
         "False positives on neutral",
     )
-    return f"<div class='wide'>{table(titles, map(_concept_row, ordered), kind='judged')}</div>"
+    drawn = table(titles, map(_concept_row, ordered), kind="judged", file="concepts")
+    return f"<div class='wide'>{drawn}</div>"
 
 
 def _concept_row(each: ConceptJudgement) -> tuple[str, ...]:
@@ -93,7 +101,7 @@ def draw_misses(misses: Sequence[Miss]) -> str:
         )
         for miss in misses
     ]
-    return table(("Text", "Labelled", "Scored highest"), rows)
+    return table(("Text", "Labelled", "Scored highest"), rows, file="misses")
 
 
 def _ways_on(miss: Miss) -> str:
@@ -129,7 +137,7 @@ def draw_words(found: LexicalControl) -> str:
             )
             for m in named
         ]
-        text += table(titles, rows, kind="judged")
+        text += table(titles, rows, kind="judged", file="words")
     else:
         text = (
             "<p class='about'>No text holds its concept's own word, so there is nothing to mask: "
@@ -170,10 +178,10 @@ def draw_dose_table(curves: DoseCurves) -> str:
     ]
     first, last = curves.values[0], curves.values[-1]
     titles = ("Concept", "Spearman ρ", "p, corrected", f"Cosine, {first} → {last}")
-    return table(titles, rows, kind="judged")
+    return table(titles, rows, kind="judged", file="dose")
 
 
-def _base(found: Generalization) -> float:
+def _base(found: KeptTexts) -> float:
     return sum(each.base_rate for each in found.per_concept) / len(found.per_concept)
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from readout_ui.app.events import DEVICE, Changes, Part, Values, bound
+from readout_ui.app.events import DEVICE, Changes, Part, Values, bound, components
 from readout_ui.app.jobs import Question
+from readout_ui.app.judge.kept import KeptBeside, keep_beside, read_kept
 from readout_ui.app.judge.report import interval
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import save_button, short, table
+from readout_ui.app.widgets import error_text, sentence, short, table
 from readout_ui.errors import UserError
+from readout_ui.evaluation.judgements import Beside
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.leaderboard import Beside
     from readout_ui.inference.readout import Readout
 
 INTRO = (
@@ -28,11 +27,20 @@ INTRO = (
     "control vectors, steering-vectors. They are read by the loaded model on the shipped texts "
     "whose concepts both have; those without calibration are centred on neutral texts here."
 )
-TITLES = ("Vectors", "Layer", "Concepts", "AUROC", "95 %", "Ours, same texts", "Difference")
+TITLES = (
+    "Vectors",
+    "Layer",
+    "Concepts",
+    "AUROC",
+    "95 %",
+    "Ours, same texts",
+    "Difference",
+    "Judged",
+)
 
 
 class LeaderboardPart(Part):
-    """What was brought so far, the best first."""
+    """What was brought so far, the best first; kept with the run."""
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
@@ -41,24 +49,26 @@ class LeaderboardPart(Part):
             where = gr.Textbox(label="Path on this machine", elem_id="beside-path", scale=3)
             file = gr.File(label="or a file", elem_id="beside-file", height=90, scale=2)
         judge = gr.Button("Judge beside ours", elem_id="beside-judge")
-        self.rows = gr.State([])
         self.board = gr.HTML(elem_id="beside-board", padding=False)
-        save = gr.Button("CSV", size="sm", elem_id="beside-csv", min_width=80)
-        asked: set[Any] = {where, file, self.rows}
+        self.shown = gr.State("")  # run and rows that the page shows
         manner = {**DEVICE, "show_progress_on": judge}
 
         def show(values: Values) -> Changes:
-            place = str(values[where] or "").strip() or values[file]
-            return self.add(place, values[self.rows])
+            return self.add(str(values[where] or "").strip() or values[file])
 
-        judge.click(bound(show), asked, [self.rows, self.board], **manner)
+        judge.click(bound(show), {where, file}, components(self), **manner)
 
-        def as_csv(values: Values) -> str:
-            return board_csv(values[self.rows])
+    def refresh(self, shown: str) -> Changes:
+        """The rows of the run in use, where the page shows others."""
+        run = self.studio.runs.current()
+        try:
+            rows = read_kept(self.studio).board
+        except UserError as error:
+            return {self.board: sentence(error_text(error), "warning")}
+        now = f"{run and run.id} {len(rows)} {rows and rows[0].made}"
+        return {} if now == shown else {self.shown: now, self.board: draw_board(rows)}
 
-        save_button(save, bound(as_csv), {self.rows}, "leaderboard.csv", "text/csv")
-
-    def add(self, place: str | None, rows: Sequence[Beside]) -> Changes:
+    def add(self, place: str | None) -> Changes:
         """The table with the vectors at a place judged; the same place is judged once.
 
         Raises:
@@ -66,10 +76,10 @@ class LeaderboardPart(Part):
         """
         if not place:
             raise UserError("no vectors were named", fix="type a path or choose a file")
+        run = self.studio.run()
         found = judge_place(self.studio, Path(place).expanduser())
-        rest = [each for each in rows if each.name != found.name]
-        ranked = sorted([*rest, found], key=lambda each: -each.theirs.value)
-        return {self.rows: ranked, self.board: draw_board(ranked)}
+        keep_beside(self.studio, run.id, found)
+        return self.refresh("")
 
 
 def judge_place(studio: Studio, place: Path) -> Beside:
@@ -86,7 +96,8 @@ def judge_place(studio: Studio, place: Path) -> Beside:
     return studio.judge(question, work)
 
 
-def _cells(one: Beside) -> tuple[str, ...]:
+def _cells(kept: KeptBeside) -> tuple[str, ...]:
+    one = kept.found
     change = one.difference
     return (
         one.name + ("" if one.calibrated else " (centred here)"),
@@ -96,16 +107,12 @@ def _cells(one: Beside) -> tuple[str, ...]:
         interval(one.theirs.low, one.theirs.high),
         short(one.ours.value),
         f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]",
+        f"{kept.made.astimezone():%Y-%m-%d %H:%M}",
     )
 
 
-def draw_board(rows: Sequence[Beside]) -> str:
+def draw_board(rows: Sequence[KeptBeside]) -> str:
     """One row for each, the best first."""
-    return table(TITLES, [tuple(map(escape, _cells(one))) for one in rows])
-
-
-def board_csv(rows: Sequence[Beside]) -> str:
-    """The same as CSV; empty without any."""
-    text = io.StringIO()
-    csv.writer(text).writerows([TITLES, *map(_cells, rows)] if rows else [])
-    return text.getvalue()
+    ranked = sorted(rows, key=lambda each: -each.found.theirs.value)
+    drawn = [tuple(map(escape, _cells(each))) for each in ranked]
+    return table(TITLES, drawn, file="leaderboard") if rows else ""

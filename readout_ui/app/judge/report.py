@@ -13,6 +13,7 @@ from pydantic import Field
 from readout_ui.app.assets import STATIC, on_load
 from readout_ui.app.events import QUIET, Changes, Part, bound
 from readout_ui.app.jobs import JobView
+from readout_ui.app.judge.pairs import pair_call, pair_rows
 from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import short
@@ -84,7 +85,7 @@ def draw_missing(words: str, job: JobView | None, *, may_judge: bool) -> str:
 
 def _data(report: RunReport) -> str:
     """What the page's script needs, as JSON."""
-    pairs = [[p.a, p.b, p.cosine, p.margin, p.auroc, p.verdict] for p in report.pairs]
+    pairs = pair_rows(report.pairs)
     return json.dumps({"order": report.order, "cosines": report.cosines, "pairs": pairs})
 
 
@@ -189,7 +190,7 @@ def _pair(pair: PairReport) -> str:
     between = "–" if pair.cosine > 0 else "vs"
     told = pair.verdict if pair.auroc is None else f"{pair.verdict}, {short(pair.auroc)}"
     kind = KINDS.get(pair.verdict, "plain")
-    address = f"#/judge/cross-talk?pair={pair.a}~{pair.b}"
+    address = f"#/judge?pair={pair.a}~{pair.b}"
     return (
         f"<tr><td><a href='{escape(address)}'>{escape(pair.a)} <span class='dim'>{between}</span> "
         f"{escape(pair.b)}</a></td><td class='num'>{cosine(pair.cosine)}</td>"
@@ -321,13 +322,6 @@ class ReportPart(Part):
         return draw_missing(words, job, may_judge=job is None and not studio.read_only)
 
 
-class Pair(Request):
-    """Two concepts."""
-
-    a: str = Field(max_length=1_000)
-    b: str = Field(max_length=1_000)
-
-
 class Picture(Request):
     """The matrix as the page painted it, as a `data:` address; empty where there is none."""
 
@@ -337,21 +331,10 @@ class Picture(Request):
 def report_calls(studio: Studio) -> list[Call]:
     """What the page's script asks: both texts of a pair, the report as a file, to judge again."""
     return [
-        answering("pair_texts", Pair, lambda r: pair_texts(studio, r)),
+        pair_call(studio),
         answering("save_report", Picture, lambda r: save_report(studio, r)),
         answering("judge_again", Nothing, lambda _r: judge_again(studio)),
     ]
-
-
-def pair_texts(studio: Studio, asked: Pair) -> Answer:
-    """Verdict and texts of either concept."""
-    run, report = studio.run(), studio.report()
-    found = []
-    for name in (asked.a, asked.b):
-        known = report.concept(name) if report else None
-        about = f"{known.verdict}, AUROC {short(known.auroc)}" if known else ""
-        found.append({"name": name, "texts": list(run.texts.get(name, ())), "about": about})
-    return {"sides": found}
 
 
 def save_report(studio: Studio, asked: Picture) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from readout_ui.app.events import Part
+from readout_ui.app.events import QUIET, Part, bound, components
 from readout_ui.app.header import Clock
 from readout_ui.app.judge.crosstalk import CrosstalkTab
 from readout_ui.app.judge.generalization import GeneralizationTab
@@ -23,14 +23,20 @@ class JudgeRoom(Part):
                 self.report = ReportPart(studio)
             with gr.Tab("Cross-talk", id="cross-talk"):
                 self.crosstalk = CrosstalkTab(studio)
-            with gr.Tab("New texts", id="new-texts"):
+            with gr.Tab("New texts", id="new-texts") as new_texts:
                 self.generalization = GeneralizationTab(studio)
-                LeaderboardPart(studio)
-            with gr.Tab("Layers", id="layers"):
+                self.leaderboard = LeaderboardPart(studio)
+            with gr.Tab("Layers", id="layers") as layers:
                 self.layers = LayersTab(studio)
+        # What is kept with the run is read when a part is opened.
+        for tab, part in (
+            (new_texts, self.generalization),
+            (new_texts, self.leaderboard),
+            (layers, self.layers),
+        ):
+            tab.select(bound(part.refresh), part.shown, components(part), **QUIET)
 
     def follow(self, clock: Clock) -> None:
         """Keep up with the run in use."""
-        clock.on_run(self.crosstalk, self.crosstalk.shown)
-        clock.on_run(self.generalization, self.generalization.shown)
-        clock.on_run(self.layers, self.layers.shown)
+        for part in (self.crosstalk, self.generalization, self.leaderboard, self.layers):
+            clock.on_run(part, part.shown)

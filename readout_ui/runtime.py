@@ -204,7 +204,8 @@ class Watch:
                 chosen = self._directions(device)[places[0] : places[-1] + 1]
                 if len(chosen) != len(places):
                     chosen = torch.stack([self._directions(device)[place] for place in places])
-                states = torch.einsum("prnd,pcd->prnc", states, chosen)
+                flat = torch.bmm(states.flatten(1, 2), chosen.mT)  # (n_places, n_rows * n_new, ..)
+                states = flat.view(*states.shape[:3], -1)
             yield places, states
 
     def _directions(self, device: torch.device) -> Tensor:

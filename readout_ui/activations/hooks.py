@@ -1,6 +1,6 @@
 """Watching a model's blocks during a forward pass; nothing of the model is changed for good."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,12 @@ OnActivation = Callable[[int, Tensor], None]
 
 
 @contextmanager
-def recording(model: nn.Module, paths: "BlockPaths", on_activation: OnActivation) -> Iterator[None]:
+def recording(
+    model: nn.Module,
+    paths: "BlockPaths",
+    on_activation: OnActivation,
+    layers: Collection[int] | None = None,
+) -> Iterator[None]:
     """Calls `on_activation` with every output of the modules at `paths`, and removes the hooks.
 
     The tensor is the module's own output: what is needed of it has to be computed or copied before
@@ -30,15 +35,21 @@ def recording(model: nn.Module, paths: "BlockPaths", on_activation: OnActivation
         paths: one module per layer.
         on_activation: what to do with layer i's output, (n_texts, n_tokens, d_model) or, where a
             block flattens its input, (n_texts * n_tokens, d_model).
+        layers: which of them, every other runs at its usual speed; None for all.
 
     Raises:
         UserError: a module ran several times in a pass, or not at all, or returned no state per
             token.
     """
     hooks: list[RemovableHandle] = []
-    once = _OncePerPass(paths.names)
+    watched = {
+        layer: module
+        for layer, module in enumerate(modules(model, paths))
+        if layers is None or layer in layers
+    }
+    once = _OncePerPass({layer: paths.names[layer] for layer in watched})
     try:
-        for layer, module in enumerate(modules(model, paths)):
+        for layer, module in watched.items():
             hook = _hook(layer, paths.names[layer], once, on_activation)
             hooks.append(module.register_forward_hook(hook))
         yield
@@ -51,7 +62,7 @@ def recording(model: nn.Module, paths: "BlockPaths", on_activation: OnActivation
 class _OncePerPass:
     """Scores of a pass are told apart by layer, so each module has to run once in it."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Mapping[int, str]) -> None:
         self._names, self._ran = names, set[int]()
 
     def take(self, layer: int) -> None:
@@ -68,7 +79,7 @@ class _OncePerPass:
 
     def require_all(self) -> None:
         """The last pass is over, if there was one."""
-        absent = sorted(set(range(len(self._names))) - self._ran)
+        absent = sorted(self._names.keys() - self._ran)
         if self._ran and absent:
             raise not_run(self._names[absent[0]])
 

@@ -1,21 +1,20 @@
-"""Answers while they grow: several prompts side by side, and what is read of each.
-
-Rows of text while they grow: which tokens are new, which rows have ended and why.
-
-What transformers' `generate` is told: limits, chance, end tokens.
+"""Answers while they grow: several prompts side by side, which tokens are new and which rows ended
+and why, what is read of each, and what transformers' `generate` is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from readout_ui.errors import UserError, library_error, required
-from readout_ui.inference.projection import Projector, Scorer
+from readout_ui.inference.forward import room_for_answer
+from readout_ui.inference.projection import FarEnough, Projector, Scorer
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.calling import NO_TOKEN, arguments_by_name, own_choices
 from readout_ui.models.chat_template import TokenRole
@@ -24,7 +23,8 @@ from readout_ui.models.prompt import FramedChat
 from readout_ui.models.tokens import visible_tokens
 
 if TYPE_CHECKING:
-    from readout_ui.inference.reading import Reading
+    from readout_ui.inference.projection import Projections
+    from readout_ui.inference.reading import FloatArray, Reading
     from readout_ui.models.loading import LoadedModel
     from readout_ui.vectors.vectors import ConceptVectors
 
@@ -36,15 +36,17 @@ class FiniteLogits(LogitsProcessor):
 
     Args:
         tracker: told which rows were finite.
-        otherwise: what it is to raise for the others.
+        otherwise: makes what it is to raise for the others.
     """
 
-    def __init__(self, tracker: TokenTracker, otherwise: UserError) -> None:
+    def __init__(self, tracker: TokenTracker, otherwise: Callable[[], UserError]) -> None:
         self._tracker, self._otherwise = tracker, otherwise
 
     def __call__(self, _input_ids: Any, scores: Any) -> Any:
         """The logits (n_rows, n_vocabulary), zeros where a row has no finite maximum."""
         finite = scores.amax(dim=-1).isfinite()  # (n_rows,); -inf alone only rules tokens out
+        if scores.device.type == "cpu" and finite.all():
+            return scores  # looking takes no waiting there, and a copy as long as the projections
         self._tracker.expect(finite, self._otherwise)
         return torch.where(finite[:, None], scores, 0.0)
 
@@ -79,13 +81,13 @@ class TokenTracker(StoppingCriteria):
         self._extra_pass, self._on_token = extra_pass, on_token
         self.newest: torch.Tensor | None = None
         """(n_rows, 1): what the next pass has to be fed; None before the first token."""
-        self._expected: list[tuple[torch.Tensor, UserError]] = []
+        self._expected: list[tuple[torch.Tensor, Callable[[], UserError]]] = []
 
     def __call__(self, input_ids: Any, _scores: Any, **_more: Any) -> Any:
         """True for every row once nothing more is needed of any."""
         was_over = self.over
         self.newest = input_ids[:, -1:]
-        tokens = self._fetched(input_ids[:, -1])
+        tokens = self.fetched(input_ids[:, -1])
         if not was_over:
             self._take(tokens)
             self._on_token()
@@ -97,19 +99,21 @@ class TokenTracker(StoppingCriteria):
         """Whether every row has ended."""
         return all(self.finish)
 
-    def expect(self, holds: torch.Tensor, otherwise: UserError) -> None:
-        """Raise `otherwise` with the next tokens unless `holds`, (n_rows,), is true of every row.
+    def expect(self, holds: torch.Tensor, otherwise: Callable[[], UserError]) -> None:
+        """Raise `otherwise()` with the next tokens unless `holds`, (n_rows,), is true of all rows.
 
-        What the device says is fetched together with the tokens, so that nothing waits for it.
+        What the device says is fetched together with the tokens, so that nothing waits for it. An
+        error that looks up a library's version takes milliseconds: it is made when it is needed.
         """
         self._expected.append((holds, otherwise))
 
-    def _fetched(self, newest: torch.Tensor) -> list[int]:
+    def fetched(self, newest: torch.Tensor) -> list[int]:
+        """These (n_rows,) tokens on the host, once everything expected is known to hold."""
         expected, self._expected = self._expected, []
         rows = torch.stack([newest, *(holds.to(newest) for holds, _ in expected)]).tolist()
         for (_, otherwise), held in zip(expected, rows[1:], strict=True):
             if not all(held):
-                raise otherwise
+                raise otherwise()
         tokens: list[int] = rows[0]
         return tokens
 
@@ -158,25 +162,6 @@ class NextLogits(LogitsProcessor):
         top = chances.topk(min(count, len(chances)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return float(chances[token]), [(int(index), float(value)) for index, value in pairs]
-
-
-def room_for_answer(model: LoadedModel, n_prompt: int, wanted: int) -> tuple[int, str]:
-    """How many tokens may be added, and what to say when the context window ends before."""
-    if model.context_length is None:
-        return wanted, ""
-    room = model.context_length - n_prompt
-    if room < 1:
-        raise UserError(
-            f"the prompt has {n_prompt} tokens, {model.name} takes {model.context_length}, so "
-            "there is no room for an answer",
-            fix="shorten it or remove earlier turns",
-        )
-    if wanted <= room:
-        return wanted, ""
-    return room, (
-        f"The context window of {model.context_length} tokens left room for {room} new tokens, "
-        f"not {wanted}."
-    )
 
 
 def decoding_config(
@@ -273,6 +258,10 @@ class Live:
         """
         return self._answers.reading(self._row, start)
 
+    def scores(self, start: int = 0) -> tuple[FloatArray, FloatArray] | None:
+        """Raw and z alone of the same tokens, (n_tokens, n_layers, n_concepts) each."""
+        return self._answers.scores(self._row, start)
+
 
 class Answers:
     """The texts of one call: prompts, padding, what was added and what was read."""
@@ -309,11 +298,10 @@ class Answers:
         """Run transformers' `generate` until every row has ended."""
         ids, mask = self._padded()
         whole: Any = self.model.model
-        self._due, overflow = ids, not_finite(self.model.dtype, self.model.device)
+        self._due, overflow = ids, partial(not_finite, self.model.dtype, self.model.device)
         self._places = torch.where(mask > 0, mask.cumsum(dim=1) - 1, -1)
         watch = whole.register_forward_pre_hook(self._check_fed, with_kwargs=True)
-        with own_choices(whole), ExitStack() as stack:
-            stack.callback(watch.remove)
+        with own_choices(whole), watch, suppress(FarEnough):
             whole.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -321,6 +309,14 @@ class Answers:
                 stopping_criteria=[self.tracker],
                 logits_processor=[FiniteLogits(self.tracker, overflow), self.logits],
             )
+        self.tracker.fetched(ids[:, -1])  # what the last pass was fed is looked at as well
+
+    def take(self, layer: int, output: torch.Tensor) -> None:
+        """Read one layer; the pass that only feeds the last token ends behind the last of them."""
+        assert self.projector is not None
+        self.projector(layer, output)
+        if self.tracker.over and self.projector.between_passes:
+            raise FarEnough
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Scores are told apart by the order of the passes, so each must feed what is expected."""
@@ -328,12 +324,13 @@ class Answers:
         fed = given.get("input_ids")
         due = self._due if self.tracker.newest is None else self.tracker.newest
         shape = tuple(getattr(fed, "shape", ()))
-        wrong = library_error(
+        wrong = partial(
+            library_error,
             "transformers",
             f"a pass was fed {shape} tokens that are not the next {tuple(due.shape)} of the answer",
         )
         if not isinstance(fed, torch.Tensor) or fed.shape != due.shape:
-            raise wrong
+            raise wrong()
         self.tracker.expect((fed == due).all(dim=1), wrong)
         self._check_places(given.get("position_ids"))
 
@@ -343,11 +340,11 @@ class Answers:
         self._places = due[:, -1:] + 1
         if not isinstance(given, torch.Tensor) or given.ndim != 2:
             return  # The model counts by itself, or has several numbers for a place.
-        wrong = library_error(
-            "transformers", "a pass was fed positions that its tokens do not have"
+        wrong = partial(
+            library_error, "transformers", "a pass was fed positions that its tokens do not have"
         )
         if given.shape[1] != due.shape[1]:
-            raise wrong
+            raise wrong()
         self.tracker.expect(((given == due) | (due < 0)).all(dim=1), wrong)
 
     def text(self, row: int) -> str:
@@ -360,9 +357,7 @@ class Answers:
         if self.projector is None:
             return None
         prompt, new = self.prompts[row], self.tracker.rows[row]
-        padding = self.longest - len(prompt.token_ids)
-        stop = self.longest + len(new)
-        read = self.projector.projections(row, padding + start, stop)
+        read = self._read(self.projector, row, start)
         ids = (*prompt.token_ids, *new)[start : start + read.n_tokens]
         roles = (*prompt.roles, *self.roles(row))[start : start + read.n_tokens]
         return self._scorer.reading(
@@ -371,6 +366,18 @@ class Answers:
             roles=[str(role) for role in roles],
             start=start,
         )
+
+    def scores(self, row: int, start: int = 0) -> tuple[FloatArray, FloatArray] | None:
+        """Raw and z of the same tokens, without what else a Reading holds."""
+        if self.projector is None:
+            return None
+        raw = self._read(self.projector, row, start).raw
+        return raw, self._scorer.z(raw)
+
+    def _read(self, projector: Projector, row: int, start: int) -> Projections:
+        padding = self.longest - len(self.prompts[row].token_ids)
+        stop = self.longest + len(self.tracker.rows[row])
+        return projector.projections(row, padding + start, stop)
 
     def roles(self, row: int) -> tuple[TokenRole, ...]:
         """Of each new token: the assistant's, or template for special tokens."""

@@ -94,6 +94,25 @@ def require_room(model: LoadedModel, framed: FramedChat) -> None:
         )
 
 
+def room_for_answer(model: LoadedModel, n_prompt: int, wanted: int) -> tuple[int, str]:
+    """How many tokens may be added, and what to say when the context window ends before."""
+    if model.context_length is None:
+        return wanted, ""
+    room = model.context_length - n_prompt
+    if room < 1:
+        raise UserError(
+            f"the prompt has {n_prompt} tokens, {model.name} takes {model.context_length}, so "
+            "there is no room for an answer",
+            fix="shorten it or remove earlier turns",
+        )
+    if wanted <= room:
+        return wanted, ""
+    return room, (
+        f"The context window of {model.context_length} tokens left room for {room} new tokens, "
+        f"not {wanted}."
+    )
+
+
 def require_fit(model: LoadedModel, vectors: ConceptVectors) -> None:
     """UserError when the vectors were made for a model of another width or depth."""
     d_model = vectors.directions.shape[-1]
@@ -132,7 +151,7 @@ def project_tokens(
 
     def read(n_parts: int) -> Projections:
         projector = Projector(vectors)
-        with inference(model.model), recording(model.model, paths, projector):
+        with inference(model.model), recording(model.model, paths, projector, vectors.layers):
             deque(_fed(model, bare_model(model.model), token_ids, n_parts), maxlen=0)
         return projector.projections()
 

@@ -271,7 +271,7 @@ def _answers(
             around.enter_context(steering(prompts))
         if vectors is not None and answers.projector is not None:
             paths = read_blocks(model, vectors)
-            around.enter_context(recording(model.model, paths, answers.projector))
+            around.enter_context(recording(model.model, paths, answers.take, vectors.layers))
         answers.grow(sampling)
     seconds = time.perf_counter() - started
     return [_generated(answers, row, seconds) for row in range(len(prompts))]

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from readout_ui.vectors.vectors import ConceptVectors
 
 
+class FarEnough(Exception):
+    """The last layer that is needed has been read; ends a pass from inside."""
+
+
 @dataclass(frozen=True, eq=False)
 class Projections:
     """What the hooks leave of the activations of some tokens."""
@@ -135,6 +139,11 @@ class Projector:
         if self._n_arrived == len(self._place):
             self._end_pass(len(states) // self._n_rows, narrow)
 
+    @property
+    def between_passes(self) -> bool:
+        """Whether every layer of the newest pass has arrived."""
+        return self._n_arrived == 0
+
     def projections(self, row: int = 0, start: int = 0, stop: int | None = None) -> Projections:
         """What was kept of the tokens start..stop of one row; waits for the device.
 
@@ -185,6 +194,10 @@ class Scorer:
         self._similarity = _numpy(by_layer @ by_layer.transpose(1, 2))
         self._neutral = _numpy(vectors.neutral_mean), _numpy(vectors.neutral_std)
 
+    def z(self, raw: FloatArray) -> FloatArray:
+        """Raw scores (n_tokens, n_layers, n_concepts) in standard deviations."""
+        return z_scores(raw, *self._neutral)
+
     def reading(
         self,
         projections: Projections,
@@ -203,7 +216,7 @@ class Scorer:
             layers=tuple(self._vectors.layers),
             raw=raw,
             cosine=centred_cosines(raw, projections.norms, self._center_raw),
-            z=z_scores(raw, *self._neutral),
+            z=self.z(raw),
             similarity=self._similarity,
             scored=scored_tokens([*before, *roles])[len(before) :],
         )

@@ -15,7 +15,7 @@ from readout_ui.activations.hooks import inference, recording
 from readout_ui.activations.prefix import SharedPrefix, find_prefix
 from readout_ui.errors import UserError
 from readout_ui.inference.forward import read_blocks, require_fit
-from readout_ui.inference.projection import Projector
+from readout_ui.inference.projection import FarEnough, Projector
 from readout_ui.inference.reading import FloatArray, centred_cosines, z_scores
 from readout_ui.inference.top_tokens import (
     REACH,
@@ -49,10 +49,6 @@ _RULES = ("content_mean",)
 """Feeds everything up to the last content token; nothing is pooled here."""
 _FEWEST = 8
 """Content tokens that have to fit behind the frame."""
-
-
-class _FarEnough(Exception):
-    """The last layer that is needed has been read."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +137,10 @@ class WindowReader:
 
         def project(at: int, output: torch.Tensor) -> None:
             projector(at, output)
-            if at == layer:
-                raise _FarEnough
+            raise FarEnough
 
-        watched = recording(model.model, self._paths, project)
-        with inference(model.model), suppress(_FarEnough), watched:
+        watched = recording(model.model, self._paths, project, [layer])
+        with inference(model.model), suppress(FarEnough), watched:
             decoder(
                 input_ids=padded.input_ids,
                 attention_mask=padded.attention_mask,

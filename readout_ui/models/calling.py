@@ -81,7 +81,7 @@ def arguments_by_name(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a module is called with, those given by position under their names."""
-    names = inspect.signature(model.forward).parameters
+    names = inspect.signature(model.forward).parameters if args else ()
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 

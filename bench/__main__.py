@@ -13,6 +13,7 @@ PARTS = (
     "long_text",
     "steering",
     "texts",
+    "clicks",
 )
 
 

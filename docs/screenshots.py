@@ -1,7 +1,7 @@
-"""Take the README's pictures of the running app: `python docs/screenshots.py URL`.
+"""Take the pictures of README and docs of the running app: `python docs/screenshots.py URL`.
 
-With a folder, `python docs/screenshots.py URL FOLDER`, every tab in both themes and sizes goes
-there.
+With a folder, `python docs/screenshots.py URL FOLDER`, every part of the page in both themes and
+sizes goes there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 Wanted = tuple[tuple[str, str, str], ...]
@@ -27,9 +28,12 @@ PARTS = {
     "Layers": "judge/layers",
     "Ship": "ship",
 }
-README = tuple(
-    (name, "light", "desktop")
-    for name in ("Write", "Read", "Chat", "Compare", "Steering", "Judge", "Generalization", "Ship")
+ROOMS = ("Write", "Read", "Judge", "Ship")
+DOCS: Wanted = (
+    *product(ROOMS, ("light", "dark"), SIZES),
+    *product(
+        ("Cross-talk", "Generalization", "Chat", "Compare", "Steering"), ("light",), ("desktop",)
+    ),
 )
 BUTTONS = {"Generalization": "#generalization-judge", "Layers": "#layers-compare"}
 PROMPT = (
@@ -103,17 +107,19 @@ def take(browser: Browser, url: str, folder: Path, wanted: Wanted) -> None:
         page = open_page(browser, url, theme, SIZES[size])
         for tab in [name for name, *look in wanted if look == [theme, size]]:
             show(page, tab)
-            page.screenshot(path=folder / f"{tab.lower()}-{theme}-{size}.png")
+            file = folder / f"{tab.lower()}-{theme}-{size}.png"
+            page.screenshot(path=file)
+            Image.open(file).quantize(256).save(file, optimize=True)
         page.close()
 
 
 def main(url: str, folder: Path | None) -> None:
-    """The README's pictures beside this file, or everything into a folder."""
+    """The pictures of the docs beside this file, or everything into a folder."""
     everything = product(PARTS, ("light", "dark"), SIZES)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         if folder is None:
-            take(browser, url, Path(__file__).parent, README)
+            take(browser, url, Path(__file__).parent, DOCS)
         else:
             folder.mkdir(parents=True, exist_ok=True)
             take(browser, url, folder, tuple(everything))

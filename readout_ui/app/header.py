@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -137,11 +138,26 @@ def _outcome(run: Run, job: JobView | None, report: RunReport | None) -> str:
     if not moved:
         took = f" in {job.seconds:.1f} s" if job is not None else ""
         moved = f"Trained {counted(run)}{took}."
-    said = escape(moved[:1].upper() + moved[1:])
+    said = moved[:1].upper() + moved[1:]
     return (
-        f"<span class='moved' title='{said}'>{said}</span>"
+        f"<span class='moved' title='{escape(said)}'>{_linked(said, run)}</span>"
         "<a href='#/read'>Try it</a><a href='#/judge'>See the report</a>"
     )
+
+
+def _linked(moved: str, run: Run) -> str:
+    """A sentence about what turned, as HTML; names lead to the pages of their concepts."""
+    names = {name[:1].upper() + name[1:]: name for name in run.concepts}
+    parts = []
+    for part in moved.split("; "):
+        said, turned, rest = part.partition(" turned ")
+        name = names.get(said[:1].upper() + said[1:])
+        if turned and name:
+            said = f"<a href='#/write/{quote(name, safe='')}'>{escape(said)}</a>"
+        else:
+            said = escape(said)
+        parts.append(said + escape(turned + rest))
+    return "; ".join(parts)
 
 
 def draw_model(status: Status) -> str:

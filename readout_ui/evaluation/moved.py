@@ -38,7 +38,7 @@ def what_moved(before: Run, readout: Readout, layer: int, evidence: Sequence[Evi
     parts += [f"{name} turned {by:.2f}" for name, by in turned[:NAMED]]
     if len(turned) > NAMED:
         parts[-1] += f" and {len(turned) - NAMED} more turned less"
-    scores = _scores(before, readout, layer, evidence)
+    scores = _scores(before, readout, layer, evidence, turned[0][0] if len(turned) == 1 else "")
     if not parts and not scores:
         return "nothing moved"
     return "; ".join([*parts, *scores, "nothing else moved" if parts else "no direction turned"])
@@ -56,8 +56,13 @@ def _turned(diff: RunDiff, layer: int) -> list[tuple[str, float]]:
     return sorted(moved, key=lambda each: -each[1])
 
 
-def _scores(before: Run, readout: Readout, layer: int, evidence: Sequence[Evidence]) -> list[str]:
-    """The AUROC of both on the same texts and resamples; nothing where those were left out."""
+def _scores(
+    before: Run, readout: Readout, layer: int, evidence: Sequence[Evidence], turned: str
+) -> list[str]:
+    """The AUROC of both on the same texts and resamples; nothing where those were left out.
+
+    That of the one concept that `turned` where it is judged, else the mean over all.
+    """
     old = readout.with_vectors(before.vectors)
     if not evidence or "left out" in evidence[0].name or layer not in old.layers:
         return []
@@ -65,6 +70,8 @@ def _scores(before: Run, readout: Readout, layer: int, evidence: Sequence[Eviden
     names = [name for name in judged.concepts if name in old.concepts]
     if not names:
         return []
+    about = "AUROC" if turned in names else "mean AUROC"
+    names = [turned] if turned in names else names
     mine = [judged.concepts.index(name) for name in names]
     theirs = [old.concepts.index(name) for name in names]
     own, after = judged.own[:, mine], judged.scores[:, mine]
@@ -74,5 +81,5 @@ def _scores(before: Run, readout: Readout, layer: int, evidence: Sequence[Eviden
     a, b = float(auroc(earlier, own).mean()), float(auroc(after, own).mean())
     change = estimate(b - a, drawn)
     noise = "within noise" if change.low <= 0 <= change.high else "beyond noise"
-    said = f"AUROC {a:.3f} → {b:.3f}".replace(" 0.", " .")
+    said = f"{about} {a:.3f} → {b:.3f}".replace(" 0.", " .")
     return [f"{said}, {noise}"]

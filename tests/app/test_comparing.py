@@ -75,8 +75,13 @@ def test_two_runs_are_the_newest_first_and_a_choice_stays(studio: Studio) -> Non
 def test_two_runs_read_one_text_by_position_and_the_difference_is_b_less_a(
     studio: Studio,
 ) -> None:
-    compared = last(studio, asked("runs", (TEXT, ""), "assistant", retrained(studio)))
+    old, new = retrained(studio)
+    studio.runs.describe(new, name="stiller calm", note="", tags=())
+    compared = last(studio, asked("runs", (TEXT, ""), "assistant", (old, new)))
     found = shown(compared, (-1, -1))
+    assert compared.names[1] == "stiller calm"
+    assert compared.names[0].startswith("run 20")
+    assert run_choices(studio, "runs", (old, new)).second[0][0].startswith("stiller calm · 20")
     assert "position by position" in found["about"]
     assert found["left_out"] == ("happy",)
     first, second = found["sides"]

@@ -85,7 +85,8 @@ def test_after_a_training_the_header_says_what_moved_and_where_to_look() -> None
     assert f"Trained {n} concepts in 3.0 s." in draw_news(trained, None)
     moved = make_report(run_id=run.id, moved="calm turned 0.04; nothing <else> moved")
     shown = draw_news(trained, moved)
-    assert "Calm turned 0.04; nothing &lt;else&gt; moved" in shown
+    assert "title='Calm turned 0.04; nothing &lt;else&gt; moved'" in shown
+    assert "<a href='#/write/calm'>Calm</a> turned 0.04; nothing &lt;else&gt; moved" in shown
     assert "#/judge" in shown
     # What a training before this one moved is not said of it.
     assert f"Trained {n} concepts" in draw_news(trained, replace(moved, run_id="another"))

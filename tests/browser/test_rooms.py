@@ -243,7 +243,11 @@ def test_the_palette_finds_concepts_rooms_and_actions_by_keyboard_alone(
     page.keyboard.press("Alt+4")
     expect(page.locator("#room-ship")).to_be_visible()
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Shortcuts")).to_be_visible()
+    keys = page.get_by_role("dialog", name="Shortcuts")
+    for where in ("Everywhere", "Write, the list", "Write, a text", "Read"):
+        expect(keys.get_by_role("heading", name=where, exact=True)).to_be_visible()
+    for key in ("Ctrl Enter", "Ctrl S", "Alt Enter", "Space", "Ctrl K"):  # of every script
+        expect(keys.get_by_text(key, exact=True)).to_be_visible()
 
 
 def with_other_weights(folder: Path) -> Path:

@@ -31,6 +31,7 @@ gr = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)
 
 
 @dataclass
@@ -59,7 +60,7 @@ class FolderDesk:
     def report(self) -> Any:
         return self.judged
 
-    def report_job(self) -> None:
+    def judging(self) -> None:
         return None
 
     def run(self) -> Any:

@@ -21,7 +21,7 @@ from readout_ui.inference.compare import Alignment, Side, align, alignment_words
 from readout_ui.inference.reading import BoolArray, FloatArray, Reading
 from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import Run
-from readout_ui.runs.store import local_time
+from readout_ui.runs.store import RunStore, local_time
 
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
@@ -293,7 +293,8 @@ def run_choices(studio: Studio, way: Way, chosen: tuple[str | None, str | None])
     first = _kept(chosen[0], here, used)
     rest = [run for run in others if way != "runs" or run.id != first]
     second = _kept(chosen[1], rest, rest[0] if rest else None)
-    labelled = [tuple((_label(run, way), run.id) for run in some) for some in (here, others)]
+    label = partial(_label, way, studio.runs)
+    labelled = [tuple((label(run), run.id) for run in some) for some in (here, others)]
     return Choices(labelled[0], labelled[1], (first, second), _missing(way, second, used))
 
 
@@ -317,13 +318,15 @@ def _kept(chosen: str | None, runs: Sequence[Run], default: Run | None) -> str |
     return default.id if default else None
 
 
-def _label(run: Run, way: Way) -> str:
+def _label(way: Way, store: RunStore, run: Run) -> str:
+    """Its name where it has one, when it was made, and what it was made of."""
     settings = f"{run.settings.method}, {run.settings.read}"
-    words = (f"{local_time(run)} · {len(run.concepts)} concepts, {run.n_texts} texts, {settings}",)
+    about = f"{len(run.concepts)} concepts, {run.n_texts} texts, {settings}"
+    words = dict.fromkeys((store.title(run), local_time(run), about))
     return " · ".join((run.model_name, *words) if way == "models" else words)
 
 
-def side_names(asked: Compare, runs: tuple[Run, Run]) -> tuple[str, str]:
+def side_names(asked: Compare, runs: tuple[Run, Run], store: RunStore) -> tuple[str, str]:
     """What A and B are called above their maps."""
     if asked.way == "texts":
         first, second = (
@@ -331,7 +334,8 @@ def side_names(asked: Compare, runs: tuple[Run, Run]) -> tuple[str, str]:
         )
         return quote_apart(first, second)
     models = [f"{run.model_name} · " if asked.way == "models" else "" for run in runs]
-    return (f"{models[0]}run {local_time(runs[0])}", f"{models[1]}run {local_time(runs[1])}")
+    titles = [store.about(run.id).name or f"run {local_time(run)}" for run in runs]
+    return models[0] + titles[0], models[1] + titles[1]
 
 
 def quote_apart(first: str, second: str, length: int = 60) -> tuple[str, str]:
@@ -370,7 +374,7 @@ def read_both(studio: Studio, asked: Compare, readout: Readout) -> Compared:
     return Compared(
         one,
         other,
-        names=side_names(asked, (first, second)),
+        names=side_names(asked, (first, second), studio.runs),
         best_layers=(first.best_layer, second.best_layer),
         same_model=first.model_fingerprint == second.model_fingerprint,
     )

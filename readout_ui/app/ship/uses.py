@@ -102,7 +102,7 @@ def draw_checks(
         f"</svg><span>{escape(words)}</span></li>"
         for kind, words in (read_again if read_again[1] else before, texts)
     )
-    return f"<ul class='check' role='status'>{rows}</ul>"
+    return f"<div role='status'><ul class='check'>{rows}</ul></div>"
 
 
 def certificate(studio: Studio, path: Path, form: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 // Pairs of concepts: their list, and both texts side by side with the words that both have.
 
-import { el, openSheet } from "../lib/dom.js";
+import { el, openSheet, page } from "../lib/dom.js";
 import { addressOf, current, go, onRoute } from "../lib/route.js";
 import { decimals, number } from "../lib/scale.js";
 
@@ -82,7 +82,7 @@ export class PairSheet {
 
   async open(a, b) {
     const body = el("div", {}, "…");
-    const { sheet } = openSheet(document.body, `${a} – ${b}`, body, { wide: true });
+    const { sheet } = openSheet(page(), `${a} – ${b}`, body, { wide: true });
     sheet.classList.add("judge-pair");
     this.sheet = sheet;
     sheet.addEventListener("close", () => this.closed());

@@ -83,6 +83,11 @@ export function moment(iso) {
   return `${day}, ${time}`;
 }
 
+// Where a sheet that belongs to no room stands: the page's styles apply there.
+export function page() {
+  return document.querySelector(".gradio-container .contain") ?? document.body;
+}
+
 // A modal sheet: title, body, close button; Escape closes it and focus goes back where it was.
 export function openSheet(host, title, body, { wide = false } = {}) {
   const before = document.activeElement;

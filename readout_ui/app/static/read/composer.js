@@ -25,7 +25,7 @@ export class Composer {
     this.mode = choice(MODES, { id: "rd-mode", "aria-label": "Read as", class: "rd-select" });
     this.go = el(
       "button",
-      { type: "submit", class: "btn rd-go" },
+      { type: "submit", class: "btn go rd-go" },
       "Read ",
       el("span", { "aria-hidden": "true" }, "⏎"),
     );

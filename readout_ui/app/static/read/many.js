@@ -16,6 +16,7 @@ export function openMany(room) {
   const box = el("textarea", {
     id: "rd-many-box",
     class: "rd-many-box",
+    autofocus: true,
     rows: 8,
     placeholder:
       "One text per line, or with blank lines between them; CSV with a title “text”; JSON lines",

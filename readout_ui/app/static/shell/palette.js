@@ -1,6 +1,6 @@
 // Ctrl+K: one box that finds concepts, rooms and actions; `?` shows the keys.
 
-import { el, openSheet } from "../lib/dom.js";
+import { el, openSheet, page } from "../lib/dom.js";
 import { openDrawer } from "../lib/drawer.js";
 import { addressOf, go } from "../lib/route.js";
 import { rank } from "./palette_order.js";
@@ -20,14 +20,38 @@ const PLACES = [
   ["Ship: runs, packs and exports", "#/ship"],
 ];
 
-const KEYS = [
-  ["Ctrl K", "Find a concept, a room or an action"],
-  ["?", "These keys"],
-  ["Alt 1 … Alt 4", "Write, Read, Judge, Ship"],
-  ["Ctrl Enter", "Train, in the editor; read, in the text"],
-  ["Arrow keys", "Step through tabs, lists, cells and layers"],
-  ["Esc", "Close what is open"],
-];
+// By where they work; those of a room are its own scripts'.
+const KEYS = {
+  Everywhere: [
+    ["Ctrl K", "Find a concept, a room or an action, or read a text"],
+    ["?", "These keys"],
+    ["Alt 1 … Alt 4", "Write, Read, Judge, Ship"],
+    ["Arrows, Home, End", "Step through tabs, lists, tokens and cells"],
+    ["Esc", "Close what is open; stop an answer"],
+  ],
+  "Write, the list": [
+    ["/ or Esc", "To the search"],
+    ["Enter", "Open the concept; in the search, the first found"],
+    ["Space", "In or out of the next training"],
+    ["Page Up, Page Down", "Ten concepts on"],
+  ],
+  "Write, a text": [
+    ["Ctrl Enter", "Save and train"],
+    ["Ctrl S", "Save now"],
+    ["Ctrl Z, Ctrl Y", "Undo, redo"],
+    ["Alt Enter", "A new text below"],
+    ["Alt ↑, Alt ↓", "Move the text"],
+    ["Alt Shift ↓", "Copy the text"],
+    ["Backspace", "Remove an empty text"],
+    ["Esc", "Back to the list"],
+  ],
+  Read: [
+    ["Enter", "Read the text, send the message"],
+    ["Shift Enter", "A new line"],
+    ["Enter or Space", "On a token: its layers, what comes next, fork"],
+    ["← →", "On the head of a turn: its other branches"],
+  ],
+};
 
 const press = (id) => () => document.getElementById(id)?.click();
 
@@ -92,7 +116,7 @@ export function openPalette(concepts) {
     placeholder: "A concept, a room, an action, or a text to read",
     autocomplete: "off",
   });
-  const { close, sheet } = openSheet(host(), "Find", el("div", { class: "palette" }, box, list));
+  const { close, sheet } = openSheet(page(), "Find", el("div", { class: "palette" }, box, list));
   let shown = [];
   let at = 0;
   const choose = (entry) => {
@@ -133,15 +157,19 @@ export function openPalette(concepts) {
 }
 
 export function showKeys() {
-  const rows = KEYS.flatMap(([key, does]) => [
-    el("dt", {}, el("kbd", { class: "key" }, key)),
-    el("dd", {}, does),
+  const parts = Object.entries(KEYS).map(([where, keys]) => [
+    el("h4", {}, where),
+    el(
+      "dl",
+      { class: "keys" },
+      keys.flatMap(([key, does]) => [
+        el("dt", {}, el("kbd", { class: "key" }, key)),
+        el("dd", {}, does),
+      ]),
+    ),
   ]);
-  openSheet(host(), "Shortcuts", el("dl", { class: "keys" }, ...rows));
+  openSheet(page(), "Shortcuts", el("div", { class: "key-table" }, parts.flat()));
 }
-
-// Below gradio's own container, where the page's styles apply.
-const host = () => document.querySelector(".gradio-container .contain") ?? document.body;
 
 const typing = (target) => target.closest?.("input, textarea, select, [contenteditable=true]");
 

@@ -1,11 +1,10 @@
 // What a run is called, and what else can be done with it.
 
-import { el, openSheet } from "../lib/dom.js";
+import { el, openSheet, page } from "../lib/dom.js";
 
 export function openRunSheet(opener, send) {
   const row = opener.closest("tr");
   const { run, title, name, note, tags } = row.dataset;
-  const host = opener.closest(".gradio-container") ?? document.body;
   const broken = row.classList.contains("broken");
   const done = (values) => {
     sheet.close();
@@ -22,7 +21,7 @@ export function openRunSheet(opener, send) {
       deleteButton(() => done({ act: "delete" })),
     ),
   );
-  const sheet = openSheet(host, title, body);
+  const sheet = openSheet(page(), title, body);
   sheet.sheet.classList.add("ship-sheet");
   body.querySelector("input, button").focus();
 }

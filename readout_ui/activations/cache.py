@@ -35,7 +35,7 @@ def cache_key(
     *,
     model_fingerprint: str,
     frame_fingerprint: str,
-    read_group: Sequence[str],
+    read: str,
     layer_type: str,
     paths: Sequence[str],
     dtype: str,
@@ -45,7 +45,7 @@ def cache_key(
 ) -> str:
     """A name that is the same exactly when the activations must be the same (sha256, hex)."""
     parts = [
-        *(model_fingerprint, frame_fingerprint, list(read_group), layer_type, list(paths)),
+        *(model_fingerprint, frame_fingerprint, read, layer_type, list(paths)),
         *(dtype, max_length, kept_tokens, text),
     ]
     # json escapes lone surrogates, so even a text from a broken clipboard has a key
@@ -81,7 +81,7 @@ class ActivationCache:
         folder: made if missing.
         max_bytes: bound on the numbers held on disk.
         memory_bytes: bound on the numbers held in this process, so that a retrain reads no file; by
-            default a quarter of the memory that is free, at least 1 GiB.
+            default half of the memory that is free without them, at least 1 GiB.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ActivationCache:
     ) -> None:
         self.path = Path(folder) / FILE_NAME
         self.max_bytes = max_bytes
-        self._memory_bytes = _fitting_memory() if memory_bytes is None else memory_bytes
+        self._memory_bytes = memory_bytes
         self._pending: dict[str, TextActivations] = {}
         self._writes: deque[Future[None]] = deque()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache")
@@ -135,7 +135,7 @@ class ActivationCache:
         with self._lock:
             self._pending |= entries
         self._later(lambda: self._write(entries, model))
-        while self._writes and self._n_pending() > self._memory_bytes:
+        while self._writes and self._n_pending() > self._room():
             self._writes.popleft().result()
 
     def flush(self) -> None:
@@ -280,10 +280,13 @@ class ActivationCache:
                 before = self._memory.pop(key, None)
                 self._remembered += activations.n_bytes - (before.n_bytes if before else 0)
                 self._memory[key] = activations
-            while self._remembered > self._memory_bytes:
+            room = self._room()
+            while self._remembered > room:
                 _, oldest = self._memory.popitem(last=False)
                 self._remembered -= oldest.n_bytes
 
-
-def _fitting_memory() -> int:
-    return max(2**30, free_bytes(torch.device("cpu")) // 4)
+    def _room(self) -> int:
+        """Bytes that may be remembered; the default follows what other programs leave."""
+        if self._memory_bytes is not None:
+            return self._memory_bytes
+        return max(2**30, (free_bytes(torch.device("cpu")) + self._remembered) // 2)

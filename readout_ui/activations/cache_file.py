@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
@@ -31,7 +32,7 @@ class Entry:
 
     header: str
     """JSON: shapes of both tensors, token count, whether the text was truncated."""
-    payload: bytes
+    payload: bytes | memoryview
     """Both tensors one after the other, float32, row-major, little-endian as every torch host."""
     checksum: int
     """CRC-32 of key, header and payload. It guards against accidents, which is all it has to do,
@@ -48,7 +49,8 @@ def encode_entry(key: str, activations: TextActivations) -> Entry:
             "truncated": activations.truncated,
         }
     )
-    payload = _raw(activations.pooled) + _raw(activations.tokens)
+    pooled, tokens = _raw(activations.pooled), _raw(activations.tokens)
+    payload = b"".join((pooled, tokens)) if tokens else pooled
     return Entry(header, payload, _checksum(key, header, payload))
 
 
@@ -74,11 +76,12 @@ def decode_entry(key: str, entry: Entry) -> TextActivations:
     )
 
 
-def _raw(tensor: Tensor) -> bytes:
-    return tensor.to(torch.float32).contiguous().numpy().tobytes()
+def _raw(tensor: Tensor) -> memoryview:
+    """The numbers where they are, which takes no time."""
+    return tensor.to(torch.float32).contiguous().view(-1).numpy().view(np.uint8).data
 
 
-def _checksum(key: str, header: str, payload: bytes) -> int:
+def _checksum(key: str, header: str, payload: bytes | memoryview) -> int:
     return zlib.crc32(payload, zlib.crc32(f"{key}\n{header}".encode()))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from readout_ui.activations.batches import Feed, TokenBatch, pad_batch
 from readout_ui.activations.hooks import inference, not_run, recording
+from readout_ui.activations.pooling import host_block
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.calling import cache_argument, returned_cache
@@ -118,7 +119,9 @@ class _Pool:
             n_texts, n_rules, _ = self._batch.weights.shape
             shape = (n_texts * n_rules + len(self._batch.kept_rows), self._n_layers, d_model)
             with torch.inference_mode(False):  # what stays is an ordinary tensor
-                self._rows[device] = torch.empty(shape, device=device)
+                on_host = device.type == "cpu"
+                room = host_block(*shape) if on_host else torch.empty(shape, device=device)
+                self._rows[device] = room
         return self._rows[device]
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +21,7 @@ from readout_ui.activations.batches import (
 from readout_ui.activations.cache import ActivationCache, cache_key
 from readout_ui.activations.capture import Pooling, capture_by
 from readout_ui.activations.passes import BatchLimits, PassedBatch, run_passes
-from readout_ui.activations.pooling import TextActivations, rule_group, token_index
+from readout_ui.activations.pooling import Rows, TextActivations, rule_group, token_index
 from readout_ui.activations.prefix import NO_PREFIX, find_prefix
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder
@@ -33,33 +34,9 @@ if TYPE_CHECKING:
     from readout_ui.models.prompt import FramedText
 
 
-class Gathered:
-    """What one read rule needs of every text, so that nothing else stays in memory."""
-
-    def __init__(self, texts: Sequence[str], rule: int) -> None:
-        self._rows: dict[str, list[int]] = {}
-        for row, text in enumerate(texts):
-            self._rows.setdefault(text, []).append(row)
-        self._n_texts, self._rule = len(texts), rule
-        self.pooled = torch.empty(0)
-        self.tokens: dict[str, Tensor] = {}
-        self.truncated: set[str] = set()
-
-    def take(self, found: Mapping[str, TextActivations]) -> None:
-        """Copy what is needed of these texts."""
-        for text, entry in found.items():
-            pooled = entry.pooled[self._rule]  # (n_layers, d_model)
-            if not self.tokens:
-                self.pooled = torch.empty(self._n_texts, *pooled.shape)
-            self.pooled[self._rows[text]] = pooled
-            self.tokens[text] = entry.tokens.clone()  # not a view of what the cache read
-            if entry.truncated:
-                self.truncated.add(text)
-
-
 STAGE = "Reading texts"
 _LOOKED_UP = 64
-"""Texts that are fetched from the cache at a time: at 64 layers of 5120 each takes 4 MB there."""
+"""Texts that are fetched from the cache at a time, for what comes from disk is copied once."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +78,8 @@ class Activations:
     """The texts, repeated ones included."""
     read: str
     """The read rule."""
-    pooled: Tensor
-    """(n_texts, n_layers, d_model) float32 on the CPU."""
-    kept: Tensor
-    """(n_kept_total, n_layers, d_model) float32: single content tokens of the texts asked for."""
+    rows: Rows
+    """Activations of the texts, and single content tokens of those asked for."""
     truncated: tuple[str, ...]
     """Texts whose end was cut off."""
     n_computed: int
@@ -116,11 +91,15 @@ class Activations:
     seconds: dict[str, float]
     """Time per step: look_up, frame, prefix, forward, store."""
 
-    def __post_init__(self) -> None:
-        if self.pooled.ndim != 3 or len(self.pooled) != len(self.texts):
-            raise ValueError(f"{len(self.texts)} texts but pooled is {tuple(self.pooled.shape)}")
-        if self.kept.shape[1:] != self.pooled.shape[1:]:
-            raise ValueError(f"kept {tuple(self.kept.shape)}, pooled {tuple(self.pooled.shape)}")
+    @property
+    def pooled(self) -> Tensor:
+        """(n_texts, n_layers, d_model) float32 on the CPU."""
+        return self.rows.pooled
+
+    @property
+    def kept(self) -> Tensor:
+        """(n_kept_total, n_layers, d_model) float32: single tokens, text after text."""
+        return self.rows.kept
 
 
 def read_activations(
@@ -156,27 +135,32 @@ def read_activations(
     keep = dict(keep_tokens or {})
     seconds: dict[str, float] = {}
     unique = list(dict.fromkeys(texts))
-    gathered = Gathered(texts, rule_group(settings.read).index(settings.read))
+    found: dict[str, TextActivations] = {}
+    keys = partial(_keys, model, settings=settings, keep=keep)
     with _timed(seconds, "look_up"):
-        keys = _keys(model, unique, settings, keep)
+        own = keys(unique, settings.read)
         for start in range(0, len(unique) if cache else 0, _LOOKED_UP):
             asked = unique[start : start + _LOOKED_UP]
-            known = cache.get_many([keys[text] for text in asked]) if cache else {}
-            gathered.take({text: known[keys[text]] for text in asked if keys[text] in known})
-    missing = [text for text in unique if text not in gathered.tokens]
+            known = cache.get_many([own[text] for text in asked]) if cache else {}
+            found |= {text: known[own[text]] for text in asked if own[text] in known}
+    missing = [text for text in unique if text not in found]
+    rules = _rules_to_pool(settings.read, missing, keys, cache)
     notes: list[str] = []
     if missing:
-        known_note = _share_known(len(unique) - len(missing), len(unique))
+        known_note = _share_known(len(found), len(unique))
         report(Progress(STAGE, 0, len(missing), note=known_note))
     try:
-        for batch in _compute(model, missing, settings, keep, seconds):
-            gathered.take(batch.activations)
+        for batch in _compute(model, missing, rules, settings, keep, seconds):
             with _timed(seconds, "store"):
-                if cache:
-                    entries = {keys[text]: entry for text, entry in batch.activations.items()}
-                    cache.put_later(entries, model.name)
+                for rule, of_rule in _by_rule(batch.activations, rules).items():
+                    if rule == settings.read:
+                        found |= of_rule
+                    if cache:
+                        named = keys(list(of_rule), rule)
+                        entries = {named[text]: entry for text, entry in of_rule.items()}
+                        cache.put_later(entries, model.name)
             notes += [batch.note] if batch.note else []
-            done = len(missing) - sum(text not in gathered.tokens for text in missing)
+            done = len(missing) - sum(text not in found for text in missing)
             report(Progress(STAGE, done, len(missing), note=batch.note))
     except (Cancelled, UserError):
         if cache:  # whoever tries again finds what was computed
@@ -186,14 +170,47 @@ def read_activations(
     return Activations(
         texts=tuple(texts),
         read=settings.read,
-        pooled=gathered.pooled,
-        kept=torch.cat([gathered.tokens[text] for text in unique]),
-        truncated=tuple(text for text in unique if text in gathered.truncated),
+        rows=Rows(
+            tuple(found[text].pooled[0] for text in texts),
+            tuple(token for text in unique for token in found[text].tokens.unbind()),
+        ),
+        truncated=tuple(text for text in unique if found[text].truncated),
         n_computed=len(missing),
         n_cached=len(unique) - len(missing),
         notes=tuple(notes),
         seconds=seconds,
     )
+
+
+def _rules_to_pool(
+    read: str,
+    missing: Sequence[str],
+    keys: Callable[[Sequence[str], str], Mapping[str, str]],
+    cache: ActivationCache | None,
+) -> tuple[str, ...]:
+    """The read rule alone; its whole group where a text is known by another rule of it.
+
+    Who reads known texts by another rule compares rules, and will ask for the rest.
+    """
+    others = [rule for rule in rule_group(read) if rule != read]
+    if cache is None or not missing or not others:
+        return (read,)
+    own = {rule: keys(missing[:1], rule)[missing[0]] for rule in others}
+    known = cache.get_many(own.values())
+    return (read, *(rule for rule in others if own[rule] not in known)) if known else (read,)
+
+
+def _by_rule(
+    found: Mapping[str, TextActivations], rules: Sequence[str]
+) -> dict[str, dict[str, TextActivations]]:
+    """What one pass gave, as an entry of the cache for each rule and text."""
+    return {
+        rule: {
+            text: replace(entry, pooled=entry.pooled[row : row + 1])
+            for text, entry in found.items()
+        }
+        for row, rule in enumerate(rules)
+    }
 
 
 def extract_activations(
@@ -293,13 +310,13 @@ def _pool_by(
 def _compute(
     model: LoadedModel,
     texts: Sequence[str],
+    rules: tuple[str, ...],
     settings: CaptureSettings,
     keep: Mapping[str, int],
     seconds: dict[str, float],
 ) -> Iterator[PassedBatch]:
     if not texts:
         return
-    rules = rule_group(settings.read)
     paths = _paths(model, settings)
     with _timed(seconds, "frame"):
         framed = {text: _frame(model, text, settings.max_length) for text in texts}
@@ -343,16 +360,17 @@ def _paths(model: LoadedModel, settings: CaptureSettings) -> BlockPaths:
 def _keys(
     model: LoadedModel,
     texts: Sequence[str],
+    rule: str,
     settings: CaptureSettings,
     keep: Mapping[str, int],
 ) -> dict[str, str]:
-    """The cache key of every text."""
+    """The cache key of every text, read by a rule."""
     paths = _paths(model, settings)
     return {
         text: cache_key(
             model_fingerprint=model.identity,
             frame_fingerprint=model.frame.fingerprint,
-            read_group=rule_group(settings.read),
+            read=rule,
             layer_type=paths.layer_type,
             paths=paths.names,
             dtype=str(model.dtype),

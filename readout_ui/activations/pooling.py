@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from readout_ui.models.prompt import PromptFrame
 
 CONTENT_RULES = ("content_mean", "content_last", "content_tail")
-"""Rules that need nothing after the content; one capture gives all three."""
+"""Rules that need nothing after the content."""
 TEMPLATE_RULES = ("template_last",)
 """The rule that needs the whole framed text, closing template tokens included."""
 TOKEN_RULE = "token:"
@@ -28,10 +30,10 @@ READ_RULES = CONTENT_RULES + TEMPLATE_RULES
 
 @dataclass(frozen=True, eq=False)
 class TextActivations:
-    """What is kept of one text: enough for every read rule of its group."""
+    """What is kept of one text."""
 
     pooled: Tensor
-    """(n_rules, n_layers, d_model) float32 on the CPU, in the order of the group's rules."""
+    """(n_rules, n_layers, d_model) float32 on the CPU, one row for each rule that was captured."""
     tokens: Tensor
     """(n_kept, n_layers, d_model) float32 on the CPU: evenly spaced content tokens."""
     n_tokens: int
@@ -52,8 +54,48 @@ class TextActivations:
         return self.pooled.nbytes + self.tokens.nbytes
 
 
+@dataclass(eq=False)
+class Rows:
+    """Activations of texts and of single tokens, each where it was read.
+
+    They are copied into one tensor when somebody asks for that, and are then parts of it.
+    """
+
+    texts: tuple[Tensor, ...]
+    """At least one, (n_layers, d_model) float32 each."""
+    tokens: tuple[Tensor, ...] = ()
+    """Single content tokens, (n_layers, d_model) each."""
+
+    @classmethod
+    def of(cls, pooled: Tensor, tokens: Tensor | None = None) -> Rows:
+        """Of texts and tokens (n, n_layers, d_model) that lie together."""
+        return cls(pooled.unbind(), () if tokens is None else tokens.unbind())
+
+    @cached_property
+    def pooled(self) -> Tensor:
+        """(n_texts, n_layers, d_model)."""
+        whole = host_block(len(self.texts), *self.texts[0].shape)
+        torch.stack(self.texts, out=whole)
+        self.texts = whole.unbind()
+        return whole
+
+    @cached_property
+    def kept(self) -> Tensor:
+        """(n_tokens, n_layers, d_model)."""
+        whole = host_block(len(self.tokens), *self.texts[0].shape)
+        if self.tokens:
+            torch.stack(self.tokens, out=whole)
+        self.tokens = whole.unbind()
+        return whole
+
+
+def host_block(*shape: int) -> Tensor:
+    """Room for float32 numbers; numpy asks for it in large pages, 3 times as fast as torch."""
+    return torch.from_numpy(np.empty(shape, dtype=np.float32))
+
+
 def rule_group(read: str) -> tuple[str, ...]:
-    """The rules that are captured together with `read`.
+    """The rules that one pass can pool together with `read`.
 
     Raises:
         UserError: there is no such rule.

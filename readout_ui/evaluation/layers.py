@@ -259,9 +259,10 @@ def refit_order(n_layers: int, first: int) -> tuple[int, ...]:
 
 
 def corpora_by_rule(corpus: Corpus, read: Callable[[TrainSettings], Corpus]) -> Iterator[Corpus]:
-    """The run's texts by every read rule that its capture gave, from the cache, one at a time.
+    """The run's texts by every read rule that one pass gives, one at a time.
 
-    A run that read its last template token has no other rule: those need a pass of their own.
+    The run's own comes from the cache, the second brings the rest. A run that read its last
+    template token has no other rule.
 
     Args:
         corpus: the run's texts as it read them.

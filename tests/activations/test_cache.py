@@ -17,7 +17,7 @@ SHAPE = (3, 4, 16)
 KEY_PARTS = {
     "model_fingerprint": "m",
     "frame_fingerprint": "f",
-    "read_group": ("content_mean",),
+    "read": "content_mean",
     "layer_type": "decoder_block",
     "paths": ("layers.0",),
     "dtype": "float32",
@@ -297,7 +297,7 @@ def test_two_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
     [
         {"model_fingerprint": "n"},
         {"frame_fingerprint": "g"},
-        {"read_group": ("template_last",)},
+        {"read": "template_last"},
         {"layer_type": "mlp"},
         {"paths": ("layers.1",)},
         {"dtype": "bfloat16"},

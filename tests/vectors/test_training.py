@@ -91,8 +91,7 @@ def test_another_method_reads_nothing_anew(
 ) -> None:
     train(Library(descriptions), model, TrainSettings(), cache)
     reports: list[Progress] = []
-    settings = TrainSettings(method="pca", read="content_tail")
-    train(Library(descriptions), model, settings, cache, reports.append)
+    train(Library(descriptions), model, TrainSettings(method="pca"), cache, reports.append)
     assert counts(reports) == "0 texts read, 16 from the cache"
 
 

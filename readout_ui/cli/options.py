@@ -59,7 +59,7 @@ TrainedTexts = Annotated[
 ]
 Layer = Annotated[int | None, typer.Option(help="Which layer; by default the best one.")]
 Form = Annotated[
-    str, typer.Option("--format", help="readout, steering, gguf, npz or steering-pkl.")
+    str, typer.Option("--format", help="readout, steering, gguf, npz, sglang or steering-pkl.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

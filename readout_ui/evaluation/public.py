@@ -223,7 +223,7 @@ class Readout(ModelWithRun):
 
         Args:
             path: a folder, or a zip where the name ends in .zip.
-            format: "readout" (vLLM), "npz", "gguf", "steering" or "steering-pkl".
+            format: "readout" (vLLM), "npz", "gguf", "steering", "sglang" or "steering-pkl".
 
         Raises:
             UserError: an unknown format, or something else lies there.

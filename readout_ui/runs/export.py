@@ -27,6 +27,7 @@ _FILES = {
     "readout": EXPORT_FILES,
     "npz": ("vectors.npz",),
     "steering": ("steering_vectors.safetensors", "steering_vectors.json"),
+    "sglang": ("config.json", "model.safetensors"),
 }
 """What formats write whose files do not depend on the concepts."""
 
@@ -79,7 +80,7 @@ def export_files(
             return _named_file(name, vectors, whole, stem)
         files = dict(chosen.files(vectors, whole, Push()))
         card = parse_manifest(files[MANIFEST_FILE], MANIFEST_FILE) if name == "readout" else whole
-        return {**files, CARD_FILE: model_card(card).encode()}
+        return {**files, CARD_FILE: model_card(card, name).encode()}
     raise UserError(
         f"directions alone cannot become the format {name}, which holds calibration too",
         fix="start from an export in the format readout or npz",
@@ -175,6 +176,12 @@ def _arrays(vectors: ConceptVectors, manifest: Manifest, _push: Push) -> dict[st
     return array_files(vectors, manifest)
 
 
+def _probes(vectors: ConceptVectors, manifest: Manifest, _push: Push) -> dict[str, bytes]:
+    from readout_ui.runs.formats.sglang import probe_files
+
+    return probe_files(vectors, manifest)
+
+
 def _control_vectors(vectors: ConceptVectors, manifest: Manifest, push: Push) -> dict[str, bytes]:
     from readout_ui.runs.formats.gguf import control_vector_files
 
@@ -200,6 +207,7 @@ FORMATS: dict[str, Format] = {
     "steering": Format("steering-vectors (safetensors and JSON)", _steering),
     "gguf": Format("GGUF control vectors (llama.cpp, repeng)", _control_vectors),
     "npz": Format("NumPy .npz", _arrays),
+    "sglang": Format("SGLang token probe (--probe-ckpt)", _probes),
     "steering-pkl": Format(
         "steering-vectors (pickle)",
         _pickles,

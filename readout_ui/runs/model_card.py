@@ -108,7 +108,7 @@ library_name: readout-ui
   direction has unit length. {_instead(manifest)}{manifest.read.layers}.
 - z-scores compare with {_plain(manifest.calibration.on)}.
 
-{_how_to_steer(manifest, form, push) if push else ""}## Scores
+{_how_to_steer(manifest, form, push) if push else ""}{_SGLANG if form == "sglang" else ""}## Scores
 {_scores(manifest)}
 
 These scores come from the descriptions themselves, by the same writer. How well the directions
@@ -150,6 +150,13 @@ def _how_to_steer(manifest: Manifest, form: str, push: Push) -> str:
     return f"## Steering\n{strength}\n\n{loading}{table if push.norms else ''}\n"
 
 
+_SGLANG = """## Serve with SGLang
+`python -m sglang.launch_server --model-path MODEL --probe-ckpt DIR`, with a SGLang that has token
+probes for the model. `meta_info["token_probe_probs"]` of an answer then has a probability p for
+each token and label; log(p / (1 - p)) is the z of a token whose activation has the usual length,
+because probes see activations scaled to one length.
+
+"""
 _GGUF = """Each file holds `direction.<i>` (float32), added to the output of block i, from 0:
 
 ```sh

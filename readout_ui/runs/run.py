@@ -313,7 +313,7 @@ class Run:
         Args:
             path: a folder; a zip where the name ends in .zip; one file with the manifest beside it
                 where it ends in .safetensors. An earlier export is replaced, anything else refused.
-            format: "readout" (vLLM), "npz", "gguf", "steering" or "steering-pkl".
+            format: "readout" (vLLM), "npz", "gguf", "steering", "sglang" or "steering-pkl".
             concepts: which concepts, in this order; None for all.
             layers: which layers; None for all that were trained.
             scale: of vectors to steer with, "norm" (1.0 is one dose) or "unit"; empty for "norm"

@@ -1,6 +1,7 @@
 """Every format out and back in: the same numbers, and nothing hostile is taken."""
 
 import io
+import json
 import pickle
 import zipfile
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from steering_vectors import SteeringVector
 
 from readout_ui.errors import UserError
@@ -21,7 +23,7 @@ from readout_ui.runs.formats.npz import read_arrays
 from readout_ui.runs.formats.steering_vectors import read_indexed
 from readout_ui.runs.manifest import ModelPart
 from readout_ui.vectors.vectors import Probes
-from tests.support.trained_example import CONCEPTS, LAYERS, make_run, make_vectors
+from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_run, make_vectors
 
 TRAINED = make_run()
 
@@ -33,7 +35,7 @@ def write(folder: Path, name: str, concepts: list[str] | None = None) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"steering-pkl"}))
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"steering-pkl", "sglang"}))
 def test_the_same_vectors_give_the_same_bytes(name: str) -> None:
     assert TRAINED.files(name, ["sad"], [3]) == make_run().files(name, ["sad"], [3])
 
@@ -85,6 +87,57 @@ def test_gguf_is_read_by_the_gguf_reader_and_comes_back(tmp_path: Path) -> None:
         assert np.array_equal(
             control.directions[layer], TRAINED.vectors.directions[row, column].numpy()
         )
+
+
+class ProbeHead(torch.nn.Module):
+    """What SGLang's loader makes of a probe checkpoint, over features as its taps write them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        config = json.loads((folder / "config.json").read_text())
+        assert config["model_type"] == "sing_probe_mlp"
+        assert config["hidden_act"] in ("gelu", "relu")
+        self.labels, self.layers = config["labels"], config["base_model_layer_ids"]
+        assert len(set(self.layers)) == len(self.layers)
+        width = config["hidden_size"] * len(self.layers)
+        self.fc1 = torch.nn.Linear(width, config["intermediate_size"])
+        self.fc2 = torch.nn.Linear(config["intermediate_size"], len(self.labels))
+        weights = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+        self.load_state_dict({name: one[name] for one in weights for name in one}, strict=True)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Probabilities of one token from the input of each tapped block."""
+        scaled = [x * torch.rsqrt(x.square().mean() + 1e-6) for x in inputs]
+        return torch.sigmoid(self.fc2(torch.relu(self.fc1(torch.cat(scaled)))))
+
+
+@pytest.mark.parametrize("layers", [[3], [1, 3]])
+def test_an_sglang_probe_gives_z_of_tokens_of_usual_length(
+    tmp_path: Path, layers: list[int]
+) -> None:
+    norms = (3.0, 7.0, 20.0, 40.0, 90.0)
+    trained = make_run(norms=norms)
+    for file, raw in trained.files("sglang", None, layers).items():
+        (tmp_path / file).write_bytes(raw)
+    head, vectors = ProbeHead(tmp_path), trained.vectors.select(layers=layers)
+    assert head.layers == [layer + 1 for layer in layers]  # what comes out of a block goes in next
+    names = [name if len(layers) == 1 else f"{name}@{i}" for i in layers for name in CONCEPTS]
+    assert head.labels == names
+    random = torch.Generator().manual_seed(1)
+    states = torch.nn.functional.normalize(torch.randn(len(layers), D_MODEL, generator=random))
+    states *= torch.tensor([[norms[layer]] for layer in layers])
+    raw_scores = torch.einsum("cld,ld->cl", vectors.directions, states)
+    z = ((raw_scores - vectors.neutral_mean) / vectors.neutral_std).T.flatten()
+    with torch.no_grad():
+        assert torch.allclose(head(*states).logit(), z, rtol=1e-3, atol=1e-3)
+    assert b"--probe-ckpt" in trained.files("sglang")["README.md"]
+
+
+def test_what_an_sglang_probe_cannot_see_is_refused() -> None:
+    with pytest.raises(UserError, match="how long this model's activations are"):
+        TRAINED.files("sglang")
+    with pytest.raises(UserError, match="nothing comes after layer 3"):
+        make_run(norms=(1.0, 1.0, 1.0, 1.0)).files("sglang")
 
 
 def test_steering_objects_come_back_as_the_librarys_own(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from readout_ui.vectors.vectors import ConceptVectors, Probes
 from tests.support.trained_example import CONCEPTS, D_MODEL, LAYERS, make_run, make_vectors
 
 pytestmark = pytest.mark.once
-READABLE = sorted(FORMATS.keys() - {"steering-pkl"})
+READABLE = sorted(FORMATS.keys() - {"steering-pkl", "sglang"})
 WHOLE = ("npz", "readout")
 
 

@@ -5,6 +5,7 @@ import sys
 
 PARTS = (
     "speed",
+    "startup",
     "quality",
     "fit",
     "judging",

@@ -11,9 +11,11 @@ import typer
 
 from readout_ui.cli.options import Descriptions, Output, Training
 from readout_ui.cli.output import as_json, progress_report, table, work_with
+from readout_ui.progress import silent
 from readout_ui.vectors.settings import RECIPES, TrainSettings
 
 if TYPE_CHECKING:
+    from readout_ui.models.loading import ModelSpec
     from readout_ui.runs.run import Run
     from readout_ui.texts.library import Library
     from readout_ui.texts.sources import Source
@@ -144,10 +146,7 @@ def _train_and_write(
     from readout_ui.runs.export import require_target
 
     require_target(output)
-    with work_with(training.spec()) as work:
-        from readout_ui.runs.training import train as train_on
-
-        run = train_on(texts, work.model, settings, work.cache, work.report)
+    run = _trained(texts, settings, training.spec())
     keep(run, training.runs)
     run.export(output)
     if training.json:
@@ -155,6 +154,31 @@ def _train_and_write(
     else:
         counts = [(name, str(len(run.texts[name]))) for name in run.concepts]
         print(summary(table(("concept", "texts"), counts), _facts(run), run, output))
+
+
+def _trained(texts: Library | Source, settings: TrainSettings, spec: ModelSpec) -> Run:
+    """Train, or take what the same texts, settings and model files gave before."""
+    from readout_ui.runs.known import keep_training, known_training, training_key
+    from readout_ui.texts.library import Library
+
+    if not isinstance(texts, Library):
+        return _train(texts, settings, spec)
+    with progress_report() as report:
+        key = training_key(texts, settings, spec, report)
+    run = known_training(key)
+    if run is None:
+        run = _train(texts, settings, spec)
+        if training_key(texts, settings, spec, silent) == key:  # nothing changed meanwhile
+            keep_training(key, run)
+    return run
+
+
+def _train(texts: Library | Source, settings: TrainSettings, spec: ModelSpec) -> Run:
+    with work_with(spec) as work:
+        from readout_ui.runs.training import train as train_on
+
+        run: Run = train_on(texts, work.model, settings, work.cache, work.report)
+    return run
 
 
 def keep(run: Run, runs: Path | None) -> None:

@@ -1,7 +1,10 @@
 """Where a model runs: device, number format, and whether there is room.
 
-The one place where running out of memory, and numbers that are none, become a sentence.
+The one place where running out of memory, and numbers that are none, become a sentence. Torch is
+imported when it is asked: a model's files are found without it.
 """
+
+from __future__ import annotations
 
 import gc
 import os
@@ -10,11 +13,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import torch
+from typing import TYPE_CHECKING, TypeVar
 
 from readout_ui.errors import UserError, forget_frames
+
+if TYPE_CHECKING:
+    import torch
 
 Result = TypeVar("Result")
 
@@ -29,6 +33,8 @@ def choose_device(asked: str) -> torch.device:
     Raises:
         UserError: the device is unknown or not there.
     """
+    import torch
+
     if asked == "auto":
         return torch.device(_best_device())
     try:
@@ -50,6 +56,8 @@ def choose_device(asked: str) -> torch.device:
 
 def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
     """The number format for `--dtype`; "auto" is bf16 (else fp16) on a GPU and fp32 on a CPU."""
+    import torch
+
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     if asked in named:
         return named[asked]
@@ -65,16 +73,22 @@ def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
 
 def _computes_bf16(device: torch.device) -> bool:
     """Cards before Ampere (T4, RTX 20) know bfloat16 only by slow emulation."""
+    import torch
+
     return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def gpu_count() -> int:
     """How many CUDA GPUs this process sees."""
+    import torch
+
     return torch.cuda.device_count()
 
 
 def wrong_torch() -> str:
     """What to say where an NVIDIA card meets a torch that was built without CUDA, else ""."""
+    import torch
+
     card = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
     if not card or torch.version.cuda or torch.version.hip:
         return ""
@@ -86,6 +100,8 @@ def wrong_torch() -> str:
 
 def free_bytes(device: torch.device, all_gpus: bool = False) -> int:
     """Memory that a new model could take on the device (on all GPUs together if asked)."""
+    import torch
+
     if device.type == "cuda":
         gpus = range(gpu_count()) if all_gpus else (device.index or 0,)
         # Blocks that torch holds and does not use count as taken for the driver, not for us.
@@ -119,6 +135,8 @@ def _size(n_bytes: int) -> str:
 
 
 def _best_device() -> str:
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -180,6 +198,8 @@ def within_memory(work: Callable[[], Result]) -> Result | Shortage:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` is how CUDA, MPS or the CPU allocator say that memory is full."""
+    import torch
+
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(
@@ -199,6 +219,8 @@ def wanted_memory(error: BaseException) -> str:
 
 def release_memory() -> None:
     """Gives unused blocks back, so that a smaller batch finds room."""
+    import torch
+
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -208,6 +230,8 @@ def release_memory() -> None:
 
 def not_finite(dtype: torch.dtype, device: torch.device) -> UserError:
     """What to say where a model's numbers are no numbers any more; names a format that works."""
+    import torch
+
     name = str(dtype).removeprefix("torch.")
     knows_bf16 = dtype == torch.float16 and choose_dtype("auto", device) == torch.bfloat16
     wider = "bf16" if knows_bf16 else "fp32"

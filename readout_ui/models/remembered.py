@@ -60,18 +60,19 @@ def _key(spec: ModelSpec, report: Report) -> str:
     checkpoint, tokenizer = find_files(spec, report)
     folders = {checkpoint.folder, tokenizer.folder, *filter(None, (checkpoint.adapter,))}
     asked = [asdict(spec), str(device), str(choose_dtype(spec.dtype, device)), checkpoint.name]
-    states = [_state(file) for folder in sorted(folders) for file in sorted(folder.iterdir())]
-    identity = json.dumps([_FORMAT, asked, [_version(name) for name in _LIBRARIES], states])
+    states = [state_of(file) for folder in sorted(folders) for file in sorted(folder.iterdir())]
+    identity = json.dumps([_FORMAT, asked, [installed(name) for name in _LIBRARIES], states])
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
-def _state(file: Path) -> list[str | int]:
+def state_of(file: Path) -> list[str | int]:
     """Name, size and times of a file; the time of a change of status cannot be set by hand."""
     status = file.stat()
     return [str(file), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _version(package: str) -> str:
+def installed(package: str) -> str:
+    """A package's version; empty where it is not there."""
     try:
         return version(package)
     except PackageNotFoundError:

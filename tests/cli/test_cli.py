@@ -56,6 +56,64 @@ def train_arguments(tiny: Path, descriptions: Path, output: Path, *more: str) ->
     ]
 
 
+def test_a_training_with_nothing_new_takes_the_known_one_without_torch(
+    trained: Path, tiny: Path, descriptions: Path, tmp_path: Path
+) -> None:
+    again, runs = tmp_path / "again", tmp_path / "runs"
+    arguments = train_arguments(tiny, descriptions, again, "--runs", str(runs))
+    code = (
+        "import sys; from readout_ui.cli.program import run; "
+        f"print(run({arguments!r}), 'torch' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert told.stdout.splitlines()[-1] == "0 False", told.stderr
+    for name in READOUT_FILES:
+        assert (again / name).read_bytes() == (trained / name).read_bytes(), name
+    kept = RunStore(runs).current()
+    assert kept is not None
+    assert kept.vectors.concepts == Run.open(trained).vectors.concepts
+    assert kept.texts["calm"] == tuple(
+        (descriptions / "calm.txt").read_text().strip().split("\n\n")
+    )
+
+
+@pytest.mark.parametrize("what", ["text", "setting", "model", "damage"])
+def test_a_training_is_done_again_when_anything_that_decides_it_changed(
+    trained: Path,
+    tiny: Path,
+    descriptions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    counted: list[str] = []
+    from readout_ui.runs import training
+
+    whole = training.train
+
+    def counting(*given: Any) -> Run:
+        counted.append("train")
+        return whole(*given)
+
+    monkeypatch.setattr(training, "train", counting)
+    more: tuple[str, ...] = ()
+    if what == "text":
+        (descriptions / "calm.txt").write_text("I feel calm.\n\nMy breath is slow.\n")
+    elif what == "setting":
+        more = ("--method", "mean")
+    elif what == "model":
+        os.utime(tiny / "config.json")
+    else:
+        (kept,) = (Path(os.environ["READOUT_UI_CACHE"]) / "trainings").glob("*/export/readout.json")
+        kept.write_text("{}")
+    assert run(train_arguments(tiny, descriptions, trained, *more)) == 0
+    assert counted == ["train"]
+    assert run(train_arguments(tiny, descriptions, trained, *more)) == 0
+    assert counted == ["train"]
+
+
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "readout_ui", *arguments],

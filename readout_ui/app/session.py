@@ -19,7 +19,8 @@ from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
 from readout_ui.texts.editing import record_library
-from readout_ui.texts.library import Library, count_changes, state_of
+from readout_ui.texts.library import Library, Texts, count_changes, state_of
+from readout_ui.texts.names import against_name
 from readout_ui.texts.tags import read_tags
 from readout_ui.texts.versions import tidy_texts
 from readout_ui.vectors.settings import TrainSettings
@@ -90,11 +91,13 @@ class Studio(Judging):
         """
         run = self._run_of_descriptions()
         trained = run.texts if run else {}
-        library = self.library()
-        return {
-            concept.name: state_of(concept.descriptions, trained.get(concept.name))
-            for concept in library.files
-        }
+        now = {each.name: each.descriptions for each in self.library().files}
+
+        def joined(some: Texts, name: str) -> Sequence[str] | None:
+            own = some.get(name)
+            return own and (*own, *some.get(against_name(name), ()))
+
+        return {name: state_of(joined(now, name) or (), joined(trained, name)) for name in now}
 
     def changed_descriptions(self) -> int:
         """How many descriptions were added, edited or removed since the run in use."""

@@ -30,7 +30,7 @@ from readout_ui.evaluation.resampling import (
 )
 from readout_ui.evaluation.scored_texts import Aurocs, ScoredTexts, judge_macro, mean_of_known
 from readout_ui.texts.labelled import IGNORE, OTHER, LabelledText, check_mapping, read_shipped
-from readout_ui.texts.names import is_neutral_name
+from readout_ui.texts.names import contrasted, is_neutral_name
 from readout_ui.texts.shipped import fitting_library
 from readout_ui.vectors.auroc import Bools, Floats, auroc, average_precision
 from readout_ui.vectors.methods import METHODS, neutral_center
@@ -373,6 +373,7 @@ def baselines(
     pairs = [
         ("" if is_neutral_name(name) else name, text)
         for name, some in scorer.texts.items()
+        if not contrasted(name)
         for text in some
     ]
     labels, trained = [label for label, _ in pairs], [text for _, text in pairs]

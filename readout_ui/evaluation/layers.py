@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -214,24 +215,36 @@ def held_out_scores(corpus: Corpus, layer: int, assignment: Assignment, method: 
         return next(held_out_blocks(here.pooled, assignment, method, here.tokens))[:, 0]
     activations = here.pooled[:, 0].float().numpy()  # (n_texts, d_model)
     with single_thread():
-        texts = (activations - activations.mean(axis=0))[assignment.rows]
+        every = activations - activations.mean(axis=0)
+        texts = every[assignment.rows]
+        beside = every[[row for rows in assignment.against for row in rows]]
         scores = np.empty((len(texts), assignment.n_groups - 1), dtype=np.float32)
         for fold in np.unique(assignment.fold[assignment.scored]):
             held_out = assignment.fold == fold
-            scores[held_out] = _refit_scores(texts, held_out, corpus, assignment, method)
+            scores[held_out] = _refit_scores(texts, beside, held_out, corpus, assignment, method)
     return scores[assignment.scored]
 
 
 def _refit_scores(
-    texts: Floats, held_out: Bools, corpus: Corpus, assignment: Assignment, method: str
+    texts: Floats,
+    beside: Floats,
+    held_out: Bools,
+    corpus: Corpus,
+    assignment: Assignment,
+    method: str,
 ) -> Floats:
+    """Scores of a fold; `beside` are the contrast texts, concept by concept."""
+    places = iter(range(len(texts), len(texts) + len(beside)))
     groups = TextGroups(
         corpus.groups.concepts,
         tuple(_members(assignment, i, ~held_out) for i in range(assignment.n_groups - 1)),
         _members(assignment, assignment.n_groups - 1, ~held_out),
+        tuple(tuple(islice(places, len(rows))) for rows in assignment.against),
     )
     settings = PairSettings(corpus.settings.seed, corpus.settings.max_negatives_per_positive)
-    fitted = METHODS[method](torch.from_numpy(texts)[:, None], groups, settings, None)
+    fitted = METHODS[method](
+        torch.from_numpy(np.concatenate([texts, beside]))[:, None], groups, settings, None
+    )
     directions = fitted[:, 0].numpy()
     centred = texts[held_out] - texts[~held_out].mean(axis=0)  # (n_held_out, d_model)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)

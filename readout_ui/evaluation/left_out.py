@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.evaluation.results import Floats, Indices
-from readout_ui.vectors.whitening import map_of
+from readout_ui.vectors.whitening import Members, map_of
 
 if TYPE_CHECKING:
     from readout_ui.vectors.training import Corpus
@@ -35,6 +35,9 @@ class LayerTexts:
     """(n_members, d_model), float64, minus the mean of all members."""
     images: Floats
     """(n_members, d_model): directions are differences of means of these."""
+    contrasts: Floats | None = None
+    """(n_concepts, d_model): mean image of each concept's own contrast texts, NaN where it has
+    none; None where no concept has any."""
 
     @property
     def n_concepts(self) -> int:
@@ -51,7 +54,7 @@ class LayerTexts:
         return np.flatnonzero(self.group == concept)
 
     @cached_property
-    def _group_sums(self) -> Floats:
+    def group_sums(self) -> Floats:
         """(n_concepts + 1, d_model): sums of the groups' images."""
         ends = np.cumsum(self.counts).astype(int)
         cuts = np.split(self.images, ends[:-1])
@@ -66,13 +69,13 @@ class LayerTexts:
     @cached_property
     def with_sums(self) -> Floats:
         """(n_members, n_concepts + 1): dot products of the images with each group's sum."""
-        products: Floats = self.images @ self._group_sums.T
+        products: Floats = self.images @ self.group_sums.T
         return products
 
     @cached_property
     def sums(self) -> Floats:
         """(n_concepts + 1, n_concepts + 1): dot products of the groups' sums with each other."""
-        products: Floats = self._group_sums @ self._group_sums.T
+        products: Floats = self.group_sums @ self.group_sums.T
         return products
 
     @cached_property
@@ -81,7 +84,7 @@ class LayerTexts:
         sum of images, (n_members, n_concepts + 1)."""
         if self.images is self.texts:
             return self.squared, self.with_sums
-        return np.einsum("td,td->t", self.texts, self.images), self.texts @ self._group_sums.T
+        return np.einsum("td,td->t", self.texts, self.images), self.texts @ self.group_sums.T
 
     @cached_property
     def noise(self) -> float:
@@ -105,12 +108,14 @@ def layer_texts(corpus: Corpus, layer: int, method: str = "") -> LayerTexts:
     every = here.pooled[:, 0].double().numpy()  # (n_texts, d_model)
     every -= every[rows].mean(axis=0)
     texts = every[rows]  # (n_members, d_model)
-    images = texts
+    images, contrasts = texts, Members.of(groups).contrasts(every)
     if (method or corpus.mapped_method) != "mean":
         tokens = None if here.tokens is None else here.tokens[:, 0].double().numpy()
-        images = map_of(method or corpus.mapped_method, every, groups, tokens).images(texts)
+        fitted = map_of(method or corpus.mapped_method, every, groups, tokens)
+        images = fitted.images(texts)
+        contrasts = None if contrasts is None else fitted.images(contrasts)
     group = np.repeat(np.arange(len(members)), [len(some) for some in members])
-    return LayerTexts(groups.concepts, rows, group, texts, images)
+    return LayerTexts(groups.concepts, rows, group, texts, images, contrasts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +155,13 @@ def left_out_scores(texts: LayerTexts) -> Floats:
     squared, along = texts.squared[:, None], texts.with_sums[:, :k]
     whole = np.diag(texts.sums)[:k]
     lengths = share**2 * whole - 2 * share * step * along + step**2 * squared
+    if texts.contrasts is not None:
+        against = np.nan_to_num(texts.contrasts)  # (n_concepts, d_model)
+        product -= texts.texts @ against.T
+        away = share * (texts.group_sums[:k] * against).sum(axis=1) - step * (
+            texts.images @ against.T
+        )
+        lengths += (against**2).sum(axis=1) - 2 * away
     own = np.einsum("td,td->t", texts.texts, texts.texts)[:, None]
     length = np.sqrt(_positive(lengths) * _positive(own))
     return np.where(lengths <= 0, 0.0, product / np.where(lengths <= 0, 1.0, length))
@@ -159,15 +171,34 @@ def _coefficients(texts: LayerTexts) -> tuple[Floats, Floats]:
     """A direction without a text is `share * sum - step * text`, (n_members, n_concepts) each.
 
     The sum of all texts is zero, so the mean of the others is a multiple of the concept's sum and
-    of the missing text.
+    of the missing text. From a concept with contrast texts of its own, their mean is still to be
+    subtracted.
     """
     n, k = len(texts.group), texts.n_concepts
     own = texts.group[:, None] == np.arange(k)
     left = np.where(own, texts.counts[:k] - 1, texts.counts[:k])  # (n_members, n_concepts)
-    others = np.maximum(n - 1 - left, 1)
+    others = 1 / np.maximum(n - 1 - left, 1)
+    if texts.contrasts is not None:
+        others = np.where(np.isnan(texts.contrasts[:, 0]), others, 0.0)
     with np.errstate(divide="ignore"):
         per_text = np.where(left > 0, 1 / left, np.nan)
-    return per_text + 1 / others, np.where(own, per_text, -1 / others)
+    return per_text + others, np.where(own, per_text, -others)
+
+
+def _axes(texts: LayerTexts) -> tuple[Floats, Floats, Floats]:
+    """Multiples of the directions, by their dot products, and what each text adds to its own.
+
+    Returns:
+        Dot products of these axes with each other, (n_concepts, n_concepts); of what each text
+        adds with every axis, (n_members, n_concepts); its squared length, (n_members,).
+    """
+    k = texts.n_concepts
+    if texts.contrasts is None:
+        return texts.sums[:k, :k], texts.with_sums[:, :k], texts.squared
+    against = np.nan_to_num(texts.contrasts)  # (n_concepts, d_model)
+    axes = texts.group_sums[:k] - texts.counts[:k, None] * against
+    added = texts.images - against[np.where(texts.group < k, texts.group, 0)]
+    return axes @ axes.T, added @ axes.T, np.einsum("td,td->t", added, added)
 
 
 def _standardized(texts: LayerTexts, scores: Floats) -> Floats:
@@ -183,17 +214,18 @@ def _moved(texts: LayerTexts) -> tuple[Floats, Floats]:
     own = np.where(described, texts.group, 0)
     place = np.arange(len(own))
     share, step = (each[place, own] for each in _coefficients(texts))  # (n_members,) each
-    whole = np.diag(texts.sums)[own]  # (n_members,)
-    along = texts.with_sums[place, own]
-    without = _positive(share**2 * whole - 2 * share * step * along + step**2 * texts.squared)
+    axes, added, squared = _axes(texts)
+    whole = np.diag(axes)[own]  # (n_members,)
+    along = added[place, own]
+    without = _positive(share**2 * whole - 2 * share * step * along + step**2 * squared)
     # 1 - cos = sin^2 / (1 + cos), which keeps its digits where the direction hardly moves.
-    sine = step**2 * (texts.squared * whole - along**2) / _positive(whole * without)
+    sine = step**2 * (squared * whole - along**2) / _positive(whole * without)
     cosine = (share * whole - step * along) / np.sqrt(_positive(whole * without))
     influence = np.maximum(sine, 0) / np.maximum(1 + cosine, 1e-3)
-    to_others = texts.sums[:k, :k][own]  # (n_members, n_concepts)
-    lengths = np.sqrt(_positive(np.diag(texts.sums)[:k]))
+    to_others = axes[own]  # (n_members, n_concepts)
+    lengths = np.sqrt(_positive(np.diag(axes)))
     before = to_others / np.sqrt(_positive(whole))[:, None]
-    after = share[:, None] * to_others - step[:, None] * texts.with_sums[:, :k]
+    after = share[:, None] * to_others - step[:, None] * added
     shift = (before - after / np.sqrt(without)[:, None]) / lengths
     shift[place, own] = np.nan
     influence[~described], shift[~described] = np.nan, np.nan

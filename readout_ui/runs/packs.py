@@ -39,7 +39,7 @@ from readout_ui.texts.exchange import (
     plan_import,
 )
 from readout_ui.texts.library import Library
-from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
+from readout_ui.texts.names import AGAINST, SUFFIX, check_name, fold_name, is_neutral_name
 from readout_ui.texts.reading import encode_descriptions, parse_descriptions
 from readout_ui.texts.set_files import ImportedSet
 
@@ -259,12 +259,25 @@ def plan_texts(pack: Pack, library: Library, on_conflict: str = "ask") -> Import
         raise Conflict(pack.about.name, tuple(concept.name for concept in other))
     if not other or on_conflict == "pack":
         return plan
+    mine = {concept.name.removeprefix(AGAINST) for concept in other}
     added: tuple[PlannedConcept, ...] = ()
     if on_conflict == "both":
-        taken = [*library.texts(), *pack.run.texts]
-        renamed = {_beside(c.name, pack.about.name, taken): c.descriptions for c in other}
-        added = plan_import(library, ImportedSet(renamed, (), ())).concepts
-    return ImportPlan((*plan.of("added"), *plan.of("same"), *added), (), plan.notes)
+        added = plan_import(library, _renamed(pack, library, mine)).concepts
+    # Contrast texts belong to the pack's concept, not to mine of the same name.
+    fitting = (c for c in plan.of("added") if c.name.removeprefix(AGAINST) not in mine)
+    return ImportPlan((*fitting, *plan.of("same"), *added), (), plan.notes)
+
+
+def _renamed(pack: Pack, library: Library, names: set[str]) -> ImportedSet:
+    """The pack's texts of these concepts, and their contrasts, under free names."""
+    texts = {fold_name(name): some for name, some in pack.run.texts.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(names):
+        new = _beside(name, pack.about.name, [*library.texts(), *pack.run.texts])
+        for mark in ("", AGAINST):
+            if some := texts.get(fold_name(f"{mark}{name}")):
+                found[f"{mark}{new}"] = some
+    return ImportedSet(found, (), ())
 
 
 class Conflict(UserError):

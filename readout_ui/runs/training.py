@@ -93,7 +93,7 @@ def train(
         fingerprints=source.fingerprints,
         source=source.kind,
         contrast=source.contrast(scores),
-        fit=fit_parameters(settings.method, instead),
+        fit=fit_parameters(settings.method, instead, corpus.groups),
         norms=extracted.tokens.norm(dim=2).mean(dim=0).tolist(),
     )
     return Run(

@@ -8,7 +8,14 @@ from pathlib import Path
 from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import os_errors, read_bytes, sha256_of, shown, sync_folder, write_file
 from readout_ui.texts.library import Concept, Library, concept_files, concept_name, read_concept
-from readout_ui.texts.names import SUFFIX, check_name, fold_name, is_neutral_name
+from readout_ui.texts.names import (
+    SUFFIX,
+    against_name,
+    check_name,
+    contrasted,
+    fold_name,
+    is_neutral_name,
+)
 from readout_ui.texts.reading import (
     encode_descriptions,
     normalise_descriptions,
@@ -25,6 +32,7 @@ from readout_ui.texts.versions import (
     end_rename,
     keep_bytes,
     keep_version,
+    list_trash,
     move_to_trash,
     versions_of,
 )
@@ -78,16 +86,9 @@ def save_concept(
 
 
 def put_concept(folder: Path, path: Path, mine: tuple[str, ...], opened: str | None) -> Concept:
-    """`save_concept` for whoever holds `versions.changing` and knows the file.
+    """`save_concept` of normalised descriptions to the concept's file, there or not.
 
-    Args:
-        folder: the library's folder.
-        path: the concept's file, there or not.
-        mine: its normalised descriptions.
-        opened: as there.
-
-    Raises:
-        FileChanged, UserError: as there.
+    For whoever holds `versions.changing`; errors as there.
     """
     data = encode_descriptions(mine, path.name)
     present = bytes_of(path)
@@ -135,7 +136,9 @@ def add_texts(folder: Path | str, name: str, texts: Iterable[str]) -> Concept:
 
 
 def rename_concept(folder: Path | str, old: str, new: str) -> Concept:
-    """Give a concept another name; history and tags go along. Neutral files stay neutral.
+    """Give a concept another name; history, tags and its contrast texts go along.
+
+    Neutral files stay neutral.
 
     Raises:
         UserError: no such concept, the new name is unsafe or taken, or the system refuses.
@@ -147,6 +150,8 @@ def rename_concept(folder: Path | str, old: str, new: str) -> Concept:
         cleaned = check_name(new, others, neutral=is_neutral_name(old))
         data = read_bytes(path)
         parse_descriptions(data, shown(path))
+        if beside := _contrast_of(folder, path):
+            rename_concept(folder, beside, against_name(cleaned))
         target = folder / f"{cleaned}{SUFFIX}"
         keep_bytes(folder, concept_name(path), data)
         if target.name != path.name:
@@ -161,6 +166,8 @@ def rename_concept(folder: Path | str, old: str, new: str) -> Concept:
 def delete_concept(folder: Path | str, name: str) -> TrashEntry:
     """Move a concept's file to the trash, from where `restore_trashed` brings it back.
 
+    The texts it is contrasted with go there too, as an entry of their own.
+
     Raises:
         UserError: no such concept, or the system refuses; nothing is deleted then.
     """
@@ -171,7 +178,16 @@ def delete_concept(folder: Path | str, name: str) -> TrashEntry:
             raise UserError("this is a folder", where=shown(path), fix="remove it yourself")
         if path.is_file() and path.stat().st_size <= MAX_KEPT_BYTES:
             keep_version(folder, concept_name(path), path)
+        if beside := _contrast_of(folder, path):
+            delete_concept(folder, beside)
         return move_to_trash(folder, concept_name(path), path)
+
+
+def _contrast_of(folder: Path, path: Path) -> str:
+    """The name of the texts that the concept of this file is contrasted with; empty without any."""
+    name = concept_name(path)
+    beside = None if is_neutral_name(name) else find_concept_file(folder, against_name(name))
+    return concept_name(beside) if beside else ""
 
 
 def find_concept_file(folder: Path, name: str) -> Path | None:
@@ -309,7 +325,8 @@ def record_library(library: Library, known: dict[str, str] | None = None) -> dic
         The fingerprints of what is recorded.
     """
     seen = known or {}
-    recorded = {n: f for n, f in library.fingerprints().items() if seen.get(n) == f}
+    now = {concept.name: concept.fingerprint for concept in library.files}
+    recorded = {name: mark for name, mark in now.items() if seen.get(name) == mark}
     due = [concept for concept in library.files if concept.name not in recorded]
     with suppress(UserError):
         if due:
@@ -330,6 +347,8 @@ def restore_trashed(
     folder: Path | str, entry: TrashEntry, new_name: str | None = None, *, replace: bool = False
 ) -> Concept:
     """Undo a deletion: the file moves back as it was, readable or not.
+
+    The texts that the concept was contrasted with come back with it, where there are none now.
 
     Args:
         folder: the library's folder.
@@ -354,6 +373,9 @@ def restore_trashed(
             keep_version(folder, concept_name(present), present)
         target = present or folder / f"{name}{SUFFIX}"
         _move_back(entry, target)
+        beside = next((e for e in list_trash(folder) if contrasted(e.name) == entry.name), None)
+        if beside and not is_neutral_name(name) and not _contrast_of(folder, target):
+            _move_back(beside, folder / f"{against_name(concept_name(target))}{SUFFIX}")
         return read_concept(target)
 
 

@@ -5,7 +5,7 @@ import os
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,9 @@ from readout_ui.errors import UnreadableFile, UserError, printable
 from readout_ui.files import read_bytes, sha256_of, shown
 from readout_ui.texts.names import (
     SUFFIX,
+    against_name,
     check_name,
+    contrasted,
     fold_name,
     is_about_folder,
     is_neutral_name,
@@ -33,7 +35,8 @@ class Concept:
     """
 
     name: str
-    """The file's name without `.txt`, NFC; with a leading underscore the texts are neutral."""
+    """The file's name without `.txt`, NFC; with a leading underscore the texts are neutral, or,
+    as `_against calm`, those that one concept is contrasted with."""
     descriptions: tuple[str, ...]
     """In the file's order; may be empty."""
     fingerprint: str = ""
@@ -53,7 +56,7 @@ class Concept:
 
     @property
     def is_neutral(self) -> bool:
-        """Whether these are neutral texts, which are no concept."""
+        """Whether these texts are no concept, but neutral or another's contrast."""
         return is_neutral_name(self.name)
 
 
@@ -83,6 +86,8 @@ class Library:
     """Sorted by name."""
     neutral: tuple[Concept, ...]
     """Files whose name begins with an underscore, sorted by name."""
+    against: tuple[Concept, ...]
+    """Of these, apart from `neutral`: the texts that one concept is contrasted with."""
     problems: tuple[Problem, ...]
     """Files that cannot be used."""
 
@@ -97,9 +102,10 @@ class Library:
 
         Args:
             folder: one of `{concept}.txt`; `shipped:emotions` or `shipped:stances`; or texts by
-                concept, where names with a leading underscore are neutral.
+                concept, where names with a leading underscore are neutral. `_against calm` are
+                texts that `calm` is contrasted with, instead of with all other concepts.
             concepts: what the folder holds; None: it is read.
-            neutral: its neutral files.
+            neutral: its files of neutral texts and contrasts.
             problems: its files that cannot be used.
 
         Raises:
@@ -116,32 +122,47 @@ class Library:
             folder = shipped_descriptions(library)
         if concepts is None:
             concepts, neutral, problems = _read_folder(Path(folder))
-        parts = {"concepts": concepts, "neutral": neutral, "problems": problems}
+        parts = {
+            "concepts": concepts,
+            "neutral": [each for each in neutral if not contrasted(each.name)],
+            "against": [each for each in neutral if contrasted(each.name)],
+            "problems": problems,
+        }
         self.__dict__["folder"] = Path(folder)
         self.__dict__.update({name: tuple(some) for name, some in parts.items()})
 
     def __repr__(self) -> str:
         n_texts = sum(len(concept.descriptions) for concept in self.concepts)
+        n_against = sum(len(each.descriptions) for each in self.against)
         parts = [
             counted(len(self.concepts), "concept"),
             counted(n_texts, "description"),
             counted(len(self.neutral_texts()), "neutral text"),
+            *([counted(n_against, "contrast text")] if n_against else []),
             *([counted(len(self.problems), "unusable file")] if self.problems else []),
         ]
         return f"Library({', '.join(parts)})"
 
     @property
     def files(self) -> tuple[Concept, ...]:
-        """Concepts and neutral files."""
-        return (*self.concepts, *self.neutral)
+        """Concepts, neutral files and contrasts."""
+        return (*self.concepts, *self.neutral, *self.against)
 
     def fingerprints(self) -> dict[str, str]:
-        """sha256 of every file in use, neutral ones included."""
-        return {concept.name: concept.fingerprint for concept in self.files}
+        """sha256 of every file in use, as `texts` has them."""
+        return {concept.name: concept.fingerprint for concept in self._used()}
 
     def texts(self) -> dict[str, tuple[str, ...]]:
-        """Texts by file name, neutral ones included."""
-        return {concept.name: concept.descriptions for concept in self.files}
+        """Texts by file name, neutral ones and contrasts included.
+
+        Contrasts without texts, or of a concept that is not there, are left out.
+        """
+        return {concept.name: concept.descriptions for concept in self._used()}
+
+    def _used(self) -> Iterator[Concept]:
+        known = {against_name(concept.name) for concept in self.concepts}
+        contrasts = (each for each in self.against if each.name in known and each.descriptions)
+        yield from (*self.concepts, *self.neutral, *contrasts)
 
     def names(self) -> tuple[str, ...]:
         """The concepts' names, neutral files not included."""
@@ -152,9 +173,10 @@ class Library:
         return tuple(text for concept in self.neutral for text in concept.descriptions)
 
     def without(self, names: Collection[str]) -> "Library":
-        """All but the concepts of these names; neutral files stay."""
+        """All but the concepts of these names, with their contrasts; neutral files stay."""
         kept = [concept for concept in self.concepts if concept.name not in names]
-        return Library(self.folder, kept, self.neutral, self.problems)
+        others = [each for each in self.against if contrasted(each.name) not in names]
+        return Library(self.folder, kept, (*self.neutral, *others), self.problems)
 
     def concept(self, name: str) -> Concept:
         """The concept or neutral file of that name.

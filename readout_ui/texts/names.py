@@ -24,8 +24,25 @@ def fold_name(name: str) -> str:
 
 
 def is_neutral_name(name: str) -> bool:
-    """Whether the name marks neutral texts instead of a concept."""
+    """Whether the name marks texts that are no concept: neutral ones, or one concept's contrast."""
     return name.startswith("_")
+
+
+AGAINST = "_against "
+"""How the names of files begin whose texts one concept is contrasted with: `_against calm.txt`.
+
+The underscore makes programs that know no such files take them for neutral texts.
+"""
+
+
+def against_name(concept: str) -> str:
+    """The name of the texts that a concept is contrasted with."""
+    return f"{AGAINST}{concept}"
+
+
+def contrasted(name: str) -> str:
+    """The concept that texts of this name are contrasted with; empty for all other texts."""
+    return name.removeprefix(AGAINST) if name.startswith(AGAINST) else ""
 
 
 def is_about_folder(name: str) -> bool:

@@ -39,11 +39,13 @@ class Assignment:
     """(n_members,): where it is held out; n_folds for a text that never is."""
     n_groups: int
     n_folds: int
+    against: tuple[tuple[int, ...], ...] = ()
+    """As `TextGroups.against`: in every fold's directions, held out in none."""
 
     @property
     def members(self) -> Members:
         """The same without folds."""
-        return Members(self.rows, self.group, self.n_groups)
+        return Members(self.rows, self.group, self.n_groups, self.against)
 
     @property
     def scored(self) -> Bools:
@@ -70,7 +72,8 @@ def assign_folds(groups: TextGroups, folds: int, seed: int) -> Assignment:
         draws.shuffle(given)
         fold.extend(given)
     group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
-    return Assignment(np.array(groups.all_rows()), group, np.array(fold), len(members), folds)
+    row, held_out = np.array(groups.all_rows()), np.array(fold)
+    return Assignment(row, group, held_out, len(members), folds, groups.against)
 
 
 def can_be_scored(assignment: Assignment) -> Bools:
@@ -122,7 +125,7 @@ def held_out_blocks(
         method: one of `MAPPED`.
         tokens: neutral tokens (n_tokens, n_layers, d_model), if there are any.
     """
-    if method == "mean":
+    if method == "mean" and not assignment.against:
         for block in layer_blocks(activations):
             with single_thread():
                 scores = score_held_out(block, assignment)

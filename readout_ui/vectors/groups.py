@@ -17,9 +17,12 @@ class TextGroups:
     """For each concept, the rows of its descriptions."""
     neutral: tuple[int, ...]
     """Rows of the neutral texts: negatives of every concept."""
+    against: tuple[tuple[int, ...], ...] = ()
+    """For each concept, the rows of the texts that it alone is contrasted with, in place of all
+    others; empty where it has none, and altogether where no concept has any."""
 
     def __post_init__(self) -> None:
-        if len(self.concepts) != len(self.rows):
+        if any(len(rows) != len(self.concepts) for rows in (self.rows, self.against or self.rows)):
             raise ValueError(f"{len(self.concepts)} concepts but {len(self.rows)} groups of rows")
         if len(set(self.concepts)) != len(self.concepts):
             raise ValueError("a concept is named twice")
@@ -38,7 +41,10 @@ class TextGroups:
             )
 
     def negatives(self, concept: str) -> tuple[int, ...]:
-        """Rows of all other concepts in their order, then of the neutral texts."""
+        """Rows of its own contrast texts; without any, of all other concepts in their order, then
+        of the neutral texts."""
+        if self.against and (own := self.against[self.concepts.index(concept)]):
+            return own
         others = (
             row
             for other, rows in zip(self.concepts, self.rows, strict=True)
@@ -48,7 +54,10 @@ class TextGroups:
         return (*others, *self.neutral)
 
     def all_rows(self) -> tuple[int, ...]:
-        """Every concept's rows in order, then the neutral ones; repeats are kept."""
+        """Every concept's rows in order, then the neutral ones; repeats are kept.
+
+        Contrast texts are not among them: they are no negatives of other concepts.
+        """
         return (*(row for rows in self.rows for row in rows), *self.neutral)
 
 

@@ -65,6 +65,8 @@ class MappedLayer:
     members: Members
     base: LinearMap
     """The part of the map that needs no text, and the weight that residuals have beside it."""
+    contrasts: Floats | None = None
+    """See `Members.contrasts`; minus the mean of the members, as they are."""
 
     @classmethod
     def of(
@@ -77,10 +79,13 @@ class MappedLayer:
         """
         every = layer_of(activations, layer)
         noise = NOISE * float(np.sqrt(np.einsum("td,td->", every, every) / len(every)))
-        texts = members.of_texts(every - every.mean(axis=0))
+        middle = every[members.rows].mean(axis=0) if members.against else every.mean(axis=0)
+        every = every - middle
+        texts = members.of_texts(every)
         some = None if tokens is None else wide(tokens, layer)
         residuals = members.residuals(texts, members.spread())
-        return cls(texts, noise, members, base_map(method, residuals, members, some))
+        base = base_map(method, residuals, members, some)
+        return cls(texts, noise, members, base, members.contrasts(every))
 
     @cached_property
     def _narrow(self) -> Floats:
@@ -113,7 +118,9 @@ class MappedLayer:
         Returns:
             (n_concepts, d_model) each; zero where nothing differs.
         """
-        apart = mean_differences(self.members, self.texts) if differences is None else differences
+        apart = differences
+        if apart is None:
+            apart = mean_differences(self.members, self.texts, self.contrasts)
         apart = apart * (np.linalg.norm(apart, axis=1, keepdims=True) > self.noise)
         found = self.base.images(apart)
         if self.base.weight:
@@ -148,7 +155,7 @@ class MappedLayer:
         """Directions from the members outside of each fold, (n_concepts, d_model) each."""
         every = [fold == number for number in range(n_folds)]
         members = self.members
-        if self.base.weight and not self._whole.has_all:
+        if self.contrasts is not None or (self.base.weight and not self._whole.has_all):
             return (self._refitted(~held_out) for held_out in every)
         factors = np.concatenate([self._whole.without(held_out) for held_out in every], axis=1)
         factors -= self._whole.weight * (self._whole.apart @ factors)  # parts of the base's images
@@ -158,13 +165,15 @@ class MappedLayer:
         """Directions from some of the members, (n_concepts, d_model)."""
         part, weight = self.members.some(kept), self.base.weight
         texts, images = self._narrow[kept], self._images[kept]
-        found = mean_differences(part, images)
+        contrasts = None if self.contrasts is None else self.contrasts.astype(np.float32)
+        mapped = None if contrasts is None else self.base.images(contrasts)
+        found = mean_differences(part, images, mapped)
         places = part.spread()
-        if not len(places):
+        if not weight or not len(places):
             return found
         rows, row_images = part.residuals(texts, places), part.residuals(images, places)
         taken = taken_off(rows @ row_images.T, row_images, weight)
-        return found - (mean_differences(part, texts) @ taken.T) @ taken
+        return found - (mean_differences(part, texts, contrasts) @ taken.T) @ taken
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from readout_ui.activations.extract import Activations, CaptureSettings, read_activations
 from readout_ui.progress import Report, silent
-from readout_ui.texts.names import is_neutral_name
+from readout_ui.texts.names import against_name, contrasted, is_neutral_name
 from readout_ui.texts.words import cut
 from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.blas import single_thread
@@ -145,7 +145,8 @@ def extract(
     """Read every text once, at every layer, pooled by the read rule.
 
     Args:
-        texts: by concept; names with a leading underscore are neutral.
+        texts: by concept; names with a leading underscore are neutral, but for `_against calm`,
+            which `calm` is contrasted with.
         model: the loaded model.
         settings: read rule, layer type and limits.
         cache: activations read earlier; None reads everything anew.
@@ -294,7 +295,7 @@ def best_of(layers: Sequence[int], scores: LayerScores) -> int:
 def group_texts(
     texts: Mapping[str, Sequence[str]],
 ) -> tuple[tuple[str, ...], TextGroups]:
-    """All texts in one row, concepts by name and neutral files last, and which is whose."""
+    """All texts in one row, concepts by name, neutral files, contrasts, and which is whose."""
     row: list[str] = []
 
     def place(added: Sequence[str]) -> tuple[int, ...]:
@@ -303,9 +304,11 @@ def group_texts(
 
     concepts = sorted(name for name in texts if not is_neutral_name(name))
     rows = tuple(place(texts[name]) for name in concepts)
-    neutral = [place(texts[name]) for name in sorted(texts.keys() - set(concepts))]
-    flat = tuple(index for some in neutral for index in some)
-    return tuple(row), TextGroups(tuple(concepts), rows, flat)
+    others = sorted(name for name in texts.keys() - set(concepts) if not contrasted(name))
+    flat = tuple(index for name in others for index in place(texts[name]))
+    against = tuple(place(texts.get(against_name(concept), ())) for concept in concepts)
+    groups = TextGroups(tuple(concepts), rows, flat, against if any(against) else ())
+    return tuple(row), groups
 
 
 def capture_settings(settings: TrainSettings) -> CaptureSettings:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,17 +107,30 @@ class Members:
     group: Indices
     """(n_members,): index of the concept, ascending; the last group holds the neutral texts."""
     n_groups: int
+    against: tuple[tuple[int, ...], ...] = ()
+    """As `TextGroups.against`."""
 
     @classmethod
     def of(cls, groups: TextGroups) -> Members:
         """All texts of the groups, concept by concept, neutral ones last."""
         members = (*groups.rows, groups.neutral)
         group = np.repeat(np.arange(len(members)), [len(rows) for rows in members])
-        return cls(np.array(groups.all_rows(), dtype=np.intp), group, len(members))
+        rows = np.array(groups.all_rows(), dtype=np.intp)
+        return cls(rows, group, len(members), groups.against)
 
     def some(self, kept: npt.NDArray[np.bool_]) -> Members:
         """Those of these members, in as many groups."""
-        return Members(self.rows[kept], self.group[kept], self.n_groups)
+        return Members(self.rows[kept], self.group[kept], self.n_groups, self.against)
+
+    def contrasts(self, texts: Floats) -> Floats | None:
+        """Mean of each concept's contrast texts, (n_concepts, d_model), NaN where it has none.
+
+        None where no concept has any. Texts are all of them, not the members' alone.
+        """
+        if not self.against:
+            return None
+        none = np.full(texts.shape[1], np.nan)
+        return np.stack([texts[list(o)].mean(axis=0) if o else none for o in self.against])
 
     @cached_property
     def counts(self) -> Indices:
@@ -153,12 +167,21 @@ class Members:
         return self.residuals(texts, np.arange(len(texts)))
 
 
-def mean_differences(members: Members, texts: Floats) -> Floats:
-    """Mean of each concept's texts minus the mean of all others, (n_concepts, d_model)."""
+def mean_differences(members: Members, texts: Floats, contrasts: Floats | None = None) -> Floats:
+    """Mean of each concept's texts minus the mean of all others, (n_concepts, d_model).
+
+    Args:
+        members: which text belongs to which concept.
+        texts: theirs, (n_members, d_model).
+        contrasts: (n_concepts, d_model), subtracted in place of the others' mean where not NaN.
+    """
     sums = members.sums(texts)  # (n_groups, d_model)
     n_own = members.counts[:-1, None].astype(texts.dtype)
     own = sums[:-1]
     found: Floats = own / n_own - (sums.sum(axis=0) - own) / (len(members.group) - n_own)
+    if contrasts is not None:
+        known = ~np.isnan(contrasts[:, 0])
+        found[known] = (own / n_own - contrasts)[known]
     return found
 
 
@@ -289,15 +312,21 @@ def stand_in(method: str, n_concepts: int, n_tokens: int) -> str:
     return ""
 
 
-def fit_parameters(method: str, instead: str) -> dict[str, float | str]:
+def fit_parameters(
+    method: str, instead: str, groups: TextGroups
+) -> dict[str, float | str | dict[str, int]]:
     """A method's own numbers, as a manifest states them.
 
     Args:
         method: the run's.
         instead: what `stand_in` said.
+        groups: of the texts; concepts with contrast texts of their own are named.
     """
+    pairs = zip(groups.concepts, groups.against, strict=False)
+    contrasts = {concept: len(rows) for concept, rows in pairs if rows}
     numbers: dict[str, dict[str, float | str]] = {
         "whitened": {"shrinkage": SHRINKAGE, "token_share": TOKEN_SHARE},
         "neutral_pcs": {"variance_removed": NEUTRAL_PART},
     }
-    return {**numbers.get(method, {}), **({"instead": instead} if instead else {})}
+    told: dict[str, Any] = {"instead": instead, "contrasts": contrasts}
+    return {**numbers.get(method, {}), **{key: value for key, value in told.items() if value}}

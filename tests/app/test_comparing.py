@@ -97,6 +97,17 @@ def test_two_runs_read_one_text_by_position_and_the_difference_is_b_less_a(
         assert abs(found_b_less_a - (b - a)).max() < 0.01
 
 
+def test_cosines_are_compared_as_well(studio: Studio) -> None:
+    compared = last(studio, asked("runs", (TEXT, ""), "assistant", retrained(studio)))
+    found = shown(compared, (-1, -1), "cosine")
+    assert {side["kind"] for side in (*found["sides"], found["difference"])} == {"cosine"}
+    first = found["sides"][0]
+    layer, name = first["best"], first["concepts"][0]
+    reading = compared.first
+    cosines = reading.cosine[:, reading.layer_index(layer), reading.concept_index(name)]
+    assert abs(unpacked(first)[:, 0] - cosines).max() < 1e-3
+
+
 def unpacked(side: dict[str, Any]) -> Any:
     """(n_tokens, n_concepts) of `pack_cells` at one layer."""
     import base64

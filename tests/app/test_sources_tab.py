@@ -132,6 +132,9 @@ def test_texts_from_elsewhere_stand_beside_the_described_concepts(tab: SourcesTa
     positive = [pair.positive for pair in shipped_pairs("irony").pairs]
     assert library.names() == tuple(sorted((*before.names(), "irony")))
     assert list(library.concept("irony").descriptions) == positive
+    negative = [pair.negative for pair in shipped_pairs("irony").pairs]
+    assert list(library.concept("_against irony").descriptions) == negative
+    assert "(40 texts, contrasted with 40)" in shown
     assert read_tags(tab.studio.folder).of("irony") == ("pairs",)
     assert "<a href='#/write/irony'>irony</a>" in shown
     tab.add_to_library(irony(tab))  # the same again adds nothing

@@ -304,6 +304,11 @@ def test_a_recipe_steers_both_ways_and_is_swept(open_page: OpenPage, served: Ser
     expect(box).to_have_value("4 calm @generated")
     drawer.get_by_role("button", name="Copy curl").click()
     assert '"steer":"4 calm @generated"' in page.evaluate("navigator.clipboard.readText()")
+    with page.expect_download() as download:
+        drawer.get_by_role("button", name="Save as a file").click()
+    box.fill("1 angry")
+    page.locator("#steer-file").set_input_files(download.value.path())
+    expect(box).to_have_value("4 calm @generated")
     page.locator("#steer-both").click()
     expect(page.locator("#steer-cost")).to_contain_text("Perplexity of the plain answer")
     answers = drawer.locator(".rs-answer .rd-words")

@@ -21,6 +21,8 @@ gr = pytest.importorskip("gradio")
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 ANSWER = "1. I sit here by the water.\n2. I am <b>calm</b>, and angry people pass by.\n"
+SIDES = "I sit by the lake and watch the water.", "I run round the lake and shout at it."
+ANSWER += "\n" + "".join(f"{side}: {text}\n" for side, text in zip("AB", SIDES, strict=True))
 
 
 def test_a_draft_enters_the_library_by_a_click_alone(
@@ -52,5 +54,21 @@ def test_a_draft_enters_the_library_by_a_click_alone(
         texts = studio.library().concept("calm").descriptions
         assert texts[-1] == "I sit here by the water."
         assert not any("angry people" in text for text in texts)
+        page.get_by_role("button", name="New", exact=True).click()
+        page.get_by_role("button", name="Let a model draft some").click()
+        sheet.get_by_label("What").select_option("contrast")
+        sheet.get_by_label("How many").fill("1")
+        sheet.get_by_label("Written by").select_option("endpoint")
+        sheet.get_by_role("button", name="Draft").click()
+        expect(boxes).to_have_count(1)
+        boxes.check()
+        expect(sheet.get_by_role("button", name="Save the ticked ones as a file")).to_be_visible()
+        sheet.get_by_role("button", name="Add the ticked ones to the library").click()
+        expect(page.locator(".rs-contrast summary")).to_have_text(
+            "Contrasted with 1 text of its own"
+        )
+        library = studio.library()
+        assert library.concept("calm").descriptions[-1] == SIDES[0]
+        assert library.concept("_against calm").descriptions == SIDES[1:]
         app.close()
         studio.close()

@@ -418,6 +418,26 @@ def test_a_concept_is_made_renamed_deleted_and_brought_back(
     expect(page.locator(".rs-name")).to_have_text("pleased")
 
 
+def test_contrast_texts_are_folded_away_and_have_a_page_of_their_own(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    page.get_by_text("Contrasted with all other concepts").click()
+    page.get_by_role("button", name="Write contrast texts").click()
+    expect(page.locator(".rs-name")).to_have_text("_against calm")
+    boxes(page).first.fill("I cannot sit still.")
+    saved(page)
+    assert on_disk(desk, "_against calm") == ("I cannot sit still.",)
+    assert desk.library().texts()["_against calm"] == ("I cannot sit still.",)
+    expect(link(page, "_against calm")).to_have_count(0)
+    page.get_by_role("link", name="To calm").click()
+    page.get_by_text("Contrasted with 1 text of its own").click()
+    expect(page.locator(".rs-contrast-texts li")).to_have_text(["I cannot sit still."])
+    page.get_by_role("button", name="Edit them").click()
+    expect(boxes(page).first).to_have_value("I cannot sit still.")
+
+
 def test_an_earlier_version_is_shown_and_restored(desk: FolderDesk, open_page: OpenPage) -> None:
     page = open_page()
     before = on_disk(desk, "calm")

@@ -22,6 +22,7 @@ from readout_ui.runs.packs import (
     kept_packs,
     pack_files,
     pack_path,
+    plan_texts,
     read_about,
     read_pack,
     slug,
@@ -30,6 +31,7 @@ from readout_ui.runs.report import Finding
 from readout_ui.runs.run import Run
 from readout_ui.runs.run_files import write_zip
 from readout_ui.runs.store import RunStore
+from readout_ui.texts.editing import save_concept
 from readout_ui.texts.exchange import import_set
 from readout_ui.texts.library import Concept, Library
 from tests.support.fuzzing import mutated
@@ -141,6 +143,22 @@ def test_other_texts_of_the_same_name_are_never_overwritten_unasked(
     install_pack(found, store, texts, "pack")
     assert Library(texts).concept("calm").descriptions == found.run.texts["calm"]
     assert CONFLICTS == ("ask", "mine", "both", "pack")
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "added"),
+    [("mine", set()), ("both", {"calm_care-talk", "_against calm_care-talk"})],
+)
+def test_contrast_texts_stay_with_the_packs_own_concept(
+    packed: Path, tmp_path: Path, on_conflict: str, added: set[str]
+) -> None:
+    pack, mine = read_pack(packed), tmp_path / "mine"
+    mine.mkdir()
+    save_concept(mine, "calm", ["I wrote this myself."], None)
+    with_contrast = replace(pack.run, texts={**pack.run.texts, "_against calm": ("I pace.",)})
+    plan = plan_texts(replace(pack, run=with_contrast), Library(mine), on_conflict)
+    planned = {concept.name for concept in plan.of("added")}
+    assert planned == {*pack.run.texts} - {"calm"} | added
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(packed: Path) -> None:

@@ -17,7 +17,14 @@ from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
-from readout_ui.inference.compare import Alignment, Side, align, alignment_words, compare
+from readout_ui.inference.compare import (
+    Alignment,
+    Comparison,
+    Side,
+    align,
+    alignment_words,
+    compare,
+)
 from readout_ui.inference.reading import BoolArray, FloatArray, Reading
 from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import Run
@@ -109,6 +116,7 @@ def room_words(spec: ModelSpec) -> str:
 
 
 Way = Literal["runs", "texts", "models"]
+Unit = Literal["z", "cosine"]
 
 
 class Choose(Request):
@@ -156,9 +164,10 @@ class Compare(Chat):
 
 
 class Look(Chat):
-    """The layer of A and of B; only A's counts where one model read both."""
+    """The unit, and the layer of A and of B; only A's counts where one model read both."""
 
     layers: list[int] = Field(min_length=2, max_length=2)
+    kind: Unit = "z"
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +207,7 @@ def compare_calls(studio: Studio) -> list[Call]:
         return {}
 
     def poll(asked: Look) -> Answer:
-        return compared.poll(asked.chat, lambda found: shown(found, asked.layers))
+        return compared.poll(asked.chat, lambda found: shown(found, asked.layers, asked.kind))
 
     return [
         answering("compare_runs", Choose, choose),
@@ -208,7 +217,7 @@ def compare_calls(studio: Studio) -> list[Call]:
     ]
 
 
-def shown(found: Compared, layers: Sequence[int]) -> Answer:
+def shown(found: Compared, layers: Sequence[int], kind: Unit = "z") -> Answer:
     """Both sides and their difference, column by column; a layer below 0 is the best one."""
     a, b = (
         best if layer < 0 else layer for layer, best in zip(layers, found.best_layers, strict=True)
@@ -216,14 +225,13 @@ def shown(found: Compared, layers: Sequence[int]) -> Answer:
     both = compare(
         found.first,
         found.second,
-        "z",
+        kind,
         (a, a if found.same_model else b),
         same_tokenizer=found.same_model,
         alignment=found.alignment,
     )
     sides = [
-        _column_reading(one, one.scores, one.scored, both.concepts)
-        for one in (both.first, both.second)
+        _column_reading(one, one.scores, one.scored, both) for one in (both.first, both.second)
     ]
     difference = None
     if both.difference is not None and both.n_paired:
@@ -233,7 +241,7 @@ def shown(found: Compared, layers: Sequence[int]) -> Answer:
             for a, b in zip(first, second, strict=True)
         )
         side = replace(both.first, tokens=tokens, layer=both.second.layer)
-        difference = _column_reading(side, both.difference, both.both_scored, both.concepts)
+        difference = _column_reading(side, both.difference, both.both_scored, both)
     return {
         "names": found.names,
         "about": alignment_words(both, found.same_model),
@@ -246,19 +254,17 @@ def shown(found: Compared, layers: Sequence[int]) -> Answer:
     }
 
 
-def _column_reading(
-    side: Side, scores: FloatArray, scored: BoolArray, concepts: Sequence[str]
-) -> Answer:
+def _column_reading(side: Side, scores: FloatArray, scored: BoolArray, both: Comparison) -> Answer:
     """One side as the page keeps a reading: a column is a token, with one layer."""
     return {
         "run": "",
         "tokens": side.tokens,
         "roles": side.roles,
         "scored": scored.astype(int).tolist(),
-        "concepts": concepts,
+        "concepts": both.concepts,
         "layers": [side.layer],
         "best": side.layer,
-        "kind": "z",
+        "kind": both.kind,
         "held": [side.layer],
         "scores": pack_cells(scores[:, None]),
         "turns": [],

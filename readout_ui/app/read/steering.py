@@ -14,7 +14,15 @@ from readout_ui.app.read.waiting import PageJobs
 from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.errors import UserError
 from readout_ui.inference.recipe import parse_recipe, print_recipe
-from readout_ui.inference.steering_setup import Steer, SteeringSetup, parse_factors, parse_where
+from readout_ui.inference.steering_setup import (
+    MAX_BYTES,
+    Steer,
+    SteeringSetup,
+    parse_factors,
+    parse_setup,
+    parse_where,
+    setup_json,
+)
 from readout_ui.runs.run import Run
 from readout_ui.vectors.settings import split_layers
 
@@ -45,6 +53,13 @@ class Measure(Told):
     """An answer whose perplexity is measured with and without a recipe."""
 
     text: str = Field(max_length=1_000_000)
+
+
+class SetupFile(Request):
+    """A setup that was kept as a file."""
+
+    name: str = Field(max_length=1_000)
+    text: str = Field(max_length=MAX_BYTES)
 
 
 class AskSweep(Chat, Told):
@@ -83,6 +98,8 @@ def steering_calls(studio: Studio) -> list[Call]:
         answering(
             "steer_check", Recipe, lambda r: describe(changed(r, studio.run()), studio.run())
         ),
+        answering("steer_file", Recipe, lambda r: kept(changed(r, studio.run()), studio.run())),
+        answering("steer_open", SetupFile, lambda r: opened(r, studio.run())),
         answering("steer_cost", Measure, lambda r: cost(studio, r)),
         answering("sweep_ask", AskSweep, ask),
         answering(
@@ -145,6 +162,27 @@ def describe(setup: SteeringSetup, run: Run) -> Answer:
         "layers": ",".join(map(str, layers.pop())) if len(layers) == 1 else "",
         "best": run.best_layer,
     }
+
+
+def kept(setup: SteeringSetup, run: Run) -> Answer:
+    """A setup as the text of a file that `readout-ui steer --setup` takes; UserError if empty."""
+    if not setup.steers:
+        raise UserError("the recipe is empty", fix="add a concept first")
+    model = run.manifest.model
+    return {"text": setup_json(setup, model.id, model.fingerprint)}
+
+
+def opened(file: SetupFile, run: Run) -> Answer:
+    """What such a file says, as the drawer shows it.
+
+    Raises:
+        UserError: it is none, or not for this model and run.
+    """
+    model, best = run.manifest.model, (run.best_layer,)
+    setup = parse_setup(
+        file.text.encode("utf-8", "replace"), file.name, model.id, model.fingerprint
+    )
+    return describe(parse_recipe(print_recipe(setup, best), best, run), run)
 
 
 def _layers(run: Run, text: str) -> tuple[int, ...]:

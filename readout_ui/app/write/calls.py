@@ -43,7 +43,7 @@ from readout_ui.texts.editing import (
 )
 from readout_ui.texts.library import Concept, Library
 from readout_ui.texts.lint import check_concept
-from readout_ui.texts.names import check_name, is_neutral_name
+from readout_ui.texts.names import check_name, contrasted, is_neutral_name
 from readout_ui.texts.reading import require_readable
 from readout_ui.texts.tags import Tags, change_tags, read_tags
 from readout_ui.texts.versions import TrashEntry, Version, list_trash
@@ -166,6 +166,7 @@ def _row(concept: Concept, states: Mapping[str, str], said: Tags) -> Answer:
         "n_descriptions": len(concept.descriptions),
         "state": states.get(concept.name, fallback),
         "neutral": concept.is_neutral,
+        "against": contrasted(concept.name),
         "fingerprint": concept.fingerprint,
         "tags": said.of(concept.name),
         "ticked": concept.name not in said.left_out,

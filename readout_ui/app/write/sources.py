@@ -37,6 +37,7 @@ from readout_ui.app.write.pairs import PairInputs, pair_request
 from readout_ui.app.write.trained import draw_outcome, draw_trained
 from readout_ui.errors import UserError
 from readout_ui.texts.editing import add_texts
+from readout_ui.texts.names import against_name
 from readout_ui.texts.stories import StoryLibrary, read_stories, read_story_zip
 from readout_ui.texts.tags import change_tags
 from readout_ui.texts.words import cut
@@ -55,8 +56,11 @@ SOURCES = {"Contrast pairs": "pairs", "Stories": "stories", "Scored memories": "
 INTRO = (
     "Texts from elsewhere: two sides that differ in one thing, stories, or memories that were "
     "scored. **Add to the library** puts them beside the described concepts, to be trained "
-    "together (of pairs the positive side); **Train on this alone** makes a run of its own."
+    "together (pairs and memories with the texts they are contrasted with); **Train on this "
+    "alone** makes a run of its own."
 )
+Sides = tuple[tuple[str, ...], tuple[str, ...]]
+"""Texts for a concept and against it."""
 LONG_TEXT = 1024
 """Tokens read of a story or memory; a side of a pair is read like a description."""
 
@@ -269,9 +273,11 @@ class SourcesTab(Part):
         """
         source, _ = self.request(values)
         kind, folder = str(values[self.source]), self.studio.folder
-        added = {name: own_texts(source, name) for name in source.texts if name[0] != "_"}
-        for name, texts in added.items():
+        added = {name: both_sides(source, name) for name in source.texts if name[0] != "_"}
+        for name, (texts, others) in added.items():
             add_texts(folder, name, texts)
+            if others:
+                add_texts(folder, against_name(name), others)
         change_tags(folder, lambda said: said.with_tag(kind, added))
         return {self.follower.progress: draw_added(added)}
 
@@ -290,17 +296,24 @@ class SourcesTab(Part):
         return Task(job, lambda _run: {}, end=end, outlives_page=True)
 
 
-def own_texts(source: TextSource, concept: str) -> tuple[str, ...]:
-    """The texts that show a concept; of pairs the positive sides, without their prompts."""
-    pairs = getattr(source, "pairs", None)
-    return tuple(each.positive for each in pairs.pairs) if pairs else source.texts[concept]
+def both_sides(source: TextSource, concept: str) -> Sides:
+    """The texts that show a concept and those it is contrasted with; of pairs without prompts."""
+    from readout_ui.vectors.pairs import PairSource
+    from readout_ui.vectors.sources import ExampleSource
+
+    if isinstance(source, PairSource):
+        pairs = source.pairs.pairs
+        return tuple(each.positive for each in pairs), tuple(each.negative for each in pairs)
+    sides = source.sides if isinstance(source, ExampleSource) else {}
+    return sides.get(concept, (source.texts[concept], ()))
 
 
-def draw_added(added: Mapping[str, Sequence[str]]) -> str:
+def draw_added(added: Mapping[str, Sides]) -> str:
     """Which concepts got texts, each with the way to its page."""
     told = ", ".join(
-        f"<a href='#/write/{quote(name)}'>{escape(name)}</a> ({count(len(texts), 'text')})"
-        for name, texts in added.items()
+        f"<a href='#/write/{quote(name)}'>{escape(name)}</a> ({count(len(texts), 'text')}"
+        f"{f', contrasted with {len(others)}' if others else ''})"
+        for name, (texts, others) in added.items()
     )
     return f"<p class='src-note'><b>In the library:</b> {told}. Train to judge them.</p>"
 

@@ -2,7 +2,7 @@
 
 import { el } from "../lib/dom.js";
 import { rove, stopAt } from "../lib/roving.js";
-import { number, paint } from "../lib/scale.js";
+import { number, paint, REACH, Z_SCALE } from "../lib/scale.js";
 import { ranked, topAndTail } from "./reading.js";
 
 export const TOP = 20;
@@ -45,13 +45,13 @@ export class Bars {
     rove(this.list, NAME);
   }
 
-  // values: z by concept; band(concept) -> [low, high] or null; doubts: verdict by name.
-  draw({ title, about, chance, names, values, band, doubts, chosen, single }) {
+  // values: by concept; band(concept) -> [low, high] or null; doubts: verdict by name; scale: of z.
+  draw({ title, about, chance, names, values, band, doubts, chosen, single, scale = Z_SCALE }) {
     this.title.textContent = title;
     this.about.textContent = about;
     this.chance.textContent = chance;
     const shown = topAndTail(ranked(values), TOP, TAIL);
-    const axis = axisOf(shown, values, band, single);
+    const axis = axisOf(shown, values, band, single, scale);
     while (this.rows.length < shown.length) this.rows.push(this.addRow());
     this.rows.forEach((row, index) => {
       const concept = shown[index];
@@ -66,6 +66,7 @@ export class Bars {
         axis,
         doubts,
         chosen,
+        scale,
       });
     });
     this.doubt.hidden = !shown.some((concept) => concept !== null && doubts[names[concept]]);
@@ -93,7 +94,7 @@ export class Bars {
   }
 }
 
-function fill(row, { name, z, band, axis, doubts, chosen }) {
+function fill(row, { name, z, band, axis, doubts, chosen, scale }) {
   const { box, doubt, chance, bar, zero, value } = row;
   row.name.textContent = name;
   row.name.dataset.concept = name;
@@ -115,18 +116,19 @@ function fill(row, { name, z, band, axis, doubts, chosen }) {
   chance.hidden = !band;
   if (band) span(chance, band[0], band[1]);
   span(bar, Math.min(0, z), Math.max(0, z));
-  bar.style.background = paint(z);
+  bar.style.background = paint(z, scale);
   bar.classList.toggle("rd-neg", z < 0);
   zero.style.left = `${place(0)}%`;
-  value.textContent = number(z);
+  const words = number(z, scale.reach < 1 ? 3 : 2);
+  value.textContent = words;
   const within = Boolean(band) && z >= band[0] && z <= band[1];
   box.classList.toggle("rd-within", within);
-  row.name.setAttribute("aria-label", `${name}, ${number(z)}${within ? ", within chance" : ""}`);
+  row.name.setAttribute("aria-label", `${name}, ${words}${within ? ", within chance" : ""}`);
 }
 
-// Lowest and highest z that the bars reach.
-export function axisOf(shown, values, band, single) {
-  const least = single ? HALF_WORD : 0.5;
+// Lowest and highest value that the bars reach.
+export function axisOf(shown, values, band, single, { reach } = Z_SCALE) {
+  const least = ((single ? HALF_WORD : 0.5) * reach) / REACH;
   let [low, high] = [-least / (single ? 1 : 2), least];
   for (const concept of shown) {
     if (concept === null) continue;

@@ -12,7 +12,7 @@ export class CompareView {
   constructor(chat) {
     this.chat = chat;
     this.form = new CompareForm(chat, { runChosen: () => this.fillRuns() });
-    this.comparison = new Comparison(chat.room, { askLayers: (layers) => this.poll(layers) });
+    this.comparison = new Comparison(chat.room, { ask: (wanted) => this.poll(wanted) });
     this.build();
     this.opener = el(
       "a",
@@ -108,7 +108,7 @@ export class CompareView {
     const answer = await this.chat.ask("compare_ask", this.form.request);
     if (answer.ok)
       await followJob(
-        () => this.poll(this.comparison.layers),
+        () => this.poll(this.comparison.wanted),
         (...news) => this.hear(...news),
       );
     else say(this.fault, answer.message);
@@ -116,8 +116,8 @@ export class CompareView {
     this.go.disabled = Boolean(this.notice);
   }
 
-  poll(layers) {
-    return this.chat.ask("compare_poll", { chat: this.chat.kept.id, layers });
+  poll(wanted) {
+    return this.chat.ask("compare_poll", { chat: this.chat.kept.id, ...wanted });
   }
 
   hear({ message, error, before, stage = "", result }, state) {

@@ -1,19 +1,19 @@
 // A comparison that was made: both sides on one colour scale, and B - A.
 
 import { el, plural } from "../lib/dom.js";
-import { Z_SCALE } from "../lib/scale.js";
 import { Bars, TOP } from "./bars.js";
 import { small } from "./chat_parts.js";
-import { offer, showLayer } from "./fields.js";
+import { choice, offer, showLayer } from "./fields.js";
 import { paintMap } from "./map.js";
-import { means, Reading, ranked } from "./reading.js";
+import { means, Reading, ranked, scaleOf } from "./reading.js";
 import { paintText } from "./text.js";
 
 const LEAD = 3; // columns before the place where two texts part
 const BEST = [-1, -1];
+const UNITS = { z: "z", cosine: "cosine" };
 
 export class Comparison {
-  // `room`: where a concept is chosen; `act.askLayers(layers)`: gives the same at other layers.
+  // `room`: where a concept is chosen; `act.ask(wanted)`: gives the same at other layers or in another unit.
   constructor(room, act) {
     Object.assign(this, { room, act, found: null, layers: BEST, all: false });
     this.about = el("p", { class: "rd-sub", id: "compare-about" });
@@ -46,6 +46,8 @@ export class Comparison {
   lookBox() {
     this.concept = el("select", { id: "compare-concept", "aria-label": "Coloured by" });
     this.concept.addEventListener("change", () => this.pick(this.concept.value));
+    this.unit = choice(UNITS, { id: "compare-unit", "aria-label": "Unit" });
+    this.unit.addEventListener("change", () => this.ask());
     this.sliders = [0, 1].map((side) => {
       const slider = el("input", { type: "range", min: 0, step: 1, id: `compare-layer-${side}` });
       slider.addEventListener("input", () => this.moveLayer(side, Number(slider.value)));
@@ -62,7 +64,15 @@ export class Comparison {
     );
     this.more = small("", () => this.toggleAll(), { id: "compare-all", "aria-pressed": "false" });
     const label = el("span", { class: "rd-sub" }, "Coloured by");
-    return el("div", { class: "rc-look" }, label, this.concept, this.layerFields, this.more);
+    return el(
+      "div",
+      { class: "rc-look" },
+      label,
+      this.concept,
+      this.unit,
+      this.layerFields,
+      this.more,
+    );
   }
 
   // Another one is asked for: at its best layers, and open where its texts part.
@@ -91,14 +101,23 @@ export class Comparison {
     this.draw();
   }
 
-  async moveLayer(side, place) {
+  moveLayer(side, place) {
     const layers = this.found.sides.map((reading) => reading.best);
     layers[side] = this.found.layers[side][place];
     this.layers = this.found.same_model ? [layers[0], layers[0]] : layers;
     this.sliders[side].shown.textContent = layers[side];
-    const wanted = String(this.layers);
-    const { result } = await this.act.askLayers(this.layers);
-    if (result && wanted === String(this.layers)) this.take(result);
+    this.ask();
+  }
+
+  // The layers and the unit that are chosen.
+  get wanted() {
+    return { layers: this.layers, kind: this.unit.value };
+  }
+
+  async ask() {
+    const wanted = JSON.stringify(this.wanted);
+    const { result } = await this.act.ask(this.wanted);
+    if (result && wanted === JSON.stringify(this.wanted)) this.take(result);
   }
 
   toggleAll() {
@@ -118,7 +137,9 @@ export class Comparison {
     this.drawLook(concepts, concept);
     const rows = this.all ? order : order.slice(0, TOP);
     const columns = [...sides[0].tokens.keys()].filter((at) => shownColumn(sides, at));
-    const look = { concept, kind: "z", rows, columns, scaleOf: () => Z_SCALE };
+    const scales = sides.map((side) => scaleOf(side, side.kind, side.best, 0));
+    const scale = scales.reduce((a, b) => (b.reach > a.reach ? b : a)); // one for both sides
+    const look = { concept, kind: sides[0].kind, rows, columns, scale };
     this.drawSides(look);
     this.differs.hidden = !difference;
     if (difference) this.drawDifference(look, values);
@@ -171,11 +192,11 @@ export class Comparison {
 
   drawSides(look) {
     const { sides, difference, names } = this.found;
-    const { concept, kind } = look;
+    const { concept, kind, scale } = look;
     sides.forEach((reading, at) => {
       const side = this.sides[at];
       side.title.textContent = ` ${names[at]} · layer ${reading.best}`;
-      paintText(side.text, reading, { concept, layer: reading.best, kind });
+      paintText(side.text, reading, { concept, layer: reading.best, kind, scale });
       const columns = difference
         ? look.columns
         : [...reading.tokens.keys()].filter((column) => reading.roles[column] !== "template");
@@ -191,7 +212,8 @@ export class Comparison {
     const n = difference.scored.filter(Boolean).length;
     this.bars.draw({
       title: "B reads more as",
-      about: `mean of B − A over ${plural(n, "token")} that both have · z`,
+      about: `mean of B − A over ${plural(n, "token")} that both have · ${look.kind}`,
+      scale: look.scale,
       chance: "",
       names: sides[0].concepts,
       values: [...values],
@@ -212,7 +234,7 @@ function columnReading(side) {
     if (turns.at(-1)?.role === role) turns.at(-1).positions.push(at);
     else turns.push({ role, positions: [at] });
   });
-  return Object.assign(reading, { turns });
+  return Object.assign(reading, { turns, kind: side.kind });
 }
 
 // Maps begin shortly before the first column that only one side has.
@@ -226,11 +248,11 @@ function shownColumn(sides, at) {
   return sides.some((side) => side.roles[at] !== "template");
 }
 
-// Mean z of B - A over the columns both have; without any, the higher mean of the two.
+// Mean of B - A over the columns both have; without any, the higher mean of the two.
 function valuesOf({ sides, difference }) {
   const mean = (reading) => {
     const counted = [...reading.tokens.keys()].filter((at) => reading.scored[at]);
-    return means(reading, reading.best, counted);
+    return means(reading, reading.best, counted, reading.kind);
   };
   if (difference) return mean(difference);
   const [first, second] = sides.map(mean);

@@ -65,11 +65,11 @@ export function ownTokens(reading) {
   return scored.length ? scored : [...reading.tokens.keys()];
 }
 
-// Mean z of every concept over some tokens.
-export function means(reading, layer, tokens) {
+// Mean of every concept over some tokens.
+export function means(reading, layer, tokens, kind = "z") {
   const sums = new Float64Array(reading.concepts.length);
   for (const token of tokens) {
-    for (let c = 0; c < sums.length; c += 1) sums[c] += reading.z(layer, token, c);
+    for (let c = 0; c < sums.length; c += 1) sums[c] += scoreOf(reading, kind, layer, token, c);
   }
   return sums.map((sum) => sum / Math.max(1, tokens.length));
 }

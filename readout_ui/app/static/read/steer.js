@@ -1,6 +1,7 @@
 // The steering drawer: a recipe, the question answered both ways, and a sweep of its strength.
 
 import { button, el, say } from "../lib/dom.js";
+import { saveBlob } from "../lib/download.js";
 import { openDrawer } from "../lib/drawer.js";
 import { BothWays } from "./both_ways.js";
 import { small } from "./chat_parts.js";
@@ -22,6 +23,9 @@ export class SteerDrawer {
     this.sweep = new Sweep(chat, { run: () => this.runSweep(), changed: () => this.keep() });
     this.replies = el("input", { type: "checkbox", id: "steer-replies" });
     this.replies.addEventListener("change", () => this.keep());
+    const kinds = { type: "file", accept: ".json", hidden: true, id: "steer-file" };
+    this.file = el("input", { ...kinds, "aria-label": "A steering setup" });
+    this.file.addEventListener("change", () => this.open());
     this.opener = small(el("span", {}, "Steer"), () => this.refresh(), {
       class: "btn quiet",
       "data-drawer": ID,
@@ -63,6 +67,9 @@ export class SteerDrawer {
         act("Answer both ways", "steer-both", "btn go", () => this.answerBoth()),
         act("Copy command", "steer-command", "btn quiet", () => this.copy(this.command())),
         act("Copy curl", "steer-curl", "btn quiet", () => this.copy(this.curl())),
+        act("Save as a file", "steer-save", "btn quiet", () => this.save()),
+        act("Open a file", "steer-open", "btn quiet", () => this.file.click()),
+        this.file,
       ),
       this.both.parts,
       this.sweep.parts,
@@ -104,6 +111,25 @@ export class SteerDrawer {
   copy(text) {
     navigator.clipboard?.writeText(text);
     this.both.cost.textContent = "Copied.";
+  }
+
+  async save() {
+    const { recipe } = this;
+    const { ok, message, text } = await this.chat.ask("steer_file", { recipe: recipe.text });
+    say(recipe.fault, ok ? "" : message);
+    if (ok) saveBlob(new Blob([text], { type: "application/json" }), "steering.json");
+  }
+
+  async open() {
+    const { file, recipe } = this;
+    const [chosen] = file.files;
+    if (!chosen) return;
+    const asked = { name: chosen.name, text: await chosen.text() };
+    file.value = "";
+    const answer = await this.chat.ask("steer_open", asked);
+    if (answer.ok) recipe.line.value = answer.recipe;
+    if (answer.ok) recipe.change({});
+    else say(recipe.fault, answer.message);
   }
 
   // What the model is asked: the chat as far as the last turn of the user's.

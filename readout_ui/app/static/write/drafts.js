@@ -90,13 +90,22 @@ export class Drafts {
   show({ drafts, summary, writer }) {
     const rows = drafts.map((draft) => this.row(draft));
     const chosen = () => rows.filter(({ box }) => box.checked).map(({ text }) => text());
-    const library = ["descriptions", "neutral"].includes(this.asked.kind);
-    const keep = button({
-      label: library ? "Add the ticked ones to the library" : "Save the ticked ones as a file",
+    const { kind } = this.asked;
+    const add = button({
+      label: "Add the ticked ones to the library",
       kind: "primary",
-      onclick: () => (library ? this.keep(chosen()) : this.save(chosen(), writer)),
-      "data-writes": library,
+      onclick: () => this.keep(chosen()),
+      "data-writes": true,
     });
+    const save = button({
+      label: "Save the ticked ones as a file",
+      kind: kind === "contrast" ? "soft" : "primary",
+      onclick: () => this.save(chosen(), writer),
+    });
+    const ways = [
+      kind === "situations" ? null : add, // held-out texts train nothing
+      ["situations", "contrast"].includes(kind) ? save : null,
+    ];
     this.found.replaceChildren(
       el("p", { class: "rs-small" }, summary),
       el(
@@ -104,7 +113,7 @@ export class Drafts {
         { class: "rs-entries" },
         rows.map(({ item }) => item),
       ),
-      el("div", { class: "rs-form-end" }, rows.length ? keep : null),
+      el("div", { class: "rs-form-end" }, rows.length ? ways : null),
     );
   }
 
@@ -133,17 +142,22 @@ export class Drafts {
   async keep(chosen) {
     const { app } = this;
     if (app.editor.dirty) await app.editor.saver.now();
-    const texts = chosen.map(([text]) => text);
-    const name =
-      this.asked.kind === "neutral" ? this.asked.name.replace(/^_?/, "_") : this.asked.name;
-    const done = await app.call("keep_drafts", { name, texts });
-    if (!done.ok) {
-      say(this.line, done.message);
-      return;
+    const { kind, name } = this.asked;
+    const own = kind === "neutral" ? name.replace(/^_?/, "_") : name;
+    const names = kind === "contrast" ? [`_against ${own}`, own] : [own];
+    let open = own;
+    for (const [at, each] of names.entries()) {
+      const texts = chosen.map((sides) => sides[names.length - 1 - at]);
+      const done = await app.call("keep_drafts", { name: each, texts });
+      if (!done.ok) {
+        say(this.line, done.message);
+        return;
+      }
+      app.applyOverview(done.overview);
+      open = done.name; // of a pair the concept's, which is the last
     }
     this.dialog.close();
-    app.applyOverview(done.overview);
-    app.open(done.name);
+    app.open(open);
   }
 
   // Held-out texts carry their writer, so that they are judged apart where it is under test.

@@ -2,6 +2,7 @@
 // place: boxes, undo, keyboard, lint beside the text.
 
 import { button, el, remember, remembered } from "../lib/dom.js";
+import { Contrast } from "./contrast.js";
 import { DescriptionBox, findingLine, fitHeight, GROWS_ITSELF } from "./editor_box.js";
 import { Saver } from "./editor_saving.js";
 import {
@@ -68,7 +69,8 @@ export class Editor {
       this.notice,
       this.buildTexts(),
     );
-    this.page.append(this.passages.root, this.tryIt.root);
+    this.contrast = new Contrast(app);
+    this.page.append(this.contrast.root, this.passages.root, this.tryIt.root);
     this.page.hidden = true;
     const onkeydown = (event) => this.keys(event);
     this.root = el(
@@ -253,7 +255,9 @@ export class Editor {
   drawHead() {
     const { state, tokens } = this;
     if (!state) return;
-    this.head.draw(state, this.app.row(state.name), savedForm(state.boxes).length, tokens);
+    const row = this.app.row(state.name);
+    this.head.draw(state, row, savedForm(state.boxes).length, tokens);
+    this.contrast.follow(row);
   }
 
   // The report came, or another one did: numbers beside the texts that it knows.

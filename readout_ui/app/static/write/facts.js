@@ -63,6 +63,8 @@ function words({ raises, lowers, lens_layer: layer }) {
 // The line below the name whose place is reserved: what is up with the numbers.
 function stateWords(app, judged, row) {
   if (row && !row.ticked) return ["", "Left out of the next training."];
+  if (row?.against)
+    return ["", `${row.against} points away from these texts, not from all other concepts.`];
   if (row?.neutral) return ["", "Neutral texts set the zero of scores; they are no concept."];
   if (!judged)
     return [

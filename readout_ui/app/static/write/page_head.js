@@ -99,7 +99,8 @@ export class PageHead {
     const address = { room: "read", query: { concept: state.name } };
     this.read.href = addressOf(address);
     this.read.hidden = state.neutral || !this.trained(row);
-    const texts = plural(nTexts, state.neutral ? "neutral text" : "text");
+    const noun = row?.against ? "contrast text" : "neutral text";
+    const texts = plural(nTexts, state.neutral ? noun : "text");
     this.counts.textContent = texts + (nTokens ? ` · ${plural(nTokens, "token")}` : "");
     const kind = row ? row.state : "new";
     this.chip.className = `rs-chip rs-state-${kind}`;

@@ -16,7 +16,9 @@ export const TO_FIX = "to fix";
 
 // Every file of the folder as a row; `score` is null before a concept was judged.
 export function allRows({ rows, problems }, scores) {
-  const good = rows.map((row) => ({
+  const names = new Set(rows.map((row) => row.name));
+  const apart = rows.filter((row) => !names.has(row.against)); // others are on their concept's page
+  const good = apart.map((row) => ({
     ...row,
     key: row.name,
     score: scores?.rows[row.name] || null,

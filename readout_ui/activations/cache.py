@@ -23,10 +23,14 @@ from readout_ui.activations.cache_file import (
     is_damage,
 )
 from readout_ui.activations.pooling import TextActivations
+from readout_ui.errors import UserError
 from readout_ui.models.devices import free_bytes
 
 FILE_NAME = "activations.sqlite3"
 DAMAGED_SUFFIX = ".damaged"
+SIZE_VARIABLE = "READOUT_UI_CACHE_GIB"
+_MOST_MEMORY = 2**31
+"""More would be of use only for a retrain on more texts than a person edits."""
 _WAITED_FOR = 64 * 2**20
 """Bytes that are written in a tenth of a second."""
 
@@ -79,18 +83,19 @@ class ActivationCache:
 
     Args:
         folder: made if missing.
-        max_bytes: bound on the numbers held on disk.
+        max_bytes: bound on the numbers held on disk; by default `$READOUT_UI_CACHE_GIB`, or 4 GiB.
         memory_bytes: bound on the numbers held in this process, so that a retrain reads no file; by
-            default half of the memory that is free without them, at least 1 GiB.
+            default half of the memory that is free without them, at least 1 and at most 2 GiB.
     """
 
     def __init__(
-        self, folder: Path, max_bytes: int = 4 * 2**30, memory_bytes: int | None = None
+        self, folder: Path, max_bytes: int | None = None, memory_bytes: int | None = None
     ) -> None:
         self.path = Path(folder) / FILE_NAME
-        self.max_bytes = max_bytes
+        self.max_bytes = _bound_of_disk() if max_bytes is None else max_bytes
         self._memory_bytes = memory_bytes
         self._pending: dict[str, TextActivations] = {}
+        self._n_pending = 0
         self._writes: deque[Future[None]] = deque()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache")
         self._disk_lock = threading.RLock()
@@ -105,8 +110,12 @@ class ActivationCache:
         """Those of `keys` that are known."""
         wanted = list(dict.fromkeys(keys))
         with self._lock:
-            held = self._pending | self._memory
-            found = {key: held[key] for key in wanted if key in held}
+            found = {
+                key: held[key]
+                for held in (self._pending, self._memory)
+                for key in wanted
+                if key in held
+            }
         missing = [key for key in wanted if key not in found]
         if missing:
             with self._disk_lock, self._noting("read"):
@@ -134,18 +143,15 @@ class ActivationCache:
         self._remember(entries)
         with self._lock:
             self._pending |= entries
+            self._n_pending += _n_bytes(entries)
         self._later(lambda: self._write(entries, model))
-        while self._writes and self._n_pending() > self._room():
+        while self._writes and self._n_pending > self._room():
             self._writes.popleft().result()
 
     def flush(self) -> None:
         """Wait until everything is on disk."""
         while self._writes:
             self._writes.popleft().result()
-
-    def _n_pending(self) -> int:
-        with self._lock:
-            return sum(entry.n_bytes for entry in self._pending.values())
 
     def _later(self, work: Callable[[], None]) -> None:
         self._writes.append(self._writer.submit(work))
@@ -156,6 +162,7 @@ class ActivationCache:
             if self._disk is not None:
                 self._disk.write(encoded, model, self.max_bytes)
         with self._lock:
+            self._n_pending -= _n_bytes(entries)
             for key, entry in entries.items():
                 if self._pending.get(key) is entry:
                     del self._pending[key]
@@ -198,7 +205,7 @@ class ActivationCache:
 
         Little that is still to be written is waited for, much is told of the next time.
         """
-        if self._n_pending() <= _WAITED_FOR:
+        if self._n_pending <= _WAITED_FOR:
             self.flush()
         with self._lock:
             notes, self._notes = tuple(dict.fromkeys(self._notes)), []
@@ -289,4 +296,16 @@ class ActivationCache:
         """Bytes that may be remembered; the default follows what other programs leave."""
         if self._memory_bytes is not None:
             return self._memory_bytes
-        return max(2**30, (free_bytes(torch.device("cpu")) + self._remembered) // 2)
+        free = (free_bytes(torch.device("cpu")) + self._remembered) // 2
+        return max(2**30, min(_MOST_MEMORY, free))
+
+
+def _bound_of_disk() -> int:
+    given = os.environ.get(SIZE_VARIABLE, "4")
+    if not given.isdecimal() or not int(given):
+        raise UserError(f"{SIZE_VARIABLE} is {given!r}", fix="set a whole number of GiB")
+    return int(given) * 2**30
+
+
+def _n_bytes(entries: Mapping[str, TextActivations]) -> int:
+    return sum(entry.n_bytes for entry in entries.values())

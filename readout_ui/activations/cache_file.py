@@ -152,6 +152,7 @@ class EntryDatabase:
             self._open(path)
 
     def _open(self, path: Path) -> None:
+        self._unmeasured: int | None = None
         # The caller holds a lock around every call, so its threads may share one connection.
         self._rows = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         try:
@@ -201,7 +202,7 @@ class EntryDatabase:
                 self._rows.execute(
                     "INSERT INTO payloads VALUES (?, ?)", (row.lastrowid, entry.payload)
                 )
-            self._make_room(max_bytes)
+            self._make_room(max_bytes, sum(len(entry.payload) for entry in entries.values()))
 
     def touch(self, keys: Sequence[str]) -> None:
         """Notes that these were used now."""
@@ -238,17 +239,27 @@ class EntryDatabase:
         """Lets go of the file."""
         self._rows.close()
 
-    def _make_room(self, max_bytes: int) -> None:
-        (held,) = self._rows.execute("SELECT TOTAL(bytes) FROM entries").fetchone()
-        if held <= max_bytes:
+    def _make_room(self, max_bytes: int, n_written: int) -> None:
+        """Drop what was unused for longest above `max_bytes`.
+
+        To add up all entries takes longer the more there are, so it is done once for every
+        hundredth of the bound that was written.
+        """
+        if self._unmeasured is not None and self._unmeasured + n_written <= max_bytes // 100:
+            self._unmeasured += n_written
             return
-        for row, size in self._rows.execute(
+        self._unmeasured = 0
+        (held,) = self._rows.execute("SELECT TOTAL(bytes) FROM entries").fetchone()
+        oldest = self._rows.execute(
             "SELECT id, CAST(bytes AS INTEGER) FROM entries ORDER BY used, id"
-        ).fetchall():
-            self._delete("id = ?", row)
-            held -= size
-            if held <= max_bytes:
-                return
+        )
+        dropped = []
+        while held > max_bytes and (row := oldest.fetchone()) is not None:
+            dropped.append(row[0])
+            held -= row[1]
+        oldest.close()
+        for row_id in dropped:
+            self._delete("id = ?", row_id)
 
     def _delete(self, where: str, value: str | int) -> None:
         self._rows.execute(

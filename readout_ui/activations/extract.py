@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,62 +10,35 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from readout_ui.activations.batches import (
-    Feed,
-    batch_end,
-    default_token_budget,
-    tokens_beside_a_text,
-)
+from readout_ui.activations.batches import Feed, batch_end, default_token_budget
 from readout_ui.activations.cache import ActivationCache, cache_key
 from readout_ui.activations.capture import Pooling, capture_by
-from readout_ui.activations.passes import BatchLimits, PassedBatch, run_passes
-from readout_ui.activations.pooling import Rows, TextActivations, rule_group, token_index
-from readout_ui.activations.prefix import NO_PREFIX, find_prefix
+from readout_ui.activations.passes import (
+    CaptureSettings,
+    compute,
+    frame_text,
+    read_paths,
+    timed,
+)
+from readout_ui.activations.pooling import (
+    Rows,
+    TextActivations,
+    in_memory,
+    rule_group,
+    text_block,
+)
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder
-from readout_ui.models.prompt import FRAMES
 from readout_ui.progress import Cancelled, Progress, Report, silent
 
 if TYPE_CHECKING:
-    from readout_ui.models.blocks import BlockPaths, LayerConfig, LayerPath
+    from readout_ui.models.blocks import LayerConfig
     from readout_ui.models.loading import LoadedModel
-    from readout_ui.models.prompt import FramedText
 
 
 STAGE = "Reading texts"
 _LOOKED_UP = 64
 """Texts that are fetched from the cache at a time, for what comes from disk is copied once."""
-
-
-@dataclass(frozen=True)
-class CaptureSettings:
-    """What is read of every text, and in which portions."""
-
-    read: str = "content_mean"
-    """Which token positions become one activation: one of `READ_RULES`, or "token:N"."""
-    layer_type: str = "decoder_block"
-    """Which module of every block is read."""
-    layer_config: tuple[tuple[str, LayerPath], ...] = ()
-    """(layer type, module path with {num} or function) pairs for models that need their own."""
-    max_length: int = 256
-    """Content tokens of a text that are read; the rest is cut off and reported."""
-    token_budget: int | None = None
-    """Bound on texts times longest text of a batch; None chooses by device."""
-    batch_size: int | None = None
-    """Bound on texts per batch."""
-    frame: str = "chat"
-    """What stands round a text: "chat" (the model's template) or "none"."""
-    share_prefix: bool = True
-    """Whether the start that all texts share may be computed once."""
-
-    def __post_init__(self) -> None:
-        rule_group(self.read)
-        if self.frame not in FRAMES:
-            raise UserError(f"unknown frame {self.frame!r}", options=FRAMES)
-        for name in ("max_length", "token_budget", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}", fix="choose at least 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,34 +106,36 @@ def read_activations(
     keep = dict(keep_tokens or {})
     seconds: dict[str, float] = {}
     unique = list(dict.fromkeys(texts))
-    found: dict[str, TextActivations] = {}
+    gathered = Gathered(texts)
+    found = gathered.entries
     keys = partial(_keys, model, settings=settings, keep=keep)
-    with _timed(seconds, "look_up"):
+    with timed(seconds, "look_up"):
         own = keys(unique, settings.read)
         for start in range(0, len(unique) if cache else 0, _LOOKED_UP):
             asked = unique[start : start + _LOOKED_UP]
             known = cache.get_many([own[text] for text in asked]) if cache else {}
-            found |= {text: known[own[text]] for text in asked if own[text] in known}
+            gathered.take({text: known[own[text]] for text in asked if own[text] in known})
     missing = [text for text in unique if text not in found]
     rules = _rules_to_pool(settings.read, missing, keys, cache)
     notes: list[str] = []
+    n_done = 0
     if missing:
         known_note = _share_known(len(found), len(unique))
         report(Progress(STAGE, 0, len(missing), note=known_note))
     try:
-        for batch in _compute(model, missing, rules, settings, keep, seconds):
-            with _timed(seconds, "store"):
+        for batch in compute(model, missing, rules, settings, keep, seconds):
+            with timed(seconds, "store"):
                 for rule, of_rule in _by_rule(batch.activations, rules).items():
                     if rule == settings.read:
-                        found |= of_rule
-                    if cache:
+                        gathered.take(of_rule)
+                    if cache and of_rule:
                         named = keys(list(of_rule), rule)
                         entries = {named[text]: entry for text, entry in of_rule.items()}
                         cache.put_later(entries, model.name)
             notes += [batch.note] if batch.note else []
-            done = len(missing) - sum(text not in found for text in missing)
-            report(Progress(STAGE, done, len(missing), note=batch.note))
-    except (Cancelled, UserError):
+            n_done += len(batch.activations)
+            report(Progress(STAGE, n_done, len(missing), note=batch.note))
+    except (Cancelled, UserError, KeyboardInterrupt):
         if cache:  # whoever tries again finds what was computed
             cache.flush()
         raise
@@ -170,16 +143,52 @@ def read_activations(
     return Activations(
         texts=tuple(texts),
         read=settings.read,
-        rows=Rows(
-            tuple(found[text].pooled[0] for text in texts),
-            tuple(token for text in unique for token in found[text].tokens.unbind()),
-        ),
+        rows=gathered.rows(unique),
         truncated=tuple(text for text in unique if found[text].truncated),
         n_computed=len(missing),
         n_cached=len(unique) - len(missing),
         notes=tuple(notes),
         seconds=seconds,
     )
+
+
+class Gathered:
+    """Activations of texts as they come; where they are many, copied into one block at once."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._places: dict[str, list[int]] = {}
+        self._block: Tensor | None = None
+        self.entries: dict[str, TextActivations] = {}
+
+    def take(self, found: Mapping[str, TextActivations]) -> None:
+        """Keep what was found; nothing of it is held where it was copied."""
+        for text, entry in found.items():
+            if not self.entries:
+                self._begin(entry.pooled.shape[1:])
+            self.entries[text] = entry if self._block is None else self._copied(text, entry)
+
+    def rows(self, unique: Sequence[str]) -> Rows:
+        """All texts in their order, and the single tokens of each text once."""
+        tokens = tuple(t for text in unique for t in self.entries[text].tokens.unbind())
+        if self._block is None:
+            return Rows(tuple(self.entries[text].pooled[0] for text in self._texts), tokens)
+        rows = Rows.of(self._block)
+        rows.tokens = tokens
+        return rows
+
+    def _begin(self, shape: torch.Size) -> None:
+        if not in_memory(len(self._texts), *shape):
+            self._block = text_block(len(self._texts), *shape)
+            for row, text in enumerate(self._texts):
+                self._places.setdefault(text, []).append(row)
+
+    def _copied(self, text: str, entry: TextActivations) -> TextActivations:
+        assert self._block is not None
+        rows = self._places[text]
+        self._block[rows] = entry.pooled[0]
+        own = self._block[rows[0] : rows[0] + 1]
+        return replace(entry, pooled=own, tokens=entry.tokens.clone())
 
 
 def _rules_to_pool(
@@ -289,9 +298,9 @@ def _pool_by(
     """(n_texts, n_layers, d_model): every text read whole, pooled by the caller's function."""
     if not texts:
         raise UserError("there are no texts to read", fix="give at least one")
-    framed_model, paths = model.framed(settings.frame), _paths(model, settings)
+    framed_model, paths = model.framed(settings.frame), read_paths(model, settings)
     feeds = [
-        Feed(_frame(framed_model, t, settings.max_length), 0, ("content_mean",)) for t in texts
+        Feed(frame_text(framed_model, t, settings.max_length), 0, ("content_mean",)) for t in texts
     ]
     order = sorted(range(len(texts)), key=lambda row: -feeds[row].n_tokens)
     lengths = [feeds[row].n_tokens for row in order]
@@ -307,56 +316,6 @@ def _pool_by(
     return pooled
 
 
-def _compute(
-    model: LoadedModel,
-    texts: Sequence[str],
-    rules: tuple[str, ...],
-    settings: CaptureSettings,
-    keep: Mapping[str, int],
-    seconds: dict[str, float],
-) -> Iterator[PassedBatch]:
-    if not texts:
-        return
-    paths = _paths(model, settings)
-    with _timed(seconds, "frame"):
-        framed = {text: _frame(model, text, settings.max_length) for text in texts}
-    with _timed(seconds, "prefix"):
-        prefix = NO_PREFIX
-        if settings.share_prefix and token_index(settings.read) is None:
-            prefix = find_prefix(model, paths, list(framed.values()))
-    feeds = {text: Feed(framed[text], prefix.n_tokens, rules, keep.get(text, 0)) for text in texts}
-    budget = settings.token_budget or default_token_budget(model)
-    if prefix.note:
-        yield PassedBatch({}, prefix.note)
-    rows = len(rules) + max(feeds[text].n_kept for text in texts)
-    beside = tokens_beside_a_text(model, prefix.n_tokens, rows)
-    limits = BatchLimits(budget, settings.batch_size, beside)
-    passes = run_passes(model, paths, feeds, prefix, limits)
-    while True:
-        with _timed(seconds, "forward"):
-            batch = next(passes, None)
-        if batch is None:
-            return
-        yield batch
-
-
-def _frame(model: LoadedModel, text: str, max_length: int) -> FramedText:
-    framed = model.frame.frame(text, max_length)
-    room = model.context_length
-    if room is not None and len(framed.token_ids) > room:
-        raise UserError(
-            f"a text takes {len(framed.token_ids)} tokens with its frame, "
-            f"and the model reads at most {room}",
-            where=repr(text[:40]),
-            fix=f"shorten it, or choose a maximum length below {max_length}",
-        )
-    return framed
-
-
-def _paths(model: LoadedModel, settings: CaptureSettings) -> BlockPaths:
-    return model.blocks(settings.layer_type, dict(settings.layer_config))
-
-
 def _keys(
     model: LoadedModel,
     texts: Sequence[str],
@@ -365,7 +324,7 @@ def _keys(
     keep: Mapping[str, int],
 ) -> dict[str, str]:
     """The cache key of every text, read by a rule."""
-    paths = _paths(model, settings)
+    paths = read_paths(model, settings)
     return {
         text: cache_key(
             model_fingerprint=model.identity,
@@ -384,12 +343,3 @@ def _keys(
 
 def _share_known(n_known: int, n_texts: int) -> str:
     return f"{n_known} of {n_texts} texts were read before." if n_known else ""
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start

@@ -1,21 +1,80 @@
-"""Many texts through a model: longest first, and in smaller batches when memory runs out."""
+"""Many texts through a model: longest first, and in smaller batches when memory runs out.
 
-from collections.abc import Iterator, Mapping
+Here or on the workers of a cluster, which give the same numbers up to rounding: a row of a batch is
+not summed in the same order among other rows, nor by another number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from readout_ui.activations.batches import Feed, batch_end, pad_batch
+from readout_ui.activations.batches import (
+    ACCELERATOR_TOKEN_BUDGET,
+    CPU_TOKEN_BUDGET,
+    Feed,
+    batch_end,
+    default_token_budget,
+    pad_batch,
+    tokens_beside_a_text,
+)
 from readout_ui.activations.capture import PooledBatch, capture_batch
-from readout_ui.activations.pooling import TextActivations
-from readout_ui.activations.prefix import SharedPrefix
+from readout_ui.activations.pooling import TextActivations, rule_group, token_index
+from readout_ui.activations.prefix import NO_PREFIX, SharedPrefix, find_prefix
+from readout_ui.errors import UserError
 from readout_ui.models.devices import Shortage, within_memory
+from readout_ui.models.prompt import FRAMES
+from readout_ui.models.workers import SpreadModel
 
 if TYPE_CHECKING:
-    from readout_ui.models.blocks import BlockPaths
+    from readout_ui.models.blocks import BlockPaths, LayerPath
     from readout_ui.models.loading import LoadedModel
+    from readout_ui.models.prompt import FramedText
+
+_END = object()
+_Step = TypeVar("_Step")
+_FRAMED = 4096
+"""Texts whose tokens are held at once."""
+_SHARD_BYTES = 2**28
+"""Of activations that a worker gives back at once."""
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """What is read of every text, and in which portions."""
+
+    read: str = "content_mean"
+    """Which token positions become one activation: one of `READ_RULES`, or "token:N"."""
+    layer_type: str = "decoder_block"
+    """Which module of every block is read."""
+    layer_config: tuple[tuple[str, LayerPath], ...] = ()
+    """(layer type, module path with {num} or function) pairs for models that need their own."""
+    max_length: int = 256
+    """Content tokens of a text that are read; the rest is cut off and reported."""
+    token_budget: int | None = None
+    """Bound on texts times longest text of a batch; None chooses by device."""
+    batch_size: int | None = None
+    """Bound on texts per batch."""
+    frame: str = "chat"
+    """What stands round a text: "chat" (the model's template) or "none"."""
+    share_prefix: bool = True
+    """Whether the start that all texts share may be computed once."""
+
+    def __post_init__(self) -> None:
+        rule_group(self.read)
+        if self.frame not in FRAMES:
+            raise UserError(f"unknown frame {self.frame!r}", options=FRAMES)
+        for name in ("max_length", "token_budget", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}", fix="choose at least 1")
 
 
 @dataclass(frozen=True)
@@ -41,8 +100,8 @@ class PassedBatch:
 
 
 def run_passes(
-    model: "LoadedModel",
-    paths: "BlockPaths",
+    model: LoadedModel,
+    paths: BlockPaths,
     feeds: Mapping[str, Feed],
     prefix: SharedPrefix,
     limits: BatchLimits,
@@ -81,7 +140,7 @@ def run_passes(
 
 
 def _read_batch(
-    model: "LoadedModel", paths: "BlockPaths", batch: Mapping[str, Feed], prefix: SharedPrefix
+    model: LoadedModel, paths: BlockPaths, batch: Mapping[str, Feed], prefix: SharedPrefix
 ) -> dict[str, TextActivations]:
     feeds = list(batch.values())
     padded = pad_batch(feeds, model.device)
@@ -102,3 +161,156 @@ def _per_text(
             n_tokens=framed.content_stop - framed.content_start,
             truncated=framed.truncated,
         )
+
+
+def compute(
+    model: LoadedModel,
+    texts: Sequence[str],
+    rules: tuple[str, ...],
+    settings: CaptureSettings,
+    keep: Mapping[str, int],
+    seconds: dict[str, float],
+) -> Iterator[PassedBatch]:
+    """Activations of texts that are not known, wherever the model is."""
+    if isinstance(model, SpreadModel):
+        yield from _by_workers(model, texts, rules, settings, keep, seconds)
+        return
+    for some in [texts] if len(texts) <= _FRAMED else by_length(texts, math.inf, _FRAMED):
+        if some:
+            yield from _here(model, some, rules, settings, keep, seconds)
+
+
+def _here(
+    model: LoadedModel,
+    texts: Sequence[str],
+    rules: tuple[str, ...],
+    settings: CaptureSettings,
+    keep: Mapping[str, int],
+    seconds: dict[str, float],
+) -> Iterator[PassedBatch]:
+    paths = read_paths(model, settings)
+    with timed(seconds, "frame"):
+        framed = {text: frame_text(model, text, settings.max_length) for text in texts}
+    with timed(seconds, "prefix"):
+        prefix = NO_PREFIX
+        if settings.share_prefix and token_index(settings.read) is None:
+            prefix = find_prefix(model, paths, list(framed.values()))
+    feeds = {text: Feed(framed[text], prefix.n_tokens, rules, keep.get(text, 0)) for text in texts}
+    budget = settings.token_budget or default_token_budget(model)
+    if prefix.note:
+        yield PassedBatch({}, prefix.note)
+    rows = len(rules) + max(feeds[text].n_kept for text in texts)
+    beside = tokens_beside_a_text(model, prefix.n_tokens, rows)
+    limits = BatchLimits(budget, settings.batch_size, beside)
+    yield from _stepped(run_passes(model, paths, feeds, prefix, limits), seconds)
+
+
+def _by_workers(
+    model: SpreadModel,
+    texts: Sequence[str],
+    rules: tuple[str, ...],
+    settings: CaptureSettings,
+    keep: Mapping[str, int],
+    seconds: dict[str, float],
+) -> Iterator[PassedBatch]:
+    """The same from workers; a batch is a shard of texts, or empty where none came for a while."""
+    share = sum(map(len, texts)) / (2 * model.n_workers)
+    budget = ACCELERATOR_TOKEN_BUDGET if model.on_gpus else 8 * CPU_TOKEN_BUDGET
+    size = 4 * len(rules) * model.n_layers * model.d_model
+    shards = (
+        (some, rules, settings, {text: keep[text] for text in some if text in keep})
+        for some in by_length(texts, min(share, 4 * budget), max(1, _SHARD_BYTES // size))
+    )
+    told: set[str] = set()
+    for found in _stepped(model.spread(_read_shard, shards), seconds):
+        if found is None:
+            yield PassedBatch({})
+            continue
+        (some, *_), (entries, notes) = found
+        fresh = [note for note in notes if note not in told]
+        told.update(fresh)
+        # torch.tensor copies, so that the cluster's memory is free again
+        read = (
+            TextActivations(torch.tensor(pooled), torch.tensor(kept), *more)
+            for pooled, kept, *more in entries
+        )
+        yield PassedBatch(dict(zip(some, read, strict=True)), " ".join(fresh))
+
+
+def _read_shard(
+    model: LoadedModel,
+    texts: Sequence[str],
+    rules: tuple[str, ...],
+    settings: CaptureSettings,
+    keep: Mapping[str, int],
+) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """On a worker: the parts of every text's activations, as NumPy arrays, and what to tell."""
+    found: dict[str, TextActivations] = {}
+    notes = []
+    for batch in _here(model, texts, rules, settings, keep, {}):
+        found |= batch.activations
+        notes += [batch.note] if batch.note else []
+    entries = [found[text] for text in texts]
+    parts = [(e.pooled.numpy(), e.tokens.numpy(), e.n_tokens, e.truncated) for e in entries]
+    return parts, notes
+
+
+def by_length(
+    texts: Sequence[str], most_characters: float, most_texts: int
+) -> Iterator[Sequence[str]]:
+    """Texts of similar length together, the longest first, so that padding is small.
+
+    Args:
+        texts: all of them.
+        most_characters: a shard ends with the text that reaches so many.
+        most_texts: of a shard.
+    """
+    shard: list[str] = []
+    n_characters = 0
+    for text in sorted(texts, key=len, reverse=True):
+        shard.append(text)
+        n_characters += len(text)
+        if n_characters >= most_characters or len(shard) == most_texts:
+            yield shard
+            shard, n_characters = [], 0
+    if shard:
+        yield shard
+
+
+def _stepped(passes: Iterator[_Step], seconds: dict[str, float]) -> Iterator[_Step]:
+    """The same, with the time that they take."""
+    while True:
+        with timed(seconds, "forward"):
+            one: Any = next(passes, _END)
+        if one is _END:
+            return
+        yield one
+
+
+def frame_text(model: LoadedModel, text: str, max_length: int) -> FramedText:
+    """A text in the model's frame; UserError where that is more than the model reads."""
+    framed = model.frame.frame(text, max_length)
+    room = model.context_length
+    if room is not None and len(framed.token_ids) > room:
+        raise UserError(
+            f"a text takes {len(framed.token_ids)} tokens with its frame, "
+            f"and the model reads at most {room}",
+            where=repr(text[:40]),
+            fix=f"shorten it, or choose a maximum length below {max_length}",
+        )
+    return framed
+
+
+def read_paths(model: LoadedModel, settings: CaptureSettings) -> BlockPaths:
+    """The modules that the settings read."""
+    return model.blocks(settings.layer_type, dict(settings.layer_config))
+
+
+@contextmanager
+def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Add the time of the block to a step's."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start

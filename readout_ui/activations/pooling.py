@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from readout_ui.errors import UserError
+from readout_ui.files import cache_folder, size_text
 from readout_ui.models.tokens import visible_tokens
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ TOKEN_RULE = "token:"
 FROM_RULE = "from:"
 """Before the number of the content token, counted from 1, from which on all are averaged."""
 READ_RULES = CONTENT_RULES + TEMPLATE_RULES
+IN_MEMORY = 2**30
+"""Bytes of activations above which they lie in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +74,14 @@ class Rows:
     @classmethod
     def of(cls, pooled: Tensor, tokens: Tensor | None = None) -> Rows:
         """Of texts and tokens (n, n_layers, d_model) that lie together."""
-        return cls(pooled.unbind(), () if tokens is None else tokens.unbind())
+        rows = cls(pooled.unbind(), () if tokens is None else tokens.unbind())
+        vars(rows).update(pooled=pooled)  # instead of a copy
+        return rows
 
     @cached_property
     def pooled(self) -> Tensor:
         """(n_texts, n_layers, d_model)."""
-        whole = host_block(len(self.texts), *self.texts[0].shape)
+        whole = text_block(len(self.texts), *self.texts[0].shape)
         torch.stack(self.texts, out=whole)
         self.texts = whole.unbind()
         return whole
@@ -92,6 +99,39 @@ class Rows:
 def host_block(*shape: int) -> Tensor:
     """Room for float32 numbers; numpy asks for it in large pages, 3 times as fast as torch."""
     return torch.from_numpy(np.empty(shape, dtype=np.float32))
+
+
+def in_memory(n_rows: int, n_layers: int, d_model: int) -> bool:
+    """Whether activations are few enough to lie in memory."""
+    return 4 * n_rows * n_layers * d_model <= IN_MEMORY
+
+
+def text_block(n_rows: int, n_layers: int, d_model: int) -> Tensor:
+    """Room for float32 activations (n_rows, n_layers, d_model).
+
+    A large one lies in a file without a name, layer after layer: whoever goes through the layers
+    has one of them in memory, and the system writes out what it has no room for.
+
+    Raises:
+        UserError: the disk has no room for it either.
+    """
+    if in_memory(n_rows, n_layers, d_model):
+        return host_block(n_rows, n_layers, d_model)
+    n_bytes, folder = 4 * n_rows * n_layers * d_model, cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(n_bytes)
+        try:
+            if hasattr(os, "posix_fallocate"):  # else a disk that is full ends the process
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except OSError as error:
+            raise UserError(
+                f"the activations need {size_text(n_bytes)} of disk ({error.strerror})",
+                where=str(folder),
+                fix="free some, or set READOUT_UI_CACHE to a folder that has the room",
+            ) from error
+        mapped = np.memmap(file, np.float32, "r+", shape=(n_layers, n_rows, d_model))
+    return torch.from_numpy(mapped).permute(1, 0, 2)
 
 
 def rule_group(read: str) -> tuple[str, ...]:

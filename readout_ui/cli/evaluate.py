@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readout_ui.cli.options import AsJson, JudgedWeights, Layer, Model, TrainedTexts, Vectors
+from readout_ui.cli.options import (
+    AsJson,
+    JudgedWeights,
+    Layer,
+    Model,
+    Spread,
+    TrainedTexts,
+    Vectors,
+)
 from readout_ui.cli.output import as_json, open_readout, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.run_changes import ConceptChange, change_rows, moved
@@ -62,6 +70,7 @@ def evaluate(
     ] = None,
     model: Model = "",
     weights: JudgedWeights,
+    spread: Spread,
     json: AsJson = False,
 ) -> None:
     """Judge vectors on labelled texts they never saw, beside baselines."""
@@ -71,7 +80,8 @@ def evaluate(
     source = open_run(vectors, texts=descriptions)
     labelled = labelled_texts(texts, text_column, label_column or [], group_column, mapping, source)
     chosen = source.layer(layer)
-    with open_readout(source, weights.spec_of(source.manifest, model)) as scorer:
+    spec = weights.spec_of(source.manifest, model)
+    with open_readout(source, spec, spread.cluster()) as scorer:
         from readout_ui.evaluation.generalization import judge_texts
 
         found = judge_texts(scorer, labelled.texts, labelled.mapping, chosen)

@@ -20,6 +20,7 @@ from readout_ui.vectors.settings import TrainSettings, parse_layer_config
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import ModelSpec
+    from readout_ui.models.workers import Cluster
     from readout_ui.runs.manifest import Manifest
 
 DTYPES = ("auto", "bf16", "fp16", "fp32")
@@ -158,6 +159,42 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Where texts are read, instead of in this process."""
+
+    ray: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|HOST:PORT",
+            help="Read texts on the workers of a Ray cluster; auto finds or starts one.",
+        ),
+    ] = ""
+    gpus_per_model: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --ray: GPUs of one node for each worker's model."),
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="With --ray: how many models at once.")
+    ] = None
+
+    def cluster(self) -> Cluster | None:
+        """The cluster, None for this process.
+
+        Raises:
+            UserError: a number of workers without a cluster.
+        """
+        if self.ray:
+            from readout_ui.models.workers import Cluster
+
+            return Cluster(self.ray, self.gpus_per_model, self.workers)
+        if (self.gpus_per_model, self.workers) != (None, None):
+            raise UserError(
+                "--gpus-per-model and --workers say how a cluster is used", fix="add --ray auto"
+            )
+        return None
+
+
+@dataclass(frozen=True)
 class KnownWeights(Weights):
     """Weights of a model that vectors were trained on: their number type is known."""
 
@@ -226,6 +263,7 @@ class Training:
         typer.Option(help="Instead of --read: one token of the framed text; -1 is the last."),
     ] = None
     weights: Weights = field(default_factory=Weights)
+    spread: Spread = field(default_factory=Spread)
     batch_size: Annotated[
         int | None, typer.Option(help="Most texts in one batch; by default as memory allows.")
     ] = TrainSettings.batch_size

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.inference.readout import Readout
     from readout_ui.models.loading import LoadedModel, ModelSpec
+    from readout_ui.models.workers import Cluster
     from readout_ui.runs.run import Run
 
 
@@ -67,33 +68,46 @@ class Work:
 
 
 @contextmanager
-def work_with(spec: ModelSpec, no_progress: bool = False) -> Iterator[Work]:
+def work_with(
+    spec: ModelSpec, no_progress: bool = False, cluster: Cluster | None = None
+) -> Iterator[Work]:
     """The model, loaded once it is needed, and the activation cache, which is closed afterwards.
+
+    Args:
+        spec: the model.
+        no_progress: draw no bars.
+        cluster: whose workers read texts; None for this process.
 
     Raises:
         UserError: the model cannot be loaded.
     """
-    with nullcontext(silent) if no_progress else progress_report() as report:
+    with ExitStack() as stack:
+        shown = nullcontext(silent) if no_progress else progress_report()
+        report = stack.enter_context(shown)
         from readout_ui.activations.cache import ActivationCache
         from readout_ui.files import cache_folder
-        from readout_ui.models.remembered import open_model
 
-        model = open_model(spec, report)
-        cache = ActivationCache(cache_folder() / "activations")
-        try:
-            yield Work(model, cache, report)
-        finally:
-            cache.close()
+        model: LoadedModel
+        if cluster is None:
+            from readout_ui.models.remembered import open_model
+
+            model = open_model(spec, report)
+        else:
+            from readout_ui.models.workers import spread_model
+
+            model = stack.enter_context(spread_model(spec, cluster, report))
+        cache = stack.enter_context(closing(ActivationCache(cache_folder() / "activations")))
+        yield Work(model, cache, report)
 
 
 @contextmanager
-def open_readout(run: Run, spec: ModelSpec) -> Iterator[Readout]:
+def open_readout(run: Run, spec: ModelSpec, cluster: Cluster | None = None) -> Iterator[Readout]:
     """A run with its model, loaded; the cache is closed afterwards.
 
     Raises:
         UserError: the model cannot be loaded, or is not the one the run was trained on.
     """
-    with work_with(spec) as work:
+    with work_with(spec, cluster=cluster) as work:
         from readout_ui.inference.readout import Readout
 
         run.refuse_other_model(work.model)

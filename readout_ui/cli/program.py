@@ -19,7 +19,7 @@ from readout_ui.cli.export import export, install, pack, verify
 from readout_ui.cli.extract import extract
 from readout_ui.cli.lists import cache, check, models, runs, serve
 from readout_ui.cli.options import with_groups
-from readout_ui.cli.read import read
+from readout_ui.cli.read import read, snippets
 from readout_ui.cli.steer import steer
 from readout_ui.cli.train import train, train_examples, train_stories
 from readout_ui.cli.train_pairs import train_pairs
@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(train, read, check, verify, serve, export, pack, install, evaluate, report, compare, steer),
-    *(extract, train_stories, train_examples, train_pairs, draft, runs, models, cache),
+    *(extract, train_stories, train_examples, train_pairs, draft, snippets, runs, models, cache),
 )
 """In the order of the help text."""
 for command in COMMANDS:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readout_ui.cli.options import AsJson, KnownWeights, Model, Weights, named_model
+from readout_ui.cli.options import (
+    AsJson,
+    JudgedWeights,
+    KnownWeights,
+    Layer,
+    Model,
+    Spread,
+    Vectors,
+    Weights,
+    named_model,
+)
 from readout_ui.cli.output import as_json, open_readout, table
 from readout_ui.errors import UserError
 from readout_ui.vectors.settings import split_layers
@@ -53,6 +63,49 @@ def read(
     chosen = split_layers(layers, run.layers)
     view = View(score, chosen, top, "json" if json else "csv" if csv else "table", mode)
     print(read_text(run, spec, content, view), end="")
+
+
+def snippets(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Texts: .txt or .jsonl.")],
+    vectors: Vectors,
+    field: Annotated[
+        str, typer.Option(metavar="NAME", help="Of JSON lines, what holds the text; else guessed.")
+    ] = "",
+    layer: Layer = None,
+    score: Annotated[str, typer.Option(help="z or cosine.")] = "z",
+    average: Annotated[int, typer.Option(help="Tokens a strength is averaged over: 1, 5, 15.")] = 5,
+    quantile: Annotated[
+        float, typer.Option(help="Share of the tokens that a snippet's peak is above.")
+    ] = 0.99,
+    top: Annotated[int, typer.Option(min=1, help="Snippets of each concept.")] = 25,
+    max_tokens: Annotated[
+        int, typer.Option(min=0, help="Read about so many, spread over the file; 0 reads all.")
+    ] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write it here: .csv or .jsonl.")
+    ] = None,
+    model: Model = "",
+    weights: JudgedWeights,
+    spread: Spread,
+) -> None:
+    """Find the places of a large file at which each concept is strongest, as CSV or JSON lines."""
+    from readout_ui.files import write_file
+    from readout_ui.inference.search import Search
+    from readout_ui.inference.top_tokens import SnippetSettings, snippets_csv, snippets_jsonl
+    from readout_ui.texts.streams import open_texts
+
+    run = open_run(vectors)
+    texts, chosen = open_texts(file, field), run.layer(layer)
+    settings = SnippetSettings(chosen, score, average, quantile, top, max_tokens=max_tokens)
+    with open_readout(run, weights.spec_of(run.manifest, model), spread.cluster()) as readout:
+        found = Search(texts, settings).run(readout)
+    as_lines = output is not None and output.suffix == ".jsonl"
+    written = snippets_jsonl(found) if as_lines else snippets_csv(found)
+    if output is None:
+        print(written, end="")
+    else:
+        write_file(output, written.encode())
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from readout_ui.vectors.settings import RECIPES, TrainSettings
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import ModelSpec
+    from readout_ui.models.workers import Cluster
     from readout_ui.runs.run import Run
     from readout_ui.texts.library import Library
     from readout_ui.texts.sources import Source
@@ -146,7 +147,7 @@ def _train_and_write(
     from readout_ui.runs.export import require_target
 
     require_target(output)
-    run = _trained(texts, settings, training.spec())
+    run = _trained(texts, settings, training.spec(), training.spread.cluster())
     keep(run, training.runs)
     run.export(output)
     if training.json:
@@ -156,13 +157,15 @@ def _train_and_write(
         print(summary(table(("concept", "texts"), counts), _facts(run), run, output))
 
 
-def _trained(texts: Library | Source, settings: TrainSettings, spec: ModelSpec) -> Run:
+def _trained(
+    texts: Library | Source, settings: TrainSettings, spec: ModelSpec, cluster: Cluster | None
+) -> Run:
     """Train, or take what the same texts, settings and model files gave before."""
     from readout_ui.runs.known import keep_training, known_training, training_key
     from readout_ui.texts.library import Library
 
-    if not isinstance(texts, Library):
-        return _train(texts, settings, spec)
+    if cluster is not None or not isinstance(texts, Library):  # a cluster has the files
+        return _train(texts, settings, spec, cluster)
     with progress_report() as report:
         key = training_key(texts, settings, spec, report)
     run = known_training(key)
@@ -173,8 +176,13 @@ def _trained(texts: Library | Source, settings: TrainSettings, spec: ModelSpec) 
     return run
 
 
-def _train(texts: Library | Source, settings: TrainSettings, spec: ModelSpec) -> Run:
-    with work_with(spec) as work:
+def _train(
+    texts: Library | Source,
+    settings: TrainSettings,
+    spec: ModelSpec,
+    cluster: Cluster | None = None,
+) -> Run:
+    with work_with(spec, cluster=cluster) as work:
         from readout_ui.runs.training import train as train_on
 
         run: Run = train_on(texts, work.model, settings, work.cache, work.report)

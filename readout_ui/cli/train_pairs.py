@@ -144,7 +144,7 @@ def train_pairs(
     texts = _neutral_texts(neutral, descriptions)
     for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
         print(line, file=sys.stderr)
-    with work_with(training.spec(), no_progress) as work:
+    with work_with(training.spec(), no_progress, training.spread.cluster()) as work:
         from readout_ui.runs.training import train
         from readout_ui.texts.sources import Source
 

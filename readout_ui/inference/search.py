@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +32,7 @@ from readout_ui.models.blocks import bare_model
 from readout_ui.models.calling import cache_argument
 from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.models.tokens import visible_tokens
+from readout_ui.models.workers import SpreadModel
 from readout_ui.progress import Progress, Report
 from readout_ui.texts.streams import BadLine, TextFile
 
@@ -67,9 +69,9 @@ class WindowReader:
     """Scores windows with one layer's vectors."""
 
     def __init__(self, model: LoadedModel, vectors: ConceptVectors, kind: str) -> None:
-        self._model, self._vectors, self._kind = model, vectors, kind
+        self.model, self._vectors, self._kind = model, vectors, kind
         self._paths = read_blocks(model, vectors)
-        self._budget = default_token_budget(model)
+        self._budget: int | None = None
         self._prefix: SharedPrefix | None = None
         directions = vectors.directions[:, 0].float()  # (n_concepts, d_model)
         self._center_raw = (vectors.center.float() @ directions.T).cpu().numpy()
@@ -81,7 +83,7 @@ class WindowReader:
         """The passage in its frame, in one or several windows; none where it has no tokens."""
         text = passage.text.strip()
         try:
-            framed = self._model.frame.frame(text, max_length=len(text.encode()) + 1)
+            framed = self.model.frame.frame(text, max_length=len(text.encode()) + 1)
         except UserError:
             return
         start, stop = framed.content_start, framed.content_stop
@@ -105,8 +107,9 @@ class WindowReader:
         """
         if not windows:
             return
+        self._budget = self._budget or default_token_budget(self.model)
         if self._prefix is None or not self._prefix.fits([each.framed for each in windows]):
-            self._prefix = find_prefix(self._model, self._paths, [each.framed for each in windows])
+            self._prefix = find_prefix(self.model, self._paths, [each.framed for each in windows])
         order = sorted(windows, key=lambda each: -len(each.framed.token_ids))
         lengths = [len(each.framed.token_ids) - self._prefix.n_tokens for each in order]
         start = 0
@@ -116,7 +119,7 @@ class WindowReader:
             scores = within_memory(partial(self._score, batch))
             if isinstance(scores, Shortage):
                 if len(batch) == 1:
-                    tokens, model = f"{lengths[start]} tokens", self._model
+                    tokens, model = f"{lengths[start]} tokens", self.model
                     raise scores.error(model.device, tokens, model.name, "split the longest texts")
                 self._budget = len(batch) * lengths[start] // 2
                 continue
@@ -125,7 +128,7 @@ class WindowReader:
 
     def _score(self, batch: Sequence[Window]) -> list[FloatArray]:
         assert self._prefix is not None
-        model, prefix = self._model, self._prefix
+        model, prefix = self.model, self._prefix
         feeds = [Feed(each.framed, prefix.n_tokens, _RULES) for each in batch]
         padded = pad_batch(feeds, model.device)
         decoder = bare_model(model.model)
@@ -163,11 +166,11 @@ class WindowReader:
         return scores
 
     def _window_size(self, n_before: int) -> int:
-        room = self._model.context_length
+        room = self.model.context_length
         size = WINDOW if room is None else min(WINDOW, room - n_before)
         if size < _FEWEST:
             raise UserError(
-                f"the frame has {n_before} tokens, {self._model.name} takes {room}",
+                f"the frame has {n_before} tokens, {self.model.name} takes {room}",
                 fix="load a model with a longer context",
             )
         return size
@@ -213,14 +216,11 @@ class Search:
         reader = WindowReader(model.framed(readout.settings.frame), chosen, self.settings.kind)
         self.run_id = readout.run.id
         self._ranks = _Ranks(chosen.concepts, model.tokenizer, self.settings)
-        held: list[Window] = []
-        for window in self._windows(reader):
-            held.append(window)
-            self.n_held = max(self.n_held, len(held))
-            if len(held) >= HELD_WINDOWS:
+        if isinstance(reader.model, SpreadModel):
+            self._read_spread(reader.model, reader, chosen, report)
+        else:
+            for held in self._held(reader):
                 self._read(reader, held, report)
-                held = []
-        self._read(reader, held, report)
         if self.n_tokens == 0:
             raise _nothing(self.texts.name, self.bad)
         self.n_bytes = self.texts.n_bytes
@@ -263,16 +263,38 @@ class Search:
                     yield window
             self.n_texts += taken
 
+    def _held(self, reader: WindowReader) -> Iterator[list[Window]]:
+        """Windows that are sorted into batches together."""
+        windows = self._windows(reader)
+        while held := list(islice(windows, HELD_WINDOWS)):
+            self.n_held = max(self.n_held, len(held))
+            yield held
+
     def _read(self, reader: WindowReader, windows: Sequence[Window], report: Report) -> None:
-        assert self._ranks is not None
-        before, after, done = self.n_bytes, max((w.n_bytes for w in windows), default=0), 0
+        before, after, done = self.n_bytes, max(w.n_bytes for w in windows), 0
         for batch, scores in reader.scores(windows):
-            for window, of_window in zip(batch, scores, strict=True):
-                self._ranks.add(window, of_window)
-                self.n_tokens += len(of_window) - window.counted
+            self._take(batch, scores)
             done += len(batch)
             self.n_bytes = before + (after - before) * done // len(windows)
             report(self.progress())
+
+    def _read_spread(
+        self, model: SpreadModel, reader: WindowReader, vectors: ConceptVectors, report: Report
+    ) -> None:
+        """The same on the workers of a cluster, in the order in which they are done."""
+        shards = ((vectors, self.settings.kind, held) for held in self._held(reader))
+        for found in model.spread(_score_windows, shards):
+            if found is not None:
+                (_, _, windows), scores = found
+                self._take(windows, scores)
+                self.n_bytes = max(self.n_bytes, *(window.n_bytes for window in windows))
+            report(self.progress())
+
+    def _take(self, windows: Sequence[Window], scores: Sequence[FloatArray]) -> None:
+        assert self._ranks is not None
+        for window, of_window in zip(windows, scores, strict=True):
+            self._ranks.add(window, of_window)
+            self.n_tokens += len(of_window) - window.counted
 
     def progress(self) -> Progress:
         """How far the file has been gone through."""
@@ -283,6 +305,16 @@ class Search:
         self.n_bad += 1
         if len(self.bad) < SHOWN_BAD:
             self.bad.append(line)
+
+
+def _score_windows(
+    model: LoadedModel, vectors: ConceptVectors, kind: str, windows: Sequence[Window]
+) -> list[FloatArray]:
+    """On a worker: (n_tokens, n_concepts) of every window."""
+    found: dict[int, FloatArray] = {}
+    for batch, scores in WindowReader(model, vectors, kind).scores(windows):
+        found |= {id(window): each for window, each in zip(batch, scores, strict=True)}
+    return [found[id(window)] for window in windows]
 
 
 class _Ranks:

@@ -249,6 +249,10 @@ class LoadedModel:
         """The same model with another frame round texts: "chat", as loaded, or "none"."""
         return self if frame == "chat" or self.frame.raw else self._without_frame
 
+    def with_frame(self, frame: PromptFrame) -> "LoadedModel":
+        """The same model with that frame round texts."""
+        return replace(self, frame=frame)
+
     @cached_property
     def identity(self) -> str:
         """All but the frame that decides activations: weights, and how the config runs them."""
@@ -256,7 +260,7 @@ class LoadedModel:
 
     @cached_property
     def _without_frame(self) -> "LoadedModel":
-        return replace(self, frame=raw_frame(self.frame))
+        return self.with_frame(raw_frame(self.frame))
 
     def blocks(
         self, layer_type: str = "decoder_block", layer_config: LayerConfig | None = None

@@ -4,10 +4,12 @@ A frame is two fixed strings, what stands before the text and what stands after 
 of a training gets the same frame.
 """
 
+import copy
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from readout_ui.errors import UserError
 from readout_ui.models.chat_template import (
@@ -86,6 +88,14 @@ class PromptFrame:
     """Why a plain frame is used; empty for a chat template."""
     raw: bool = False
     """Whether a text stands alone. Chats are in the template all the same."""
+    prompted: bool = False
+    """Whether texts are those that `prompted` made: each has its own prompt as the user's turn."""
+
+    def changed(self, **parts: Any) -> Self:
+        """The same frame with other values; nothing is asked of a tokenizer that is not loaded."""
+        made = copy.copy(self)
+        vars(made).update(parts)
+        return made
 
     def frame(self, text: str, max_length: int) -> FramedText:
         """Put `text` into the frame; its own tokens after the first `max_length` are cut off.
@@ -95,6 +105,10 @@ class PromptFrame:
         """
         if max_length < 1:
             raise UserError(f"the maximum length must be at least 1 token, not {max_length}")
+        if self.prompted:
+            prompt, answer = unprompted(text)
+            frame = frame_for(self.tokenizer, prompt)
+            return (raw_frame(frame, prompt) if self.raw else frame).frame(answer, max_length)
         content = text.strip()
         if not content:
             raise UserError("a text is empty", fix="write something or remove it")
@@ -226,6 +240,17 @@ def raw_frame(frame: PromptFrame, prompt: str = "") -> PromptFrame:
     made = _frame(frame.tokenizer, frame.question, frame.kind, around, frame.note)
     fingerprint = hashlib.sha256(f"raw\0{made.fingerprint}".encode()).hexdigest()
     return replace(made, fingerprint=fingerprint, raw=True)
+
+
+def prompted(prompt: str, answer: str) -> str:
+    """Prompt and answer as one text, by which its activations are cached."""
+    return json.dumps([prompt, answer], ensure_ascii=False)
+
+
+def unprompted(text: str) -> tuple[str, str]:
+    """Prompt and answer of a text that `prompted` made."""
+    prompt, answer = json.loads(text)
+    return str(prompt), str(answer)
 
 
 def shared_prefix_length(framed: Sequence[FramedText]) -> int:

@@ -7,14 +7,16 @@ per model, found by the status of the model's files, the library's versions and 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder, put_bytes
@@ -24,14 +26,14 @@ from readout_ui.models.loading import LoadedModel, ModelSpec, find_files, load_m
 from readout_ui.models.prompt import PromptFrame
 from readout_ui.progress import Report, silent
 
-_FORMAT = 1
+_FORMAT = 2
 """Counts up when files of an older version must not be used any more."""
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 _NOTED = (
     *("name", "revision", "fingerprint", "identity", "n_layers", "d_model", "context_length"),
     "no_answers",
 )
-_FRAME = ("question", "kind", "before", "after", "fingerprint", "note", "raw")
+_FRAME = ("question", "kind", "before", "after", "fingerprint", "note", "raw", "prompted")
 _FIELDS = frozenset(field.name for field in fields(LoadedModel))
 
 
@@ -46,11 +48,11 @@ def open_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
         file = cache_folder() / "known" / f"{_key(spec, report)}.json"
         known = json.loads(file.read_text("utf-8"))
     if known is not None:
-        return RememberedModel.of(spec, known, lambda: load_model(spec, report))
+        return RememberedModel.of(spec, known, cache(lambda: load_model(spec, report)))
     model = load_model(spec, report)
     if file is not None:
         with suppress(OSError):  # the next time it is loaded again
-            put_bytes(file, json.dumps(_noted(model)).encode(), durable=False)
+            put_bytes(file, json.dumps(noted(model)).encode(), durable=False)
     return model
 
 
@@ -79,7 +81,7 @@ def installed(package: str) -> str:
         return ""
 
 
-def _noted(model: LoadedModel) -> dict[str, Any]:
+def noted(model: LoadedModel) -> dict[str, Any]:
     """What a training without new texts needs of a model."""
     paths = {}
     for layer_type in LAYER_TYPES:
@@ -90,11 +92,12 @@ def _noted(model: LoadedModel) -> dict[str, Any]:
         **{name: getattr(model, name) for name in _NOTED},
         "dtype": str(model.dtype).removeprefix("torch."),
         "paths": paths,
-        "frames": [_noted_frame(model.framed(frame).frame) for frame in ("chat", "none")],
+        "frames": [noted_frame(model.framed(frame).frame) for frame in ("chat", "none")],
     }
 
 
-def _noted_frame(frame: PromptFrame) -> dict[str, Any]:
+def noted_frame(frame: PromptFrame) -> dict[str, Any]:
+    """All of a frame but its tokenizer."""
     return {name: getattr(frame, name) for name in _FRAME}
 
 
@@ -103,10 +106,8 @@ class RememberedModel(LoadedModel):
     """A model that is loaded when something is asked of it that was not noted."""
 
     @classmethod
-    def of(
-        cls, spec: ModelSpec, known: dict[str, Any], load: Callable[[], LoadedModel]
-    ) -> RememberedModel:
-        """From what was noted of the model, and what loads it."""
+    def of(cls, spec: ModelSpec, known: dict[str, Any], load: Callable[[], LoadedModel]) -> Self:
+        """From what was noted of the model, and what loads it, once however often it is called."""
         plain, alone = (cls._framed_as(spec, known, frame, load) for frame in known["frames"])
         # Where the cached property of LoadedModel puts it; after loading it is one of its own.
         vars(plain)["_without_frame"] = alone
@@ -119,7 +120,7 @@ class RememberedModel(LoadedModel):
         known: dict[str, Any],
         frame: dict[str, Any],
         load: Callable[[], LoadedModel],
-    ) -> RememberedModel:
+    ) -> Self:
         import torch
 
         model = object.__new__(cls)
@@ -132,12 +133,19 @@ class RememberedModel(LoadedModel):
         """A field that was not noted: now the model is loaded."""
         if name not in _FIELDS:
             raise AttributeError(name)
-        wanted = "none" if self.frame.raw else "chat"
-        loaded = vars(self)["_load"]().framed(wanted)
+        loaded: LoadedModel = vars(self)["_load"]()
         if loaded.identity != self.identity:
             raise UserError("the model's files were changed in this moment", where=self.name)
-        vars(self).update({field: getattr(loaded, field) for field in _FIELDS}, _paths={})
-        return vars(self)[name]
+        frame = loaded.frame.changed(**noted_frame(self.frame))
+        own = {field: getattr(loaded, field) for field in _FIELDS}
+        vars(self).update({**own, "frame": frame}, _paths={})
+        return own[name]
+
+    def with_frame(self, frame: PromptFrame) -> Self:
+        """The same model with that frame round texts, still not loaded."""
+        made = copy.copy(self)
+        vars(made).update(frame=frame)
+        return made
 
     def blocks(
         self, layer_type: str = "decoder_block", layer_config: LayerConfig | None = None

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from readout_ui.activations.pooling import text_block
+from readout_ui.vectors.auroc import Floats
+from readout_ui.vectors.cross_validation import layer_blocks
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import Method
 
@@ -81,8 +85,42 @@ def scene_differences(pooled: Tensor, groups: TextGroups, scenes: Sequence[str])
     Returns:
         (n_concepts, n_layers, d_model), float32.
     """
-    contrasts = scene_contrasts(groups, scenes).values()
-    return torch.stack([mean_contrast(*_mean_sides(pooled, some)) for some in contrasts])
+    every = list(_members(groups, scenes).values())
+    shared = [by_owner for by_owner in every if len(by_owner) > 1]
+    told = {concept for by_owner in shared for concept in by_owner}
+    blocks = []
+    for block in layer_blocks(pooled):
+        found = _differences(block, groups, shared)  # (n_concepts, n_some_layers, d_model)
+        alone = [i for i, concept in enumerate(groups.concepts) if concept not in told]
+        if alone:
+            found[alone] = _differences(block, groups, [_owners(groups)])[alone]
+        blocks.append(found)
+    return torch.from_numpy(np.concatenate(blocks, axis=1)).float()
+
+
+def _differences(texts: Floats, groups: TextGroups, shared: Sequence[Mapping[str, Rows]]) -> Floats:
+    """Means over scenes of (a concept's stories minus the others'), each story added up once.
+
+    Args:
+        texts: (n_texts, n_layers, d_model).
+        groups: whose concepts.
+        shared: rows by owner of scenes that several have.
+
+    Returns:
+        (n_concepts, n_layers, d_model) float64; zero for a concept that is in no scene.
+    """
+    place = {concept: i for i, concept in enumerate(groups.concepts)}
+    found = np.zeros((len(place), *texts.shape[1:]))
+    n_scenes = np.zeros((len(place), 1, 1))
+    for by_owner in shared:
+        sums = np.stack([texts[list(rows)].sum(axis=0, dtype=float) for rows in by_owner.values()])
+        counts = np.array([len(rows) for rows in by_owner.values()])[:, None, None]
+        apart = sums / counts - (sums.sum(axis=0) - sums) / (counts.sum() - counts)
+        owners = [i for i, owner in enumerate(by_owner) if owner]  # not the neutral stories
+        rows = [place[owner] for owner in by_owner if owner]
+        found[rows] += apart[owners]
+        n_scenes[rows] += 1
+    return found / np.maximum(n_scenes, 1)
 
 
 def mean_contrast(positive: Tensor, negative: Tensor) -> Tensor:
@@ -127,7 +165,8 @@ def without_scenes(pooled: Tensor, groups: TextGroups, scenes: Sequence[str]) ->
     Each concept counts once in its scene's mean. From the stories of a scene that no other
     concept has, the mean of all concepts is taken off.
     """
-    centred = pooled.clone()  # (n_texts, n_layers, d_model)
+    centred = text_block(*pooled.shape)
+    centred.copy_(pooled)
     overall = _mean_of_concepts(pooled, tuple(_owners(groups).values()))  # (n_layers, d_model)
     for by_owner in _members(groups, scenes).values():
         rows = tuple(by_owner.values())
@@ -145,23 +184,18 @@ def _owners(groups: TextGroups) -> dict[str, Rows]:
 
 def _members(groups: TextGroups, scenes: Sequence[str]) -> dict[str, dict[str, Rows]]:
     """Rows by scene and owner."""
-    members: dict[str, dict[str, Rows]] = {}
+    members: dict[str, dict[str, list[int]]] = {}
     for owner, rows in _owners(groups).items():
         for row in rows:
-            by_owner = members.setdefault(scenes[row], {})
-            by_owner[owner] = (*by_owner.get(owner, ()), row)
-    return members
+            members.setdefault(scenes[row], {}).setdefault(owner, []).append(row)
+    return {
+        scene: {owner: tuple(rows) for owner, rows in by_owner.items()}
+        for scene, by_owner in members.items()
+    }
 
 
 def _others(by_owner: Mapping[str, Rows], concept: str) -> tuple[Rows, ...]:
     return tuple(rows for owner, rows in by_owner.items() if owner != concept)
-
-
-def _mean_sides(pooled: Tensor, contrasts: Sequence[SceneContrast]) -> tuple[Tensor, Tensor]:
-    """One row a scene on each side, (n_scenes, n_layers, d_model)."""
-    own = [_mean(pooled, each.own) for each in contrasts]
-    others = [_mean(pooled, tuple(chain(*each.others))) for each in contrasts]
-    return torch.stack(own), torch.stack(others)
 
 
 def _centred_sides(pooled: Tensor, contrasts: Sequence[SceneContrast]) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from readout_ui.errors import UserError
 from readout_ui.vectors.auroc import Bools
 from readout_ui.vectors.whitening import (
+    MOST_TEXTS,
     Floats,
     Indices,
     LinearMap,
@@ -105,9 +106,12 @@ class MappedLayer:
 
     @cached_property
     def _whole(self) -> _Whole:
+        members, places = self.members, self.members.spread()
         scaled = self._narrow * np.sqrt(self.base.precision).astype(np.float32)
-        across = scaled @ scaled.T - self._along @ self._along.T  # members with their images
-        return _Whole.of(across, self.members, self.base.weight)
+        # Not of all members with their images, which would grow with the square of the texts.
+        rows, along = (members.residuals(each, places) for each in (scaled, self._along))
+        products = rows @ scaled.T - along @ self._along.T  # (n_places, n_members)
+        return _Whole.of(products, members, places, self.base.weight)
 
     def directions(self, differences: Floats | None = None) -> tuple[Floats, Floats]:
         """Directions before they are given unit length, and the differences that they are of.
@@ -155,7 +159,9 @@ class MappedLayer:
         """Directions from the members outside of each fold, (n_concepts, d_model) each."""
         every = [fold == number for number in range(n_folds)]
         members = self.members
-        if self.contrasts is not None or (self.base.weight and not self._whole.has_all):
+        many = len(fold) > 2 * MOST_TEXTS  # what relates all of them to all would be too large
+        refit = many or self.contrasts is not None
+        if refit or (self.base.weight and not self._whole.has_all):
             return (self._refitted(~held_out) for held_out in every)
         factors = np.concatenate([self._whole.without(held_out) for held_out in every], axis=1)
         factors -= self._whole.weight * (self._whole.apart @ factors)  # parts of the base's images
@@ -169,7 +175,7 @@ class MappedLayer:
         mapped = None if contrasts is None else self.base.images(contrasts)
         found = mean_differences(part, images, mapped)
         places = part.spread()
-        if not weight or not len(places):
+        if not (len(places) and weight):
             return found
         rows, row_images = part.residuals(texts, places), part.residuals(images, places)
         taken = taken_off(rows @ row_images.T, row_images, weight)
@@ -195,10 +201,8 @@ class _Whole:
     """(n_places, n_members): dot products of residuals with members under the base."""
 
     @classmethod
-    def of(cls, across: Floats, members: Members, weight: float) -> _Whole:
-        """From dot products of members with their images under the base."""
-        places = members.spread()
-        products = members.residuals(across, places)
+    def of(cls, products: Floats, members: Members, places: Indices, weight: float) -> _Whole:
+        """From dot products of the residuals at some places with members under the base."""
         return cls(
             members,
             weight,

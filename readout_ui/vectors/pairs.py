@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.errors import UserError
-from readout_ui.models.prompt import FramedText, PromptFrame, frame_for, raw_frame
+from readout_ui.models.prompt import prompted, unprompted
 from readout_ui.progress import Report, silent
 from readout_ui.texts.library import Library
 from readout_ui.texts.names import is_neutral_name
@@ -217,21 +216,6 @@ def pair_source(pairs: PairSet, neutral: Mapping[str, Sequence[str]]) -> PairSou
     )
 
 
-@dataclass(frozen=True, eq=False)
-class PromptedFrame(PromptFrame):
-    """A frame for texts that `prompted` made: each has its own prompt as the user's turn."""
-
-    def frame(self, text: str, max_length: int) -> FramedText:
-        """Put the answer after its prompt; only the answer counts as content.
-
-        Raises:
-            UserError: the answer is empty or has no tokens.
-        """
-        prompt, answer = unprompted(text)
-        frame = frame_for(self.tokenizer, prompt)
-        return (raw_frame(frame, prompt) if self.raw else frame).frame(answer, max_length)
-
-
 def read_run_texts(
     model: LoadedModel,
     texts: Mapping[str, Sequence[str]],
@@ -289,24 +273,11 @@ def _read_sides(
     return torch.stack([found[side] for side in sides]), parts
 
 
-def prompted(prompt: str, answer: str) -> str:
-    """Prompt and answer as one text, by which its activations are cached."""
-    return json.dumps([prompt, answer], ensure_ascii=False)
-
-
-def unprompted(text: str) -> tuple[str, str]:
-    """Prompt and answer of a text that `prompted` made."""
-    prompt, answer = json.loads(text)
-    return str(prompt), str(answer)
-
-
 def with_prompts(model: LoadedModel) -> LoadedModel:
     """The same model, reading texts that `prompted` made."""
-    frame = model.frame
-    parts = {field.name: getattr(frame, field.name) for field in fields(PromptFrame)}
-    identity = f"a prompt for each text\0{frame.fingerprint}"
-    parts["fingerprint"] = hashlib.sha256(identity.encode()).hexdigest()
-    return replace(model, frame=PromptedFrame(**parts))
+    identity = f"a prompt for each text\0{model.frame.fingerprint}"
+    fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+    return model.with_frame(model.frame.changed(prompted=True, fingerprint=fingerprint))
 
 
 def _fingerprint(texts: Sequence[str]) -> str:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from readout_ui.activations.extract import Activations, CaptureSettings, read_activations
+from readout_ui.activations.extract import Activations, read_activations
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.progress import Report, silent
 from readout_ui.texts.names import against_name, contrasted, is_neutral_name
 from readout_ui.texts.words import cut

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from readout_ui.activations import prefix as prefix_module
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.extract import read_activations
 from readout_ui.activations.hooks import recording
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.pooling import CONTENT_RULES, READ_RULES
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from readout_ui.activations.batches import tokens_beside_a_text
-from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.extract import read_activations
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
 from readout_ui.app.jobs import JobState, Worker
 from readout_ui.app.read.compare import model_of

@@ -9,7 +9,8 @@ import torch
 import transformers
 
 from readout_ui import runtime
-from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.extract import read_activations
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
 from readout_ui.inference.decoding import Live
 from readout_ui.inference.forward import frame_content, perplexity, read_chat

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.extract import read_activations
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.errors import UserError
 from readout_ui.models.loading import ModelSpec, load_model
+from readout_ui.models.prompt import prompted
 from readout_ui.models.remembered import RememberedModel, open_model
-from readout_ui.vectors.pairs import prompted, with_prompts
+from readout_ui.vectors.pairs import with_prompts
 from tests.support.tiny_model import save_tiny_model
 
 PARTS = (
@@ -60,7 +62,12 @@ def test_it_reads_new_texts_like_a_loaded_one_and_known_texts_without(
     assert "model" not in vars(again)
     answers = [prompted("Well?", text) for text in texts]
     prompts = with_prompts(again)
+    assert "model" not in vars(prompts)
     assert read_activations(prompts, answers, settings, cache).n_computed == 2
+    assert prompts.frame.fingerprint == with_prompts(load_model(spec)).frame.fingerprint
+    last = with_prompts(open_model(spec))
+    assert read_activations(last, answers, settings, cache).n_cached == 2
+    assert "model" not in vars(last)
     cache.close()
 
 

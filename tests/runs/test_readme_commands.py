@@ -87,8 +87,8 @@ def test_every_link_between_the_pages_leads_to_a_file() -> None:
     assert [(p.name, target) for p, target in links if not (p.parent / target).exists()] == []
 
 
-TRIED_ELSEWHERE = ("--endpoint", "npx")
-"""What needs a program of another kind, see test_cli_draft and test_official_memory."""
+TRIED_ELSEWHERE = ("--endpoint", "npx", "--ray")
+"""What needs another program, see test_cli_draft, test_official_memory and test_workers."""
 
 
 class Terminal(io.StringIO):
@@ -120,6 +120,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
         writer.writerows([f"Text {i} of {s.concept}.", s.concept] for i, s in enumerate(told[:12]))
+    Path("texts.jsonl").write_text("".join(json.dumps({"text": s.text}) + "\n" for s in told))
     rows = [f"Tea {i} for you,Tea {i} for nobody" for i in range(6)]
     Path("pairs.csv").write_text("\n".join(["kind,unkind", *rows]))
     return tmp_path

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.extract import read_activations
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
-from readout_ui.models.prompt import frame_for
+from readout_ui.models.prompt import frame_for, prompted
 from readout_ui.progress import Progress
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
@@ -21,7 +22,7 @@ from readout_ui.texts.pairs import ContrastPair, PairColumns, PairSet, shipped_p
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS, fit_given_pairs
 from readout_ui.vectors.pair_scores import assign_folds, score_pairs
-from readout_ui.vectors.pairs import pair_source, prompted, with_prompts
+from readout_ui.vectors.pairs import pair_source, with_prompts
 from readout_ui.vectors.settings import TrainSettings
 
 NEUTRAL = {"_baseline": ("The table has four legs.", "I count the cups on the shelf again.")}

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from readout_ui.activations import pooling
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.activations.extract import CaptureSettings, read_activations
+from readout_ui.activations.extract import read_activations
+from readout_ui.activations.passes import CaptureSettings
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel
 from readout_ui.runs.store import RunStore
@@ -143,3 +145,26 @@ def test_neutral_texts_of_stories_and_examples_are_the_zero_of_scores(model: Loa
     without = train(sources.examples(sides), model, TrainSettings(method="mean"))
     torch.testing.assert_close(without.vectors.directions, run.vectors.directions)
     assert not torch.allclose(without.vectors.center, run.vectors.center, atol=1e-3)
+
+
+def test_activations_that_lie_in_a_file_give_the_same_vectors(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vectors() -> torch.Tensor:
+        source = story_source(StoryLibrary("s", STORIES))
+        return train(source, model, TrainSettings(layers="all")).vectors.directions
+
+    usual = vectors()
+    monkeypatch.setenv("READOUT_UI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pooling, "IN_MEMORY", 0)
+    block = pooling.text_block(5, 3, 4)
+    assert (block.shape, block[:, 1].is_contiguous()) == ((5, 3, 4), True)
+    torch.testing.assert_close(vectors(), usual, atol=1e-6, rtol=0)
+    assert list((tmp_path / "cache").iterdir()) == []  # it has no name, so nothing is left
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(UserError, match="need 240 B of disk"):
+        pooling.text_block(5, 3, 4)

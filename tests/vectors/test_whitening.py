@@ -1,5 +1,7 @@
 """Whitened mean differences and their relatives, against the formulas written out."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -143,6 +145,23 @@ def test_a_fold_is_taken_out_of_the_whole_map_as_if_it_had_never_been_in_it(meth
     for fold, found in enumerate(layer._fold_directions(assignment.fold, 3)):
         expected = layer._refitted(assignment.fold != fold)
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", ["whitened", "neutral_pcs"])
+def test_memory_grows_with_the_texts_and_not_with_their_square(method: str) -> None:
+    n, groups = 6000, 20
+    generator = torch.Generator().manual_seed(2)
+    texts = torch.randn(n, 1, D_MODEL, generator=generator)
+    rows = tuple(tuple(range(i, n, groups)) for i in range(groups))
+    named = TextGroups(tuple(f"c{i:02d}" for i in range(groups)), rows, ())
+    assignment = assign_folds(named, 4, seed=0)
+    tracemalloc.start()
+    layer = MappedLayer.of(texts, 0, assignment.members, method, None)
+    layer.directions()
+    layer.held_out(assignment.fold, 4)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n * n  # a quarter of what float32 numbers for all pairs of texts take
 
 
 def test_many_texts_are_thinned_and_the_map_stays_nearly_the_same() -> None:

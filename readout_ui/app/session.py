@@ -41,10 +41,10 @@ Result = TypeVar("Result")
 class Studio(Judging):
     """The core behind the tabs. All public methods may be called from any thread."""
 
-    def __init__(self, options: StudioOptions) -> None:
+    def __init__(self, options: StudioOptions, runs: RunStore | None = None) -> None:
         self.options = options
         self.worker = Worker(save=self._save)
-        self.runs = RunStore(options.runs)
+        self.runs = runs or RunStore(options.runs)
         self._model: LoadedModel | None = None
         self._described: dict[str, Any] = describe(None)
         self._misfit: tuple[str, LoadedModel | None, str] = ("", None, "")

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError, missing_import
 from readout_ui.files import scratch_folder
@@ -22,6 +23,10 @@ from readout_ui.inference.gate import (
 )
 from readout_ui.progress import write_anything
 from readout_ui.texts.shipped import home, library_named, provide_descriptions
+
+if TYPE_CHECKING:
+    from readout_ui.app.session import Studio
+    from readout_ui.app.status import StudioOptions
 
 # Read by gradio while it is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -59,6 +64,13 @@ def parse_flags(
         help="OpenAI-compatible server that may draft texts; its key: OPENAI_API_KEY",
     )
     parser.add_argument("--draft-model", default="", help="its name there; default: the first")
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        default="",
+        help="read through a server of a model with vectors (readout-ui serve, or vLLM with our "
+        "plugin) instead of loading one; its key: READOUT_SERVER_KEY",
+    )
     parser.add_argument("--read-only", action="store_true", help="refuse everything that writes")
     parser.add_argument(
         "--no-report", action="store_true", help="do not judge every training by itself"
@@ -134,6 +146,7 @@ def serve(flags: argparse.Namespace) -> None:
     hosts, login = read_access(flags)
     os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch_folder() / "uploads"))
     with listening(flags.host, flags.port) as listener:
+        _import_gradio(with_tools=flags.mcp)
         from readout_ui.app.page import build_site
         from readout_ui.app.session import Studio
         from readout_ui.app.status import StudioOptions
@@ -154,7 +167,7 @@ def serve(flags: argparse.Namespace) -> None:
             report=not flags.no_report,
         )
         address = own_address(flags.host, flags.port)
-        studio = Studio(options)
+        studio = _served(options, flags.server) if flags.server else Studio(options)
         try:
             site = build_site(studio, hosts, login, address if flags.mcp else "")
             studio.load_model()
@@ -162,6 +175,25 @@ def serve(flags: argparse.Namespace) -> None:
             serve_until_stopped(site, listener)
         finally:
             studio.close()
+
+
+def _import_gradio(with_tools: bool) -> None:
+    """Gradio, without what it takes of `mcp` for --mcp alone: an eighth of its import."""
+    hidden = not with_tools and "mcp" not in sys.modules
+    if hidden:
+        sys.modules["mcp"] = None  # type: ignore[assignment] # as where it is not installed
+    try:
+        import gradio  # noqa: F401
+    finally:
+        if hidden:
+            del sys.modules["mcp"]
+
+
+def _served(options: StudioOptions, url: str) -> Studio:
+    from readout_ui.app.served import ServedStudio
+    from readout_ui.inference.client import Server
+
+    return ServedStudio(options, Server.at(url, os.environ.get("READOUT_SERVER_KEY", "")))
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> None:

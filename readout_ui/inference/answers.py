@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from readout_ui.inference.forward import require_room
 from readout_ui.inference.generation import frame_for_answer, generate_batch
 from readout_ui.inference.readout import Readout
 from readout_ui.inference.recipe import parse_recipe
-from readout_ui.inference.requests import ChatRequest, TextRequest
+from readout_ui.inference.requests import ChatRequest, RowsAsked, TextRequest
 from readout_ui.models.chat_template import TokenRole
 from readout_ui.models.prompt import FramedChat
 from readout_ui.texts.reading import require_readable
@@ -46,6 +46,10 @@ class Asked:
     with_usage: bool
     steer: SteeringSetup | None = None
     """What steers the model meanwhile."""
+    rows: RowsAsked | None = None
+    """Which rows of scores stand in each choice; None for those of every chunk beside it."""
+    with_ids: bool = False
+    """Whether token ids are said."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Piece:
     readout: dict[str, Any] | None = None
     """Scores of the pass that produced the token."""
     chance: TokenChance | None = None
+    lists: dict[str, list[Any]] = field(default_factory=dict)
+    """What the choice has of this piece in lists that grow: rows of scores, token ids."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,14 @@ class Service:
             stream=bool(request.stream),
             with_usage=request.with_usage,
             steer=self._setup(request.steer) if request.steer is not None else None,
+            rows=self._rows_asked(request.vllm_xargs),
+            with_ids=bool(request.return_token_ids),
         )
+
+    def _rows_asked(self, asked: RowsAsked | None) -> RowsAsked | None:
+        if asked is not None and self.run is None:
+            raise UserError("readouts need vectors", fix="start the server with --vectors")
+        return asked
 
     def _setup(self, recipe: str) -> SteeringSetup:
         if self.readout is None:
@@ -192,8 +205,9 @@ class Service:
                 if live.n_tokens > row.n_tokens and not row.stopped:
                     row.n_tokens = live.n_tokens
                     chance = self._chance(live, asked.n_likeliest)
-                    readout = self._scores(live, asked.prompts[index])
-                    send(Piece(index, row.take(live.text), readout, chance))
+                    prompt, text = asked.prompts[index], row.take(live.text)
+                    readout = None if asked.rows else self._scores(live, prompt)
+                    send(Piece(index, text, readout, chance, _lists(asked, live, prompt)))
 
         made = generate_batch(
             self.model,
@@ -215,10 +229,11 @@ class Service:
 
     def _scores(self, live: Live, prompt: FramedChat) -> dict[str, Any] | None:
         position = len(prompt.token_ids) + live.n_tokens - 2
-        read = live.reading(position)
+        read = live.scores(position)
         if read is None:
             return None
-        return {"position": position, "scores": read.raw[0].tolist(), "z": read.z[0].tolist()}
+        raw, z = read
+        return {"position": position, "scores": raw[0].tolist(), "z": z[0].tolist()}
 
     def _chance(self, live: Live, count: int | None) -> TokenChance | None:
         if count is None:
@@ -230,6 +245,30 @@ class Service:
             logprob=logprob,
             others=tuple((str(decode([token])), value) for token, value in others),
         )
+
+
+def _lists(asked: Asked, live: Live, prompt: FramedChat) -> dict[str, list[Any]]:
+    """Rows of the newest token, and with the first those of the prompt before it."""
+    found: dict[str, list[Any]] = {"token_ids": [live.token_ids[-1]]} if asked.with_ids else {}
+    rows, newest = asked.rows, len(prompt.token_ids) + live.n_tokens - 2
+    whole = rows is not None and rows.readout_prompt and live.n_tokens == 1
+    read = None if rows is None else live.scores(0 if whole else newest)
+    if rows is None or read is None:
+        return found
+    for name, scores in zip(("", "_z") if rows.readout_z else ("",), read, strict=False):
+        if rows.readout:
+            found[f"readout{name}"] = scores[-1:].tolist()
+        if whole:
+            found[f"readout_prompt{name}"] = scores[:-1].tolist()
+    return found
+
+
+def _grown(pieces: Sequence[Piece]) -> dict[str, list[Any]]:
+    """The lists of some pieces, each as one."""
+    names = dict.fromkeys(name for piece in pieces for name in piece.lists)
+    return {
+        name: [entry for piece in pieces for entry in piece.lists.get(name, ())] for name in names
+    }
 
 
 def _finished(index: int, row: Growing, made: Generated, send: Callable[[Piece], None]) -> Choice:
@@ -260,6 +299,7 @@ def whole(
             "logprobs": _logprobs(asked, of[index]),
             "finish_reason": choice.finish,
             **({"readout": readouts[index]} if readouts[index] and len(choices) > 1 else {}),
+            **_grown(of[index]),
         }
         for index, choice in enumerate(choices)
     ]
@@ -313,6 +353,7 @@ def _chunk(
     chat = asked.form == "chat"
     said = {"delta": delta} if chat else {"text": delta.get("content", "")}
     choice = {"index": index, **said, "logprobs": _logprobs(asked, pieces), "finish_reason": finish}
+    choice |= _grown(pieces)
     kind = "chat.completion.chunk" if chat else "text_completion"
     return {**head, "object": kind, "choices": [choice]}
 

@@ -66,6 +66,8 @@ class Reading:
     """(n_tokens,), False where the score says little: the first token and template tokens."""
     best_layer: int | None = None
     """The layer to look at first; None for the middle one."""
+    kinds: tuple[str, ...] = SCORE_KINDS
+    """The units there are; what a server does not say is not a number."""
 
     def __post_init__(self) -> None:
         n_tokens, n_layers, n_concepts = len(self.tokens), len(self.layers), len(self.concepts)
@@ -86,8 +88,12 @@ class Reading:
 
     def scores(self, kind: str) -> FloatArray:
         """(n_tokens, n_layers, n_concepts) in the unit `kind`, one of SCORE_KINDS."""
-        if kind not in SCORE_KINDS:
-            raise UserError(f"'{kind}' is no kind of score", options=SCORE_KINDS)
+        if kind not in self.kinds:
+            served = kind in SCORE_KINDS
+            what = (
+                f"a server does not say the {kind}" if served else f"'{kind}' is no kind of score"
+            )
+            raise UserError(what, options=self.kinds)
         scores: FloatArray = getattr(self, kind)
         return scores
 
@@ -136,6 +142,7 @@ class Reading:
             similarity=self.similarity[np.ix_(kept_layers, kept, kept)],
             scored=self.scored[rows],
             best_layer=self.best_layer,
+            kinds=self.kinds,
         )
 
     def layer_to_show(self, layer: int | None = None) -> int:
@@ -255,8 +262,9 @@ def centred_cosines(raw: FloatArray, norms: FloatArray, center_raw: FloatArray) 
     return np.clip((raw - center_raw) / length, -1, 1).astype(np.float32)
 
 
-def scores_csv(reading: Reading, kinds: Sequence[str] = SCORE_KINDS) -> str:
-    """One line per token, layer and concept, with all three scores or those of `kinds`."""
+def scores_csv(reading: Reading, kinds: Sequence[str] = ()) -> str:
+    """One line per token, layer and concept, with all scores there are or those of `kinds`."""
+    kinds = kinds or reading.kinds
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["position", "token", "role", "scored", "layer", "concept", *kinds])

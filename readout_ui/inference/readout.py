@@ -267,6 +267,42 @@ class Readout:
         assert made.reading is not None
         return replace(made, reading=replace(made.reading, best_layer=self.best_layer))
 
+    def grow(
+        self,
+        prompt: FramedChat,
+        sampling: Sampling,
+        *,
+        layers: Sequence[int] | None = None,
+        recipe: str = "",
+        on_text: Callable[[Live], None] | None = None,
+        stop: Callable[[], bool] = never,
+    ) -> Generated:
+        """Continue a framed prompt.
+
+        Args:
+            prompt: what the model is given.
+            sampling: how tokens are chosen, and how many.
+            layers: which are read; None for all there are.
+            recipe: what steers the model meanwhile, empty for nothing.
+            on_text: called after every token.
+            stop: asked after every token; True ends the answer.
+
+        Raises:
+            UserError: the prompt fills the context window, or the recipe names what is not there.
+        """
+        setup = parse_recipe(recipe, (self.best_layer,), self.run) if recipe else None
+        return generate(
+            self.model,
+            prompt,
+            sampling,
+            vectors=self.vectors if layers is None else self.vectors.select(layers=layers),
+            steering=None
+            if setup is None
+            else lambda framed: self.steer(setup, prompt_length=len(framed.token_ids)),
+            on_text=on_text,
+            stop=stop,
+        )
+
     def steer(
         self,
         what: Steers | None = None,

@@ -166,6 +166,19 @@ class StreamOptions(BaseModel):
     include_usage: bool | None = None
 
 
+class RowsAsked(BaseModel):
+    """Which rows of scores an answer carries, in the words of our plugin for vLLM."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    readout: bool = False
+    """Of the generated tokens."""
+    readout_prompt: bool = False
+    """Of the prompt's tokens but the last, whose row is that of the first generated token."""
+    readout_z: bool = False
+    """Standard deviations from neutral tokens beside the raw scores."""
+
+
 class Common(BaseModel):
     """What both kinds of requests may say."""
 
@@ -190,6 +203,8 @@ class Common(BaseModel):
     ] = []
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    vllm_xargs: RowsAsked | None = None
+    return_token_ids: bool | None = None
     steer: str | None = None
     """A recipe, e.g. "0.4 calm + -0.2 angry @generated"."""
 

@@ -254,7 +254,10 @@ class ReadDesk:
 
         _, reading = self._reading(asked)
         layer = reading.layer_to_show(asked.layers[0] if asked.layers else None)
-        order = cluster_order(reading.similarity[reading.layer_index(layer)])
+        similarity = reading.similarity[reading.layer_index(layer)]
+        if np.isnan(similarity).any():
+            raise UserError("a server does not say which directions are alike")
+        order = cluster_order(similarity)
         return {"concepts": [reading.concepts[i] for i in order]}
 
     def keep(self, **how: Any) -> Answer:

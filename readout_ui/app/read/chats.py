@@ -21,7 +21,6 @@ from readout_ui.app.read.waiting import Watched
 from readout_ui.app.requests import Request
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading
-from readout_ui.inference.recipe import parse_recipe
 from readout_ui.inference.sampling import Sampling, live_layers
 from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.tokens import TokenPieces
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from readout_ui.inference.decoding import Live
     from readout_ui.inference.generation import Generated
     from readout_ui.inference.readout import Readout
-    from readout_ui.inference.steering import Patch
     from readout_ui.models.prompt import FramedChat
 
 TICK_SECONDS = 0.1
@@ -155,7 +153,7 @@ class TokenStream:
         self._source = Source(
             run_id=used.run.id,
             model=used.model.name,
-            concepts=used.vectors.concepts,
+            concepts=used.concepts,
             layers=layers,
             best=best,
             n_prompt=len(prompt.token_ids),
@@ -313,30 +311,24 @@ class LiveChats:
 
 def answer(used: Readout, request: ChatRequest, stream: TokenStream) -> None:
     """Let the model answer, on the device's thread."""
-    from readout_ui.inference.generation import generate
-
     if stream.stopping():
         raise Cancelled
-    setup = parse_recipe(request.recipe, (used.best_layer,), used.run) if request.recipe else None
     prompt = framed_request(used, request)
-    layers = live_layers(used.vectors.layers, used.run.best_layer)
+    layers = live_layers(used.layers, used.run.best_layer)
     stream.begin(used, prompt, layers)
-    most, stage = request.sampling.max_new_tokens, "Answering, steered" if setup else "Answering"
+    most = request.sampling.max_new_tokens
+    stage = "Answering, steered" if request.recipe else "Answering"
 
     def on_token(live: Live) -> None:
         used.report(Progress(stage, live.n_tokens, most, "tokens"))
         stream.on_token(live)
 
-    def steering(prompt: FramedChat) -> Patch:
-        return used.steer(setup, prompt_length=len(prompt.token_ids))
-
     used.report(Progress("Reading the chat", 0, 0, "tokens"))
-    made = generate(
-        used.model,
+    made = used.grow(
         prompt,
         request.sampling,
-        vectors=used.vectors.select(layers=layers),
-        steering=steering if setup else None,
+        layers=layers,
+        recipe=request.recipe,
         on_text=on_token,
         stop=stream.stopping,
     )

@@ -35,6 +35,13 @@ DOCS: Wanted = (
         ("Cross-talk", "Generalization", "Chat", "Compare", "Steering"), ("light",), ("desktop",)
     ),
 )
+READY = {
+    "Write": ".rs-box .rs-text",
+    "Judge": ".report .verd",
+    "Cross-talk": ".crosstalk .found",
+    "Ship": "#runs tbody tr",
+}
+"""What has to be in sight before the picture."""
 BUTTONS = {"Generalization": "#generalization-judge", "Layers": "#layers-compare"}
 PROMPT = (
     "I lost my keys, then the dog ran away and nobody came to help. "
@@ -58,6 +65,8 @@ def show(page: Page, tab: str) -> None:
     """One tab with something on it."""
     page.evaluate("address => { location.hash = `#/${address}` }", PARTS[tab])
     page.wait_for_timeout(1000)
+    if tab in READY:
+        expect(page.locator(READY[tab]).first).to_be_visible(timeout=120_000)
     if tab in BUTTONS:
         page.click(BUTTONS[tab])
         page.wait_for_timeout(30_000)

@@ -83,6 +83,7 @@ function addTurn(element, state, turn) {
 }
 
 function addToken(drawn, state, token) {
+  if (state.spans[token]) return; // a turn that was cut at another place for a while
   const { reading } = state;
   const template = reading.roles[token] === "template";
   const shown = reading.pieces?.[token] ?? written(reading.tokens[token]);

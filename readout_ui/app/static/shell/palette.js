@@ -168,7 +168,9 @@ export function showKeys() {
       ]),
     ),
   ]);
-  openSheet(page(), "Shortcuts", el("div", { class: "key-table" }, parts.flat()));
+  // The keyboard scrolls it too.
+  const table = { class: "key-table", tabindex: 0, role: "group", "aria-label": "Keys" };
+  openSheet(page(), "Shortcuts", el("div", table, parts.flat()));
 }
 
 const typing = (target) => target.closest?.("input, textarea, select, [contenteditable=true]");

@@ -164,7 +164,7 @@ def judge_generalization(readout: Readout, layer: int) -> Section:
         title,
         (
             f"On the shipped test set, which was never trained on: {len(found.texts)} texts.",
-            draw_forest(found.macro, found.per_concept),
+            draw_forest(found),
             "words: a bag of words, embedding: a sentence embedding, both trained on the same "
             "descriptions. random: directions of no "
             "meaning. p: permuted labels, corrected over concepts. recall and false positives on "

@@ -97,7 +97,7 @@ def generalization(found: Generalization) -> go.Figure:
     """AUROC of every concept on new texts with its interval, beside words and chance."""
     from readout_ui.plots.new_texts import draw_forest
 
-    return draw_forest(found.macro, found.per_concept)
+    return draw_forest(found)
 
 
 def dose(curves: DoseCurves, concepts: Sequence[str] = ()) -> go.Figure:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, Macro
+from readout_ui.evaluation.judgements import Generalization
 from readout_ui.evaluation.resampling import Estimate
 from readout_ui.plots.colours import ABOVE, BELOW, FAINT, GREY, fixed_layout, intervals
 from readout_ui.vectors.auroc import Floats
@@ -49,21 +49,21 @@ _VECTORS = f"rgb{ABOVE}"
 _WORDS = f"rgb{BELOW}"
 
 
-def draw_forest(macro: Macro, per_concept: Sequence[ConceptJudgement]) -> go.Figure:
+def draw_forest(found: Generalization) -> go.Figure:
     """AUROC of every concept, best first, below the mean of all; baselines beside each.
 
     Filled dots differ from chance (corrected p below 0.05), hollow ones do not. Grey bars span 95 %
     of random directions, diamonds are the bag of words.
     """
-    judged = sorted(per_concept, key=lambda each: -each.auroc.value)
+    judged = sorted(found.per_concept, key=lambda each: -each.auroc.value)
     names = [MACRO, *(each.concept for each in judged)]
-    vectors = [macro.auroc, *(each.auroc for each in judged)]
-    words = [macro.words, *(each.words for each in judged)]
-    random = [macro.random, *(each.random for each in judged)]
-    p = [macro.p, *(each.p for each in judged)]
+    vectors = [found.macro.auroc, *(each.auroc for each in judged)]
+    words = [found.macro.words, *(each.words for each in judged)]
+    random = [found.macro.random, *(each.random for each in judged)]
+    p = [found.macro.p, *(each.p for each in judged)]
     rows = list(range(len(names)))
     traces = [_random_bars(random, rows)]
-    if macro.words is not None:
+    if found.macro.words is not None:
         traces.append(_word_marks(words, rows))
     traces.append(_vector_dots(vectors, rows, names, p))
     figure = go.Figure(traces)

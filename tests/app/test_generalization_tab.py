@@ -25,6 +25,7 @@ from readout_ui.app.judge.generalization_run import (
 from readout_ui.app.judge.judged import (
     draw_concepts,
     draw_dose_table,
+    draw_forest,
     draw_misses,
     draw_summary,
     draw_words,
@@ -281,6 +282,22 @@ def test_tables_hold_texts_and_names_as_text(studio: Studio) -> None:
     assert "<script>" not in draw_summary(planted, "run")
     assert "Bag of words" in draw_summary(planted, "run")
     assert "as by chance" in draw_concepts(judge(scored(1, 0.0), QUICK).per_concept)
+
+
+def test_the_lines_of_concepts_are_to_scale_and_those_beyond_forty_are_opened() -> None:
+    found = judge(scored(0, 3.0), QUICK)
+    drawn = draw_forest(found.macro, found.per_concept)
+    lowest = min(found.per_concept, key=lambda each: each.auroc.value)
+    start = min(0.4, found.macro.auroc.low, *(each.auroc.low for each in found.per_concept))
+    rows = drawn.split("<tr>")[1:]
+    assert "Mean of all" in rows[0]
+    assert lowest.concept in rows[1]
+    assert f"left:{(lowest.auroc.value - start) / (1 - start):.2%}'></span></div>" in rows[1]
+    assert ("dot hollow" in rows[1]) is (lowest.p >= 0.05)
+    assert "<details>" not in drawn
+    many = draw_forest(found.macro, (lowest,) * 60)
+    assert many.partition("<details>")[0].count("<tr>") == 1 + 40
+    assert "The other 20 concepts" in many
 
 
 def test_a_miss_can_be_read_and_become_a_description() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from readout_ui.evaluation.influence import FALSE_ALARM, influence
 from readout_ui.evaluation.left_out import layer_texts, leave_out
-from readout_ui.evaluation.misfits import _Groups, _Products
+from readout_ui.evaluation.misfits import _Groups, _Products, find_misfits, misfit_pieces
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import fit
 from readout_ui.vectors.whitening import map_of
@@ -117,6 +117,20 @@ def test_a_neutral_text_among_descriptions_is_found_and_no_other() -> None:
     marked = [b for b in influence(make_corpus(2, plant=plant), 0) if b.outlier]
     assert [(b.concept, b.index, b.like) for b in marked] == [("bconcept", 4, "")]
     assert "nothing in particular" in marked[0].note()
+
+
+def test_misfits_of_many_texts_come_in_short_pieces() -> None:
+    corpus = make_corpus(0, Shape(n_concepts=20, n_each=12, d_model=32))
+    pieces, n_pieces = misfit_pieces(corpus), 0
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            found = end.value
+            break
+        n_pieces += 1
+    assert n_pieces > 5  # a piece for every layer, and more for the libraries it is compared with
+    np.testing.assert_array_equal(found.p, find_misfits(corpus).p)
 
 
 def test_libraries_with_nothing_wrong_are_the_means_with_others_deviations() -> None:

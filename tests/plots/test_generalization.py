@@ -20,7 +20,7 @@ def found() -> Generalization:
 def test_the_forest_has_a_row_per_concept_below_their_mean_best_first(
     found: Generalization,
 ) -> None:
-    figure = draw_forest(found.macro, found.per_concept)
+    figure = draw_forest(found)
     names = figure.layout.yaxis.ticktext
     assert names[:2] == (MACRO, "sad")
     assert set(names[1:]) == set(CONCEPTS)
@@ -30,7 +30,7 @@ def test_the_forest_has_a_row_per_concept_below_their_mean_best_first(
 
 
 def test_concepts_that_chance_explains_are_hollow(found: Generalization) -> None:
-    dots = draw_forest(found.macro, found.per_concept).data[-1]
+    dots = draw_forest(found).data[-1]
     hollow = {each.concept for each in found.per_concept if each.p >= 0.05}
     names = [row[0] for row in dots.customdata][1:]
     assert {n for n, s in zip(names, dots.marker.symbol[1:], strict=True) if "open" in s} == hollow

@@ -36,6 +36,7 @@ from readout_ui.app.judge.generalization_run import (
 from readout_ui.app.judge.judged import (
     draw_concepts,
     draw_dose_table,
+    draw_forest,
     draw_misses,
     draw_summary,
     draw_words,
@@ -53,7 +54,7 @@ from readout_ui.app.widgets import (
 from readout_ui.errors import UserError
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES
 from readout_ui.evaluation.judgements import Generalization
-from readout_ui.plots.new_texts import draw_dose, draw_forest, draw_violins
+from readout_ui.plots.new_texts import draw_dose, draw_violins
 from readout_ui.runs.run import Run
 from readout_ui.texts.shipped import SHIPPED, fitting_library, library_named
 
@@ -69,11 +70,8 @@ class Found(Part):
                 [], label="Judged so far", elem_id="generalization-before", interactive=True
             )
             self.summary = gr.HTML(elem_id="generalization-summary")
-            gr.Markdown(
-                "### AUROC of each concept\nDots: vectors, hollow where chance explains them. "
-                "Diamonds: bag of words trained on the same descriptions. Grey: random directions."
-            )
-            self.forest = build_plot("generalization-forest")
+            gr.Markdown("### AUROC of each concept")
+            self.forest = gr.HTML(elem_id="generalization-forest")
             with gr.Accordion("All numbers", open=False):
                 self.table = gr.HTML(elem_id="generalization-table")
             gr.Markdown("### Ten worst misses")
@@ -116,7 +114,7 @@ class Found(Part):
             self.violins: None,
             self.words: "",
             self.summary: draw_summary(kept, title),
-            self.forest: plot_data(draw_forest(kept.macro, kept.per_concept)),
+            self.forest: draw_forest(kept.macro, kept.per_concept),
             self.table: draw_concepts(kept.per_concept),
             self.misses: draw_misses(kept.misses),
         }

@@ -9,13 +9,15 @@ from urllib.parse import quote
 
 from readout_ui.app.widgets import bullets, table
 from readout_ui.evaluation.dose import DoseCurves
-from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, Miss
+from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, Macro, Miss
 from readout_ui.evaluation.resampling import Estimate
 
 if TYPE_CHECKING:
     from readout_ui.app.judge.kept import KeptTexts
     from readout_ui.evaluation.lexical import LexicalControl
 
+FIRST_CONCEPTS = 40
+"""Concepts whose lines are in sight; those of the others are opened."""
 CHANCE_EXPLAINS = 0.05
 """Corrected p from which a number is marked as not different from chance."""
 
@@ -86,6 +88,54 @@ def _concept_row(each: ConceptJudgement) -> tuple[str, ...]:
         f"{each.threshold:+.3f}",
         f"{each.recall:.0%}",
         f"{wrong.value:.0%} <i>{wrong.low:.0%}–{wrong.high:.0%}</i>" if wrong else "–",
+    )
+
+
+def draw_forest(macro: Macro, judged: Sequence[ConceptJudgement]) -> str:
+    """AUROC of every concept with its interval and baselines on one line, lowest first.
+
+    Args:
+        macro: the means, which stand above.
+        judged: the concepts.
+    """
+    ordered = sorted(judged, key=lambda each: each.auroc.value)
+    ends = [macro.auroc.low, *(each.auroc.low for each in ordered)]
+    start = min(0.4, *ends)
+    rows = [_line("Mean of all", macro.auroc, macro.words, macro.random, macro.p, start)]
+    rows += [_line(e.concept, e.auroc, e.words, e.random, e.p, start) for e in ordered]
+    first, rest = rows[: 1 + FIRST_CONCEPTS], rows[1 + FIRST_CONCEPTS :]
+    legend = (
+        "<p class='about'>Dots: vectors with their 95 % interval, hollow where chance explains "
+        "them. Diamonds: bag of words trained on the same descriptions. Grey: 95 % of random "
+        f"directions. The line is 0.5; the left end is {start:.2f}, the right one 1.</p>"
+    )
+    more = ""
+    if rest:
+        more = f"<details><summary>The other {len(rest)} concepts</summary>{_lines(rest)}</details>"
+    return f"{legend}{_lines(first)}{more}"
+
+
+def _lines(rows: Sequence[str]) -> str:
+    return f"<table class='forest'><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _line(
+    name: str, auroc: Estimate, words: Estimate | None, random: Estimate, p: float, start: float
+) -> str:
+    def at(value: float) -> str:
+        return f"{max(0.0, value - start) / (1 - start):.2%}"
+
+    def span(kind: str, each: Estimate) -> str:
+        wide = f"{max(0.0, each.high - max(each.low, start)) / (1 - start):.2%}"
+        return f"<span class='{kind}' style='left:{at(each.low)};width:{wide}'></span>"
+
+    hollow = "" if p < CHANCE_EXPLAINS else " hollow"
+    beside = f"<span class='words' style='left:{at(words.value)}'></span>" if words else ""
+    return (
+        f"<tr><th scope='row'>{escape(name)}</th><td><div class='line'>{span('random', random)}"
+        f"<span class='half' style='left:{at(0.5)}'></span>{span('reach', auroc)}{beside}"
+        f"<span class='dot{hollow}' style='left:{at(auroc.value)}'></span></div></td>"
+        f"<td class='num'>{_interval(auroc)}</td></tr>"
     )
 
 

@@ -47,7 +47,7 @@ class LeaderboardPart(Part):
         gr.Markdown(INTRO)
         with gr.Row():
             where = gr.Textbox(label="Path on this machine", elem_id="beside-path", scale=3)
-            file = gr.File(label="or a file", elem_id="beside-file", height=90, scale=2)
+            file = gr.File(label="or a file", elem_id="beside-file", height=130, scale=2)
         judge = gr.Button("Judge beside ours", elem_id="beside-judge")
         self.board = gr.HTML(elem_id="beside-board", padding=False)
         self.shown = gr.State("")  # run and rows that the page shows

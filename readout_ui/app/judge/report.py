@@ -190,10 +190,12 @@ def _pair(pair: PairReport) -> str:
     between = "–" if pair.cosine > 0 else "vs"
     told = pair.verdict if pair.auroc is None else f"{pair.verdict}, {short(pair.auroc)}"
     kind = KINDS.get(pair.verdict, "plain")
+    below = " below" if pair.cosine < 0 else ""
+    bar = f"<span class='pbar h{below}' style='--part: {abs(pair.cosine)}'></span>"
     address = f"#/judge?pair={pair.a}~{pair.b}"
     return (
         f"<tr><td><a href='{escape(address)}'>{escape(pair.a)} <span class='dim'>{between}</span> "
-        f"{escape(pair.b)}</a></td><td class='num'>{cosine(pair.cosine)}</td>"
+        f"{escape(pair.b)}</a></td><td class='num'>{bar}{cosine(pair.cosine)}</td>"
         f"<td class='num dim h'>±{pair.margin:.2f}</td>"
         f"<td><span class='v {kind}'>{told}</span></td></tr>"
     )

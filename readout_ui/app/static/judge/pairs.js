@@ -17,6 +17,12 @@ export function addressOfPair(a, b, part, query = {}) {
   return addressOf({ room: "judge", part, query: { ...query, pair: `${a}~${b}` } });
 }
 
+// A cosine as a bar to the right or left of its middle.
+function bar(cosine) {
+  const kind = `pbar h${cosine < 0 ? " below" : ""}`;
+  return el("span", { class: kind, style: `--part: ${Math.abs(cosine)}` });
+}
+
 function pairRow(pair, address) {
   const [a, b, cosine, margin, , verdict] = pair;
   const between = el("span", { class: "dim" }, cosine > 0 ? "–" : "vs");
@@ -24,13 +30,13 @@ function pairRow(pair, address) {
     "tr",
     {},
     el("td", {}, el("a", { href: address(a, b) }, `${a} `, between, ` ${b}`)),
-    el("td", { class: "num" }, number(cosine)),
+    el("td", { class: "num" }, bar(cosine), number(cosine)),
     el("td", { class: "num dim h" }, `±${margin.toFixed(2)}`),
     el("td", {}, el("span", { class: `v ${KINDS[verdict] ?? "plain"}` }, told(pair))),
   );
 }
 
-export function pairRows(pairs, address) {
+function pairRows(pairs, address) {
   return pairs.map((pair) => pairRow(pair, address));
 }
 

@@ -5,7 +5,7 @@ import { el } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
 import { go } from "../lib/route.js";
 import { cellsOf, MatrixView, square, unpack } from "./matrix.js";
-import { addressOfPair, PAIR, PairSheet, pairRows, rowOf } from "./pairs.js";
+import { addressOfPair, PAIR, PairSheet, pairTable, rowOf } from "./pairs.js";
 
 const address = (a, b) => addressOfPair(a, b, "");
 
@@ -69,8 +69,7 @@ class ReportPage {
   }
 
   showAllPairs(button) {
-    const body = this.root.querySelector(".pairs tbody");
-    body.replaceChildren(...pairRows(this.data.pairs, address));
+    this.root.querySelector(".pairs").replaceWith(pairTable(this.data.pairs, address));
     button.remove();
   }
 

@@ -102,7 +102,7 @@ def test_the_shipped_set_is_judged_beside_its_baselines(url: str, watched_page: 
         expect(summary).to_contain_text(baseline)
     expect(part(page, "forest").locator("tr")).to_have_count(5, timeout=WAIT)
     expect(part(page, "misses").locator("tbody tr")).to_have_count(10)
-    expect(figure(page, "violins").locator(".yaxislayer-above text")).to_have_count(4)
+    expect(figure(page, "violins").locator(".yaxislayer-above text")).to_have_count(4, timeout=WAIT)
     choose(page, "violin-choice", "calm")
     expect(figure(page, "violins").locator(".yaxislayer-above text")).to_have_count(1, timeout=WAIT)
     page.get_by_text("All numbers").click()

@@ -120,7 +120,7 @@ def test_a_neutral_text_among_descriptions_is_found_and_no_other() -> None:
 
 
 def test_misfits_of_many_texts_come_in_short_pieces() -> None:
-    corpus = make_corpus(0, Shape(n_concepts=20, n_each=12, d_model=32))
+    corpus = make_corpus(0, Shape(n_concepts=26, n_each=20, d_model=32))
     pieces, n_pieces = misfit_pieces(corpus), 0
     while True:
         try:
@@ -129,7 +129,7 @@ def test_misfits_of_many_texts_come_in_short_pieces() -> None:
             found = end.value
             break
         n_pieces += 1
-    assert n_pieces > 5  # a piece for every layer, and more for the libraries it is compared with
+    assert n_pieces >= 3  # one for its layer, and more for the libraries it is compared with
     np.testing.assert_array_equal(found.p, find_misfits(corpus).p)
 
 

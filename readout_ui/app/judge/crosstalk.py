@@ -93,7 +93,8 @@ class CrosstalkTab(RunTab):
             name = run.concepts[0]
             return headline(f"The run has one concept, {name}.", "There is no other to compare.")
         parts = "".join(
-            f"<details data-part='{name}'><summary>{title}</summary><div></div></details>"
+            f"<details data-part='{name}'><summary>{title}</summary>"
+            f"<div tabindex='0' role='region' aria-label='{title}'></div></details>"
             for name, title in PARTS.items()
         )
         return (
@@ -102,7 +103,7 @@ class CrosstalkTab(RunTab):
 
 
 _TOP = (
-    "<div class='rtop'><div><h2 class='found' role='status'>Cosines</h2>"
+    "<div class='rtop'><div role='status'><h2 class='found'>Cosines</h2>"
     "<p class='dim about-pairs'></p></div><span class='sp'></span>"
     "<label class='at'>Layer <select></select></label></div>"
     "<div class='judge2'><section class='sect'><header><h2>Pairs beyond chance</h2>"

@@ -9,6 +9,7 @@ import { addressOfPair, PAIR, PairSheet, pairTable, rowOf } from "./pairs.js";
 
 const PART = "cross-talk";
 const MEAN = "mean"; // the choice that averages over all layers
+const PASSED_BY = 300; // milliseconds that a layer is looked at before its pairs are asked for
 
 export function start({ element, server }) {
   const page = new CrosstalkPage(element, server);
@@ -92,11 +93,12 @@ class CrosstalkPage {
     const { layers, best } = this.data;
     const option = (value, words) => el("option", { value }, words);
     const words = (layer) => (layer === best ? `${layer}, best` : `${layer}`);
-    if (this.choice.options.length !== layers.length + 1)
+    if (this.offered !== this.data)
       this.choice.replaceChildren(
         ...layers.map((layer) => option(layer, words(layer))),
         option(MEAN, "mean of all"),
       );
+    this.offered = this.data;
     this.choice.value = at;
   }
 
@@ -110,6 +112,9 @@ class CrosstalkPage {
     const { run } = this;
     if (!this.pairs.has(at)) {
       this.say("Which pairs are beyond chance is being worked out…");
+      // The cosines are painted first, and layers that are only passed by are not worked out.
+      await new Promise((done) => setTimeout(done, this.pairs.size ? PASSED_BY : 0));
+      if (this.run !== run || this.at !== at) return;
       const layer = at === MEAN ? null : Number(at);
       const answer = await this.server.crosstalk_pairs({ layer });
       if (this.run !== run) return;

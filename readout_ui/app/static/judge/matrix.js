@@ -9,7 +9,9 @@ const SMALLEST = 4;
 
 // Cosines as the server packs them: ten-thousandths, row by row above the diagonal.
 export function unpack(packed) {
-  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  const letters = atob(packed);
+  const bytes = new Uint8Array(letters.length);
+  for (let at = 0; at < letters.length; at += 1) bytes[at] = letters.charCodeAt(at); // a million
   return new Int16Array(bytes.buffer);
 }
 
@@ -84,7 +86,9 @@ export function drawMatrix(canvas, matrix, chosen = []) {
   pen.imageSmoothingEnabled = false;
   pen.drawImage(pixels(matrix, canvas), labels, labels, cell * n, cell * n);
   const style = getComputedStyle(canvas);
+  pen.globalAlpha = cell > 7 ? 1 : 0.55; // the colour of a small cell is to be seen as well
   outline(pen, marked, cell, labels, style.getPropertyValue("--ink"), cell > 7 ? 1.5 : 0.75);
+  pen.globalAlpha = 1;
   if (chosen.length === 2) {
     const both = [chosen, [chosen[1], chosen[0]]];
     outline(pen, both, cell, labels, style.getPropertyValue("--teal"), 2.5);

@@ -64,6 +64,7 @@ def test_a_draft_enters_the_library_by_a_click_alone(
         boxes.check()
         expect(sheet.get_by_role("button", name="Save the ticked ones as a file")).to_be_visible()
         sheet.get_by_role("button", name="Add the ticked ones to the library").click()
+        expect(sheet).to_have_count(0)  # both sides are kept by then
         expect(page.locator(".rs-contrast summary")).to_have_text(
             "Contrasted with 1 text of its own"
         )

@@ -36,7 +36,7 @@ def without_sentence_embedding(
 ) -> None:
     """A baseline that takes half a minute of a judgement is there only for a test that asks."""
     if "sentence_embedding" not in request.fixturenames:
-        monkeypatch.setattr("readout_ui.evaluation.sentence_embedding.model_folder", lambda: None)
+        monkeypatch.setattr("readout_ui.vectors.sentence_embedding.model_folder", lambda: None)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The app's functions for programs: named API endpoints, which are the MCP tools as well."""
 
+import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from readout_ui.app.api_answers import (
     NAMES,
     ConceptFile,
     ConceptList,
+    DirectionGeometry,
+    DirectionTokens,
     DraftedTexts,
     Evaluation,
     LabelledRow,
@@ -27,6 +30,7 @@ from readout_ui.app.api_answers import (
     describe_run,
     describe_status,
 )
+from readout_ui.app.jobs import Question
 from readout_ui.app.judge.generalization_run import Asked
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
 
 PUBLIC: dict[str, Any] = {"concurrency_id": "programs", "concurrency_limit": 4}
 Top = Annotated[int, Field(ge=0)]
+TokenCount = Annotated[int, Field(ge=1, le=100)]
 DraftCount = Annotated[int, Field(ge=1, le=MOST_DRAFTS)]
 
 
@@ -201,6 +206,57 @@ class Programs:
 
         used, found = self._studio.judge(asked.question("Evaluation"), work)
         return describe_evaluation(found, used, targets)
+
+    def geometry(
+        self, ratings: dict[str, dict[str, float]] | None = None, layer: int | None = None
+    ) -> DirectionGeometry:
+        """Compare the directions in use with ratings and across layers; find families of concepts.
+
+        Args:
+            ratings: numbers by scale for each concept; by default the shipped emotions' table.
+            layer: one of the run's layers; its best one by default.
+
+        Returns:
+            components and their correlations, RSA between layers, families with their accuracy.
+        """
+        at = self._studio.run().layer(layer)
+
+        def work(readout: "Readout") -> DirectionGeometry:
+            from readout_ui.evaluation.geometry import geometry_of, rate, ratings_or_shipped
+
+            names = readout.concepts
+            if ratings is None:
+                rated = ratings_or_shipped(None, names)
+            else:
+                rated = rate(ratings, names, "ratings")
+            found = geometry_of(readout, at, rated).as_json()
+            return {"run": readout.run.id, **found}  # type: ignore[typeddict-item]
+
+        about = Question("Geometry", (at, json.dumps(ratings, sort_keys=True)))
+        return self._studio.judge(about, work)
+
+    def logit_lens(self, layer: int | None = None, tokens: TokenCount = 10) -> DirectionTokens:
+        """List the tokens that each direction in use raises and lowers most.
+
+        Args:
+            layer: one of the run's layers; its best one by default.
+            tokens: how many on each side.
+
+        Returns:
+            one entry for each concept, and last a random direction to compare with.
+        """
+        at = self._studio.run().layer(layer)
+
+        def work(readout: "Readout") -> DirectionTokens:
+            from readout_ui.evaluation.logit_lens import logit_lens
+
+            found = logit_lens(readout.model, readout.vectors, at, tokens)
+            rows = [asdict(one) for one in found]
+            return DirectionTokens(run=readout.run.id, layer=at, directions=rows)
+
+        return self._studio.judge(
+            Question("Logit lens", (at, tokens), needs_descriptions=False), work
+        )
 
     def draft_texts(
         self,

@@ -99,6 +99,28 @@ class Evaluation(TypedDict):
     notes: list[str]
 
 
+class DirectionGeometry(TypedDict):
+    """How the directions of a layer lie to each other."""
+
+    run: str
+    layer: int
+    concepts: list[str]
+    xy: list[list[float]]
+    explained: list[float]
+    ratings: list[dict[str, Any]]
+    layers: list[int]
+    stability: list[list[float]]
+    families: list[dict[str, Any]]
+
+
+class DirectionTokens(TypedDict):
+    """What each direction raises and lowers most; a random one stands last."""
+
+    run: str
+    layer: int
+    directions: list[dict[str, Any]]
+
+
 class DraftedTexts(TypedDict):
     """What a model drafted; nothing of it is in the library."""
 
@@ -176,7 +198,10 @@ def describe_evaluation(found: Generalization, run: Run, mapping: dict[str, str]
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
-NAMES = ("list_concepts", "read_text", "train", "evaluate", "export", "draft_texts")
+NAMES = (
+    *("list_concepts", "read_text", "train", "evaluate", "export", "draft_texts"),
+    *("geometry", "logit_lens"),
+)
 """Every endpoint there is; gradio keeps "predict" for the page's own direct calls."""
 
 

@@ -15,7 +15,7 @@ from readout_ui.evaluation.advice import judge_descriptions
 from readout_ui.evaluation.crosstalk import cosine_matrix
 from readout_ui.evaluation.dose import EXAMPLE_TEXT, EXAMPLE_VALUES, parse_values, read_dose
 from readout_ui.evaluation.generalization import judge_texts
-from readout_ui.evaluation.geometry import judge_geometry, shipped_or_none
+from readout_ui.evaluation.geometry import geometry_of, ratings_or_shipped
 from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.influence import Influence
 from readout_ui.evaluation.layer_sets import best_layer_sets
@@ -124,9 +124,7 @@ def judge_redundancy(readout: Readout, layer: int) -> Section:
 
 def judge_geometry_of(readout: Readout, layer: int) -> Section:
     """Components beside valence and arousal, layers compared, families."""
-    corpus, ratings = readout.corpus(), shipped_or_none(readout.concepts)
-    held_out = held_out_matrix(corpus, layer)
-    found = judge_geometry(corpus, layer, held_out, ratings, own_directions(readout))
+    found = geometry_of(readout, layer, ratings_or_shipped(None, readout.concepts))
     return Section("Geometry", found.sentences())
 
 

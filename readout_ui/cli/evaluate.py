@@ -296,9 +296,10 @@ def report(
     weights: JudgedWeights,
 ) -> None:
     """Write every figure about the vectors as one HTML page that works offline."""
-    from readout_ui.cli.read import open_run
+    from readout_ui.cli.read import open_run, require_texts
 
     source = open_run(vectors, texts=descriptions)
+    require_texts(source, "a report")
     print(f"Wrote {write_report(source, weights.spec_of(source.manifest, model), layer, output)}")
 
 
@@ -306,14 +307,8 @@ def write_report(source: Run, spec: ModelSpec, layer: int | None, output: Path) 
     """Judge the vectors in every way and write the page; returns its path.
 
     Raises:
-        UserError: the texts of an export are missing, or it belongs to another model.
+        UserError: it belongs to another model.
     """
-    if not source.texts:
-        raise UserError(
-            "a report needs the texts of the training",
-            where=source.where,
-            fix="name their folder with --descriptions, or the folder of a kept run",
-        )
     if output.is_dir():
         raise UserError("is a folder", where=str(output), fix="name a file, such as report.html")
     chosen = source.layer(layer)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from readout_ui import __version__
+from readout_ui.cli.directions import geometry, lens
 from readout_ui.cli.draft import draft
 from readout_ui.cli.evaluate import compare, evaluate, report
 from readout_ui.cli.export import export, install, pack, verify
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(train, read, check, verify, serve, export, pack, install, evaluate, report, compare, steer),
+    *(geometry, lens),
     *(extract, train_stories, train_examples, train_pairs, draft, snippets, runs, models, cache),
 )
 """In the order of the help text."""

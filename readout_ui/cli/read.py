@@ -165,6 +165,16 @@ def open_run(source: Path, score: str = "", texts: Path | None = None) -> Run:
     return run
 
 
+def require_texts(run: Run, what: str) -> None:
+    """Raise a UserError where the texts of the training, which `what` needs, are not there."""
+    if not run.texts:
+        raise UserError(
+            f"{what} needs the texts of the training",
+            where=run.where,
+            fix="name their folder with --descriptions, or the folder of a kept run",
+        )
+
+
 def spec_of(run: Run, weights: Weights, model: str) -> ModelSpec:
     """The model to load: the one that is named, else the one the vectors were trained on.
 

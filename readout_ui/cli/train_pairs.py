@@ -238,6 +238,8 @@ def _pair_values(found: PairSet, run: Run, written: Path) -> dict[str, Any]:
 
 
 def _scores_table(run: Run) -> str:
+    from readout_ui.vectors.pair_scores import baseline_rows, embedding_sentence
+
     scores: Any = (run.manifest.contrast or {}).get("held_out")
     if scores is None:
         return "Too few pairs to hold some out."
@@ -247,8 +249,9 @@ def _scores_table(run: Run) -> str:
         for layer in sorted(layers)
     ]
     rows += [
-        ("bag of words", f"{scores['words_accuracy']:.2f}", f"{scores['words_auroc']:.2f}"),
+        *baseline_rows(scores),
         ("random direction (95 % below)", f"{scores['random']['most']:.2f}", ""),
         ("permuted polarity (95 % below)", f"{scores['permuted']['most']:.2f}", ""),
     ]
-    return table(("held-out pairs", "accuracy", "AUROC"), rows)
+    shown = table(("held-out pairs", "accuracy", "AUROC"), rows)
+    return "\n".join(filter(None, (shown, embedding_sentence(scores))))

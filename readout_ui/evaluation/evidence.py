@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from readout_ui.evaluation import sentence_embedding
 from readout_ui.evaluation.crosstalk import cosine_matrix
-from readout_ui.evaluation.generalization import SortedTexts, baselines, sort_texts
+from readout_ui.evaluation.generalization import (
+    NO_EMBEDDING,
+    SortedTexts,
+    baselines,
+    sort_texts,
+)
+from readout_ui.evaluation.judgements import beside
 from readout_ui.evaluation.layers import FOLDS, held_out_scores
 from readout_ui.evaluation.resampling import (
     Estimate,
@@ -25,11 +30,12 @@ from readout_ui.evaluation.resampling import (
     direction_auroc,
     weighted_auroc,
 )
-from readout_ui.evaluation.scored_texts import mean_of_known
+from readout_ui.evaluation.scored_texts import compared, mean_of_known
 from readout_ui.progress import finished
 from readout_ui.runs.report import PairReport, PairVerdict
 from readout_ui.texts.labelled import mapping_of, read_shipped, suggest_mapping
 from readout_ui.texts.shipped import fitting_library
+from readout_ui.vectors import sentence_embedding
 from readout_ui.vectors.auroc import Bools, Floats, auroc
 from readout_ui.vectors.cross_validation import assign_folds, can_be_scored
 
@@ -119,6 +125,21 @@ class Evidence:
         """Means over the concepts."""
         means = {key: float(column.mean()) for key, column in self._columns.items()}
         return self._estimates(means, mean_of_known(self.drawn), len(self.texts))
+
+    def beside(self) -> tuple[str, ...]:
+        """What each baseline reaches, with the paired interval of the difference, in sentences."""
+        said: list[str] = []
+        found = float(self._columns["own"].mean())
+        drawn = mean_of_known(self.drawn)
+        for name, key in (("A bag of words", "words"), ("A sentence embedding", "embedding")):
+            scores = getattr(self, key)
+            if scores is not None:
+                resampled = weighted_auroc(scores, self.own, self.weights)
+                rival = compared(found, drawn, self._columns[key], resampled, len(self.texts))
+                said += beside(name, *rival)
+        if self.words is not None and self.embedding is None:
+            said.append(NO_EMBEDDING)
+        return tuple(said)
 
     @staticmethod
     def _estimates(values: dict[str, float], drawn: Floats, n_texts: int) -> Estimates:

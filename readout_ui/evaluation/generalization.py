@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation import sentence_embedding
 from readout_ui.evaluation.judgements import (
     ConceptJudgement,
     Generalization,
@@ -32,6 +31,7 @@ from readout_ui.evaluation.scored_texts import Aurocs, ScoredTexts, judge_macro,
 from readout_ui.texts.labelled import IGNORE, OTHER, LabelledText, check_mapping, read_shipped
 from readout_ui.texts.names import contrasted, is_neutral_name
 from readout_ui.texts.shipped import fitting_library
+from readout_ui.vectors import sentence_embedding
 from readout_ui.vectors.auroc import Bools, Floats, auroc, average_precision
 from readout_ui.vectors.methods import METHODS, neutral_center
 from readout_ui.vectors.metrics import bag_of_words_scores, centred_cosine

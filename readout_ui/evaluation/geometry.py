@@ -6,10 +6,10 @@ is their arrangement the same across layers, and are texts at least taken for th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster
@@ -17,6 +17,7 @@ from scipy.cluster.hierarchy import fcluster
 from readout_ui.errors import UserError, printable
 from readout_ui.evaluation.crosstalk import cosines_of, spread_layers
 from readout_ui.evaluation.direction_samples import observed_cosines
+from readout_ui.evaluation.held_out import held_out_matrix
 from readout_ui.evaluation.redundancy import principal_plane
 from readout_ui.evaluation.resampling import p_values
 from readout_ui.evaluation.results import Floats, HeldOutMatrix, Indices, Rows, cluster
@@ -25,6 +26,7 @@ from readout_ui.texts.shipped import shipped_ratings
 from readout_ui.vectors.auroc import ranks_of
 
 if TYPE_CHECKING:
+    from readout_ui.inference.readout import Readout
     from readout_ui.vectors.training import Corpus
     from readout_ui.vectors.vectors import ConceptVectors
 
@@ -116,6 +118,19 @@ class Geometry:
         ]
         return tuple(said)
 
+    def as_json(self) -> dict[str, Any]:
+        """All of it as values that JSON can hold."""
+        return {
+            "layer": self.layer,
+            "concepts": list(self.concepts),
+            "xy": self.xy.tolist(),
+            "explained": list(self.explained),
+            "ratings": [asdict(fit) for fit in self.ratings],
+            "layers": list(self.layers),
+            "stability": self.stability.tolist(),
+            "families": [asdict(level) for level in self.families],
+        }
+
     def __repr__(self) -> str:
         return f"<geometry of {len(self.concepts)} concepts at layer {self.layer}>"
 
@@ -133,27 +148,46 @@ def read_ratings(path: Path, concepts: Sequence[str]) -> Ratings:
     scales = tuple(name for name in table.columns if name != "concept")
     if not scales:
         raise UserError("there is no column of ratings", where=shown(path))
-    at, columns = table.columns.index("concept"), [table.columns.index(name) for name in scales]
-    known = list(concepts)
-    values = np.full((len(known), len(scales)), np.nan)
+    at, given = table.columns.index("concept"), {}
     for row in table.rows:
         name = " ".join(row.cells[at]).strip()
-        if name in known:
+        if name in concepts:
             where = f"{shown(path)} line {row.line}"
-            values[known.index(name)] = [_number(" ".join(row.cells[c]), where) for c in columns]
-    n_rated = int((~np.isnan(values)).all(axis=1).sum())
+            cells = [" ".join(row.cells[table.columns.index(scale)]) for scale in scales]
+            given[name] = dict(zip(scales, (_number(cell, where) for cell in cells), strict=True))
+    return rate(given, concepts, shown(path))
+
+
+def rate(given: Mapping[str, Mapping[str, float]], concepts: Sequence[str], where: str) -> Ratings:
+    """Ratings by concept and scale as a table of all concepts.
+
+    Args:
+        given: numbers by scale, by concept; concepts that the run has not are passed over.
+        concepts: the run's.
+        where: they come from.
+
+    Raises:
+        UserError: too few of the concepts are rated on every scale.
+    """
+    known = [given.get(name, {}) for name in concepts]
+    scales = tuple(dict.fromkeys(scale for some in known for scale in some))
+    values = np.array([[some.get(scale, np.nan) for scale in scales] for some in known])
+    n_rated = int((~np.isnan(values)).all(axis=1).sum()) if scales else 0
     if n_rated < FEWEST_RATED:
         raise UserError(
             f"{n_rated} of the run's concepts are rated",
-            where=shown(path),
+            where=where,
             fix=f"rate {FEWEST_RATED} or more",
-            options=known[:20],
+            options=list(concepts)[:20],
         )
     return Ratings(scales, values)
 
 
-def shipped_or_none(concepts: Sequence[str]) -> Ratings | None:
-    """Valence and arousal of the shipped emotions, None where too few of these are rated."""
+def ratings_or_shipped(path: Path | None, concepts: Sequence[str]) -> Ratings | None:
+    """A person's ratings; without a file valence and arousal of the shipped emotions, None where
+    too few of these are among the concepts."""
+    if path is not None:
+        return read_ratings(path, concepts)
     try:
         return read_ratings(shipped_ratings(), concepts)
     except UserError:
@@ -165,6 +199,17 @@ def _number(written: str, where: str) -> float:
         return float(written)
     except ValueError:
         raise UserError(f"'{printable(written)}' is no number", where=where) from None
+
+
+def geometry_of(readout: Readout, layer: int, ratings: Ratings | None) -> Geometry:
+    """The geometry of a run's own directions at a layer of the model.
+
+    Raises:
+        UserError: the texts of the training are not there.
+    """
+    corpus = readout.corpus()
+    own = readout.vectors if readout.run.source else None
+    return judge_geometry(corpus, layer, held_out_matrix(corpus, layer), ratings, own)
 
 
 def judge_geometry(

@@ -238,8 +238,8 @@ class Generalization:
     def sentences(self) -> tuple[str, ...]:
         """What the numbers say beside their baselines and doubts, for people."""
         return (
-            *_beside("A bag of words", self.macro.words, self.macro.gain),
-            *_beside("A sentence embedding", self.macro.embedding, self.macro.embedding_gain),
+            *beside("A bag of words", self.macro.words, self.macro.gain),
+            *beside("A sentence embedding", self.macro.embedding, self.macro.embedding_gain),
             *self._doubts(),
             *self._kind_sentence(),
         )
@@ -333,7 +333,14 @@ def _value(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{estimate.value:.3f}"
 
 
-def _beside(name: str, rival: Estimate | None, gain: Estimate | None) -> tuple[str, ...]:
+def beside(name: str, rival: Estimate | None, gain: Estimate | None) -> tuple[str, ...]:
+    """What a baseline reaches and how far the vectors are above it, as a sentence if it is known.
+
+    Args:
+        name: of the baseline, to begin the sentence with.
+        rival: its AUROC.
+        gain: that of the vectors minus it, on the same resamples.
+    """
     if rival is None or gain is None:
         return ()
     difference = f"the vectors are {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] from it"

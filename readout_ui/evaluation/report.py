@@ -182,6 +182,7 @@ def _report(
         order=tuple(names[i] for i in order),
         cosines=pack_cosines(matrix[np.ix_(order, order)]),
         lens_layer=lens_layer(readout.run) if lens else None,
+        beside=evidence[0].beside() if evidence else (),
     )
 
 

@@ -153,8 +153,8 @@ def judge_macro(aurocs: Aurocs, precision: Sequence[float], refits: Floats | Non
     permuted = aurocs.permuted.mean(axis=1)  # (n_permutations,)
     random = _macro_of_random(aurocs.random)  # (n_random,)
     found = float(aurocs.found.mean())
-    words, gain = _baseline(found, drawn, aurocs.words, aurocs.words_drawn, n_texts)
-    embedding, above = _baseline(found, drawn, aurocs.embedding, aurocs.embedding_drawn, n_texts)
+    words, gain = compared(found, drawn, aurocs.words, aurocs.words_drawn, n_texts)
+    embedding, above = compared(found, drawn, aurocs.embedding, aurocs.embedding_drawn, n_texts)
     grouped = None
     if aurocs.grouped is not None:
         grouped = auroc_estimate(found, mean_of_known(aurocs.grouped), n_texts)
@@ -173,10 +173,18 @@ def judge_macro(aurocs: Aurocs, precision: Sequence[float], refits: Floats | Non
     )
 
 
-def _baseline(
+def compared(
     found: float, drawn: Floats, rival: Floats | None, rival_drawn: Floats | None, n_texts: int
 ) -> tuple[Estimate | None, Estimate | None]:
-    """A baseline's mean AUROC, and by how much the vectors are above it on the same resamples."""
+    """A baseline's mean AUROC, and by how much the vectors are above it on the same resamples.
+
+    Args:
+        found: mean AUROC of the vectors.
+        drawn: (n_draws,), that of the resamples.
+        rival: (n_concepts,), AUROC of the baseline.
+        rival_drawn: (n_draws, n_concepts), those of the same resamples.
+        n_texts: how many texts there are.
+    """
     if rival is None or rival_drawn is None:
         return None, None
     value, draws = float(rival.mean()), mean_of_known(rival_drawn)

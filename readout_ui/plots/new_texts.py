@@ -46,25 +46,29 @@ ROW_HEIGHT = 22
 MACRO = "mean of all"
 _GREY = "rgba(128,128,128,0.35)"
 _VECTORS = f"rgb{ABOVE}"
-_WORDS = f"rgb{BELOW}"
+_BASELINES = f"rgb{BELOW}"
 
 
 def draw_forest(found: Generalization) -> go.Figure:
     """AUROC of every concept, best first, below the mean of all; baselines beside each.
 
     Filled dots differ from chance (corrected p below 0.05), hollow ones do not. Grey bars span 95 %
-    of random directions, diamonds are the bag of words.
+    of random directions, diamonds are the bag of words, squares a sentence embedding.
     """
     judged = sorted(found.per_concept, key=lambda each: -each.auroc.value)
     names = [MACRO, *(each.concept for each in judged)]
-    vectors = [found.macro.auroc, *(each.auroc for each in judged)]
-    words = [found.macro.words, *(each.words for each in judged)]
-    random = [found.macro.random, *(each.random for each in judged)]
-    p = [found.macro.p, *(each.p for each in judged)]
+    macro = found.macro
+    vectors = [macro.auroc, *(each.auroc for each in judged)]
+    random = [macro.random, *(each.random for each in judged)]
+    p = [macro.p, *(each.p for each in judged)]
     rows = list(range(len(names)))
     traces = [_random_bars(random, rows)]
-    if found.macro.words is not None:
-        traces.append(_word_marks(words, rows))
+    if macro.words is not None:
+        words = [macro.words, *(each.words for each in judged)]
+        traces.append(_baseline_marks("bag of words", "diamond-open", words, rows))
+    if macro.embedding is not None:
+        embedding = [macro.embedding, *(each.embedding for each in judged)]
+        traces.append(_baseline_marks("sentence embedding", "square-open", embedding, rows))
     traces.append(_vector_dots(vectors, rows, names, p))
     figure = go.Figure(traces)
     figure.add_vline(x=0.5, line_dash="dot", line_color="#888")
@@ -90,16 +94,18 @@ def _random_bars(random: Sequence[Estimate], rows: Sequence[int]) -> go.Bar:
     )
 
 
-def _word_marks(words: Sequence[Estimate | None], rows: Sequence[int]) -> go.Scatter:
-    shown = [(each, row) for each, row in zip(words, rows, strict=True) if each is not None]
+def _baseline_marks(
+    name: str, symbol: str, known: Sequence[Estimate | None], rows: Sequence[int]
+) -> go.Scatter:
+    shown = [(each, row) for each, row in zip(known, rows, strict=True) if each is not None]
     return go.Scatter(
         x=[each.value for each, _ in shown],
         y=[row for _, row in shown],
         mode="markers",
-        marker={"symbol": "diamond-open", "size": 9, "color": _WORDS, "line": {"width": 2}},
-        name="bag of words",
+        marker={"symbol": symbol, "size": 9, "color": _BASELINES, "line": {"width": 2}},
+        name=name,
         customdata=[[each.low, each.high] for each, _ in shown],
-        hovertemplate="bag of words %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
+        hovertemplate=f"{name} %{{x:.3f}} [%{{customdata[0]:.3f}}, %{{customdata[1]:.3f}}]"
         "<extra></extra>",
     )
 
@@ -146,7 +152,7 @@ def draw_violins(found: Generalization, concepts: Sequence[str] = ()) -> go.Figu
     shown = (known or [each.concept for each in lowest])[:MOST_VIOLINS]
     kinds = (
         ("own texts", _VECTORS),
-        ("other texts", _WORDS),
+        ("other texts", _BASELINES),
         ("neutral texts", "rgb(128,128,128)"),
     )
     figure = go.Figure(

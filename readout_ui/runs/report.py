@@ -141,6 +141,9 @@ class RunReport:
     by row above the diagonal."""
     lens_layer: int | None = None
     """The layer whose directions raise and lower the tokens of the concepts."""
+    beside: tuple[str, ...] = ()
+    """What each baseline reaches on the same texts and how far the vectors are above it, with the
+    95 % interval of the difference, in sentences."""
 
     def concept(self, name: str) -> ConceptReport | None:
         """That of one concept; None where the run has none of this name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from readout_ui.vectors import sentence_embedding
 from readout_ui.vectors.auroc import Floats, Indices, auroc
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.cross_validation import recommended_layer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FOLDS = 8
 N_DRAWS = 20
 """Random directions, and permutations of the polarity, at the best layer."""
+N_RESAMPLES = 1000
 _NOISE = 1e-6
 
 
@@ -57,10 +59,15 @@ class PairScores:
     permuted: Chance
     """Accuracy at the best layer where the polarity of every pair is drawn, for training and test
     alike: what the same texts reach without a contrast."""
+    embedding_accuracy: float | None = None
+    """Accuracy by a sentence embedding on the same pairs; None where it is not installed."""
+    embedding_auroc: float | None = None
+    above_embedding: tuple[float, float] | None = None
+    """Accuracy at the best layer minus that of the embedding: 95 % over resampled pairs."""
 
     def as_json(self) -> dict[str, Any]:
-        """The scores as values that JSON can hold."""
-        values = asdict(self)
+        """The scores as values that JSON can hold, without those that are not known."""
+        values = {name: value for name, value in asdict(self).items() if value is not None}
         return {**values, "accuracy": list(self.accuracy), "auroc": list(self.auroc)}
 
 
@@ -98,7 +105,8 @@ def score_pairs(
         signs = draws.choice([-1.0, 1.0], size=(N_DRAWS, len(pairs)))
         at_best = scored(best)
         permuted = [_permuted_accuracy(at_best(sign), sign) for sign in signs]
-    words = _by_words(pairs, folds)
+    words, embedding = _by_words(pairs, folds), _by_embedding(pairs, folds)
+    known = {} if embedding is None else _beside(hits[best], embedding, seed)
     return PairScores(
         n_pairs=len(pairs),
         folds=n_folds,
@@ -109,7 +117,45 @@ def score_pairs(
         words_auroc=_area(words),
         random=_chance(_random_accuracies(pooled[:, best], seed)),
         permuted=_chance(np.array(permuted)),
+        **known,
     )
+
+
+def baseline_rows(held_out: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, accuracy and AUROC of what reads no language model, from `PairScores.as_json`."""
+    words = f"{held_out['words_accuracy']:.2f}", f"{held_out['words_auroc']:.2f}"
+    embedding = "–", f"not installed: {sentence_embedding.INSTALL}"
+    if "embedding_accuracy" in held_out:
+        known = held_out["embedding_accuracy"], held_out["embedding_auroc"]
+        embedding = f"{known[0]:.2f}", f"{known[1]:.2f}"
+    return [("bag of words", *words), ("sentence embedding", *embedding)]
+
+
+def embedding_sentence(held_out: Mapping[str, Any]) -> str:
+    """How far the direction is above the sentence embedding; empty where that is not known."""
+    if "above_embedding" not in held_out:
+        return ""
+    low, high = held_out["above_embedding"]
+    found = held_out["accuracy"][held_out["best"]] - held_out["embedding_accuracy"]
+    difference = f"{found:+.2f} [{low:+.2f}, {high:+.2f}]"
+    if low > 0:
+        return f"Accuracy is above that of a sentence embedding on the same pairs by {difference}."
+    better = "better" if high < 0 else "as well"
+    return (
+        f"A sentence embedding tells these pairs apart {better}: accuracy is {difference} from its."
+    )
+
+
+def _beside(hits: Floats, embedding: Floats, seed: int) -> dict[str, Any]:
+    """What the embedding's scores (n_pairs, 2) reach beside hits (n_pairs,) of the direction."""
+    ahead = hits - _hits(embedding)
+    drawn = np.random.default_rng(seed).integers(len(ahead), size=(N_RESAMPLES, len(ahead)))
+    low, high = np.quantile(ahead[drawn].mean(axis=1), [0.025, 0.975]).tolist()
+    return {
+        "embedding_accuracy": float(_hits(embedding).mean()),
+        "embedding_auroc": _area(embedding),
+        "above_embedding": (low, high),
+    }
 
 
 def assign_folds(pairs: Sequence[ContrastPair], seed: int, folds: int = FOLDS) -> Indices:
@@ -214,6 +260,16 @@ def _by_words(pairs: Sequence[ContrastPair], folds: Indices) -> Floats:
             continue
         scores[folds == fold] = found.reshape(-1, 2)
     return scores
+
+
+def _by_embedding(pairs: Sequence[ContrastPair], folds: Indices) -> Floats | None:
+    """Held-out scores of both sides by a sentence embedding, (n_pairs, 2), None without one."""
+    folder = sentence_embedding.model_folder()
+    if folder is None:
+        return None
+    texts = [side for pair in pairs for side in (pair.positive, pair.negative)]
+    gram = _gram(torch.from_numpy(sentence_embedding.embed(texts, folder)))
+    return _held_out(gram, folds, "mean", np.ones(len(pairs)))
 
 
 def _chance(values: Floats) -> Chance:

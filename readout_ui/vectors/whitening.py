@@ -5,7 +5,8 @@
     whitened      M = ((1 - l) S + l diag(s^2))^-1, in the coordinates of the activations
 
 For `whitened`, s is the scale of every dimension: one for all, or the standard deviation within
-concepts of a dimension that spreads much further than others. S is half the covariance of the
+concepts of a dimension that spreads much further than others; of each dimension where many spread
+much less. S is half the covariance of the
 texts about the mean of their concept and half that of the neutral tokens, each of mean variance 1
 once the dimensions are divided by s. M is symmetric, so a text scores on a
 direction what the difference of means, the texts' own differences discounted, says of it.
@@ -41,6 +42,10 @@ MOST_TEXTS = 384
 USUAL_SPREADS = 2.0
 """Dimensions that spread up to so many times as far as the median one have one scale together;
 those that spread further, as a few do in language models, are scaled by their own deviation."""
+NARROW_SHARE = 0.1
+"""Share of dimensions that spread less than half as far as the median one (1 / USUAL_SPREADS) from
+which every dimension is scaled by its own deviation; with fewer of them the common scale sinks in
+proportion. SmolLM2 has none, Gemma 3 up to a third."""
 NEUTRAL_PART = 0.5
 """Share of the neutral tokens' variance that `neutral_pcs` removes, as Anthropic (2026) does."""
 _TINY = np.finfo(np.float32).tiny
@@ -263,7 +268,10 @@ def _squares(rows: Floats) -> Floats:
 def _variances(variances: Floats) -> Floats:
     """s^2 of every dimension from its variance, (d_model,)."""
     deviation = np.sqrt(variances)
-    least = max(USUAL_SPREADS * float(np.median(deviation)), 1e-3 * float(deviation.max()))
+    median = float(np.median(deviation))
+    narrow = float((deviation < median / USUAL_SPREADS).mean())
+    common = USUAL_SPREADS * median * max(0.0, 1 - narrow / NARROW_SHARE)
+    least = max(common, 1e-3 * float(deviation.max()))
     found: Floats = np.maximum(deviation, least) ** 2
     return found
 

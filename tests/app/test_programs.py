@@ -210,6 +210,29 @@ def test_a_shipped_library_is_trained_and_judged_by_its_name(served: Served) -> 
     served.studio.use_run(before)
 
 
+def test_directions_are_compared_with_ratings_and_between_layers(served: Served) -> None:
+    found = served.client.predict(None, 1, api_name="/geometry")
+    names = found["concepts"]
+    assert (found["layer"], found["ratings"]) == (1, [])  # four of the shipped emotions: too few
+    assert np.array(found["xy"]).shape == (len(names), 2)
+    assert np.diag(found["stability"]) == pytest.approx(1)
+    families = found["families"][0]["families"]
+    assert sorted(name for family in families for name in family) == sorted(names)
+    with pytest.raises(AppError, match="4 of the run's concepts are rated"):
+        served.client.predict({name: {"valence": 1} for name in names}, api_name="/geometry")
+
+
+def test_tokens_of_directions_stand_beside_those_of_a_random_one(served: Served) -> None:
+    found = served.client.predict(1, 3, api_name="/logit_lens")
+    run = served.studio.run()
+    assert (found["run"], found["layer"]) == (run.id, 1)
+    rows = found["directions"]
+    assert [row["concept"] for row in rows] == [*run.concepts, "random direction"]
+    assert all(len(row["raised"]) == len(row["lowered"]) == 3 for row in rows)
+    with pytest.raises(AppError, match="layer 99 was not trained"):
+        served.client.predict(99, api_name="/logit_lens")
+
+
 def test_drafts_come_back_and_change_nothing(served: Served) -> None:
     before = served.studio.library().texts()
     found = served.client.predict("calm", "situations", 1, api_name="/draft_texts")

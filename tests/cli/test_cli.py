@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = (
     *("train", "read", "check", "export", "models", "cache"),
     *("evaluate", "report", "compare", "verify", "serve", "steer"),
-    *("extract", "train-stories", "train-examples", "train-pairs"),
+    *("extract", "train-stories", "train-examples", "train-pairs", "geometry", "lens"),
 )
 
 

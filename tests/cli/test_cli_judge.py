@@ -115,6 +115,37 @@ def test_without_a_file_the_shipped_texts_are_judged(
     assert {each["concept"] for each in found["concepts"]} <= set(SMALL_LIBRARY)
 
 
+def test_geometry_wants_ratings_of_five_concepts_and_the_texts_of_the_training(
+    place: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    geometry = ["geometry", "--vectors", str(place / "runs" / ids(place)[1]), *on(tiny)]
+    assert run([*geometry, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = found["concepts"]
+    assert found["ratings"] == []
+    ratings = tmp_path / "ratings.csv"
+    lines = [f"{name},{place}\n" for place, name in enumerate(names)]
+    ratings.write_text("concept,warmth\n" + "".join(lines))
+    rated = [*geometry, "--ratings", str(ratings)]
+    assert run(rated) == 2
+    assert "4 of the run's concepts are rated" in capsys.readouterr().err
+    assert run(["geometry", "--vectors", str(place / "out"), *on(tiny)]) == 2
+    assert "geometry needs the texts of the training" in capsys.readouterr().err
+
+
+def test_tokens_of_directions_are_listed_beside_those_of_a_random_one(
+    place: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lens = ["lens", "--vectors", str(place / "out"), "--tokens", "3", "--layer", "1", *on(tiny)]
+    assert run([*lens, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["layer"] == 1
+    assert found["directions"][-1]["concept"] == "random direction"
+    assert {len(one["raised"]) for one in found["directions"]} == {3}
+    assert run(lens) == 0
+    assert "random direction" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_the_second_shipped_library_is_trained_and_judged_by_name(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

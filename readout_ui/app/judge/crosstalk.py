@@ -332,13 +332,9 @@ def _neighbour(near: Neighbour) -> str:
 
 
 def _geometry(layer: int, readout: Readout) -> str:
-    from readout_ui.evaluation.geometry import judge_geometry, shipped_or_none
-    from readout_ui.evaluation.held_out import held_out_matrix
-    from readout_ui.evaluation.public import own_directions
+    from readout_ui.evaluation.geometry import geometry_of, ratings_or_shipped
 
-    corpus, ratings = readout.corpus(), shipped_or_none(readout.concepts)
-    held_out = held_out_matrix(corpus, layer)
-    found = judge_geometry(corpus, layer, held_out, ratings, own_directions(readout))
+    found = geometry_of(readout, layer, ratings_or_shipped(None, readout.concepts))
     return bullets(map(escape, found.sentences()))
 
 

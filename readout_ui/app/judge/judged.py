@@ -11,6 +11,7 @@ from readout_ui.app.widgets import bullets, table
 from readout_ui.evaluation.dose import DoseCurves
 from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, Macro, Miss
 from readout_ui.evaluation.resampling import Estimate
+from readout_ui.vectors.sentence_embedding import INSTALL
 
 if TYPE_CHECKING:
     from readout_ui.app.judge.kept import KeptTexts
@@ -38,6 +39,8 @@ def draw_summary(found: KeptTexts, title: str) -> str:
     if macro.embedding is not None and macro.embedding_gain is not None:
         gain = f"vectors minus embedding {_interval(macro.embedding_gain, signed=True)}"
         beside.insert(0, ("Sentence embedding, same", _interval(macro.embedding), gain))
+    elif macro.words is not None:
+        beside.insert(0, ("Sentence embedding", "not installed", f"<code>{INSTALL}</code>"))
     rows = [
         ("<b>Vectors</b>", f"<b>{_interval(macro.auroc)}</b>", "macro AUROC; 0.5 is chance"),
         *beside,
@@ -201,6 +204,7 @@ def _other_sense(found: Generalization | None) -> str:
         return "<p class='about'>There are no other-sense sentences for these concepts.</p>"
     macro = found.macro
     words = f" The bag of words: {_interval(macro.words)}." if macro.words else ""
+    words += f" A sentence embedding: {_interval(macro.embedding)}." if macro.embedding else ""
     pulled = [
         f"{escape(each.concept)} {each.auroc.value:.2f}"
         for each in found.per_concept

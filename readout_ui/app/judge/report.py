@@ -56,7 +56,7 @@ def draw_report(report: RunReport, title: str) -> str:
         f"<p class='dim'>Report of run <b>{escape(title)}</b> · {escape(about)}</p></div>"
         "<span class='sp'></span><button type='button' class='btn' data-do='again'>Judge again"
         "</button><button type='button' class='btn' data-do='save'>Save as HTML</button></div>"
-        f"{_moved(report)}{_figures(report)}"
+        f"{_moved(report)}{_figures(report)}{_beside(report)}"
         "<div class='judge2'><div>"
         f"{_next(report.findings)}{_pairs(report)}</div>{_matrix(report)}</div>"
         f"{_concepts(report)}</article>"
@@ -98,6 +98,11 @@ def _moved(report: RunReport) -> str:
         f"<span class='sp'></span><a class='btn quiet' href='{escape(address)}'>"
         "Compare the two runs</a></div>"
     )
+
+
+def _beside(report: RunReport) -> str:
+    said = " ".join(report.beside)
+    return f"<p class='dim small'>{escape(said)}</p>" if said else ""
 
 
 def _figures(report: RunReport) -> str:

@@ -54,15 +54,17 @@ def _about(run: Run) -> str:
 
 def _pair_scores(run: Run) -> str:
     """The table that train-pairs prints, for the best layer."""
+    from readout_ui.vectors.pair_scores import baseline_rows, embedding_sentence
+
     held_out = (run.manifest.contrast or {}).get("held_out")
     if not isinstance(held_out, Mapping):
         return sentence("Too few pairs to hold some out, so nothing is known.", "warning")
     try:
+        words, said = held_out["words_accuracy"], embedding_sentence(held_out)
         accuracy, area = held_out["accuracy"][run.best_layer], held_out["auroc"][run.best_layer]
-        words = held_out["words_accuracy"]
         rows = [
             (f"Layer {run.best_layer}, the best", f"{accuracy:.2f}", f"{area:.2f}"),
-            ("Bag of words", f"{words:.2f}", f"{held_out['words_auroc']:.2f}"),
+            *((name.capitalize(), *values) for name, *values in baseline_rows(held_out)),
             ("Random direction, 95 % below", f"{held_out['random']['most']:.2f}", "–"),
             ("Permuted polarity, 95 % below", f"{held_out['permuted']['most']:.2f}", "–"),
         ]
@@ -73,7 +75,7 @@ def _pair_scores(run: Run) -> str:
     return (
         f"{table(('Held-out pairs', 'Accuracy', 'AUROC'), rows, kind='judged')}"
         f"<p class='src-note'>{_verdict(accuracy, words, chance)} Accuracy: the part of "
-        f"{n_pairs} pairs, held out in {folds} folds, whose positive side scores higher.</p>"
+        f"{n_pairs} pairs, held out in {folds} folds, whose positive side scores higher. {said}</p>"
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from readout_ui.evaluation.generalization import NO_DESCRIPTIONS, NO_EMBEDDING
-from readout_ui.evaluation.sentence_embedding import embed, embedding_scores, model_folder
+from readout_ui.vectors.sentence_embedding import embed, embedding_scores, model_folder
 from tests.support.planted_scorer import CONCEPTS, planted_scorer
 
 DESCRIPTIONS = (

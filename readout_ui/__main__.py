@@ -1,5 +1,6 @@
 """`python -m readout_ui` and the console script `readout-ui`."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -7,7 +8,8 @@ from readout_ui.cli.program import run
 
 
 def main() -> None:
-    """Run the command line and exit with its status."""
+    """Run the command line and exit with its status; what is worth saying we say ourselves."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     sys.exit(run(start_app=start_app))
 
 

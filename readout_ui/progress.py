@@ -101,8 +101,9 @@ class Bars:
         from tqdm import auto
 
         look: dict[str, Any] = {"leave": False}
-        if self._terminal is not None:  # its width is 80 where it does not say
-            look = {"file": self._terminal, "ncols": get_terminal_size().columns}
+        if self._terminal is not None:  # 80 x 24 where it does not say; of no lines none is drawn
+            size = get_terminal_size()
+            look = {"file": self._terminal, "ncols": size.columns, "nrows": size.lines}
         total, unit = progress.total or None, f" {progress.unit}"
         return auto.tqdm(desc=progress.stage, total=total, unit=unit, **look)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from readout_ui.errors import UserError
-from readout_ui.models.blocks import modules
+from readout_ui.models.blocks import hidden_size, modules
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths
@@ -47,10 +47,11 @@ def recording(
         for layer, module in enumerate(modules(model, paths))
         if layers is None or layer in layers
     }
+    width = hidden_size(model) if paths.layer_type == "decoder_block" else None
     once = _OncePerPass({layer: paths.names[layer] for layer in watched})
     try:
         for layer, module in watched.items():
-            hook = _hook(layer, paths.names[layer], once, on_activation)
+            hook = _hook(layer, paths.names[layer], width, once, on_activation)
             hooks.append(module.register_forward_hook(hook))
         yield
         once.require_all()
@@ -103,7 +104,7 @@ def inference(model: nn.Module) -> Iterator[None]:
 
 
 def _hook(
-    layer: int, name: str, once: _OncePerPass, on_activation: OnActivation
+    layer: int, name: str, width: int | None, once: _OncePerPass, on_activation: OnActivation
 ) -> Callable[..., None]:
     def read(_module: nn.Module, _inputs: Any, output: Any) -> None:
         once.take(layer)
@@ -114,10 +115,10 @@ def _hook(
                 where=name,
                 fix="choose another layer type",
             )
-        if activation.ndim > 3:
+        if activation.ndim > 3 or width not in (None, activation.shape[-1]):
             raise UserError(
                 f"this architecture keeps several residual streams ({tuple(activation.shape)} "
-                "where one state per token was expected)",
+                f"where one state {f'of {width} numbers ' if width else ''}per token was expected)",
                 where=name,
                 fix="choose another layer type, such as mlp or self_attn",
             )

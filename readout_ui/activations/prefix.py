@@ -19,6 +19,7 @@ from readout_ui.models.blocks import bare_model, config_values
 from readout_ui.models.calling import returned_cache
 from readout_ui.models.devices import is_out_of_memory
 from readout_ui.models.prompt import FramedText, shared_prefix_length
+from readout_ui.models.trial import turning_points
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths
@@ -166,7 +167,6 @@ def _find_probe(
     return _framed(longest[: size + n_probed], size), holds
 
 
-_WINDOWS = ("sliding_window", "attention_chunk_size")
 _ROPE_LENGTH = "original_max_position_embeddings"
 
 
@@ -177,14 +177,10 @@ def lengths_that_change(model: "LoadedModel") -> list[int]:
     # rope_parameters, which may differ by kind of layer.
     ropes = _values(model, "rope_parameters", "rope_scaling")
     ropes += [rope for given in ropes for rope in given.values() if isinstance(rope, dict)]
-    found = _values(model, *_WINDOWS, _ROPE_LENGTH)
+    found = _values(model, _ROPE_LENGTH)
     found += [rope.get(_ROPE_LENGTH) for rope in ropes]
-    return [value for value in found if isinstance(value, int) and value > 0]
-
-
-def attention_windows(model: "LoadedModel") -> list[int]:
-    """Numbers of tokens that a layer looks back, of layers that do not see all."""
-    return [n for n in _values(model, *_WINDOWS) if isinstance(n, int) and n > 0]
+    stated = [value for value in found if isinstance(value, int) and value > 0]
+    return [*turning_points(model.model), *stated]
 
 
 def _values(model: "LoadedModel", *names: str) -> list[Any]:

@@ -145,7 +145,8 @@ def project_tokens(
         token_ids: the whole prompt.
 
     Raises:
-        UserError: no memory for it even in small parts, or numbers that are not finite.
+        UserError: no memory for it even in small parts, or numbers that are not finite, or not
+            one state for each token.
     """
     paths = read_blocks(model, vectors)
 
@@ -155,7 +156,14 @@ def project_tokens(
             deque(_fed(model, bare_model(model.model), token_ids, n_parts), maxlen=0)
         return projector.projections()
 
-    return _in_parts(model, token_ids, read)
+    found = _in_parts(model, token_ids, read)
+    if found.n_tokens != len(token_ids):
+        raise UserError(
+            f"the model makes {found.n_tokens} states of {len(token_ids)} tokens",
+            where=model.name,
+            fix="read shorter texts with it, or choose another model",
+        )
+    return found
 
 
 SMALLEST_PART = 64

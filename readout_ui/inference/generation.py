@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -11,10 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import torch
-
 from readout_ui.activations.hooks import inference, recording
-from readout_ui.activations.prefix import attention_windows, tolerance
 from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Answers, Finish, Live, pad_token, seeded
 from readout_ui.inference.forward import read_blocks, require_fit, require_room
@@ -22,7 +18,13 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.models.prompt import FramedChat
-from readout_ui.models.trial import N_STEPS, repeated, why_no_cache
+from readout_ui.models.trial import (
+    N_STEPS,
+    reads_padding,
+    repeated,
+    turning_points,
+    why_no_cache,
+)
 from readout_ui.texts.reading import require_readable
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def generate_batch(
     _require_cache(model, prompts, sampling.max_new_tokens)
     if vectors is not None:
         require_fit(model, vectors)
-    if not _may_stand_together(model, prompts):
+    if not _may_stand_together(model, prompts, sampling.max_new_tokens):
         if on_text is not None:
             raise UserError(
                 f"{model.name} reads the padding before a shorter prompt",
@@ -191,7 +193,8 @@ def generate_batch(
     raise made.error(model.device, what, model.name, lower)
 
 
-_BEYOND_WINDOW: WeakKeyDictionary[LoadedModel, str] = WeakKeyDictionary()
+_TRIED: WeakKeyDictionary[LoadedModel, dict[int, str]] = WeakKeyDictionary()
+"""Why texts beyond a number of tokens cannot be answered; "" where they can."""
 
 
 def _require_cache(model: LoadedModel, prompts: Sequence[FramedChat], n_new: int) -> None:
@@ -201,13 +204,11 @@ def _require_cache(model: LoadedModel, prompts: Sequence[FramedChat], n_new: int
     architectures cut their cache there and do not mask what a whole text has before it.
     """
     why, longest = model.no_answers, max(prompts, key=lambda prompt: len(prompt.token_ids))
-    window, room = max(attention_windows(model), default=0), model.context_length
-    fits = room is None or window + N_STEPS < room
-    if window and fits and len(longest.token_ids) + n_new > window:
-        if model not in _BEYOND_WINDOW:
-            ids = repeated(longest.token_ids, window)
-            _BEYOND_WINDOW[model] = why_no_cache(model.model, ids)
-        why = why or _BEYOND_WINDOW[model]
+    passed = _turning_point(model, len(longest.token_ids) + n_new, N_STEPS)
+    tried = _TRIED.setdefault(model, {})
+    if passed and passed not in tried:
+        tried[passed] = why_no_cache(model.model, repeated(longest.token_ids, passed))
+    why = why or tried.get(passed, "")
     if why:
         raise UserError(
             f"{why}, so the scores of its answers would be wrong",
@@ -216,41 +217,34 @@ def _require_cache(model: LoadedModel, prompts: Sequence[FramedChat], n_new: int
         )
 
 
-_TAKES_PADDING: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
+def _turning_point(model: LoadedModel, n_tokens: int, n_more: int) -> int:
+    """The last length that so many tokens pass and that can be tried with some more; 0 if none."""
+    room = n_tokens + n_more if model.context_length is None else model.context_length
+    passed = [n for n in turning_points(model.model) if n < n_tokens and n + n_more < room]
+    return max(passed, default=0)
 
 
-def _may_stand_together(model: LoadedModel, prompts: Sequence[FramedChat]) -> bool:
+_TAKES_PADDING: WeakKeyDictionary[LoadedModel, dict[int, bool]] = WeakKeyDictionary()
+"""Whether padding was seen to change nothing in texts beyond a number of tokens."""
+
+
+def _may_stand_together(model: LoadedModel, prompts: Sequence[FramedChat], n_new: int) -> bool:
     """Whether no prompt is padded, or the model was seen to leave padding out."""
-    if len({len(prompt.token_ids) for prompt in prompts}) == 1:
+    shortest = min((prompt.token_ids for prompt in prompts), key=len)
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    n_padding = longest - len(shortest)
+    if n_padding == 0:
         return True
-    if model not in _TAKES_PADDING:
-        shortest, *_, longest = sorted((prompt.token_ids for prompt in prompts), key=len)
-        n_padding = len(longest) - len(shortest)
-        difference = within_memory(partial(_padding_difference, model, shortest, n_padding))
-        if isinstance(difference, Shortage):
+    passed = _turning_point(model, longest + n_new, N_STEPS + n_padding)
+    tried = _TAKES_PADDING.setdefault(model, {})
+    if passed not in tried:
+        ids = repeated(shortest, max(len(shortest), passed))
+        padding = [pad_token(model)] * n_padding
+        found = within_memory(partial(reads_padding, model.model, ids, padding))
+        if isinstance(found, Shortage):
             return True  # the answers themselves will say what there is no memory for
-        _TAKES_PADDING[model] = difference <= 10 * tolerance(model.dtype)
-    return _TAKES_PADDING[model]
-
-
-def _padding_difference(model: LoadedModel, token_ids: Sequence[int], n_padding: int) -> float:
-    """How far padding before tokens moves the logits behind them, as a share of their length."""
-    alone, padded = _last_logits(model, token_ids, 0), _last_logits(model, token_ids, n_padding)
-    return float((padded - alone).norm() / alone.norm().clamp_min(1e-9))
-
-
-def _last_logits(model: LoadedModel, token_ids: Sequence[int], n_padding: int) -> torch.Tensor:
-    """(n_vocabulary,) float32 behind the tokens, with padding before them."""
-    ids = torch.tensor([[pad_token(model)] * n_padding + list(token_ids)], device=model.device)
-    mask = torch.ones_like(ids)
-    mask[:, :n_padding] = 0
-    given = {"position_ids": (mask.cumsum(dim=1) - 1).clamp_min(0)}  # as `generate` counts them
-    taken = inspect.signature(model.model.forward).parameters
-    given = {name: value for name, value in given.items() if name in taken}
-    with inference(model.model):
-        output = model.model(input_ids=ids, attention_mask=mask, use_cache=False, **given)
-        logits: torch.Tensor = output.logits[0, -1].float()
-    return logits
+        tried[passed] = not found
+    return tried[passed]
 
 
 def _answers(

@@ -78,13 +78,29 @@ def resolve_blocks(
 
 
 def n_layers(model: "nn.Module") -> int:
-    """How many decoder blocks the text model has, by its config."""
-    return int(required(text_config(model), "num_hidden_layers", "transformers"))
+    """How many decoder blocks the text model has, by its config.
+
+    Raises:
+        UserError: the config does not say, as where a model is made of several.
+    """
+    return _stated(model, "num_hidden_layers")
 
 
 def hidden_size(model: "nn.Module") -> int:
-    """Width of the residual stream (d_model)."""
-    return int(required(text_config(model), "hidden_size", "transformers"))
+    """Width of the residual stream (d_model), by the config of the text model."""
+    return _stated(model, "hidden_size")
+
+
+def _stated(model: "nn.Module", name: str) -> int:
+    config = text_config(model)
+    found = getattr(config, name, None)
+    if not isinstance(found, int):
+        raise UserError(
+            f"the model's config ({type(config).__name__}) says no {name}, so which of its modules "
+            "are the layers of one text model cannot be known",
+            fix="choose another model",
+        )
+    return found
 
 
 def text_config(model: "nn.Module") -> Any:
@@ -147,7 +163,11 @@ def _find_block_names(model: "nn.Module") -> tuple[str, ...]:
         raise UserError(
             f"no list of modules has as many entries as the model's config has layers ({count})",
             fix='give their paths as layer_config, e.g. {"decoder_block": "model.layers.{num}"}',
-            options=[f"{name} ({len(module)})" for name, module in lists.items()],
+            options=[
+                f"{name} ({len(module)})"
+                for name, module in lists.items()
+                if not _inside_another_list(name)
+            ],
         )
     chosen = _beside_embeddings(model, fitting)
     return tuple(f"{chosen}.{number}" for number in range(count))

@@ -358,16 +358,19 @@ def adopt_model(
     names = [name for name in tokenizer.model_input_names if name in taken]
     tokenizer.model_input_names = names or tokenizer.model_input_names
     frame = frame_for(tokenizer)
-    embeddings: Any = model.get_input_embeddings().weight  # (n_vocabulary, d_model)
-    device = embeddings.device
-    if embeddings.is_meta:  # kept on the CPU or on disk, and fetched by accelerate
-        device = choose_device(spec.device)
+    table: Any = model.get_input_embeddings()
+    if not hasattr(table, "weight"):
+        raise UserError(f"{type(model).__name__} has no token table", fix="choose another model")
+    embeddings: Any = table.weight  # (n_vocabulary, d_model)
+    # What is kept on the CPU or on disk is on meta until accelerate fetches it.
+    device = choose_device(spec.device) if embeddings.is_meta else embeddings.device
     resolve_blocks(model)
     lengths = [int(n) for n in config_values(model, "max_position_embeddings") if n]
     room, no_answers = min(lengths, default=None), ""
     if not _offloaded(model):  # each pass would fetch all weights
         ids = [token for token in tokenizer(_TRIAL)["input_ids"] if token < len(embeddings)]
-        no_answers = try_model(model, ids or [0], room)
+        with quiet_transformers():
+            no_answers = try_model(model, ids or [0], room)
     if device.type == "cpu" and spec.device == "auto" and (why := wrong_torch()):
         notes = (*notes, why)
     if frame.kind == "plain":

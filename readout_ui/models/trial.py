@@ -6,6 +6,7 @@ stands before a token; and a pass that goes on from the cache gives what a whole
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,12 +18,21 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from readout_ui.errors import UserError, first_line
-from readout_ui.models.blocks import bare_model, modules, resolve_blocks
+from readout_ui.models.blocks import (
+    bare_model,
+    config_values,
+    modules,
+    resolve_blocks,
+    text_config,
+)
 from readout_ui.models.calling import NO_TOKEN, own_choices
 from readout_ui.models.devices import Shortage, is_out_of_memory, within_memory
 
 N_TOKENS = 24
 """How long the trial text is; a third of it is read first, the rest comes behind."""
+LONGEST = 256
+"""Up to which length of `turning_points` the trial at load goes; the others are tried when a text
+first grows beyond them."""
 N_STEPS = 2
 """Tokens of the answer that it has to read from its cache."""
 CANNOT_RUN = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
@@ -35,7 +45,8 @@ def try_model(model: nn.Module, token_ids: Sequence[int], room: int | None = Non
 
     Args:
         model: with its LM head, in eval mode.
-        token_ids: at least one; they are repeated to `N_TOKENS`.
+        token_ids: at least one; they are repeated to `N_TOKENS`, or beyond what `turning_points`
+            names up to `LONGEST`.
         room: how many tokens it takes at most, where that is known.
 
     Returns:
@@ -45,7 +56,8 @@ def try_model(model: nn.Module, token_ids: Sequence[int], room: int | None = Non
         UserError: it does not run, its blocks do not run once each and in order, they return
             something else than states of the tokens, or tokens change those before them.
     """
-    ids = repeated(token_ids, min(N_TOKENS, room or N_TOKENS))
+    near = max((n for n in turning_points(model) if n <= LONGEST), default=0)
+    ids = repeated(token_ids, min(max(N_TOKENS, near + N_TOKENS // 3), room or LONGEST * 2))
     n_start = max(1, len(ids) // 3)
     whole = within_memory(partial(_whole, model, ids))
     if isinstance(whole, Shortage):
@@ -57,6 +69,22 @@ def try_model(model: nn.Module, token_ids: Sequence[int], room: int | None = Non
             fix=_OTHER_FIX,
         )
     return why_no_cache(model, ids[:n_start]) if n_start + N_STEPS < len(ids) else ""
+
+
+_TURNING = re.compile(
+    r"(window|chunk|block)(_size|_len|_length)$|^(sliding_window|local_attention)$|_topk$|_budget$"
+)
+"""Names of numbers of tokens in configs; how many experts there are (moe_topk) is small besides."""
+
+
+def turning_points(model: nn.Module) -> list[int]:
+    """Numbers of tokens beyond which a model may compute otherwise, by its config.
+
+    Windows of attention, chunks of a scan or a hash, how many tokens an indexer lets through.
+    """
+    names = filter(_TURNING.search, text_config(model).to_dict())
+    values = [value for name in names for value in config_values(model, name)]
+    return sorted({value for value in values if type(value) is int and value > 0})
 
 
 def repeated(token_ids: Sequence[int], length: int) -> list[int]:
@@ -94,6 +122,13 @@ def why_no_cache(model: nn.Module, token_ids: Sequence[int]) -> str:
     return ""
 
 
+def reads_padding(model: nn.Module, token_ids: Sequence[int], padding: Sequence[int]) -> bool:
+    """Whether `generate` goes on otherwise from these tokens where padding stands before them."""
+    text, alone = _answered(model, token_ids)
+    text_padded, padded = _answered(model, token_ids, padding)
+    return text != text_padded or difference(alone, padded) > _bound(alone.dtype)
+
+
 def difference(expected: Tensor, found: Tensor) -> float:
     """Mean over layers and tokens of the relative difference, (n_layers, n_tokens, width) each."""
     scale = expected.float().norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
@@ -124,28 +159,31 @@ def _states(model: nn.Module, token_ids: Sequence[int]) -> Tensor:
     return _ordered(model, ran, len(token_ids))
 
 
-def _answered(model: Any, token_ids: Sequence[int]) -> tuple[list[int], Tensor]:
+def _answered(
+    model: Any, token_ids: Sequence[int], padding: Sequence[int] = ()
+) -> tuple[list[int], Tensor]:
     """Text with `N_STEPS` new tokens, and the states of all its tokens as `generate` fed them.
 
     Raises:
         UserError: a pass was fed something else than the next token.
     """
-    ids = torch.tensor([list(token_ids)], device=_device(model))
+    n_padding, n_fed = len(padding), len(padding) + len(token_ids)
+    ids = torch.tensor([[*padding, *token_ids]], device=_device(model))
+    mask = torch.ones_like(ids)
+    mask[:, :n_padding] = 0
     settings: Any = GenerationConfig
     greedy = settings(max_new_tokens=N_STEPS + 1, do_sample=False, use_cache=True)
     greedy.eos_token_id, greedy.pad_token_id = NO_TOKEN, 0
     with own_choices(model), torch.inference_mode(), _watched(model) as ran:
-        made = model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=greedy
-        )
+        made = model.generate(input_ids=ids, attention_mask=mask, generation_config=greedy)
     size = len(resolve_blocks(model).names)
     first, *steps = (ran[start : start + size] for start in range(0, len(ran), size))
-    states = [_ordered(model, first, len(token_ids))]
+    states = [_ordered(model, first, n_fed)[:, n_padding:]]
     for pass_number, step in enumerate(steps, 1):
-        if tuple(step[0][1].shape[:2]) == (1, len(token_ids) + pass_number):
+        if tuple(step[0][1].shape[:2]) == (1, n_fed + pass_number):
             raise UserError("each new token is read together with the whole text again")
         states.append(_ordered(model, step, 1))
-    return made[0, :-1].tolist(), torch.cat(states, dim=1)
+    return made[0, n_padding:-1].tolist(), torch.cat(states, dim=1)
 
 
 @contextmanager
@@ -199,9 +237,10 @@ def _per_token(model: nn.Module, output: Any, n_tokens: int) -> Tensor:
 
 
 def _device(model: nn.Module) -> torch.device:
+    """Where tokens go; accelerate moves them on from the CPU to weights that it fetches."""
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
     device: torch.device = embeddings.weight.device
-    return device
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def _kind(model: nn.Module) -> str:

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from readout_ui.cli.output import (
 )
 from readout_ui.files import size_text
 from readout_ui.progress import Progress
+from tests.support.tiny_model import save_tiny_model
 
 
 def test_a_pipe_sees_no_progress() -> None:
@@ -100,3 +102,67 @@ def test_output_in_any_encoding_is_written(tmp_path: Path, encoding: str) -> Non
     assert table.stdout.decode(encoding.partition(":")[0])
     assert "ruhig_ώ" in exact.stdout.decode("utf-8")
     json.loads(exact.stdout)
+
+
+OURS = re.compile(
+    r"(Loading|Identifying|Reading|Fitting|Calibrating|Cross-validat|Choosing|Writing|Answering"
+    r"|Measuring|baseline|steered)"
+)
+COMMANDS = """
+import json, sys
+from readout_ui.__main__ import main
+for command in json.loads(sys.argv[1]):
+    sys.argv[1:] = command
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, command
+"""
+
+
+def test_commands_on_a_terminal_show_our_lines_and_no_library_s(tmp_path: Path) -> None:
+    """Even with all warnings on, which is how a library's deprecation would show first."""
+    texts, output = tmp_path / "texts", str(tmp_path / "out")
+    model = save_tiny_model(tmp_path / "tiny")
+    settings = json.loads((model / "tokenizer_config.json").read_text("utf-8"))
+    settings["model_max_length"] = 8  # transformers has something to say of longer texts
+    (model / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+    texts.mkdir()
+    for name, said in (("calm", "I rest."), ("sad", "She left."), ("_neutral", "A table.")):
+        (texts / f"{name}.txt").write_text(f"{said}\n\nAgain: {said}\n\nYes. {said}", "utf-8")
+    used = ["--model", str(model), "--device", "cpu", "--json"]
+    commands = [
+        ["train", "--descriptions", str(texts), "--output", output, *used],
+        ["read", "--vectors", output, *used, "I am calm, and my breath is even."],
+        ["steer", "--vectors", output, *used, "--concept", "calm", "--max-new-tokens", "4", "Go"],
+    ]
+    shown, printed = on_a_terminal(
+        [sys.executable, "-W", "always", "-c", COMMANDS, json.dumps(commands)],
+        {**os.environ, "READOUT_UI_CACHE": str(tmp_path / "cache")},
+    )
+    lines = [line.strip() for line in re.split(r"\x1b\[[0-9;]*[A-Za-z]|[\r\n]", shown)]
+    assert any(line.startswith("Reading texts: 100%") for line in lines), shown
+    assert [line for line in lines if line and not OURS.match(line)] == []
+    assert [type(json.loads(line)) for line in printed.splitlines()] == [dict] * 3
+
+
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> tuple[str, str]:
+    """What a command shows on a terminal of unknown size, and what it prints into a pipe."""
+    reader, writer = os.openpty()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=writer, env=environment, text=True
+    )
+    os.close(writer)
+    shown = b"".join(iter(lambda: piece_of(reader), b"")).decode()
+    os.close(reader)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    return shown, printed
+
+
+def piece_of(terminal: int) -> bytes:
+    """What is next on a terminal; nothing where its other side is closed (EIO on Linux)."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""

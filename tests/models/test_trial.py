@@ -17,11 +17,12 @@ from readout_ui.activations.extract import extract_activations
 from readout_ui.activations.hooks import recording
 from readout_ui.errors import UserError
 from readout_ui.inference.forward import read_chat
-from readout_ui.inference.generation import Generated, frame_for_answer, generate
+from readout_ui.inference.generation import Generated, frame_for_answer, generate, generate_batch
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.blocks import resolve_blocks
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
+from readout_ui.models.trial import turning_points
 from tests.support.architectures import N_TOKENS, build, tiny_tokenizer
 from tests.support.loaded_tiny import load_tiny, random_vectors
 
@@ -82,6 +83,15 @@ def moshi() -> PreTrainedModel:
     return made("moshi", num_hidden_layers=2, ffn_dim=64, sliding_window=16)
 
 
+def reformer(*layers: str, chunk: int = 64) -> PreTrainedModel:
+    """Its attention sorts the tokens of texts longer than a chunk into buckets."""
+    positions = {"axial_pos_shape": [32, 32], "axial_pos_embds_dim": [8, 24]}
+    chunks = {"lsh_attn_chunk_length": chunk, "local_attn_chunk_length": chunk}
+    sizes = {"attention_head_size": 8, "feed_forward_size": 64, "max_position_embeddings": 1024}
+    kinds = {"attn_layers": list(layers), "is_decoder": True, "num_hidden_layers": len(layers)}
+    return made("reformer", hash_seed=0, **positions, **chunks, **sizes, **kinds)
+
+
 def adopted(model: PreTrainedModel) -> LoadedModel:
     return adopt_model(model, tiny_tokenizer(), ModelSpec("tiny", device="cpu", dtype="fp32"))
 
@@ -93,9 +103,10 @@ def adopted(model: PreTrainedModel) -> LoadedModel:
         (lambda: with_blocks(Reversed), "do not run once each, .*: 2, 1, 0;"),
         (lambda: with_blocks(Skipping), "do not run once each, .*: 0, 2;"),
         (prophetnet, r"ProphetNet.* return \(1, 72, 32\) where one state was expected for .* \(24"),
+        (lambda: reformer("lsh", "lsh"), r"Reformer.* return \(1, 128, 32\) where one state was"),
         (bert, "BertLMHeadModel reads what comes after a token too, so it is no causal"),
     ],
-    ids=["twice", "reversed", "skipping", "several streams in one", "both directions"],
+    ids=["twice", "reversed", "skipping", "several streams in one", "hashed", "both directions"],
 )
 def test_a_model_that_would_be_read_wrongly_is_refused_at_load(
     make: Callable[[], PreTrainedModel], reason: str
@@ -151,6 +162,50 @@ def test_a_window_that_a_model_masks_as_well_is_no_reason_to_refuse() -> None:
     np.testing.assert_allclose(answer.reading.raw, offline.raw, rtol=1e-3, atol=1e-3)
 
 
+def test_prompts_go_one_by_one_where_generate_does_not_say_what_is_padding() -> None:
+    """Reformer leaves the mask out there; a forward pass that is given one would be right."""
+    loaded = adopted(reformer("local", "local", chunk=300))
+    sampling = Sampling(temperature=0, max_new_tokens=3)
+    asked = [Turn("user", text) for text in ("Go", "I feel afraid, and my hands shake.")]
+    prompts = [frame_for_answer(loaded, [turn]) for turn in asked]
+    vectors = random_vectors(loaded, (0, 1))
+    rows = generate_batch(loaded, prompts, sampling, vectors=vectors)
+    for prompt, row in zip(prompts, rows, strict=True):
+        alone = generate(loaded, prompt, sampling, vectors=vectors)
+        assert row.token_ids == alone.token_ids
+        assert row.reading is not None
+        offline = read_chat(loaded, vectors, row.whole)
+        np.testing.assert_allclose(row.reading.raw, offline.raw, rtol=1e-3, atol=1e-4)
+
+
+def test_a_text_of_other_states_than_tokens_is_refused() -> None:
+    """Beyond the chunk that the trial at load goes to."""
+    loaded = adopted(reformer("local", "local", chunk=300))
+    framed = loaded.frame.frame_raw("I feel calm. " * 80)
+    assert len(framed.token_ids) > 300
+    with pytest.raises(UserError, match=r"makes 600 states of \d+ tokens; read shorter texts"):
+        read_chat(loaded, random_vectors(loaded, (0, 1)), framed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"sliding_window": 16}, [16]),
+        ({"index_topk": 512, "index_n_heads": 64}, [512]),
+        ({"mamba_chunk_size": 128, "chunk_size": 64}, [64, 128]),
+        ({"layer_window_size": 32, "max_window_layers": 28, "sliding_window": None}, [32]),
+        ({"use_window": True, "local_attention": 128}, [128]),
+    ],
+)
+def test_lengths_at_which_a_model_computes_otherwise_are_found_by_name(
+    settings: dict[str, Any], expected: list[int]
+) -> None:
+    model = build("llama")
+    for name, value in settings.items():
+        setattr(model.config, name, value)
+    assert turning_points(model) == expected
+
+
 @pytest.mark.parametrize("kind", [Twice, Skipping])
 def test_no_reader_takes_a_pass_whose_modules_ran_otherwise(kind: type[nn.ModuleList]) -> None:
     model = with_blocks(kind)
@@ -200,6 +255,37 @@ def test_of_several_residual_streams_only_what_is_one_state_per_token_is_read() 
     assert answer.reading is not None
     offline = read_chat(loaded, vectors, answer.whole)
     np.testing.assert_allclose(answer.reading.raw, offline.raw, rtol=1e-3, atol=1e-4)
+
+
+def test_residual_streams_in_one_wide_state_are_refused_as_such() -> None:
+    """As Qwen4-Exp's hyper-connections return them."""
+    model: Any = build("llama")
+    for layer in model.model.layers:
+        layer.register_forward_hook(lambda _module, _inputs, output: torch.cat([output] * 2, -1))
+        layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0][..., :32], *inputs[1:]))
+    model.model.norm.register_forward_pre_hook(lambda _module, inputs: (inputs[0][..., :32],))
+    loaded = adopted(model)
+    settings: dict[str, Any] = {"frame": "chat", "read": "content_mean"}
+    expected = r"several residual streams \(.*64\) where one state of 32 numbers per token .* mlp"
+    with pytest.raises(UserError, match=expected):
+        extract_activations(["I am calm."], loaded, **settings)
+    assert extract_activations(["I am calm."], loaded, layer_type="mlp", **settings).any()
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "hidden_size"])
+def test_a_config_without_the_sizes_of_one_text_model_is_named(name: str) -> None:
+    model: Any = build("llama")
+    object.__setattr__(model.config, name, None)
+    with pytest.raises(UserError, match=rf"\(LlamaConfig\) says no {name}, so which of its"):
+        adopted(model)
+
+
+def test_a_model_without_one_table_of_tokens_is_refused() -> None:
+    """As MusicGen, which takes four codes of sound at a time."""
+    model: Any = build("llama")
+    model.get_input_embeddings = lambda: nn.ModuleList([nn.Embedding(4, 32)] * 2)
+    with pytest.raises(UserError, match=r"LlamaForCausalLM has no token table; choose"):
+        adopted(model)
 
 
 def test_shared_keys_are_read_rightly_or_the_version_is_named() -> None:

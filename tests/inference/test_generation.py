@@ -82,11 +82,14 @@ def test_a_model_that_reads_padding_continues_prompts_one_after_another() -> Non
     model = load_tiny("recurrent-gemma")
     vectors = random_vectors(model)
     prompts = [asked(model, question) for question in QUESTIONS]
+    if "recurrent-gemma" in CACHE_LOSES_STATE:  # then no answer of it is right
+        with pytest.raises(UserError, match="reads a token otherwise behind its cache"):
+            generate_batch(model, prompts, GREEDY, vectors=vectors)
+        return
     batch = generate_batch(model, prompts, GREEDY, vectors=vectors)
     for prompt, row in zip(prompts, batch, strict=True):
         assert row.token_ids == generate(model, prompt, GREEDY).token_ids
-        if "recurrent-gemma" not in CACHE_LOSES_STATE:
-            assert_equals_offline(model, vectors, row)
+        assert_equals_offline(model, vectors, row)
     assert len(generate_batch(model, prompts[:1] * 2, GREEDY, on_text=lambda _rows: None)) == 2
     with pytest.raises(UserError, match="reads the padding before a shorter prompt"):
         generate_batch(model, prompts, GREEDY, on_text=lambda _rows: None)

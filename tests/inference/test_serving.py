@@ -507,22 +507,30 @@ def test_a_client_that_leaves_while_it_waits_is_never_answered(
 
 
 def test_who_waits_is_told_its_place_and_too_many_are_sent_away(
-    url: str, service: Service, slow: list[int]
+    url: str, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = {"model": service.model.name, "messages": ASK, "max_tokens": 30, "stream": True}
     lines: list[list[str]] = []
     places: list[str] = []
+    goes_on, answer = threading.Event(), service.answer
+
+    def held(*asked: Any) -> Any:
+        assert goes_on.wait(30)
+        return answer(*asked)
 
     def read() -> None:
-        with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=60) as answer:
-            places.append(answer.headers["x-queue-position"])
-            lines.append([line for line in answer.iter_lines() if line])
+        with httpx.stream("POST", f"{url}/chat/completions", json=body, timeout=60) as told:
+            places.append(told.headers["x-queue-position"])
+            lines.append([line for line in told.iter_lines() if line])
 
+    monkeypatch.setattr(service, "answer", held)
     threads = [threading.Thread(target=read) for _ in range(3)]
-    for thread in threads:
+    for n_before, thread in enumerate(threads):
         thread.start()
-        time.sleep(0.3)
+        while len(places) <= n_before and thread.is_alive():
+            time.sleep(0.01)
     refused = post(url, body)
+    goes_on.set()
     for thread in threads:
         thread.join()
     assert refused.status_code == 429

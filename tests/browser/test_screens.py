@@ -178,6 +178,9 @@ def test_axe_finds_no_fault_on_any_screen(
         open_room(page, address)
         act(page)
         page.wait_for_timeout(150)  # what is on its way onto the page
+        page.evaluate(
+            "scrollTo(0, 0)"
+        )  # else the header covers half a field, which axe-core counts
         found[name] = violations(page, part_of(page))
         found[name]["mouse only"] = page.evaluate(MOUSE_ONLY)
         wide = page.evaluate("document.documentElement.scrollWidth")

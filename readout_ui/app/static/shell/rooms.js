@@ -93,6 +93,14 @@ function stepTabs(event) {
   followTab({ target: next, isTrusted: true });
 }
 
+// Gradio gives every radio button a name of its own, and a new one at each choice, so that arrow keys
+// find no next one and Tab stops at each: before a key does its work, those of a group get one name.
+function groupRadios({ target }) {
+  if (target.type !== "radio") return;
+  const group = target.closest("fieldset")?.querySelectorAll("input[type=radio]") ?? [];
+  for (const radio of group) radio.name = target.name;
+}
+
 // A person's click on a tab is a step that Back takes back.
 function followTab(event) {
   const tab = event.target.closest("[role=tab], .overflow-dropdown button");
@@ -108,6 +116,7 @@ export function startRooms(home) {
   document.addEventListener("click", followLink);
   document.addEventListener("click", followTab);
   document.addEventListener("keydown", stepTabs);
+  document.addEventListener("keydown", groupRadios, true);
   onRoute(show);
   if (current().room) return;
   const tab = tabsOf(`${home}-parts`).find(chosen);

@@ -219,7 +219,7 @@ class Search:
         if isinstance(reader.model, SpreadModel):
             self._read_spread(reader.model, reader, chosen, report)
         else:
-            for held in self._held(reader):
+            for held in self._held(reader, report):
                 self._read(reader, held, report)
         if self.n_tokens == 0:
             raise _nothing(self.texts.name, self.bad)
@@ -249,8 +249,8 @@ class Search:
             share=min(1.0, self.n_bytes / self.texts.n_bytes),
         )
 
-    def _windows(self, reader: WindowReader) -> Iterator[Window]:
-        """Every window that is to be read; a sample takes every n-th."""
+    def _windows(self, reader: WindowReader, report: Report) -> Iterator[Window]:
+        """Every window that is to be read; a sample takes every n-th and can be stopped between."""
         wanted, every, count = self.settings.max_tokens, 1, 0
         if wanted:
             every = max(1, round(self.texts.n_bytes / BYTES_PER_TOKEN / wanted))
@@ -262,10 +262,12 @@ class Search:
                     taken = True
                     yield window
             self.n_texts += taken
+            if not taken:
+                report(self.progress())
 
-    def _held(self, reader: WindowReader) -> Iterator[list[Window]]:
+    def _held(self, reader: WindowReader, report: Report) -> Iterator[list[Window]]:
         """Windows that are sorted into batches together."""
-        windows = self._windows(reader)
+        windows = self._windows(reader, report)
         while held := list(islice(windows, HELD_WINDOWS)):
             self.n_held = max(self.n_held, len(held))
             yield held
@@ -282,7 +284,7 @@ class Search:
         self, model: SpreadModel, reader: WindowReader, vectors: ConceptVectors, report: Report
     ) -> None:
         """The same on the workers of a cluster, in the order in which they are done."""
-        shards = ((vectors, self.settings.kind, held) for held in self._held(reader))
+        shards = ((vectors, self.settings.kind, held) for held in self._held(reader, report))
         for found in model.spread(_score_windows, shards):
             if found is not None:
                 (_, _, windows), scores = found

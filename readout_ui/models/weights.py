@@ -104,7 +104,8 @@ class _MissingShards(UserError):
 
 
 def _shards(index: Path, present: Collection[str]) -> list[str]:
-    named = read_json(index).get("weight_map")
+    found = read_json(index)
+    named = found.get("weight_map")
     if not (isinstance(named, dict) and named and all(isinstance(n, str) for n in named.values())):
         raise UserError(f"{index.name} names no files", where=str(index.parent))
     names = sorted(set(named.values()))
@@ -112,6 +113,12 @@ def _shards(index: Path, present: Collection[str]) -> list[str]:
         count = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise _MissingShards(
             f"{missing[0]}{count} of its weights is missing", where=index.parent.name
+        )
+    if not isinstance(found.get("metadata"), dict):
+        raise UserError(
+            f"{index.name} has no metadata, without which transformers does not read it",
+            where=str(index.parent),
+            fix='add "metadata": {} to it',
         )
     return names
 

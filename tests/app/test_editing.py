@@ -15,6 +15,7 @@ from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.write.calls import concept_calls, overview, review
 from readout_ui.app.write.concepts import exchange_calls
+from readout_ui.errors import UserError
 
 
 @pytest.fixture
@@ -131,6 +132,15 @@ def test_findings_and_token_counts_are_told_per_box_with_empty_ones_counted(
     assert found["tokens"] == [None, 2]
     told = [one for one in found["findings"] if one["rule"] == "first-person"]
     assert {one["index"] for one in told} == {1}
+
+
+@pytest.mark.parametrize("boxes", [["x" * 500_001], ["x" * 9_999] * 51])
+def test_boxes_that_are_too_long_together_are_refused_before_they_are_looked_at(
+    boxes: list[str], desk: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Studio, "count_tokens", lambda *_: pytest.fail("tokenized"))
+    with pytest.raises(UserError, match=r"calm: the text has 5\d\d,\d{3} characters, 500,000 are"):
+        review(desk, "calm", boxes)
 
 
 def test_without_a_model_there_are_findings_but_no_token_counts(desk: Studio) -> None:

@@ -551,3 +551,21 @@ def test_the_bundled_model_is_trained_and_read_from_end_to_end(
         for k, concept in enumerate(answer["concepts"])
     }
     assert max(mean, key=lambda concept: mean[concept]) == "angry"
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "refused"),
+    [([], "", True), (["--open"], "", False), ([], "x", False), (["--api-key", "x"], "", False)],
+)
+def test_serve_lets_nobody_in_by_mistake(
+    more: list[str],
+    key: str,
+    refused: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("READOUT_API_KEY", key)
+    assert run(["serve", "--host", "0.0.0.0", "--vectors", str(tmp_path / "none"), *more]) != 0
+    told = "everybody who reaches 0.0.0.0 could use this server" in capsys.readouterr().err
+    assert told == refused

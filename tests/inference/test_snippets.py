@@ -24,8 +24,9 @@ from readout_ui.inference.top_tokens import (
     snippets_csv,
     snippets_jsonl,
 )
+from readout_ui.models.prompt import FramedText, PromptFrame
 from readout_ui.progress import Cancelled, Progress
-from readout_ui.texts.streams import open_texts
+from readout_ui.texts.streams import MAX_PASSAGE, open_texts
 from tests.support.studios import small_studio
 
 WORDS = [
@@ -163,6 +164,44 @@ def test_a_cancelled_search_keeps_what_it_found(studio: Studio, tmp_path: Path) 
     fresh = Search(open_texts(tmp_path / "a.txt"), SnippetSettings(layer=2))
     with pytest.raises(UserError, match="nothing was read"):
         fresh.result()
+
+
+def test_a_sample_is_stopped_while_it_only_counts_tokens(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(sentences(150), encoding="utf-8")
+    search = Search(open_texts(tmp_path / "a.txt"), SnippetSettings(layer=2, max_tokens=100))
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "Reading the file":
+            raise Cancelled
+
+    def work(used: Readout) -> Snippets:
+        return search.run(used.reporting_to(stop))
+
+    with pytest.raises(Cancelled):
+        studio.on_device("snippets", "Finding snippets", work).result()
+    assert (search.n_texts, search.n_tokens) == (1, 0)
+
+
+def test_one_endless_line_is_cut_before_it_is_tokenized(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    frame = PromptFrame.frame
+
+    def noted(self: PromptFrame, text: str, max_length: int) -> FramedText:
+        given.append(len(text))
+        return frame(self, text, max_length)
+
+    monkeypatch.setattr(PromptFrame, "frame", noted)
+    line = "kettle window " * 20_000
+    (tmp_path / "a.txt").write_text(line)
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": line}))
+    for name in ("a.txt", "a.jsonl"):
+        given.clear()
+        texts = open_texts(tmp_path / name)
+        searched(studio, Search(texts, SnippetSettings(layer=1, max_tokens=500)))
+        assert max(given) <= MAX_PASSAGE < len(line) / 50
+        assert len(given) > 70
 
 
 def test_a_file_without_a_readable_line_is_refused_by_its_first_one(

@@ -364,6 +364,21 @@ def test_a_half_downloaded_model_is_not_taken_from_the_cache(folder: Path, hub_c
         load("someone/tiny")
 
 
+@pytest.mark.parametrize("text", ['{"weight_map": {"a": "not-there.bin"}}', "{}", '{"weight_map"'])
+@pytest.mark.parametrize("other", ["pytorch_model.bin", "consolidated.safetensors"])
+def test_a_whole_model_is_taken_from_the_cache_whatever_other_index_lies_beside_it(
+    other: str, text: str, folder: Path, hub_cache: Path
+) -> None:
+    snapshot = cache_snapshot(hub_cache, "someone/tiny", folder)
+    shard = "model-00001-of-00001.safetensors"
+    (snapshot / "model.safetensors").rename(snapshot / shard)
+    names = dict.fromkeys(load_file(snapshot / shard), shard)
+    index = {"metadata": {}, "weight_map": names}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
+    (snapshot / f"{other}.index.json").write_text(text)
+    assert load("someone/tiny").fingerprint == weights_fingerprint(build("llama"))
+
+
 def test_known_models_are_the_bundled_one_and_the_language_models_in_the_hubs_cache(
     folder: Path, hub_cache: Path
 ) -> None:
@@ -380,7 +395,8 @@ def test_known_models_are_the_bundled_one_and_the_language_models_in_the_hubs_ca
 def hub(folder: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A hub on this machine with `someone/tiny`, `someone/gated` and nothing else; its requests."""
     asked: list[str] = []
-    (folder / "training_data.parquet").write_bytes(b"not wanted")
+    for name in ("training_data.parquet", "consolidated.safetensors", "model.fp32.safetensors"):
+        (folder / name).write_bytes(b"not wanted")
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -458,7 +474,8 @@ def test_a_model_is_downloaded_once_without_files_that_are_not_needed(
     assert (loaded.name, loaded.revision) == ("someone/tiny", COMMIT)
     assert loaded.fingerprint == weights_fingerprint(build("llama"))
     assert any(path.endswith("model.safetensors") for path in hub)
-    assert not any(path.endswith(".parquet") for path in hub)
+    assert not any(path.endswith((".parquet", "consolidated.safetensors")) for path in hub)
+    assert not any(path.endswith("model.fp32.safetensors") for path in hub)
     assert any(report.stage == "Downloading someone/tiny" for report in reports)
     hub.clear()
     assert load_model(spec).fingerprint == loaded.fingerprint

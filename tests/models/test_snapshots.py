@@ -92,6 +92,20 @@ def test_a_broken_index_is_told_in_one_sentence_unless_one_file_has_it_all(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("metadata", [None, "absent"])
+def test_an_index_without_metadata_says_what_to_add(metadata: str | None, folder: Path) -> None:
+    shard(folder)
+    index = folder / "model.safetensors.index.json"
+    found = json.loads(index.read_text()) | {"metadata": metadata}
+    if metadata:
+        del found["metadata"]
+    index.write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"index\.json has no metadata.*; add \"metadata\": {}"):
+        load(folder)
+    index.write_text(json.dumps(found | {"metadata": {}}))
+    assert load(folder).fingerprint == weights_fingerprint(build("llama"))
+
+
 def test_a_shard_that_is_not_there_is_named(folder: Path) -> None:
     shard(folder)
     (folder / SHARDS[1]).unlink()

@@ -296,6 +296,42 @@ def test_shared_keys_are_read_rightly_or_the_version_is_named() -> None:
         assert not load_tiny("gemma3n", num_kv_shared_layers=2).no_answers
 
 
+MIXED: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1, 3], "mamba_chunk_size": 8},
+    "granitemoehybrid": {
+        "layer_types": ["mamba", "attention"] * 2,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 64,
+        "mamba_chunk_size": 8,
+    },
+}
+"""Mamba's blocks beside attention, with scans shorter than a prompt."""
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_answers_of_blocks_that_keep_a_state_read_as_the_finished_text(kind: str) -> None:
+    sizes = {"num_hidden_layers": 4, "num_key_value_heads": 2, "intermediate_size": 64}
+    scan = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1}
+    loaded = adopted(made(kind, **sizes, **scan, **MIXED[kind]))
+    vectors = random_vectors(loaded, layers=(0, 3))
+    prompts = [
+        frame_for_answer(loaded, [Turn("user", text)])
+        for text in ("Go", "I feel afraid, and my hands shake. What?")
+    ]
+    greedy = Sampling(temperature=0, max_new_tokens=12)
+    rows = generate_batch(loaded, prompts, greedy, vectors=vectors)
+    for prompt, row in zip(prompts, rows, strict=True):
+        alone = generate(loaded, prompt, greedy, vectors=vectors)
+        assert len(alone.token_ids) > 1
+        assert row.token_ids == alone.token_ids
+        for answer in (alone, row):
+            assert answer.reading is not None
+            raw = read_chat(loaded, vectors, answer.whole).raw
+            reach = 1e-3 * float(np.abs(raw).max())
+            np.testing.assert_allclose(answer.reading.raw, raw, atol=reach, rtol=0)
+
+
 def test_positions_that_the_tokens_do_not_have_are_refused() -> None:
     loaded = load_tiny()
 

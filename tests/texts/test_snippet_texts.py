@@ -93,13 +93,14 @@ def test_one_giant_line_takes_no_more_memory_than_a_short_one(tmp_path: Path) ->
     (tmp_path / "a.txt").write_text(word * n, encoding="utf-8")
     file = open_texts(tmp_path / "a.txt")
     tracemalloc.start()
-    n_read = sum(
-        len(passage.text) for passage in file.passages(lambda line: pytest.fail(str(line)))
-    )
+    n_read = longest = 0
+    for passage in file.passages(lambda line: pytest.fail(str(line))):
+        n_read, longest = n_read + len(passage.text), max(longest, len(passage.text))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert n_read == len(word) * n
     assert peak < 2 * 2**20 < file.n_bytes / 10
+    assert longest <= MAX_PASSAGE
 
 
 def test_a_json_line_that_never_ends_is_left_out_in_bounded_memory(tmp_path: Path) -> None:

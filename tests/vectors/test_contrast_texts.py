@@ -92,8 +92,8 @@ def fitted_without(corpus: Corpus, method: str, out: Indices) -> Floats:
         rows = tuple(tuple(row for row in own if row not in out) for own in groups.rows)
         neutral = tuple(row for row in groups.neutral if row not in out)
         rest = replace(groups, rows=rows, neutral=neutral)
-        found = METHODS[method](layer.pooled, rest, corpus.pairing, layer.tokens)
-        return np.asarray(found[:, 0].numpy())
+        directions = METHODS[method](layer.pooled, rest, corpus.pairing, layer.tokens)
+        return np.asarray(directions[:, 0].numpy())
     members = Members.of(groups)
     every = layer.pooled[:, 0].double().numpy()
     every = every - every[members.rows].mean(axis=0)
@@ -104,7 +104,8 @@ def fitted_without(corpus: Corpus, method: str, out: Indices) -> Floats:
     part = members.some(kept)
     whole = base.plus(part.centred(texts[kept]), base.weight) if base.weight else base
     found = whole.images(mean_differences(part, texts[kept], members.contrasts(every)))
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    scaled: Floats = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return scaled
 
 
 @pytest.mark.parametrize("method", [*MAPPED, "pca"])

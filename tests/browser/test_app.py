@@ -209,15 +209,15 @@ def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None
     expect(page.locator("#retrain")).to_be_enabled(timeout=120_000)
     open_room(page, "Cross-talk")
     found = page.locator(".crosstalk .found")
-    expect(found).to_contain_text("of 630 pairs beyond chance", timeout=120_000)
+    expect(found).to_contain_text("of 630 pairs beyond chance", timeout=300_000)
     open_room(page, "Layers")
     page.click("#layers-compare")
-    expect(page.locator("#layers-about table.heat tbody tr")).to_have_count(15, timeout=120_000)
+    expect(page.locator("#layers-about table.heat tbody tr")).to_have_count(15, timeout=400_000)
     page.click("#layers-use")
     open_room(page, "New texts")
     page.click("#generalization-judge")
     results = page.locator("#generalization-results")
-    expect(results).to_contain_text("bag of words", ignore_case=True, timeout=180_000)
+    expect(results).to_contain_text("bag of words", ignore_case=True, timeout=400_000)
 
 
 def test_the_page_fits_a_phone(open_page: OpenPage) -> None:

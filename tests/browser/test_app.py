@@ -204,6 +204,7 @@ def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) ->
     assert len(runs_of(app)) == 2
 
 
+@pytest.mark.once
 def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None:
     page = open_page()
     expect(page.locator("#retrain")).to_be_enabled(timeout=120_000)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from readout_ui.inference.reading import FloatArray
-from readout_ui.texts.names import contrasted, is_neutral_name
+from readout_ui.texts.names import holds_neutral_texts
 from readout_ui.texts.sources import shipped_neutral
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ FEWEST_TEXTS = 8
 
 def neutral_texts(texts: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The neutral texts of a run, spread over its files; the shipped ones where it has none."""
-    apart = (name for name in texts if is_neutral_name(name) and not contrasted(name))
-    own = {name: texts[name] for name in apart if texts[name]}
+    own = {name: some for name, some in texts.items() if holds_neutral_texts(name) and some}
     files = own or shipped_neutral()
     every = [text for name in sorted(files) for text in files[name] if len(text.split()) > 1]
     step = max(1, -(-len(every) // MOST_TEXTS))

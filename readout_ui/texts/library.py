@@ -18,6 +18,7 @@ from readout_ui.texts.names import (
     check_name,
     contrasted,
     fold_name,
+    holds_neutral_texts,
     is_about_folder,
     is_neutral_name,
 )
@@ -124,7 +125,7 @@ class Library:
             concepts, neutral, problems = _read_folder(Path(folder))
         parts = {
             "concepts": concepts,
-            "neutral": [each for each in neutral if not contrasted(each.name)],
+            "neutral": [each for each in neutral if holds_neutral_texts(each.name)],
             "against": [each for each in neutral if contrasted(each.name)],
             "problems": problems,
         }

@@ -45,6 +45,11 @@ def contrasted(name: str) -> str:
     return name.removeprefix(AGAINST) if name.startswith(AGAINST) else ""
 
 
+def holds_neutral_texts(name: str) -> bool:
+    """Whether texts of this name are neutral: no concept's, and no concept's contrast."""
+    return is_neutral_name(name) and not contrasted(name)
+
+
 def is_about_folder(name: str) -> bool:
     """Whether a file of this name, such as README or requirements, is no concept."""
     return _ABOUT.fullmatch(name) is not None

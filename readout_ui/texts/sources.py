@@ -17,7 +17,7 @@ from readout_ui.texts.examples import ConceptExamples, Example, read_examples
 from readout_ui.texts.labelled import read_shipped
 from readout_ui.texts.library import concept_files, read_concept
 from readout_ui.texts.lint_sources import check_pairs, lint_examples
-from readout_ui.texts.names import check_name, contrasted, is_neutral_name
+from readout_ui.texts.names import check_name, holds_neutral_texts
 from readout_ui.texts.pairs import (
     PRESETS,
     PairColumns,
@@ -241,8 +241,7 @@ def shipped_neutral() -> dict[str, tuple[str, ...]]:
 
 
 def _neutral_files(files: Iterable[Path]) -> dict[str, tuple[str, ...]]:
-    apart = (file for file in files if is_neutral_name(file.name) and not contrasted(file.name))
-    read = [read_concept(file) for file in apart]
+    read = [read_concept(file) for file in files if holds_neutral_texts(file.name)]
     return {concept.name: concept.descriptions for concept in read if concept.descriptions}
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.progress import Report, silent
-from readout_ui.texts.names import against_name, contrasted, is_neutral_name
+from readout_ui.texts.names import against_name, holds_neutral_texts, is_neutral_name
 from readout_ui.texts.words import cut
 from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.blas import single_thread
@@ -305,7 +305,7 @@ def group_texts(
 
     concepts = sorted(name for name in texts if not is_neutral_name(name))
     rows = tuple(place(texts[name]) for name in concepts)
-    others = sorted(name for name in texts.keys() - set(concepts) if not contrasted(name))
+    others = sorted(name for name in texts if holds_neutral_texts(name))
     flat = tuple(index for name in others for index in place(texts[name]))
     against = tuple(place(texts.get(against_name(concept), ())) for concept in concepts)
     groups = TextGroups(tuple(concepts), rows, flat, against if any(against) else ())

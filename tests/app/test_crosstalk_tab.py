@@ -147,6 +147,8 @@ def test_shared_words_are_those_of_both_that_neither_neutral_texts_nor_many_othe
     often = {**TEXTS, "bored": ("I know.",), "tired": ("You know it.",)}
     assert shared_words(often, "proud", "confident") == {"crown"}
     assert shared_words(TEXTS, "proud", "gone") == set()
+    against = {**TEXTS, "_against proud": ("I know of no crown.",)}  # no neutral texts
+    assert shared_words(against, "proud", "confident") == {"know", "crown"}
 
 
 def test_marked_texts_have_every_second_part_shared_and_lose_nothing() -> None:

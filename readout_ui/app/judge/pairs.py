@@ -11,7 +11,7 @@ from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import short
 from readout_ui.runs.report import PairReport
-from readout_ui.texts.names import is_neutral_name
+from readout_ui.texts.names import holds_neutral_texts, is_neutral_name
 from readout_ui.texts.words import words_of
 
 OFTEN = 0.1
@@ -62,7 +62,7 @@ def shared_words(texts: Mapping[str, Sequence[str]], a: str, b: str) -> frozense
         b: another one.
     """
     held = {name: {w for text in some for w in words_of(text)} for name, some in texts.items()}
-    neutral = set[str]().union(*(held[name] for name in held if is_neutral_name(name)))
+    neutral = set[str]().union(*(held[name] for name in held if holds_neutral_texts(name)))
     others = [held[name] for name in held if name not in (a, b) and not is_neutral_name(name)]
     most = max(FEW, OFTEN * len(others))
     both = (held.get(a, set()) & held.get(b, set())) - neutral

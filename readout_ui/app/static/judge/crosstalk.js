@@ -1,5 +1,6 @@
 // Cross-talk: the cosines of any layer on a canvas, all pairs beyond chance, and what is below.
 
+import { ask } from "../lib/ask.js";
 import { saveCsv } from "../lib/csv.js";
 import { el, plural } from "../lib/dom.js";
 import { addressOf, current, go, onRoute } from "../lib/route.js";
@@ -36,10 +37,10 @@ class CrosstalkPage {
   async load(root) {
     const run = root.dataset.run;
     Object.assign(this, { root, run, data: null, at: null, pairs: new Map() });
-    const answer = await this.server.crosstalk_cosines({});
+    const answer = await ask(this.server, "crosstalk_cosines");
     if (this.root !== root || this.run !== run) return;
-    if (!answer?.ok) {
-      this.say(answer?.message ?? "The app does not answer.");
+    if (!answer.ok) {
+      this.say(answer.message);
       return;
     }
     this.data = { ...answer, packed: unpack(answer.cosines) };
@@ -116,12 +117,12 @@ class CrosstalkPage {
       await new Promise((done) => setTimeout(done, this.pairs.size ? PASSED_BY : 0));
       if (this.run !== run || this.at !== at) return;
       const layer = at === MEAN ? null : Number(at);
-      const answer = await this.server.crosstalk_pairs({ layer });
+      const answer = await ask(this.server, "crosstalk_pairs", { layer });
       if (this.run !== run) return;
-      if (answer?.ok) this.pairs.set(at, answer.pairs);
+      if (answer.ok) this.pairs.set(at, answer.pairs);
       if (this.at !== at) return;
-      if (!answer?.ok) {
-        this.say(answer?.message ?? "The app does not answer.");
+      if (!answer.ok) {
+        this.say(answer.message);
         return;
       }
       this.paint();
@@ -163,11 +164,11 @@ class CrosstalkPage {
     if (!part.open || place.childElementCount || at === null) return;
     place.replaceChildren(el("p", { class: "dim", role: "status" }, "Working it out…"));
     const layer = at === MEAN ? this.data.best : Number(at);
-    const answer = await this.server.crosstalk_part({ part: part.dataset.part, layer, plane });
+    const wanted = { part: part.dataset.part, layer, plane };
+    const answer = await ask(this.server, "crosstalk_part", wanted);
     if (this.at !== at || this.run !== run || this.plane !== plane) return;
-    if (!answer?.ok) {
-      const words = answer?.message ?? "The app does not answer.";
-      place.replaceChildren(el("p", { role: "alert" }, words));
+    if (!answer.ok) {
+      place.replaceChildren(el("p", { role: "alert" }, answer.message));
       return;
     }
     place.innerHTML = answer.html; // the server's own, every name escaped

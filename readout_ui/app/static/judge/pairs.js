@@ -1,5 +1,6 @@
 // Pairs of concepts: their list, and both texts side by side with the words that both have.
 
+import { ask } from "../lib/ask.js";
 import { el, openSheet, page } from "../lib/dom.js";
 import { addressOf, current, go, onRoute } from "../lib/route.js";
 import { decimals, number } from "../lib/scale.js";
@@ -93,12 +94,9 @@ export class PairSheet {
     this.sheet = sheet;
     sheet.addEventListener("close", () => this.closed());
     this.opened(a, b);
-    const answer = await this.server.pair_texts({ a, b });
-    if (answer?.ok) body.replaceChildren(...this.drawn(a, b, answer));
-    else
-      body.replaceChildren(
-        el("p", { role: "alert" }, answer?.message ?? "The app does not answer."),
-      );
+    const answer = await ask(this.server, "pair_texts", { a, b });
+    if (answer.ok) body.replaceChildren(...this.drawn(a, b, answer));
+    else body.replaceChildren(el("p", { role: "alert" }, answer.message));
   }
 
   closed() {

@@ -1,5 +1,6 @@
 // The report in Judge: its matrix, the list of all pairs, two concepts side by side, files.
 
+import { ask } from "../lib/ask.js";
 import { rowsOf, saveCsv, startSaving } from "../lib/csv.js";
 import { el } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
@@ -62,10 +63,10 @@ class ReportPage {
 
   async judgeAgain(button) {
     button.disabled = true;
-    const answer = await this.server.judge_again({});
-    if (answer?.ok) return;
+    const answer = await ask(this.server, "judge_again");
+    if (answer.ok) return;
     button.disabled = false;
-    button.after(el("p", { role: "alert" }, answer?.message ?? "The app does not answer."));
+    button.after(el("p", { role: "alert" }, answer.message));
   }
 
   showAllPairs(button) {
@@ -80,7 +81,7 @@ class ReportPage {
 
   async save() {
     const picture = this.view?.canvas.toDataURL("image/png") ?? "";
-    const answer = await this.server.save_report({ picture });
-    if (answer?.ok) saveText(answer.html, "report.html", "text/html");
+    const answer = await ask(this.server, "save_report", { picture });
+    if (answer.ok) saveText(answer.html, "report.html", "text/html");
   }
 }

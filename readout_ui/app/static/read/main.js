@@ -1,5 +1,6 @@
 // The room Read: one input, the coloured text, what it reads as, every token below.
 
+import { ask } from "../lib/ask.js";
 import { button, el, remember, remembered } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
 import { onRoute } from "../lib/route.js";
@@ -17,7 +18,6 @@ import { forkAt, TokenPanel } from "./token.js";
 
 const LOOK = "readout-read-look";
 const POLL_MS = 2000;
-const OFFLINE = { ok: false, message: "The app does not answer. It may be restarting." };
 
 // What gr.HTML hands over; `server` holds the functions of the app.
 export function start({ element, server }) {
@@ -85,9 +85,8 @@ class ReadRoom extends ReadScreen {
   }
 
   // Gradio answers undefined, or throws, when the server did not.
-  async ask(name, request) {
-    const answer = await Promise.resolve(this.server[name](request)).catch(() => undefined);
-    return answer || OFFLINE;
+  ask(name, request) {
+    return ask(this.server, name, request);
   }
 
   say(words) {

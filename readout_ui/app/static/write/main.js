@@ -1,5 +1,6 @@
 // The room Write: what is open, and how scoreboard, page and dialogs act together.
 
+import { ask } from "../lib/ask.js";
 import { button, el, remember, remembered } from "../lib/dom.js";
 import { current, go, onRoute } from "../lib/route.js";
 import { Comparing } from "./comparing.js";
@@ -22,11 +23,6 @@ const NOTHING = {
   notice: "",
   report: "",
   revision: "",
-};
-const OFFLINE = {
-  ok: false,
-  offline: true,
-  message: "The app does not answer. It may have been stopped or be restarting.",
 };
 const SOURCES = ["pairs", "stories", "memories"];
 const WRITES = { "data-writes": true };
@@ -56,10 +52,8 @@ class WriteRoom {
     this.root.append(this.list.root, this.editor.root);
   }
 
-  // Gradio answers undefined, or throws, when the server did not.
-  async call(name, request) {
-    const answer = await Promise.resolve(this.server[name](request)).catch(() => undefined);
-    return answer || OFFLINE;
+  call(name, request) {
+    return ask(this.server, name, request);
   }
 
   readOnly() {

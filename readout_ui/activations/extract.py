@@ -15,6 +15,7 @@ from readout_ui.activations.cache import ActivationCache, cache_key
 from readout_ui.activations.capture import Pooling, capture_by
 from readout_ui.activations.passes import (
     CaptureSettings,
+    Wanted,
     compute,
     frame_text,
     read_paths,
@@ -123,7 +124,7 @@ def read_activations(
         known_note = _share_known(len(found), len(unique))
         report(Progress(STAGE, 0, len(missing), note=known_note))
     try:
-        for batch in compute(model, missing, rules, settings, keep, seconds):
+        for batch in compute(model, missing, Wanted(rules, settings, keep), seconds):
             with timed(seconds, "store"):
                 for rule, of_rule in _by_rule(batch.activations, rules).items():
                     if rule == settings.read:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,6 +75,17 @@ class CaptureSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}", fix="choose at least 1")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of texts that are not known."""
+
+    rules: tuple[str, ...]
+    """Read rules that one pass pools."""
+    settings: CaptureSettings
+    keep: Mapping[str, int]
+    """By text, how many of its single tokens are kept as well."""
 
 
 @dataclass(frozen=True)
@@ -166,28 +177,25 @@ def _per_text(
 def compute(
     model: LoadedModel,
     texts: Sequence[str],
-    rules: tuple[str, ...],
-    settings: CaptureSettings,
-    keep: Mapping[str, int],
+    wanted: Wanted,
     seconds: dict[str, float],
 ) -> Iterator[PassedBatch]:
     """Activations of texts that are not known, wherever the model is."""
     if isinstance(model, SpreadModel):
-        yield from _by_workers(model, texts, rules, settings, keep, seconds)
+        yield from _by_workers(model, texts, wanted, seconds)
         return
     for some in [texts] if len(texts) <= _FRAMED else by_length(texts, math.inf, _FRAMED):
         if some:
-            yield from _here(model, some, rules, settings, keep, seconds)
+            yield from _here(model, some, wanted, seconds)
 
 
 def _here(
     model: LoadedModel,
     texts: Sequence[str],
-    rules: tuple[str, ...],
-    settings: CaptureSettings,
-    keep: Mapping[str, int],
+    wanted: Wanted,
     seconds: dict[str, float],
 ) -> Iterator[PassedBatch]:
+    settings, rules, keep = wanted.settings, wanted.rules, wanted.keep
     paths = read_paths(model, settings)
     with timed(seconds, "frame"):
         framed = {text: frame_text(model, text, settings.max_length) for text in texts}
@@ -208,17 +216,15 @@ def _here(
 def _by_workers(
     model: SpreadModel,
     texts: Sequence[str],
-    rules: tuple[str, ...],
-    settings: CaptureSettings,
-    keep: Mapping[str, int],
+    wanted: Wanted,
     seconds: dict[str, float],
 ) -> Iterator[PassedBatch]:
     """The same from workers; a batch is a shard of texts, or empty where none came for a while."""
     share = sum(map(len, texts)) / (2 * model.n_workers)
     budget = ACCELERATOR_TOKEN_BUDGET if model.on_gpus else 8 * CPU_TOKEN_BUDGET
-    size = 4 * len(rules) * model.n_layers * model.d_model
+    size = 4 * len(wanted.rules) * model.n_layers * model.d_model
     shards = (
-        (some, rules, settings, {text: keep[text] for text in some if text in keep})
+        (some, replace(wanted, keep={t: wanted.keep[t] for t in some if t in wanted.keep}))
         for some in by_length(texts, min(share, 4 * budget), max(1, _SHARD_BYTES // size))
     )
     told: set[str] = set()
@@ -240,14 +246,12 @@ def _by_workers(
 def _read_shard(
     model: LoadedModel,
     texts: Sequence[str],
-    rules: tuple[str, ...],
-    settings: CaptureSettings,
-    keep: Mapping[str, int],
+    wanted: Wanted,
 ) -> tuple[list[tuple[Any, ...]], list[str]]:
     """On a worker: the parts of every text's activations, as NumPy arrays, and what to tell."""
     found: dict[str, TextActivations] = {}
     notes = []
-    for batch in _here(model, texts, rules, settings, keep, {}):
+    for batch in _here(model, texts, wanted, {}):
         found |= batch.activations
         notes += [batch.note] if batch.note else []
     entries = [found[text] for text in texts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,11 @@ def error_text(error: UserError) -> str:
     """The error's sentence, beginning with a capital letter."""
     words = str(error)
     return f"{words[:1].upper()}{words[1:]}"
+
+
+def minute(moment: datetime) -> str:
+    """When it was, to the minute, on this machine's clock."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def count(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from readout_ui.app.widgets import bullets, table
+from readout_ui.app.widgets import bullets, minute, table
 from readout_ui.evaluation.dose import DoseCurves
 from readout_ui.evaluation.judgements import ConceptJudgement, Generalization, Macro, Miss
 from readout_ui.evaluation.resampling import Estimate
@@ -47,7 +47,7 @@ def draw_summary(found: KeptTexts, title: str) -> str:
         ("Average precision", f"{macro.average_precision:.3f}", f"chance {_base(found):.3f}"),
         *((f"Top-{top.k}", _interval(top.hits), f"chance {top.chance:.3f}") for top in found.top),
     ]
-    when = f"{found.made.astimezone():%Y-%m-%d %H:%M}"
+    when = minute(found.made)
     about = (
         f"<p class='about'><b>{escape(found.what)}</b>, judged by run {escape(title)} at layer "
         f"{found.layer} on {when}: {found.n_texts} texts, {len(found.per_concept)} concepts, "

@@ -13,7 +13,7 @@ from readout_ui.app.events import DEVICE, HIDDEN, QUIET, Changes, Part, bound, c
 from readout_ui.app.jobs import Question
 from readout_ui.app.judge.kept import KeptLayers, keep_layers, read_kept
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import error_text, sentence, table
+from readout_ui.app.widgets import error_text, minute, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import named
 from readout_ui.runs.report import layer_note
@@ -113,7 +113,7 @@ def draw_layers(run: Run, kept: KeptLayers | None, concept: str | None, title: s
         marked = None if np.isnan(scores).all() else (0, int(np.nanargmax(scores)))
         heat = draw_heat(["As it was trained"], scores, marked, best, "layers")
         return f"{head}Kept from its training.</p>{heat}{sentence(ABOUT_COLOURS, 'about')}"
-    when = f"{kept.made.astimezone():%Y-%m-%d %H:%M}"
+    when = minute(kept.made)
     head += f"Compared {when}, {kept.folds} folds, {escape(concept or 'mean over concepts')}.</p>"
     return head + _draw_compared(kept, concept, best, run)
 

@@ -14,7 +14,7 @@ from readout_ui.app.jobs import Question
 from readout_ui.app.judge.kept import KeptBeside, keep_beside, read_kept
 from readout_ui.app.judge.report import interval
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import error_text, sentence, short, table
+from readout_ui.app.widgets import error_text, minute, sentence, short, table
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Beside
 from readout_ui.runs.run import Run
@@ -107,7 +107,7 @@ def _cells(kept: KeptBeside) -> tuple[str, ...]:
         interval(one.theirs.low, one.theirs.high),
         short(one.ours.value),
         f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]",
-        f"{kept.made.astimezone():%Y-%m-%d %H:%M}",
+        minute(kept.made),
     )
 
 

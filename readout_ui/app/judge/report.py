@@ -16,7 +16,7 @@ from readout_ui.app.jobs import JobView
 from readout_ui.app.judge.pairs import pair_call, pair_rows
 from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import short
+from readout_ui.app.widgets import minute, short
 from readout_ui.errors import UserError
 from readout_ui.runs.report import ConceptReport, Finding, PairReport, RunReport
 
@@ -46,7 +46,7 @@ def draw_report(report: RunReport, title: str) -> str:
     """
     made = ""
     if report.made:
-        made = f"{datetime.fromisoformat(report.made).astimezone():%Y-%m-%d %H:%M}"
+        made = minute(datetime.fromisoformat(report.made))
     about = " · ".join(
         each for each in (f"layer {report.layer}", report.held_out, made and f"made {made}") if each
     )

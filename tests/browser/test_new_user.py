@@ -29,6 +29,7 @@ expect.set_options(timeout=20_000)
 LONG = 180_000
 MOST_ACTS = 12
 OTHERS = ("calm", "happy", "angry", "sad", "afraid", "_baseline")
+AUROC = re.compile(r"\.\d{3}")
 VAGUE = "I am sitting at the table. There is a letter in front of me, and it is raining."
 
 
@@ -80,7 +81,7 @@ def good_texts() -> tuple[str, ...]:
 
 def auroc_of(facts: Locator) -> float:
     """The score that a concept's page shows."""
-    found = re.search(r"\.\d{3}", facts.inner_text())
+    found = AUROC.search(facts.inner_text())
     assert found is not None, facts.inner_text()
     return float(found[0])
 
@@ -94,7 +95,7 @@ def test_anxious_is_edited_gets_better_and_is_exported_in_twelve_acts(
     score = page.locator(".rs-row[data-key=anxious]")
     expect(score).to_contain_text(re.compile(r"\.\d\d"), timeout=LONG)  # its AUROC
     person.click(score.get_by_role("link", name="anxious"))
-    expect(facts).to_contain_text("AUROC")
+    expect(facts).to_contain_text(AUROC)
     before = auroc_of(facts)
 
     texts = page.locator(".rs-text").all()
@@ -109,6 +110,8 @@ def test_anxious_is_edited_gets_better_and_is_exported_in_twelve_acts(
     assert int(found[2]) > int(found[1])
     expect(news.get_by_role("link", name="Anxious")).to_have_attribute("href", "#/write/anxious")
     expect(page.locator(".rs-state-line")).to_contain_text("anxious turned")
+    expect(facts).not_to_contain_text(f"{before:.3f}"[1:])
+    expect(facts).to_contain_text(AUROC)
     assert auroc_of(facts) > before
 
     person.click(page.get_by_role("link", name="Ship"))

@@ -31,6 +31,14 @@ class Named(Request):
     name: str = Field(max_length=1000)
 
 
+class SentFile(Request):
+    """A file of at most 20 MB as a page sends it."""
+
+    file_name: str = Field(max_length=1_000)
+    content: str = Field(max_length=28_000_000)
+    """Base64."""
+
+
 def answering(name: str, request: type[R], handle: Callable[[R], Answer]) -> Call:
     """A server function of that name that checks what it is sent and answers with JSON.
 

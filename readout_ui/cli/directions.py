@@ -42,7 +42,8 @@ def geometry(
 
         rated = ratings_or_shipped(ratings, readout.concepts)
         found = geometry_of(readout, chosen, rated)
-    print(as_json(found.as_json()) if json else "\n".join(found.sentences()))
+    unknown = rated.passed_over if ratings and rated else ()
+    print(as_json(found.as_json()) if json else "\n".join((*found.sentences(), *unknown)))
 
 
 def lens(

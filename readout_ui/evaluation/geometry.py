@@ -7,7 +7,9 @@ is their arrangement the same across layers, and are texts at least taken for th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +25,20 @@ from readout_ui.evaluation.resampling import p_values
 from readout_ui.evaluation.results import Floats, HeldOutMatrix, Indices, Rows, cluster
 from readout_ui.files import read_bytes, shown
 from readout_ui.texts.shipped import shipped_ratings
+from readout_ui.texts.tables import MAX_BYTES, titled
 from readout_ui.vectors.auroc import ranks_of
 
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
+    from readout_ui.texts.tables import TextTable
     from readout_ui.vectors.training import Corpus
     from readout_ui.vectors.vectors import ConceptVectors
 
 N_PERMUTATIONS = 2000
 FEWEST_RATED = 5
 """Rated concepts below which no correlation is worth a number."""
+MOST_NAMED = 8
+"""Names without a concept that are listed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,18 @@ class Ratings:
     """Titles of the columns, e.g. valence and arousal."""
     values: Floats
     """(n_concepts, n_scales); NaN for a concept that is not rated."""
+    unknown: tuple[str, ...] = ()
+    """Names that are rated and no concepts of the run."""
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """A sentence about these names, none without any."""
+        if not self.unknown:
+            return ()
+        names = ", ".join(map(printable, self.unknown[:MOST_NAMED]))
+        rest = len(self.unknown) - MOST_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        return (f"Passed over, as the run has no such concept: {names}{more}.",)
 
 
 @dataclass(frozen=True)
@@ -136,26 +154,42 @@ class Geometry:
 
 
 def read_ratings(path: Path, concepts: Sequence[str]) -> Ratings:
-    """Ratings of concepts from a CSV with a column `concept` and a column of numbers per scale.
+    """Ratings of concepts from a file, see `rate_table`.
 
     Raises:
-        UserError: no such file or column, a cell that is no number, or too few of the concepts.
+        UserError: no such file, no table, or what `rate_table` refuses.
     """
-    from readout_ui.texts.tables import MAX_BYTES, read_delimited
+    from readout_ui.texts.table_files import read_table
 
-    table = read_delimited(read_bytes(path, MAX_BYTES).decode("utf-8-sig", "replace"), shown(path))
-    table.require(("concept",))
-    scales = tuple(name for name in table.columns if name != "concept")
+    return rate_table(read_table(read_bytes(path, MAX_BYTES), shown(path)), concepts)
+
+
+def rate_table(table: TextTable, concepts: Sequence[str]) -> Ratings:
+    """Ratings of a run's concepts from a column `concept` and a column of numbers per scale.
+
+    Raises:
+        UserError: no such column, a cell that is no number, a concept that is rated twice, or too
+            few of the concepts.
+    """
+    title = titled(table.columns, ("concept",))
+    table.require((title or "concept",))
+    scales = tuple(name for name in table.columns if name != title)
     if not scales:
-        raise UserError("there is no column of ratings", where=shown(path))
-    at, given = table.columns.index("concept"), {}
+        raise UserError(
+            "there is no column of ratings", where=table.file, fix="add one, such as valence"
+        )
+    given: dict[str, dict[str, float]] = {}
     for row in table.rows:
-        name = " ".join(row.cells[at]).strip()
+        where = f"{table.file} line {row.line}"
+        pairs = zip(table.columns, row.cells, strict=True)
+        cells = {column: " ".join(cell).strip() for column, cell in pairs}
+        name = cells.pop(title or "")
+        if name in given:
+            raise UserError(f"'{printable(name)}' is rated twice", where=where)
+        given[name] = {}
         if name in concepts:
-            where = f"{shown(path)} line {row.line}"
-            cells = [" ".join(row.cells[table.columns.index(scale)]) for scale in scales]
-            given[name] = dict(zip(scales, (_number(cell, where) for cell in cells), strict=True))
-    return rate(given, concepts, shown(path))
+            given[name] = {scale: _number(cells[scale], where) for scale in scales}
+    return rate(given, concepts, table.file)
 
 
 def rate(given: Mapping[str, Mapping[str, float]], concepts: Sequence[str], where: str) -> Ratings:
@@ -169,6 +203,7 @@ def rate(given: Mapping[str, Mapping[str, float]], concepts: Sequence[str], wher
     Raises:
         UserError: too few of the concepts are rated on every scale.
     """
+    unknown = tuple(name for name in given if name not in concepts)
     known = [given.get(name, {}) for name in concepts]
     scales = tuple(dict.fromkeys(scale for some in known for scale in some))
     values = np.array([[some.get(scale, np.nan) for scale in scales] for some in known])
@@ -180,7 +215,7 @@ def rate(given: Mapping[str, Mapping[str, float]], concepts: Sequence[str], wher
             fix=f"rate {FEWEST_RATED} or more",
             options=list(concepts)[:20],
         )
-    return Ratings(scales, values)
+    return Ratings(scales, values, unknown)
 
 
 def ratings_or_shipped(path: Path | None, concepts: Sequence[str]) -> Ratings | None:
@@ -195,10 +230,10 @@ def ratings_or_shipped(path: Path | None, concepts: Sequence[str]) -> Ratings | 
 
 
 def _number(written: str, where: str) -> float:
-    try:
-        return float(written)
-    except ValueError:
-        raise UserError(f"'{printable(written)}' is no number", where=where) from None
+    with suppress(ValueError):
+        if isfinite(number := float(written)):
+            return number
+    raise UserError(f"'{printable(written)}' is no number", where=where)
 
 
 def geometry_of(readout: Readout, layer: int, ratings: Ratings | None) -> Geometry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -92,6 +92,18 @@ def test_every_part_below_the_matrix_is_worked_out(trained: Studio, part: str, w
     found = asked(trained, "crosstalk_part", part=part, layer=1, plane="pca")
     assert words in found["html"]
     assert ("matrix" in found, "map" in found) == (part == "responses", part == "map")
+
+
+def test_ratings_that_are_no_table_of_the_runs_concepts_are_refused(trained: Studio) -> None:
+    for written, message in {
+        "concept,valence\ncalm,1\n": "of the run's concepts are rated",
+        "name,valence\ncalm,1\n": "there is no column 'concept'",
+        "": "own.csv",
+    }.items():
+        sent = {"file_name": "own.csv", "content": b64encode(written.encode()).decode()}
+        found = asked(trained, "crosstalk_part", part="space", layer=1, plane="pca", ratings=sent)
+        assert found["ok"] is False
+        assert message in found["message"]
 
 
 def test_a_run_without_its_texts_says_what_it_has_not(trained: Studio) -> None:

@@ -107,8 +107,9 @@ def test_a_pair_opens_with_its_shared_words_marked_and_closes_to_where_it_was(
 
 
 def test_on_a_phone_everything_below_opens_and_is_saved(
-    served: Served, watched_page: OpenPage, tmp_path: Path
+    served: Served, watched_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("readout_ui.evaluation.geometry.FEWEST_RATED", 4)  # as many as there are
     page = watched_page(served.url, 390, 844, "dark")
     open_room(page, "judge/cross-talk")
     expect(page.locator(".crosstalk .pairs tbody tr")).to_have_count(6, timeout=WAIT)
@@ -120,6 +121,18 @@ def test_on_a_phone_everything_below_opens_and_is_saved(
     expect(part(1).locator("tbody tr")).to_have_count(4, timeout=WAIT)
     expect(part(2).locator("circle")).to_have_count(4, timeout=WAIT)
     expect(part(3)).to_contain_text("Logit lens", timeout=WAIT)
+    rows = [f"{name},{i % 3}" for i, name in enumerate((*served.studio.run().concepts, "gone"))]
+    ratings, file = part(3).locator("input[type=file]"), tmp_path / "ratings.csv"
+    for title, found in (
+        ("name", "there is no column 'concept'"),
+        ("concept", "such concept: gone"),
+    ):
+        file.write_text("\n".join([f"{title},hue", *rows]), "utf-8")
+        ratings.set_input_files(file)
+        expect(part(3)).to_contain_text(found, timeout=WAIT)
+        expect(part(3)).to_contain_text("Logit lens")  # what was there stays
+    expect(part(3)).to_contain_text("Component 1 and hue: r ")
+    expect(part(3)).to_contain_text("(4 rated concepts)")
     with page.expect_download(timeout=WAIT) as saving:
         part(1).get_by_role("button", name="CSV").click()
     saving.value.save_as(tmp_path / "saved.csv")

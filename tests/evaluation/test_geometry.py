@@ -106,6 +106,26 @@ def test_ratings_are_read_by_name_and_faults_are_named(tmp_path: Path) -> None:
     file.write_text("concept,valence\ncalm,0.5\n")
     with pytest.raises(UserError, match="1 of the run's concepts are rated"):
         read_ratings(file, concepts)
-    file.write_text("name,valence\ncalm,0.5\n")
-    with pytest.raises(UserError, match="concept"):
+    for written in ("nan", "inf", ""):
+        file.write_text(f"concept,valence\ncalm,{written}\n")
+        with pytest.raises(UserError, match=f"line 2.*'{written}' is no number"):
+            read_ratings(file, concepts)
+    file.write_text("concept,valence\ncalm,0.5\ncalm,0.6\n")
+    with pytest.raises(UserError, match=r"line 3.*'calm' is rated twice"):
         read_ratings(file, concepts)
+    file.write_text("name,valence\ncalm,0.5\n")
+    with pytest.raises(UserError, match=r"no column 'concept'.*name, valence"):
+        read_ratings(file, concepts)
+
+
+def test_names_that_are_no_concepts_are_passed_over_and_said(tmp_path: Path) -> None:
+    concepts = tuple("abcde")
+    rows = [f"{name};1;{i}" for i, name in enumerate((*concepts, *map(str, range(10))))]
+    (tmp_path / "own.csv").write_text("\n".join(["Concept;one;two", *rows]))
+    ratings = read_ratings(tmp_path / "own.csv", concepts)
+    assert ratings.scales == ("one", "two")
+    assert ratings.values[:, 1].tolist() == [0, 1, 2, 3, 4]
+    (said,) = ratings.passed_over
+    assert said.endswith("no such concept: 0, 1, 2, 3, 4, 5, 6, 7 and 2 more.")
+    (tmp_path / "own.csv").write_text("\n".join(["concept,one", *(f"{n},1" for n in concepts)]))
+    assert read_ratings(tmp_path / "own.csv", concepts).passed_over == ()

@@ -19,7 +19,15 @@ from readout_ui.app.assets import on_load
 from readout_ui.app.events import Changes
 from readout_ui.app.jobs import Question
 from readout_ui.app.judge.pairs import pair_call, pair_rows
-from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
+from readout_ui.app.requests import (
+    Answer,
+    Call,
+    Nothing,
+    Request,
+    SentFile,
+    answering,
+    decoded,
+)
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import NO_RUN, RunTab, bullets, count, draw_notice, headline, table
 from readout_ui.errors import UserError
@@ -33,6 +41,7 @@ from readout_ui.evaluation.results import (
     cluster,
     umap_installed,
 )
+from readout_ui.files import sha256_of
 from readout_ui.runs.report import PairReport, pack_cosines
 from readout_ui.runs.run import Run
 
@@ -65,6 +74,8 @@ class OfPart(Request):
     part: Literal["responses", "redundancy", "map", "space"]
     layer: int = Field(ge=0)
     plane: Literal["pca", "umap"]
+    ratings: SentFile | None = None
+    """Of the concepts, for the geometry."""
 
 
 class CrosstalkTab(RunTab):
@@ -189,9 +200,9 @@ def part_answer(studio: Studio, asked: OfPart) -> Answer:
     if asked.part == "map":
         found = judge_map(studio, layer, asked.plane)
         return {"html": draw_map_note(found), "map": map_points(found)}
-    about = Question("Cross-talk: geometry", layer), Question("Cross-talk: tokens", layer)
-    geometry = studio.judge(about[0], partial(_geometry, layer))
-    return {"html": geometry + studio.judge(about[1], partial(_tokens, layer))}
+    tokens = Question("Cross-talk: tokens", layer)
+    geometry = judge_geometry(studio, layer, asked.ratings)
+    return {"html": geometry + studio.judge(tokens, partial(_tokens, layer))}
 
 
 def judge_responses(studio: Studio, layer: int) -> HeldOutMatrix:
@@ -331,11 +342,26 @@ def _neighbour(near: Neighbour) -> str:
     return f"<span title='{interval}{doubt}'>{escape(near.concept)} {near.cosine:.2f}{mark}</span>"
 
 
-def _geometry(layer: int, readout: Readout) -> str:
-    from readout_ui.evaluation.geometry import geometry_of, ratings_or_shipped
+def judge_geometry(studio: Studio, layer: int, sent: SentFile | None) -> str:
+    """How the directions lie, beside the ratings of a file or the shipped ones; worked out once.
 
-    found = geometry_of(readout, layer, ratings_or_shipped(None, readout.concepts))
-    return bullets(map(escape, found.sentences()))
+    Raises:
+        UserError: the file holds no ratings of the run's concepts.
+    """
+    from readout_ui.evaluation.geometry import geometry_of, rate_table, ratings_or_shipped
+    from readout_ui.texts.table_files import read_table
+
+    concepts = studio.run().concepts
+    raw, ratings = b"", ratings_or_shipped(None, concepts)
+    if sent is not None:
+        raw = decoded(sent.content)
+        ratings = rate_table(read_table(raw, sent.file_name), concepts)
+
+    def work(readout: Readout) -> str:
+        found = geometry_of(readout, layer, ratings).sentences()
+        return bullets(map(escape, (*found, *(ratings.passed_over if sent and ratings else ()))))
+
+    return studio.judge(Question("Cross-talk: geometry", (layer, sha256_of(raw))), work)
 
 
 def _tokens(layer: int, readout: Readout) -> str:

@@ -18,7 +18,15 @@ from pydantic import Field
 
 from readout_ui.app.read.chat_text import parse_chat
 from readout_ui.app.read.kept import Kept, KeptFile, Prompt
-from readout_ui.app.requests import Answer, Call, Nothing, Request, answering, decoded
+from readout_ui.app.requests import (
+    Answer,
+    Call,
+    Nothing,
+    Request,
+    SentFile,
+    answering,
+    decoded,
+)
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading, scores_csv
 from readout_ui.models.chat_template import Turn
@@ -38,7 +46,6 @@ MOST_READINGS = 3
 PIECE = 4
 """Neutral texts, or rows of a table, that are read before others have their turn."""
 MOST_TEXT, MOST_TURNS, MOST_ROWS = 1_000_000, 2_000, 20_000
-MOST_FILE = 28_000_000
 """Base64 of 20 MB."""
 DOUBTED = ("weak", "at chance")
 """Verdicts of the report that put a question mark on a concept."""
@@ -101,13 +108,6 @@ class Rows(Request):
     layer: int
 
 
-class TableFile(Request):
-    """A file in base64, or pasted text without a name."""
-
-    file_name: str = Field(max_length=1_000)
-    content: str = Field(max_length=MOST_FILE)
-
-
 class Threshold(Request):
     """The z above which a concept's tokens are marked; None for the calibration's."""
 
@@ -138,7 +138,7 @@ def read_calls(studio: Studio) -> list[Call]:
         answering("read_token", OneToken, desk.token),
         answering("read_chance", Length, lambda r: desk.chance(r.length)),
         answering("read_rows", Rows, desk.rows),
-        answering("read_table", TableFile, table_of),
+        answering("read_table", SentFile, table_of),
         answering("read_csv", Scores, desk.csv),
         answering("read_alike", Scores, desk.alike),
         answering("keep_threshold", Threshold, lambda r: desk.keep(threshold=(r.concept, r.z))),
@@ -338,8 +338,8 @@ def _told(kept: Kept) -> Answer:
     return {"thresholds": kept.thresholds, "prompts": [asdict(one) for one in kept.prompts]}
 
 
-def table_of(sent: TableFile) -> Answer:
-    """The texts of a file or of what was pasted, and which column they were in."""
+def table_of(sent: SentFile) -> Answer:
+    """The texts of a file or of what was pasted, which has no name, and their column."""
     from readout_ui.texts.table_files import pasted_texts, read_table
 
     if sent.file_name:

@@ -1,8 +1,8 @@
 // Cross-talk: the cosines of any layer on a canvas, all pairs beyond chance, and what is below.
 
-import { ask } from "../lib/ask.js";
+import { ask, fileToSend } from "../lib/ask.js";
 import { saveCsv } from "../lib/csv.js";
-import { el, plural } from "../lib/dom.js";
+import { el, messageLine, plural, say } from "../lib/dom.js";
 import { addressOf, current, go, onRoute } from "../lib/route.js";
 import { drawMap } from "./map.js";
 import { cellsOf, MatrixView, square, unpack } from "./matrix.js";
@@ -36,7 +36,7 @@ class CrosstalkPage {
 
   async load(root) {
     const run = root.dataset.run;
-    Object.assign(this, { root, run, data: null, at: null, pairs: new Map() });
+    Object.assign(this, { root, run, data: null, at: null, pairs: new Map(), ratings: null });
     const answer = await ask(this.server, "crosstalk_cosines");
     if (this.root !== root || this.run !== run) return;
     if (!answer.ok) {
@@ -163,17 +163,52 @@ class CrosstalkPage {
     const place = part.lastElementChild;
     if (!part.open || place.childElementCount || at === null) return;
     place.replaceChildren(el("p", { class: "dim", role: "status" }, "Working it out…"));
-    const layer = at === MEAN ? this.data.best : Number(at);
-    const wanted = { part: part.dataset.part, layer, plane };
-    const answer = await ask(this.server, "crosstalk_part", wanted);
+    const answer = await this.askPart(part, this.ratings);
     if (this.at !== at || this.run !== run || this.plane !== plane) return;
     if (!answer.ok) {
       place.replaceChildren(el("p", { role: "alert" }, answer.message));
       return;
     }
+    this.draw(part, answer);
+  }
+
+  askPart({ dataset }, ratings) {
+    const layer = this.at === MEAN ? this.data.best : Number(this.at);
+    const wanted = { part: dataset.part, layer, plane: this.plane, ratings };
+    return ask(this.server, "crosstalk_part", wanted);
+  }
+
+  draw(part, answer) {
+    const place = part.lastElementChild;
     place.innerHTML = answer.html; // the server's own, every name escaped
     if (answer.matrix) place.append(...responses(answer.matrix));
     if (answer.map) place.append(this.planes(answer.map, part), drawMap(answer.map));
+    if (part.dataset.part === "space") place.prepend(...this.rating(part));
+  }
+
+  // Where a person's ratings of the concepts are brought, for the geometry; kept at other layers.
+  rating(part) {
+    const line = messageLine();
+    const file = el("input", { type: "file", accept: ".csv,.tsv,.json,.jsonl" });
+    file.addEventListener("change", async () => {
+      const { at, run } = this;
+      say(line, "");
+      const chosen = await fileToSend(file.files[0]);
+      const answer = chosen.ok ? await this.askPart(part, chosen.sent) : chosen;
+      if (this.at !== at || this.run !== run) return;
+      if (answer.ok) {
+        this.ratings = chosen.sent;
+        this.draw(part, answer);
+      } else say(line, answer.message);
+      file.value = "";
+    });
+    const words =
+      "CSV with a column concept and one of numbers for each scale, such as valence and arousal.";
+    return [
+      el("label", { class: "at" }, "Ratings ", file),
+      el("p", { class: "dim small" }, words),
+      line,
+    ];
   }
 
   planes({ planes, about }, part) {

@@ -1,5 +1,6 @@
 // Many texts at once: pasted or from a file, read in pieces; means per row as a table and as CSV.
 
+import { fileToSend } from "../lib/ask.js";
 import { quoted } from "../lib/csv.js";
 import { button, el, messageLine, openSheet, plural, say, tableHead } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
@@ -9,7 +10,6 @@ import { ranked } from "./reading.js";
 const PIECE = 4;
 const ROWS_SHOWN = 200;
 const STRONGEST = 3;
-const MOST_BYTES = 20_000_000;
 
 // `room`: concepts, layer, mode, ask, open(text).
 export function openMany(room) {
@@ -68,12 +68,8 @@ export function openMany(room) {
 
 async function tableOf(room, box, file) {
   if (!file) return room.ask("read_table", { file_name: "", content: box.value });
-  if (file.size > MOST_BYTES) return { ok: false, message: "This file is larger than 20 MB." };
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  let binary = "";
-  for (let i = 0; i < bytes.length; i += 8192)
-    binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return room.ask("read_table", { file_name: file.name, content: btoa(binary) });
+  const chosen = await fileToSend(file);
+  return chosen.ok ? room.ask("read_table", chosen.sent) : chosen;
 }
 
 // Reads a few rows at a time, so that others come to their turn; gives back what was read.

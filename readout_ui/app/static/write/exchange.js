@@ -1,5 +1,6 @@
 // Whole sets: export as zip, CSV or JSONL; import with a look at what would change.
 
+import { fileToSend } from "../lib/ask.js";
 import { el, icon, messageLine, openSheet, plural, say } from "../lib/dom.js";
 import { saveBlob } from "../lib/download.js";
 import { ImportPlan } from "./import_plan.js";
@@ -13,15 +14,6 @@ const SHIPPED = {
   "shipped:emotions": "The shipped emotions",
   "shipped:stances": "The shipped stances",
 };
-const MOST_BYTES = 20e6;
-
-function base64Of(buffer) {
-  const bytes = new Uint8Array(buffer);
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 32768)
-    text += String.fromCharCode(...bytes.subarray(i, i + 32768));
-  return btoa(text);
-}
 
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -97,11 +89,9 @@ export class Exchange {
     if (!file) return;
     say(line, "");
     plan.replaceChildren();
-    if (file.size > MOST_BYTES) {
-      say(line, "This file is larger than 20 MB; a set of descriptions is far smaller.");
-      return;
-    }
-    this.plan({ file_name: file.name, content: base64Of(await file.arrayBuffer()) }, sheet);
+    const chosen = await fileToSend(file);
+    if (chosen.ok) this.plan(chosen.sent, sheet);
+    else say(line, chosen.message);
   }
 
   async plan(sent, { dialog, line, plan }) {

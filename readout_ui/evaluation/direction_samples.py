@@ -6,7 +6,7 @@ them first, so all of it follows from one Gram matrix of a layer; no direction i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,14 +27,33 @@ _NULL_DRAWS = (60, 1000)
 
 @dataclass(frozen=True, eq=False)
 class TextGram:
-    """Dot products between a layer's images of texts, concept by concept, neutral texts last."""
+    """Dot products between a layer's images of texts, group by group.
+
+    Groups are the concepts, the neutral texts if there are any, and each concept's own contrast
+    texts, which are no negatives of other concepts.
+    """
 
     gram: Floats
-    """(n_members, n_members), float32, of texts minus their mean."""
+    """(n_members, n_members), float32, of texts minus the mean of all but contrast texts."""
     sizes: Indices
-    """(n_groups,): texts of each concept; the neutral texts, if any, are the last group."""
+    """(n_groups,): texts of each group."""
     n_concepts: int
     """How many of the groups are concepts."""
+    contrasted: tuple[int, ...] = ()
+    """Concepts with contrast texts of their own, whose groups are the last ones in this order."""
+
+    @property
+    def usual(self) -> Indices:
+        """(n_usual,): texts of each group but contrast texts."""
+        return self.sizes[: len(self.sizes) - len(self.contrasted)]
+
+    def contrast_of(self, concept: int) -> Indices | None:
+        """Members that are a concept's own contrast texts, None where it has none."""
+        if concept not in self.contrasted:
+            return None
+        group = len(self.usual) + self.contrasted.index(concept)
+        found: Indices = self.starts[group] + np.arange(self.sizes[group])
+        return found
 
     @property
     def starts(self) -> Indices:
@@ -61,21 +80,25 @@ class DirectionSamples:
         )
 
 
-def layer_images(corpus: Corpus, layer: int) -> Floats:
-    """Images of a layer's texts in group order, minus their mean, (n_members, d_model), float32."""
-    return layer_texts(corpus, layer).images.astype(np.float32)
-
-
 def text_gram(corpus: Corpus, layer: int) -> TextGram:
     """The dot products of one layer's texts."""
-    texts = layer_images(corpus, layer)
-    return TextGram(texts @ texts.T, group_sizes(corpus), len(corpus.groups.concepts))
+    texts = _images(corpus, layer)
+    return replace(_groups_of(corpus), gram=texts @ texts.T)
 
 
-def group_sizes(corpus: Corpus) -> Indices:
-    """(n_groups,): descriptions of each concept, then the number of neutral texts if any."""
-    sizes = [len(rows) for rows in corpus.groups.rows]
-    return np.array([*sizes, len(corpus.groups.neutral)] if corpus.groups.neutral else sizes)
+def _images(corpus: Corpus, layer: int) -> Floats:
+    """Images of a layer's texts in group order, minus their mean, (n_members, d_model), float32."""
+    texts = layer_texts(corpus, layer)
+    return np.concatenate([texts.images, *texts.against]).astype(np.float32)
+
+
+def _groups_of(corpus: Corpus) -> TextGram:
+    """The groups of a corpus, without dot products."""
+    groups = corpus.groups
+    members = [*groups.rows, *([groups.neutral] if groups.neutral else ())]
+    contrasted = tuple(i for i, own in enumerate(groups.against) if own)
+    sizes = np.array([len(rows) for rows in (*members, *filter(None, groups.against))])
+    return TextGram(np.empty((0, 0)), sizes, len(groups.concepts), contrasted)
 
 
 def sample_directions(texts: TextGram, n_boot: int, seed: int) -> DirectionSamples:
@@ -83,7 +106,7 @@ def sample_directions(texts: TextGram, n_boot: int, seed: int) -> DirectionSampl
 
     The bootstrap draws texts with replacement within every group. Chance shuffles the concepts'
     texts, so that every concept keeps its number of texts but not their meaning; neutral
-    texts stay neutral.
+    texts stay neutral, and a concept's own contrast texts stay its own.
 
     Args:
         texts: of the layer.
@@ -101,11 +124,9 @@ def sample_directions(texts: TextGram, n_boot: int, seed: int) -> DirectionSampl
 
 def observed_cosines(corpus: Corpus, layer: int) -> Floats:
     """Cosines between the mean differences of a layer, (n_concepts, n_concepts), float64."""
-    sizes, n_concepts = group_sizes(corpus), len(corpus.groups.concepts)
-    texts = layer_images(corpus, layer)  # (n_members, d_model)
-    means = np.add.reduceat(texts, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None]
+    groups, texts = _groups_of(corpus), _images(corpus, layer)
+    means = np.add.reduceat(texts, groups.starts, axis=0) / groups.sizes[:, None]
     products = (means @ means.T)[None]  # (1, n_groups, n_groups)
-    groups = TextGram(np.empty((0, 0)), sizes, n_concepts)
     return _normalised(_differences(products, groups)[0].astype(np.float64))
 
 
@@ -160,8 +181,13 @@ def _differences(products: Floats, texts: TextGram) -> Floats:
     """Dot products of the mean differences, from those of the group means (n_draws, ...).
 
     A direction is its group's mean m_i minus the mean of all others, which is (total - n_i m_i) /
-    (n - n_i): a multiple of m_i minus a multiple of the total.
+    (n - n_i): a multiple of m_i minus a multiple of the total. With contrast texts it is m_i minus
+    their mean.
     """
+    if texts.contrasted:
+        parts = _parts(texts)
+        mapped: Floats = parts @ products @ parts.T
+        return mapped
     k, sizes = texts.n_concepts, texts.sizes.astype(np.float32)
     others = sizes.sum() - sizes[:k]  # (n_concepts,)
     a, b = sizes.sum() / others, 1 / others  # direction = a * mean - b * total
@@ -171,6 +197,18 @@ def _differences(products: Floats, texts: TextGram) -> Floats:
     dots: Floats = products[:, :k, :k] * (a[:, None] * a) - cross - cross.transpose(0, 2, 1)
     dots += total[:, None, None] * (b[:, None] * b)
     return dots
+
+
+def _parts(texts: TextGram) -> Floats:
+    """How much of each group's mean is in each direction, (n_concepts, n_groups)."""
+    sizes, k = texts.usual.astype(np.float32), texts.n_concepts
+    parts = np.zeros((k, len(texts.sizes)), dtype=np.float32)
+    parts[:, : len(sizes)] = -sizes / (sizes.sum() - sizes[:k, None])
+    for group, concept in enumerate(texts.contrasted, start=len(sizes)):
+        parts[concept] = 0
+        parts[concept, group] = -1
+    parts[np.diag_indices(k)] = 1
+    return parts
 
 
 def _normalised(dots: Floats) -> Floats:

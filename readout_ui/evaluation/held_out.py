@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 def own_of_random_groups(texts: LayerTexts, seed: int) -> Floats:
     """Mean held-out score on their own direction of shuffled descriptions.
 
+    What a map holds of the texts is of their true concepts, and goes with each text left out.
+
     Args:
         texts: of one layer.
         seed: of the shuffling.
@@ -35,32 +38,106 @@ def own_of_random_groups(texts: LayerTexts, seed: int) -> Floats:
     Returns:
         (n_draws, n_concepts); meaningless where a concept has one description.
     """
+    n_own = int(texts.counts[:-1].sum())
     sizes = texts.counts[:-1].astype(np.intp)  # (n_concepts,)
-    n_own, n_all = int(sizes.sum()), len(texts.group)
-    images = texts.images[:n_own]
-    gram, read = images @ images.T, texts.texts[:n_own] @ images.T  # (n_own, n_own) each
-    own_length = np.sqrt(np.einsum("td,td->t", texts.texts, texts.texts)[:n_own])
-    group, starts = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes) - sizes
-    # Every text with every text of its group, itself included: (n_pairs,) each.
-    first = np.repeat(np.arange(n_own), sizes[group])
-    pairs_before = np.cumsum(sizes[group]) - sizes[group]
-    second = np.arange(len(first)) - np.repeat(pairs_before, sizes[group]) + starts[group][first]
-    left = np.maximum(sizes[group] - 1, 1)  # (n_own,)
-    a, b = 1 / left + 1 / np.maximum(n_all - 1 - left, 1), -1 / left
+    starts, length = _starts(sizes), np.sqrt(np.einsum("td,td->t", texts.texts, texts.texts))
+    directions, peculiar = _RandomGroups.of(texts, sizes), texts.peculiar
+    read = directions.dots(texts.texts)
+    rows = np.arange(n_own)
+    if peculiar is not None:
+        apart, images = directions.dots(peculiar.apart), directions.dots(peculiar.images)
+        turned, squared = (
+            np.einsum("td,td->t", each, peculiar.images)[rows]
+            for each in (texts.texts, peculiar.images)
+        )
     draws = np.random.default_rng((seed, 1))
     means = np.empty((n_own_draws(len(sizes)), len(sizes)))
     for mean in means:
         shuffled = draws.permutation(n_own)
-        dots, reads = (
-            np.add.reduceat(products[shuffled[first], shuffled[second]], pairs_before)
-            for products in (gram, read)
-        )  # (n_own,) each
-        lengths, own = np.add.reduceat(dots, starts)[group], np.diagonal(gram)[shuffled]
-        length = np.sqrt(np.maximum(a**2 * lengths + 2 * a * b * dots + b**2 * own, 1e-30))
-        scores = a * reads + b * np.diagonal(read)[shuffled]
-        scores /= length * np.maximum(own_length[shuffled], 1e-30)
+        scores, squares = directions.read(read, shuffled), directions.squares(shuffled)
+        if peculiar is not None:
+            added = peculiar.share[shuffled] * directions.read(apart, shuffled)
+            scores += added * turned[shuffled]
+            squares += 2 * added * directions.read(images, shuffled) + added**2 * squared[shuffled]
+        scores /= np.sqrt(np.maximum(squares, 1e-30)) * np.maximum(length[shuffled], 1e-30)
         mean[:] = np.add.reduceat(scores, starts) / sizes
     return means
+
+
+@dataclass(frozen=True, eq=False)
+class _RandomGroups:
+    """Directions of descriptions in groups at random, each without one text: share * the sum of its
+    group - step * the text - what the group is contrasted with."""
+
+    images: Floats
+    """(n_own, d_model): of the descriptions."""
+    group: Indices
+    """(n_own,): of each place."""
+    starts: Indices
+    """(n_concepts,): first place of each group."""
+    share: Floats
+    """(n_own,)."""
+    step: Floats
+    """(n_own,)."""
+    contrasts: Floats | None
+    """(n_concepts, d_model), 0 for concepts without contrast texts."""
+
+    @classmethod
+    def of(cls, texts: LayerTexts, sizes: Indices) -> _RandomGroups:
+        """Groups as large as the concepts are."""
+        group, images = np.repeat(np.arange(len(sizes)), sizes), texts.images[: sizes.sum()]
+        left = np.maximum(sizes[group] - 1, 1)  # (n_own,)
+        others, contrasts = 1 / np.maximum(len(texts.group) - 1 - left, 1), None
+        if texts.contrasts is not None:
+            others = np.where(np.isnan(texts.contrasts[group, 0]), others, 0)
+            contrasts = np.nan_to_num(texts.contrasts)
+        share, step = 1 / left + others, 1 / left
+        return cls(images, group, _starts(sizes), share, step, contrasts)
+
+    def dots(self, vectors: Floats) -> tuple[Floats, Floats | None]:
+        """Dot products of a vector for each description with their images and the contrasts."""
+        own = vectors[: len(self.images)]
+        return own @ self.images.T, None if self.contrasts is None else own @ self.contrasts.T
+
+    def read(self, dots: tuple[Floats, Floats | None], shuffled: Indices) -> Floats:
+        """Dot products of each text's vector with the direction of its group without it."""
+        products, beside = dots
+        found = self.share * self._sums(products, shuffled)
+        found -= self.step * np.diagonal(products)[shuffled]
+        return found if beside is None else found - beside[shuffled, self.group]
+
+    def squares(self, shuffled: Indices) -> Floats:
+        """Squared lengths of the directions, each without its text, (n_own,)."""
+        gram, beside = self._own
+        sums, own = self._sums(gram, shuffled), np.diagonal(gram)[shuffled]
+        whole = np.add.reduceat(sums, self.starts)[self.group]
+        found: Floats = self.share**2 * whole - 2 * self.share * self.step * sums
+        found += self.step**2 * own
+        if self.contrasts is not None and beside is not None:
+            along = beside[shuffled, self.group]
+            sums = np.add.reduceat(along, self.starts)[self.group]
+            found -= 2 * (self.share * sums - self.step * along)
+            found += (self.contrasts**2).sum(axis=1)[self.group]
+        return found
+
+    def _sums(self, products: Floats, shuffled: Indices) -> Floats:
+        """Of each text with all texts of its group, itself included, (n_own,)."""
+        first, second, before = self._pairs
+        found: Floats = np.add.reduceat(products[shuffled[first], shuffled[second]], before)
+        return found
+
+    @cached_property
+    def _own(self) -> tuple[Floats, Floats | None]:
+        return self.dots(self.images)
+
+    @cached_property
+    def _pairs(self) -> tuple[Indices, Indices, Indices]:
+        """Places of every text with every text of its group, (n_pairs,) each, and where those of
+        each text begin, (n_own,)."""
+        sizes = np.bincount(self.group)[self.group]
+        first, before = np.repeat(np.arange(len(sizes)), sizes), _starts(sizes)
+        second = np.arange(len(first)) - np.repeat(before, sizes) + self.starts[self.group][first]
+        return first, second, before
 
 
 def n_own_draws(n_concepts: int) -> int:

@@ -2,8 +2,10 @@
 
 Where a method's directions are mean differences of the texts' images under a linear map (the
 identity for plain mean differences, the whitening for whitened ones), leaving one text out changes
-two sums only, so all texts are left out at once from dot products alone. The map itself is held as
-all texts gave it: without one of several hundred it hardly differs.
+two sums only, so all texts are left out at once from dot products alone. A map that holds how the
+texts differ from the mean of their concept loses what it holds of the text as well: otherwise it
+would hide just what is peculiar to that text, and nearly every text would score highest on its own
+concept. How strongly a direction is moved by a text is said of the map as all texts gave it.
 """
 
 from __future__ import annotations
@@ -38,6 +40,11 @@ class LayerTexts:
     contrasts: Floats | None = None
     """(n_concepts, d_model): mean image of each concept's own contrast texts, NaN where it has
     none; None where no concept has any."""
+    lost: Floats | None = None
+    """(n_members,): w such that the map's inverse loses w r r' without a member, r being how far it
+    is from the mean of its concept; None where the map holds no texts."""
+    against: tuple[Floats, ...] = ()
+    """Images of these texts, (n_texts, d_model) for each concept; empty where none has any."""
 
     @property
     def n_concepts(self) -> int:
@@ -56,9 +63,12 @@ class LayerTexts:
     @cached_property
     def group_sums(self) -> Floats:
         """(n_concepts + 1, d_model): sums of the groups' images."""
+        return self.group_sums_of(self.images)
+
+    def group_sums_of(self, values: Floats) -> Floats:
+        """(n_concepts + 1, n): sums of each group's values, (n_members, n)."""
         ends = np.cumsum(self.counts).astype(int)
-        cuts = np.split(self.images, ends[:-1])
-        return np.stack([part.sum(axis=0) for part in cuts])
+        return np.stack([part.sum(axis=0) for part in np.split(values, ends[:-1])])
 
     @cached_property
     def squared(self) -> Floats:
@@ -79,12 +89,15 @@ class LayerTexts:
         return products
 
     @cached_property
-    def read(self) -> tuple[Floats, Floats]:
-        """Dot products of the texts with their own images, (n_members,), and with each group's
-        sum of images, (n_members, n_concepts + 1)."""
-        if self.images is self.texts:
-            return self.squared, self.with_sums
-        return np.einsum("td,td->t", self.texts, self.images), self.texts @ self.group_sums.T
+    def peculiar(self) -> Peculiar | None:
+        """What the map holds of each member; None where it holds none."""
+        if self.lost is None:
+            return None
+        means = self.group_sums_of(self.texts) / np.maximum(self.counts, 1)[:, None]
+        image_means = self.group_sums / np.maximum(self.counts, 1)[:, None]
+        apart, images = self.texts - means[self.group], self.images - image_means[self.group]
+        share = self.lost / (1 - self.lost * np.einsum("td,td->t", apart, images))
+        return Peculiar(apart, images, share)
 
     @cached_property
     def noise(self) -> float:
@@ -92,6 +105,22 @@ class LayerTexts:
         total = self.squared.sum() - (np.diag(self.sums) / np.maximum(self.counts, 1)).sum()
         free = len(self.group) - np.count_nonzero(self.counts)
         return float(max(total, 0.0) / free) if free else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Peculiar:
+    """How each text differs from the mean of its concept, where the map holds that.
+
+    By Sherman and Morrison's formula, without the text the map makes M d + share (r'M d) M r of a
+    difference d, r being that of the text.
+    """
+
+    apart: Floats
+    """(n_members, d_model): r."""
+    images: Floats
+    """(n_members, d_model): M r."""
+    share: Floats
+    """(n_members,)."""
 
 
 def layer_texts(corpus: Corpus, layer: int, method: str = "") -> LayerTexts:
@@ -109,13 +138,18 @@ def layer_texts(corpus: Corpus, layer: int, method: str = "") -> LayerTexts:
     every -= every[rows].mean(axis=0)
     texts = every[rows]  # (n_members, d_model)
     images, contrasts = texts, Members.of(groups).contrasts(every)
+    against, lost = tuple(every[list(own)] for own in groups.against), None
+    group = np.repeat(np.arange(len(members)), [len(some) for some in members])
     if (method or corpus.mapped_method) != "mean":
         tokens = None if here.tokens is None else here.tokens[:, 0].double().numpy()
         fitted = map_of(method or corpus.mapped_method, every, groups, tokens)
         images = fitted.images(texts)
         contrasts = None if contrasts is None else fitted.images(contrasts)
-    group = np.repeat(np.arange(len(members)), [len(some) for some in members])
-    return LayerTexts(groups.concepts, rows, group, texts, images, contrasts)
+        against = tuple(map(fitted.images, against))
+        n = np.array([len(some) for some in members])[group]
+        held = np.isin(rows, fitted.texts) & (n > 1)
+        lost = np.where(held, fitted.weight * n / np.maximum(n - 1, 1), 0.0) if held.any() else None
+    return LayerTexts(groups.concepts, rows, group, texts, images, contrasts, lost, against)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,23 +182,49 @@ def left_out_scores(texts: LayerTexts) -> Floats:
     Returns:
         (n_members, n_concepts), 0 where the text or the direction has no length.
     """
+    product, squares = _read_by(texts, texts.texts), _squared_lengths(texts)
+    if (own := texts.peculiar) is not None:
+        added = own.share[:, None] * _read_by(texts, own.apart)  # (n_members, n_concepts)
+        product += added * np.einsum("td,td->t", texts.texts, own.images)[:, None]
+        squares += 2 * added * _read_by(texts, own.images)
+        squares += added**2 * np.einsum("td,td->t", own.images, own.images)[:, None]
+    lengths = np.einsum("td,td->t", texts.texts, texts.texts)[:, None]
+    scale = np.sqrt(_positive(squares) * _positive(lengths))
+    return np.where(squares <= 0, 0.0, product / np.where(squares <= 0, 1.0, scale))
+
+
+def _read_by(texts: LayerTexts, vectors: Floats) -> Floats:
+    """Dot products of a vector for each text with the directions without that text.
+
+    The map is as all texts gave it.
+
+    Args:
+        texts: of one layer.
+        vectors: (n_members, d_model).
+
+    Returns:
+        (n_members, n_concepts).
+    """
     share, step = _coefficients(texts)  # (n_members, n_concepts) each
+    found = share * (vectors @ texts.group_sums[: texts.n_concepts].T)
+    found -= step * np.einsum("td,td->t", vectors, texts.images)[:, None]
+    if texts.contrasts is not None:
+        found -= vectors @ np.nan_to_num(texts.contrasts).T
+    return found
+
+
+def _squared_lengths(texts: LayerTexts) -> Floats:
+    """Of the directions without each text, the map as all gave it, (n_members, n_concepts)."""
+    share, step = _coefficients(texts)
     k = texts.n_concepts
-    read_self, read_sums = texts.read
-    product = share * read_sums[:, :k] - step * read_self[:, None]
     squared, along = texts.squared[:, None], texts.with_sums[:, :k]
-    whole = np.diag(texts.sums)[:k]
-    lengths = share**2 * whole - 2 * share * step * along + step**2 * squared
+    found = share**2 * np.diag(texts.sums)[:k] - 2 * share * step * along + step**2 * squared
     if texts.contrasts is not None:
         against = np.nan_to_num(texts.contrasts)  # (n_concepts, d_model)
-        product -= texts.texts @ against.T
-        away = share * (texts.group_sums[:k] * against).sum(axis=1) - step * (
-            texts.images @ against.T
-        )
-        lengths += (against**2).sum(axis=1) - 2 * away
-    own = np.einsum("td,td->t", texts.texts, texts.texts)[:, None]
-    length = np.sqrt(_positive(lengths) * _positive(own))
-    return np.where(lengths <= 0, 0.0, product / np.where(lengths <= 0, 1.0, length))
+        away = share * (texts.group_sums[:k] * against).sum(axis=1)
+        away -= step * (texts.images @ against.T)
+        found += (against**2).sum(axis=1) - 2 * away
+    return found
 
 
 def _coefficients(texts: LayerTexts) -> tuple[Floats, Floats]:

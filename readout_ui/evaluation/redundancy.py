@@ -96,11 +96,13 @@ def ridge_r2(dots: Floats, ratio: Floats) -> Floats:
     and any of them would follow from the rest. So concept i is fitted by the other concepts' means
     from which, like from its own, the mean of all texts but i's is taken off. With unit directions
     u of Gram matrix C these are u_j + r_j u_i, r_j = ratio_i |a_i| / |a_j|, where a_i is the
-    concept's mean minus that of all texts; so all fits follow from one inverse of C + RIDGE.
+    concept's mean minus that of all texts; so all fits follow from one inverse of C + RIDGE. A
+    direction away from contrast texts of its own holds nothing of other concepts: r_j is 0 then.
 
     Args:
         dots: (n_concepts, n_concepts), between the directions.
-        ratio: (n_concepts,), the concept's number of texts over that of all others.
+        ratio: (n_concepts,), the concept's number of texts over that of all others; 0 where it has
+            contrast texts of its own.
     """
     lengths = np.sqrt(np.maximum(np.diagonal(dots), np.finfo(dots.dtype).tiny)) / (1 + ratio)
     scale = 1 / (lengths * (1 + ratio))
@@ -110,13 +112,14 @@ def ridge_r2(dots: Floats, ratio: Floats) -> Floats:
     off = ~np.eye(len(dots), dtype=bool)
     # Column i of each: the fit of direction i by the others, and the same with 1 / |a_j| as target.
     fit = np.where(off, -inverse_part, 0)
-    with_lengths = inverse @ (1 / lengths)  # (n_concepts,)
+    shares = np.where(ratio > 0, 1 / lengths, 0)  # (n_concepts,)
+    with_lengths = inverse @ shares  # (n_concepts,)
     other_fit = np.where(off, with_lengths[:, None] - inverse_part * with_lengths, 0)
     other_fit *= ratio * lengths
     unexplained = 1 - (fit * cosines).sum(axis=0)  # (n_concepts,)
     shared = (other_fit * cosines).sum(axis=0)
     weights = other_fit + fit * (1 + shared) / unexplained
-    target = np.where(off, cosines + ratio * lengths / lengths[:, None], 0)
+    target = np.where(off, cosines + ratio * lengths * shares[:, None], 0)
     dot = (weights * target).sum(axis=0)  # (n_concepts,)
     r2: Floats = dot / (1 + dot) + RIDGE * (weights**2).sum(axis=0) / (1 + dot) ** 2
     return np.clip(r2, 0, 1)
@@ -136,7 +139,8 @@ def _inverse(matrix: Floats) -> Floats:
 def _explained(samples: DirectionSamples, texts: TextGram) -> tuple[Floats, ...]:
     """R2 with interval, chance and whether it is above, (n_concepts,) each."""
     own = texts.sizes[: texts.n_concepts].astype(np.float64)
-    ratio = own / (texts.sizes.sum() - own)
+    ratio = own / (texts.usual.sum() - own)
+    ratio[list(texts.contrasted)] = 0
     observed = ridge_r2(samples.observed, ratio)
     # Hundreds of fits: in single precision, which the penalty makes safe.
     small = ratio.astype(np.float32)
@@ -169,31 +173,46 @@ def _nearest(cosines: CosineMatrix, concept: int) -> tuple[Neighbour, ...]:
 def _component_shares(texts: TextGram, seed: int) -> tuple[Floats, Floats]:
     """Share of each concept and what 95 % of random groups of its size stay below."""
     sizes = texts.sizes[: texts.n_concepts].tolist()
-    sums = texts.gram.sum(axis=1, dtype=np.float64)  # (n_members,)
-    share_of = partial(_share, texts.gram, sums)
+    n_usual, n_shuffled = int(texts.usual.sum()), sum(sizes)
+    sums = texts.gram[:, :n_usual].sum(axis=1, dtype=np.float64)  # (n_members,)
+    share_of = partial(_share, texts.gram, sums[:n_usual])
     shares = [
-        share_of(np.arange(start, start + size))
-        for start, size in zip(texts.starts.tolist(), sizes, strict=False)
+        share_of(np.arange(start, start + size), texts.contrast_of(concept))
+        for concept, (start, size) in enumerate(zip(texts.starts.tolist(), sizes, strict=False))
     ]
-    draws, n_shuffled = np.random.default_rng(seed), sum(sizes)
-    limits = {1: np.nan}
-    for size in sorted(set(sizes) - {1}):
+    draws = np.random.default_rng(seed)
+    kinds = [(size, c if c in texts.contrasted else -1) for c, size in enumerate(sizes)]
+    limits = dict.fromkeys(kinds, np.nan)
+    for size, concept in sorted({kind for kind in kinds if kind[0] > 1}):
         drawn = [
-            share_of(draws.choice(n_shuffled, size, replace=False, shuffle=False))
+            share_of(
+                draws.choice(n_shuffled, size, replace=False, shuffle=False),
+                texts.contrast_of(concept),
+            )
             for _ in range(_GROUPINGS)
         ]
-        limits[size] = float(np.quantile(drawn, 1 - FALSE_ALARMS))
-    return np.array(shares), np.array([limits[size] for size in sizes])
+        limits[size, concept] = float(np.quantile(drawn, 1 - FALSE_ALARMS))
+    return np.array(shares), np.array([limits[kind] for kind in kinds])
 
 
-def _share(gram: Floats, sums: Floats, own: Indices) -> float:
-    """Largest part of the squared differences from the mean of all other texts along one line."""
-    n_others = len(gram) - len(own)
-    if not n_others:
-        return float("nan")
+def _share(gram: Floats, sums: Floats, own: Indices, contrast: Indices | None = None) -> float:
+    """Largest part along one line of the squared differences from what texts are compared with.
+
+    Args:
+        gram: (n_members, n_members).
+        sums: (n_usual,), of each member with all of them.
+        own: members that are the concept's.
+        contrast: those whose mean is taken off, None for all other usual ones.
+    """
     block = gram[np.ix_(own, own)].astype(np.float64)
-    with_others = (sums[own] - block.sum(axis=1)) / n_others  # (n_own,)
-    squared = (sums.sum() - 2 * sums[own].sum() + block.sum()) / n_others**2
+    if contrast is not None:
+        with_others = gram[np.ix_(own, contrast)].mean(axis=1, dtype=np.float64)  # (n_own,)
+        squared = gram[np.ix_(contrast, contrast)].mean(dtype=np.float64)
+    elif n_others := len(sums) - len(own):
+        with_others = (sums[own] - block.sum(axis=1)) / n_others
+        squared = (sums.sum() - 2 * sums[own].sum() + block.sum()) / n_others**2
+    else:
+        return float("nan")
     differences = block - with_others[:, None] - with_others + squared  # (n_own, n_own)
     values = np.linalg.eigvalsh(differences)
     total = values.sum()

@@ -34,6 +34,40 @@ def test_cosines_are_those_of_the_fitted_directions(sizes: tuple[int, ...], n_ne
     np.testing.assert_allclose(found, directions @ directions.T, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["mean", "whitened"])
+def test_with_contrast_texts_cosines_are_those_of_the_fitted_directions(method: str) -> None:
+    corpus = make_corpus((4, 5, 3), strength=0.5, method=method, contrasts={0: 4, 2: 6})
+    directions = fitted(corpus, method)
+    found = cosine_matrix(corpus, 0, n_boot=200)
+    np.testing.assert_allclose(found.cosine, directions @ directions.T, atol=1e-4)
+    pairs = np.triu_indices(3, k=1)
+    assert ((found.low < found.cosine) & (found.cosine < found.high))[pairs].all()
+
+
+def test_resampled_directions_point_away_from_contrast_texts_that_are_resampled_too() -> None:
+    corpus = make_corpus((40, 40), n_neutral=40, d_model=8, contrasts={0: 40})
+    corpus.pooled[list(corpus.groups.against[0])] += 3
+    lengths = sample_directions(text_gram(corpus, 0), 400, seed=0).resampled[:, 0, 0]
+    texts, draws = corpus.pooled[:, 0].double().numpy(), np.random.default_rng(1)
+    drawn = [
+        [texts[draws.integers(0, 40, 40) + start].mean(axis=0) for start in (0, 120)]
+        for _ in range(400)
+    ]
+    expected = [np.sum((own - against) ** 2) for own, against in drawn]
+    assert lengths.mean() == pytest.approx(np.mean(expected), rel=0.1)
+    assert lengths.std() == pytest.approx(np.std(expected), rel=0.2)
+
+
+def test_concepts_that_share_their_contrast_texts_are_alike_by_chance_alone() -> None:
+    corpus = make_corpus(contrasts={0: 6, 1: 6})
+    shared = corpus.pooled[list(corpus.groups.against[0])] + 1
+    for own in corpus.groups.against[:2]:
+        corpus.pooled[list(own)] = shared
+    found = cosine_matrix(corpus, 0, 60)
+    assert found.cosine[0, 1] > 0.6
+    assert not found.differs[0, 1]
+
+
 @pytest.mark.parametrize("method", ["pca", "logistic"])
 def test_a_run_fitted_otherwise_shows_the_cosines_of_its_own_directions(method: str) -> None:
     corpus = make_corpus((5,) * 4, strength=0.5, method=method)

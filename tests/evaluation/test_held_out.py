@@ -57,14 +57,23 @@ def test_marks_keep_their_rate_where_few_dimensions_hold_most_of_the_variance() 
     assert sum(marked) <= 7  # 3 expected at 5 %; by Student's t on the diagonal it were 10
 
 
-def test_random_groups_score_like_training_anew_on_them() -> None:
-    corpus = make_corpus((4, 5, 3), strength=1.0)
+@pytest.mark.parametrize("contrasts", [None, {1: 6}])
+def test_random_groups_score_like_training_anew_on_them(contrasts: dict[int, int] | None) -> None:
+    corpus = make_corpus((4, 5, 3), strength=1.0, contrasts=contrasts)
     drawn = own_of_random_groups(layer_texts(corpus, 0), seed=3)[0]
     order = np.random.default_rng((3, 1)).permutation(12)
     shuffled = torch.cat([corpus.pooled[order], corpus.pooled[12:]])
     scores = left_out_scores(layer_texts(replace(corpus, pooled=shuffled), 0))
     own = scores[np.arange(12), np.repeat([0, 1, 2], [4, 5, 3])]
     assert drawn == pytest.approx([own[:4].mean(), own[4:9].mean(), own[9:].mean()], abs=1e-4)
+
+
+def test_with_whitening_texts_without_concepts_score_by_chance_alone() -> None:
+    """A map that had seen the left-out text would hide what is its own, and tell its concept."""
+    corpora = [make_corpus((6,) * 8, seed=seed, method="whitened") for seed in range(12)]
+    found = [held_out_matrix(corpus, 0, 50) for corpus in corpora]
+    assert np.mean([one.top1.value for one in found]) == pytest.approx(1 / 8, abs=0.05)
+    assert sum(np.diag(one.differs).any() for one in found) <= 2
 
 
 def test_concepts_that_share_a_direction_are_confused_by_name() -> None:

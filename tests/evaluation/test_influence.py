@@ -11,7 +11,7 @@ from readout_ui.evaluation.left_out import layer_texts, leave_out
 from readout_ui.evaluation.misfits import _Groups, _Products, find_misfits, misfit_pieces
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import fit
-from readout_ui.vectors.whitening import map_of
+from readout_ui.vectors.whitening import LinearMap, Members, base_map, map_of
 from tests.support.synthetic_corpus import Floats, Shape, make_corpus
 
 
@@ -27,10 +27,16 @@ def test_the_closed_form_equals_fitting_again_without_the_text(method: str) -> N
     left_out = leave_out(texts)
     pooled = corpus.pooled[:, 0].double().numpy()
     tokens = corpus.tokens[:, 0].double().numpy() if corpus.tokens is not None else None
-    # Of all texts: it is not fitted again.
     held = map_of(method, pooled - pooled.mean(axis=0), corpus.groups, tokens)
 
-    def fitted(row: int | None) -> torch.Tensor:
+    def without_text(row: int) -> LinearMap:
+        """The map that never saw a text; scales and weights are those of all."""
+        members = Members.of(corpus.groups)
+        kept = members.rows != row
+        base = base_map(method, members.centred(pooled), members, tokens)
+        return base.plus(members.some(kept).centred(pooled[kept]), base.weight)
+
+    def fitted(row: int | None, held: LinearMap = held) -> torch.Tensor:
         kept = [[r for r in own if r != row] for own in corpus.groups.rows]
         rest = {r for own in kept for r in own} | (set(corpus.groups.neutral) - {row})
         pooled = corpus.pooled[:, 0].double()
@@ -45,7 +51,8 @@ def test_the_closed_form_equals_fitting_again_without_the_text(method: str) -> N
     for row in (0, 5, 13):
         without = fitted(row)
         text = torch.nn.functional.normalize(torch.from_numpy(texts.texts[row]), dim=0)
-        np.testing.assert_allclose(left_out.scores[row], without @ text, rtol=1e-4, atol=1e-5)
+        unseen = fitted(row, held if method == "mean" else without_text(row))
+        np.testing.assert_allclose(left_out.scores[row], unseen @ text, rtol=1e-4, atol=1e-5)
         if row < 12:
             own = row // 4
             influence = 1 - float(whole[own] @ without[own])

@@ -26,6 +26,21 @@ def test_r2_is_that_of_a_ridge_fit_by_the_other_concepts() -> None:
         assert found[i] == pytest.approx(1 - np.sum((target - weights @ known) ** 2))
 
 
+def test_r2_of_a_concept_with_contrast_texts_is_that_of_a_fit_on_the_directions() -> None:
+    corpus = make_corpus((4, 5, 3, 6), strength=0.5, contrasts={1: 5})
+    found = redundancy(corpus, 0, 20)[1]
+    texts, groups = corpus.pooled[:, 0].double().numpy(), corpus.groups
+    texts -= texts[list(groups.all_rows())].mean(axis=0)
+    means = np.stack([texts[list(rows)].mean(axis=0) for rows in groups.rows])
+    apart = texts[list(groups.rows[1])] - texts[list(groups.against[1])].mean(axis=0)
+    target = apart.mean(axis=0) / np.linalg.norm(apart.mean(axis=0))
+    known = means[[0, 2, 3]] / np.linalg.norm(means[[0, 2, 3]], axis=1)[:, None]
+    weights = np.linalg.solve(known @ known.T + RIDGE * np.eye(3), known @ target)
+    assert found.r2 == pytest.approx(1 - np.sum((target - weights @ known) ** 2), abs=1e-4)
+    values = np.linalg.eigvalsh(apart @ apart.T)
+    assert found.first_component_share == pytest.approx(values[-1] / values.sum(), abs=1e-4)
+
+
 def test_concepts_planted_apart_are_not_called_redundant() -> None:
     for n_neutral in (0, 8):
         rows = redundancy(make_corpus(strength=1.0, n_neutral=n_neutral), 0, 60)

@@ -18,6 +18,7 @@ def make_corpus(
     seed: int = 0,
     noise: int | None = None,
     method: str = "mean",
+    contrasts: dict[int, int] | None = None,
 ) -> Corpus:
     """Noise around a far mean; each concept's texts share a direction, `strength` long.
 
@@ -31,8 +32,11 @@ def make_corpus(
         seed: of the planted directions.
         noise: seed of the noise around them; another one than the directions' by default.
         method: what the run claims to have been fitted by.
+        contrasts: concept -> how many contrast texts of its own it has; nothing is planted there.
     """
-    n_texts = sum(sizes) + n_neutral
+    n_usual = sum(sizes) + n_neutral
+    counts = [(contrasts or {}).get(concept, 0) for concept in range(len(sizes))]
+    n_texts = n_usual + sum(counts)
     pooled = _normal(10_000 + seed if noise is None else noise, n_texts, n_layers, d_model) + 20
     planted = _normal(seed, len(sizes), n_layers, d_model)
     ends = torch.tensor(sizes).cumsum(0).tolist()
@@ -40,7 +44,10 @@ def make_corpus(
     for concept, own in enumerate(rows):
         pooled[list(own)] += strength * planted[(copies or {}).get(concept, concept)]
     names = tuple(f"c{i}" for i in range(len(sizes)))
-    groups = TextGroups(names, rows, tuple(range(sum(sizes), n_texts)))
+    starts = [n_usual + sum(counts[:i]) for i in range(len(counts))]
+    against = tuple(tuple(range(at, at + n)) for at, n in zip(starts, counts, strict=True))
+    neutral = tuple(range(sum(sizes), n_usual))
+    groups = TextGroups(names, rows, neutral, against if contrasts else ())
     texts = tuple(f"text {i}" for i in range(n_texts))
     return Corpus(texts, groups, pooled, TrainSettings(method=method))
 

@@ -1,36 +1,36 @@
 """One layer of a method that is a linear map: its directions, and scores of held-out texts.
 
-Both follow from the same images of the texts, so a training makes them once for each layer. A fold
-changes the map by as many rows as it holds texts, so no fold solves for all of them again.
+Texts are taken as the means of their concepts and what each differs from its own by. All that a
+map and the folds of a cross-validation need follows from dot products of these rows and of neutral
+tokens with each other; only directions are as wide as the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
 from torch import Tensor
 
 from readout_ui.errors import UserError
-from readout_ui.vectors.auroc import Bools
+from readout_ui.vectors.products import Products
 from readout_ui.vectors.whitening import (
-    MOST_TEXTS,
     Floats,
     Indices,
     LinearMap,
     Members,
-    base_map,
-    factor_of,
+    Scale,
     lengths_of,
     mean_differences,
+    squares_of,
     taken_off,
 )
 
 NOISE = 1e-6
 """Of a text's length; float32 forward passes in other batches differ by a few 1e-7."""
+_ORIGIN = 16
+"""Texts whose mean is taken off at first: what all texts share would cost digits."""
 
 
 def wide(activations: Tensor, layer: int) -> Floats:
@@ -46,28 +46,32 @@ def layer_of(activations: Tensor, layer: int) -> Floats:
         UserError: they are not finite.
     """
     texts = wide(activations, layer)
-    if not np.isfinite(texts.sum()):
+    _require_finite(float(texts.sum()), layer)
+    return texts
+
+
+def _require_finite(number: float, layer: int) -> None:
+    if not np.isfinite(number):
         raise UserError(
             "the model's activations are not finite numbers",
             where=f"layer {layer}",
             fix="load the model in bf16 or fp32",
         )
-    return texts
 
 
 @dataclass(frozen=True, eq=False)
 class MappedLayer:
     """Members' activations at one layer, and what a method's map makes of them."""
 
-    texts: Floats
-    """(n_members, d_model) float64, minus their mean."""
+    method: str
+    members: Members
+    rows: Floats
+    """(n_members + n_means + n_tokens, d_model) float32: members minus the mean of their group;
+    means of groups, and of the contrast texts of concepts, minus that of all members; neutral
+    tokens minus their mean."""
     noise: float
     """Differences below this length are rounding errors of the model's forward pass."""
-    members: Members
-    base: LinearMap
-    """The part of the map that needs no text, and the weight that residuals have beside it."""
-    contrasts: Floats | None = None
-    """See `Members.contrasts`; minus the mean of the members, as they are."""
+    scale: Scale
 
     @classmethod
     def of(
@@ -78,40 +82,63 @@ class MappedLayer:
         Raises:
             UserError: activations that are not finite.
         """
-        every = layer_of(activations, layer)
-        noise = NOISE * float(np.sqrt(np.einsum("td,td->", every, every) / len(every)))
-        middle = every[members.rows].mean(axis=0) if members.against else every.mean(axis=0)
-        every = every - middle
-        texts = members.of_texts(every)
-        some = None if tokens is None else wide(tokens, layer)
-        residuals = members.residuals(texts, members.spread())
-        base = base_map(method, residuals, members, some)
-        return cls(texts, noise, members, base, members.contrasts(every))
+        every: Floats = activations[:, layer].float().numpy()
+        some = every[:0]
+        if tokens is not None and len(tokens) > 1 and method != "mean":
+            some = tokens[:, layer].float().numpy()
+        n, n_means = len(members.rows), members.n_groups + len(members.against)
+        rows = np.empty((n + n_means + len(some), every.shape[1]), dtype=np.float32)
+        texts, means, others = np.split(rows, [n, n + n_means])
+        origin = every[:: max(1, len(every) // _ORIGIN)].mean(axis=0)
+        np.subtract(members.of_texts(every), origin, out=texts)
+        squares = _apart(texts, means, members)
+        for place, contrasts in enumerate(members.against, start=members.n_groups):
+            means[place] = every[list(contrasts)].mean(axis=0) - origin if contrasts else 0
+        counts = members.counts.astype(np.float32)
+        middle = counts @ means[: members.n_groups] / n
+        means -= middle
+        if len(some):
+            np.subtract(some, some[0], out=others)
+            others -= others.mean(axis=0)
+        between = counts @ np.einsum("gd,gd->g", means[: len(counts)], means[: len(counts)])
+        shared = origin + middle
+        length = float(shared @ shared) + float(squares.sum() + between) / n
+        _require_finite(length + float(others.sum()), layer)
+        of_tokens = squares_of(others) if len(some) else None
+        n_spread, n_concepts = len(members.spread()), members.n_groups - 1
+        scale = Scale.of(method, n_concepts, squares, n_spread, of_tokens, len(some))
+        return cls(method, members, rows, NOISE * float(np.sqrt(length)), scale)
+
+    @property
+    def _n(self) -> int:
+        return len(self.members.rows)
+
+    @property
+    def _n_means(self) -> int:
+        return self.members.n_groups + len(self.members.against)
 
     @cached_property
-    def _narrow(self) -> Floats:
-        return self.texts.astype(np.float32)
+    def _mapped(self) -> Products:
+        n_tokens = len(self.rows) - self._n - self._n_means
+        return Products.of(self._spread, self._n_own, n_tokens, self.scale, self.method)
 
     @cached_property
-    def _along(self) -> Floats:
-        """Dot products of members with what the base takes off, (n_members, n_rows)."""
-        along: Floats = self._narrow @ self.base.taken.T
-        return along
+    def _has_all(self) -> bool:
+        """Whether every member that is not alone in its group is in the map."""
+        counts = self.members.counts
+        return len(self.members.spread()) == int(counts[counts > 1].sum())
 
     @cached_property
-    def _images(self) -> Floats:
-        """What the base makes of the members, (n_members, d_model) float32."""
-        scaled: Floats = self._narrow * self.base.precision.astype(np.float32)
-        return scaled - self._along @ self.base.taken
+    def _spread(self) -> Floats:
+        """The rows, with only those members that the map is estimated from."""
+        if self._has_all:
+            return self.rows  # a member alone in its group is zero and changes nothing
+        return np.concatenate([self.rows[self.members.spread()], self.rows[self._n :]])
 
-    @cached_property
-    def _whole(self) -> _Whole:
-        members, places = self.members, self.members.spread()
-        scaled = self._narrow * np.sqrt(self.base.precision).astype(np.float32)
-        # Not of all members with their images, which would grow with the square of the texts.
-        rows, along = (members.residuals(each, places) for each in (scaled, self._along))
-        products = rows @ scaled.T - along @ self._along.T  # (n_places, n_members)
-        return _Whole.of(products, members, places, self.base.weight)
+    @property
+    def _n_own(self) -> int:
+        """Of these, how many are members."""
+        return self._n if self._has_all else len(self.members.spread())
 
     def directions(self, differences: Floats | None = None) -> tuple[Floats, Floats]:
         """Directions before they are given unit length, and the differences that they are of.
@@ -122,15 +149,37 @@ class MappedLayer:
         Returns:
             (n_concepts, d_model) each; zero where nothing differs.
         """
-        apart = differences
-        if apart is None:
-            apart = mean_differences(self.members, self.texts, self.contrasts)
-        apart = apart * (np.linalg.norm(apart, axis=1, keepdims=True) > self.noise)
-        found = self.base.images(apart)
-        if self.base.weight:
-            along = self._images @ apart.T.astype(np.float32)  # (n_members, n_concepts)
-            found -= self._whole.solve(along).T @ self._images
-        return found, apart
+        precision = self.scale.precision.astype(np.float32)
+        shares = self._shares(self.members.counts)
+        means = self.rows[self._n : self._n + self._n_means]
+        apart = shares @ means if differences is None else differences.astype(np.float32)
+        shown = np.linalg.norm(apart, axis=1, keepdims=True) > self.noise
+        apart = apart * shown
+        if not self.scale.weight and len(self.rows) == self._n + self._n_means:
+            return apart * precision, apart  # nothing is taken off
+        if differences is None:
+            along = self._mapped.scaled[:, self._n_own : self._n_own + self._n_means]
+            along = along @ (shares * shown).T
+        else:
+            along = self._spread @ (apart * precision).T
+        taken = self._mapped.taken_off(along)  # (n_rows, n_concepts)
+        return (apart - taken.T @ self._spread) * precision, apart
+
+    def _shares(self, counts: Floats | Indices) -> Floats:
+        """How much of every mean is in each concept's difference, (n_concepts, n_means).
+
+        Args:
+            counts: (n_groups,), how many texts each mean is of.
+        """
+        own = np.eye(len(counts) - 1, len(counts))
+        left = counts.sum() - counts[:-1, None]
+        shares = own - (1 - own) * counts / left
+        if self.members.against:
+            known = np.array([bool(texts) for texts in self.members.against])
+            shares[known] = own[known]
+            shares = np.concatenate([shares, -np.diag(known.astype(float))], axis=1)
+        found: Floats = shares.astype(np.float32)
+        return found
 
     def held_out(self, fold: Indices, n_folds: int) -> Floats:
         """Centred cosine of held-out members with directions that never saw their fold.
@@ -145,135 +194,133 @@ class MappedLayer:
         Returns:
             (n_members, n_concepts).
         """
-        judged = self._fold_directions(fold, n_folds)
         scores = np.zeros((len(fold), self.members.n_groups - 1), dtype=np.float32)
-        for number, directions in enumerate(judged):
-            held_out = fold == number
-            own = self._narrow[held_out]
-            apart = own + own.sum(axis=0) / (len(fold) - len(own))  # the mean of all is 0
-            lengths = lengths_of(apart)[:, None] * lengths_of(directions)
-            scores[held_out] = (apart @ directions.T) / lengths
+        for number in range(n_folds):
+            held_out = np.flatnonzero(fold == number)
+            if len(held_out):
+                judged = self._judged if self._has_all else self._refitted
+                scores[held_out] = judged(held_out)
         return scores
 
-    def _fold_directions(self, fold: Indices, n_folds: int) -> Iterable[Floats]:
-        """Directions from the members outside of each fold, (n_concepts, d_model) each."""
-        every = [fold == number for number in range(n_folds)]
-        members = self.members
-        many = len(fold) > 2 * MOST_TEXTS  # what relates all of them to all would be too large
-        refit = many or self.contrasts is not None
-        if refit or (self.base.weight and not self._whole.has_all):
-            return (self._refitted(~held_out) for held_out in every)
-        factors = np.concatenate([self._whole.without(held_out) for held_out in every], axis=1)
-        factors -= self._whole.weight * (self._whole.apart @ factors)  # parts of the base's images
-        return (factors.T @ self._images).reshape(n_folds, members.n_groups - 1, -1)
+    def _judged(self, held_out: Indices) -> Floats:
+        """Scores of some members without them, (n_held_out, n_concepts).
 
-    def _refitted(self, kept: Bools) -> Floats:
-        """Directions from some of the members, (n_concepts, d_model)."""
-        part, weight = self.members.some(kept), self.base.weight
-        texts, images = self._narrow[kept], self._images[kept]
-        contrasts = None if self.contrasts is None else self.contrasts.astype(np.float32)
-        mapped = None if contrasts is None else self.base.images(contrasts)
+        Leaving them out moves the means of their groups by a part of their own rows, so that
+        directions are made of the means and of these rows alone.
+        """
+        n, group, counts = len(held_out), self.members.group[held_out], self.members.counts
+        n_left = counts - np.bincount(group, minlength=len(counts))
+        shares = self._shares(n_left)  # (n_concepts, n_means)
+        parts = np.concatenate([-shares[:, group] / n_left[group], shares], axis=1)
+        factors: Floats = parts.T.astype(np.float32)  # (n_held_out + n_means, n_concepts)
+        chosen = np.concatenate([held_out, self._n + np.arange(self._n_means)])
+        across, images = self._mapped.across(chosen), self._mapped.images(chosen)
+        if weight := self.scale.weight:
+            stretch = _stretch(group, n_left)
+            inner = stretch @ across[:n, :n] @ stretch
+            matrix = np.eye(n, dtype=np.float32) - weight * inner
+            solved = np.linalg.solve(matrix, stretch @ (across[:n] @ factors))
+            factors[:n] += weight * stretch @ solved
+        along = across @ factors
+        scores = along[:n] + along[n + group]
+        scores += scores.sum(axis=0) / int(n_left.sum())  # the mean of all members is 0
+        squares = np.maximum((factors * (images @ factors)).sum(axis=0), _least(images, factors))
+        lengths = _text_lengths(self._mapped.bare(chosen), group, int(n_left.sum()))
+        found: Floats = scores / (lengths[:, None] * np.sqrt(squares))
+        return found
+
+    @cached_property
+    def _texts(self) -> Floats:
+        """(n_members, d_model), minus their mean."""
+        texts: Floats = self.rows[: self._n] + self.rows[self._n + self.members.group]
+        return texts
+
+    @cached_property
+    def _base(self) -> LinearMap:
+        """The part of the map that needs no text."""
+        tokens = self.rows[self._n + self._n_means :]
+        precision = self.scale.precision.astype(np.float32)
+        taken = self._mapped.token_parts.T @ (tokens * precision)
+        return LinearMap(self.scale.precision, taken.astype(np.float32))
+
+    @cached_property
+    def _images(self) -> Floats:
+        return self._base.images(self._texts)
+
+    def _refitted(self, held_out: Indices) -> Floats:
+        """The same scores from a map of the rest: of many texts, not all are in the map."""
+        kept = np.ones(self._n, dtype=bool)
+        kept[held_out] = False
+        part, contrasts, weight = self.members.some(kept), self._contrasts, self.scale.weight
+        texts, images = self._texts[kept], self._images[kept]
+        mapped = None if contrasts is None else self._base.images(contrasts)
         found = mean_differences(part, images, mapped)
         places = part.spread()
-        if not (len(places) and weight):
-            return found
-        rows, row_images = part.residuals(texts, places), part.residuals(images, places)
-        taken = taken_off(rows @ row_images.T, row_images, weight)
-        return found - (mean_differences(part, texts, contrasts) @ taken.T) @ taken
-
-
-@dataclass(frozen=True, eq=False)
-class _Whole:
-    """A map with the residuals of members in it, from which those of a fold are taken again.
-
-    With R the residuals, R = C X, its inverse is that of the base plus w R'R. Without the texts H
-    of a fold it is w R'R - w H'H, where H are their residuals, stretched by what leaving them out
-    moves the means of their groups.
-    """
-
-    members: Members
-    weight: float
-    places: Indices
-    """Members whose residuals are in it."""
-    factor: Floats
-    """(n_places, n_places): Cholesky factor of 1 + w R B R', B the base."""
-    products: Floats
-    """(n_places, n_members): dot products of residuals with members under the base."""
-
-    @classmethod
-    def of(cls, products: Floats, members: Members, places: Indices, weight: float) -> _Whole:
-        """From dot products of the residuals at some places with members under the base."""
-        return cls(
-            members,
-            weight,
-            places,
-            factor_of(members.residuals(products.T, places), weight),
-            products,
-        )
+        if len(places) and weight:
+            rows, of_rows = part.residuals(texts, places), part.residuals(images, places)
+            taken = taken_off(rows @ of_rows.T, of_rows, weight)
+            found -= (mean_differences(part, texts, contrasts) @ taken.T) @ taken
+        own = self._texts[held_out]
+        apart = own + own.sum(axis=0) / len(texts)  # the mean of all is 0
+        scores: Floats = apart @ found.T / (lengths_of(apart)[:, None] * lengths_of(found))
+        return scores
 
     @property
-    def has_all(self) -> bool:
-        """Whether every member that is not alone in its group is in it."""
-        counts = self.members.counts
-        return len(self.places) == int(counts[counts > 1].sum())
-
-    def solve(self, along: Floats) -> Floats:
-        """How much of each member's image is taken off.
-
-        Args:
-            along: dot products of members' images with rows, (n_members, n_rows).
-        """
-        right = self.weight * self.members.residuals(along, self.places)
-        return self._spread(scipy.linalg.cho_solve((self.factor, False), right, check_finite=False))
-
-    def _spread(self, solved: Floats) -> Floats:
-        """Parts of residuals, (n_places, n), as parts of members."""
-        parts = np.zeros((len(self.members.group), solved.shape[1]), dtype=solved.dtype)
-        parts[self.places] = solved
-        return self.members.centred(parts)
-
-    @cached_property
-    def apart(self) -> Floats:
-        """(n_members, n_members): dot products of residuals with members under this map."""
-        return self._spread(
-            scipy.linalg.cho_solve((self.factor, False), self.products, check_finite=False)
-        )
-
-    @cached_property
-    def _between(self) -> Floats:
-        """The same of residuals with residuals."""
-        return self.members.centred(self.apart.T)
-
-    def without(self, held_out: Bools) -> Floats:
-        """Directions without these, as parts of what this map makes of each member.
-
-        Returns:
-            (n_members, n_concepts).
-        """
-        factors = self._differences(~held_out)  # (n_members, n_concepts)
-        stretch = self._stretch(held_out)  # (n_held_out, n_held_out)
-        inner = stretch @ self._between[held_out][:, held_out] @ stretch
-        matrix = np.eye(len(inner), dtype=inner.dtype) - self.weight * inner
-        solved = np.linalg.solve(matrix, stretch @ (self.apart[held_out] @ factors))
-        added = np.zeros_like(factors)
-        added[held_out] = self.weight * stretch @ solved
-        return factors + self.members.centred(added)
-
-    def _differences(self, kept: Bools) -> Floats:
-        """How much of each member is in each difference of means, (n_members, n_concepts)."""
-        members = self.members
-        own = ((members.group == np.arange(members.n_groups)[:, None]) & kept).astype(np.float32)
-        n_own = own.sum(axis=1, keepdims=True)  # (n_groups, 1)
-        others = (kept - own[:-1]) / (np.count_nonzero(kept) - n_own[:-1])
-        found: Floats = (own[:-1] / n_own[:-1] - others).T
+    def _contrasts(self) -> Floats | None:
+        """As `Members.contrasts`, minus the mean of the members."""
+        if not self.members.against:
+            return None
+        found = self.rows[self._n + self.members.n_groups :][: len(self.members.against)].copy()
+        found[[not texts for texts in self.members.against]] = np.nan
         return found
 
-    def _stretch(self, held_out: Bools) -> Floats:
-        """The symmetric root of 1 + 1 / n_left for members of the same group."""
-        group = self.members.group[held_out]
-        n_out = np.bincount(group, minlength=self.members.n_groups)[group]
-        n_left = self.members.counts[group] - n_out
-        same = group[:, None] == group
-        root = (np.sqrt(1 + n_out / n_left) - 1) / n_out
-        found: Floats = (np.eye(len(group)) + same * root).astype(np.float32)
-        return found
+
+def _apart(texts: Floats, means: Floats, members: Members) -> Floats:
+    """Take the means of their groups off members, in place, and keep these.
+
+    Returns:
+        (d_model,): sums of squares of those members that a map is estimated from.
+    """
+    squares = np.zeros(texts.shape[1], dtype=np.float32)
+    stops = np.cumsum(members.counts)
+    places = np.split(members.spread(), np.searchsorted(members.spread(), stops[:-1]))
+    for group, (stop, shown) in enumerate(zip(stops, places, strict=True)):
+        start = stop - members.counts[group]
+        own = texts[start:stop]
+        means[group] = own.mean(axis=0) if len(own) else 0
+        own -= means[group]
+        if len(shown):
+            squares += squares_of(own if len(shown) == len(own) else texts[shown])
+    return squares
+
+
+def _least(images: Floats, factors: Floats) -> Floats:
+    """What rounding leaves of a square that is zero, for each direction."""
+    least: Floats = 1e-7 * (np.diag(images) @ (factors * factors))
+    return np.maximum(least, np.finfo(np.float32).tiny)
+
+
+def _text_lengths(products: Floats, group: Indices, n_left: int) -> Floats:
+    """Lengths of held-out members minus the mean of the rest, (n_held_out,).
+
+    Args:
+        products: dot products of their rows and of all means.
+        group: (n_held_out,).
+        n_left: how many others there are.
+    """
+    n = len(group)
+    half = products[:, :n] + products[:, n + group]
+    texts = half[:n] + half[n + group]  # (n_held_out, n_held_out)
+    squares = np.diag(texts) + 2 * texts.sum(axis=1) / n_left + texts.sum() / n_left**2
+    least = np.maximum(1e-7 * np.diag(texts), np.finfo(np.float32).tiny)
+    found: Floats = np.sqrt(np.maximum(squares, least))
+    return found
+
+
+def _stretch(group: Indices, n_left: Indices) -> Floats:
+    """The symmetric root of 1 + 1 / n_left for held-out members of the same group."""
+    n_out = np.bincount(group)[group]
+    same = group[:, None] == group
+    root = (np.sqrt(1 + n_out / n_left[group]) - 1) / n_out
+    found: Floats = (np.eye(len(group)) + same * root).astype(np.float32)
+    return found

@@ -226,43 +226,76 @@ def base_map(method: str, residuals: Floats, members: Members, tokens: Floats | 
     """
     apart = None if tokens is None or len(tokens) < 2 else tokens - tokens.mean(axis=0)
     if method == "neutral_pcs" and apart is not None:
-        return LinearMap(np.ones(residuals.shape[1]), _components(apart))
-    too_few = apart is None and members.n_groups - 1 < FEWEST_CONCEPTS
-    if method != "whitened" or too_few:
-        return _unchanged(residuals.shape[1])
-    return _whitening(residuals, apart)
+        rows = component_parts(apart @ apart.T).T @ apart
+        return LinearMap(np.ones(residuals.shape[1]), rows.astype(np.float32))
+    squares, n_tokens = (None, 0) if apart is None else (squares_of(apart), len(apart))
+    own = squares_of(residuals)
+    scale = Scale.of(method, members.n_groups - 1, own, len(residuals), squares, n_tokens)
+    taken: Floats = np.zeros((0, residuals.shape[1]), dtype=np.float32)
+    if apart is not None and scale.token_weight:
+        narrow = np.sqrt(scale.precision).astype(np.float32)
+        scaled = apart.astype(np.float32) * narrow
+        taken = taken_off(scaled @ scaled.T, scaled * narrow, scale.token_weight)
+    return LinearMap(scale.precision, taken, weight=scale.weight)
 
 
-def _unchanged(d_model: int) -> LinearMap:
-    return LinearMap(np.ones(d_model), np.zeros((0, d_model), dtype=np.float32))
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What a method's map takes of every dimension, and of the rows that it takes off."""
+
+    precision: Floats
+    """(d_model,), 1 / s^2."""
+    token_weight: float = 0.0
+    """The map's inverse holds weight * t t' of each neutral token minus their mean."""
+    weight: float = 0.0
+    """And weight * r r' of each text minus the mean of its concept."""
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        n_concepts: int,
+        squares: Floats,
+        n_texts: int,
+        token_squares: Floats | None,
+        n_tokens: int,
+    ) -> Scale:
+        """From sums of squares of both kinds of rows, (d_model,) each; None without tokens."""
+        known = [some for some in (squares, token_squares) if some is not None and some.any()]
+        too_few = token_squares is None and n_concepts < FEWEST_CONCEPTS
+        if method != "whitened" or too_few or not known:
+            return cls(np.ones(len(squares)))
+        n_rows = n_texts if squares.any() or token_squares is None else n_tokens
+        variance = _variances(known[0].astype(np.float64) / n_rows)  # (d_model,)
+        odds = (1 - SHRINKAGE) / SHRINKAGE
+        share, token_weight = (TOKEN_SHARE if len(known) == 2 else 1.0), 0.0
+        if token_squares is not None and token_squares.any():
+            # Squares divided by it have mean variance 1 in scaled dimensions.
+            token_weight = share * odds / float((token_squares / variance).mean())
+            share = 1 - share
+        weight = share * odds / float((squares / variance).mean()) if share else 0.0
+        return cls(1 / variance, token_weight, weight)
 
 
-def _whitening(residuals: Floats, tokens: Floats | None) -> LinearMap:
-    """Scale and token part of a whitening map; residuals (n, d_model) are still to be added."""
-    squares = [_squares(part) for part in (residuals, tokens) if part is not None]  # (d_model,)
-    known = [some for some in squares if some.any()]
-    if not known:
-        return _unchanged(residuals.shape[1])
-    n_rows = len(residuals) if squares[0].any() or tokens is None else len(tokens)
-    variance = _variances(known[0] / n_rows)  # (d_model,)
-    odds = (1 - SHRINKAGE) / SHRINKAGE
-    share = TOKEN_SHARE if len(known) == 2 else 1.0
-    taken = _unchanged(len(variance)).taken
-    if tokens is not None and squares[1].any():
-        scale = (1 / np.sqrt(variance)).astype(np.float32)
-        scaled = tokens.astype(np.float32) * scale
-        # Squares divided by it have mean variance 1 in scaled dimensions.
-        weight = share * odds / float((squares[1] / variance).mean())
-        taken = taken_off(scaled @ scaled.T, scaled * scale, weight)
-        share = 1 - share
-    weight = share * odds / float((squares[0] / variance).mean()) if share else 0.0
-    return LinearMap(1 / variance, taken, weight=weight)
-
-
-def _squares(rows: Floats) -> Floats:
+def squares_of(rows: Floats) -> Floats:
     """Sums of squares of each dimension, (d_model,)."""
     squares: Floats = np.einsum("td,td->d", rows, rows)
     return squares
+
+
+def component_parts(products: Floats) -> Floats:
+    """How much of each centred token is in each principal component that goes, (n_tokens, n).
+
+    The first ones, of length 1, that hold NEUTRAL_PART of the tokens' variance.
+
+    Args:
+        products: dot products of the tokens with each other.
+    """
+    values, vectors = scipy.linalg.eigh(products)  # ascending
+    held = np.cumsum(values[::-1]) / max(values.sum(), _TINY)
+    n = int(np.searchsorted(held, NEUTRAL_PART)) + 1
+    parts: Floats = vectors[:, ::-1][:, :n] / np.sqrt(np.maximum(values[::-1][:n], _TINY))
+    return parts
 
 
 def _variances(variances: Floats) -> Floats:
@@ -274,17 +307,6 @@ def _variances(variances: Floats) -> Floats:
     least = max(common, 1e-3 * float(deviation.max()))
     found: Floats = np.maximum(deviation, least) ** 2
     return found
-
-
-def _components(tokens: Floats) -> Floats:
-    """The first principal components of centred tokens, which hold NEUTRAL_PART, (n, d_model)."""
-    values, vectors = scipy.linalg.eigh(tokens @ tokens.T)  # ascending
-    held = np.cumsum(values[::-1]) / max(values.sum(), _TINY)
-    n = int(np.searchsorted(held, NEUTRAL_PART)) + 1
-    sizes = np.sqrt(np.maximum(values[::-1][:n], _TINY))
-    rows = (vectors[:, ::-1][:, :n] / sizes).T @ tokens  # (n, d_model)
-    narrow: Floats = rows.astype(np.float32)
-    return narrow
 
 
 def lengths_of(vectors: Floats) -> Floats:

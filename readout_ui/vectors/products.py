@@ -1,0 +1,156 @@
+"""Dot products of texts, means and neutral tokens under a method's map, at one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg
+
+from readout_ui.vectors.whitening import Floats, Indices, Scale, component_parts, factor_of
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Dot products of rows under a map, and of what it makes of them.
+
+    Rows are members, then means, then tokens; `own` are the first two. The inverse of the map holds
+    its scale, tokens and members' rows, and is solved for the tokens first: with them alone, it is
+    the base.
+    """
+
+    scale: Scale
+    method: str
+    n_members: int
+    n_own: int
+    usual: Floats
+    """(n_rows, n_rows): dot products over the dimensions of the usual scale."""
+    far: Floats
+    """(n_rows, n_far): the rows at the other dimensions."""
+    common: float
+    """Precision of the usual scale."""
+    weights: Floats
+    """(n_far,): of the other dimensions, as parts of it."""
+
+    @classmethod
+    def of(cls, rows: Floats, n_members: int, n_tokens: int, scale: Scale, method: str) -> Products:
+        """From rows (n_rows, d_model)."""
+        if method == "neutral_pcs":  # dimensions that spread far are not scaled, and go
+            rows = rows.astype(np.float64)
+        common = float(scale.precision.max())
+        places = np.flatnonzero(scale.precision != common)
+        far = rows[:, places]
+        rows[:, places] = 0
+        usual = rows @ rows.T  # numpy multiplies one half of it
+        rows[:, places] = far
+        weights = (scale.precision[places] / common).astype(rows.dtype)
+        return cls(scale, method, n_members, len(rows) - n_tokens, usual, far, common, weights)
+
+    def _under(self, power: int) -> Floats:
+        """Dot products in which a dimension counts as its precision to a power."""
+        scaled = self.far * self.weights ** (power / 2)
+        found = scaled @ scaled.T
+        found += self.usual
+        found *= self.common**power
+        return found
+
+    @cached_property
+    def scaled(self) -> Floats:
+        """Of rows with rows under the scale alone, (n_rows, n_rows)."""
+        return self._under(1)
+
+    @cached_property
+    def token_parts(self) -> Floats:
+        """How much of each scaled token is in each row that the base takes off, (n_tokens, n)."""
+        products = self.scaled[self.n_own :, self.n_own :]
+        if self.method == "neutral_pcs" and len(products):
+            return component_parts(products)
+        weight = self.scale.token_weight
+        if not weight:
+            return np.zeros((len(products), 0), dtype=np.float32)
+        ones = weight**0.5 * np.eye(len(products), dtype=np.float32)
+        found = scipy.linalg.solve_triangular(factor_of(products, weight), ones, check_finite=False)
+        return np.asarray(found, dtype=np.float32)
+
+    @cached_property
+    def _along(self) -> Floats:
+        """Of what the base takes off with own rows, (n, n_own)."""
+        along: Floats = self.token_parts.T @ self.scaled[self.n_own :, : self.n_own]
+        return along
+
+    @cached_property
+    def _gone(self) -> Floats:
+        """How much of each token the base takes off an own row, (n_tokens, n_own)."""
+        gone: Floats = self.token_parts @ self._along
+        return gone
+
+    @cached_property
+    def _base(self) -> Floats:
+        """Of own rows under the base, (n_own, n_own)."""
+        found: Floats = self.scaled[: self.n_own, : self.n_own] - self._along.T @ self._along
+        return found
+
+    @cached_property
+    def _base_images(self) -> Floats:
+        """Of what the base makes of own rows, (n_own, n_own)."""
+        n, twice = self.n_own, self._under(2)
+        half = twice[n:, :n] - twice[n:, n:] @ self._gone / 2
+        shared = self._gone.T @ half
+        found: Floats = twice[:n, :n] - shared - shared.T
+        return found
+
+    @cached_property
+    def _factor(self) -> Floats:
+        n = self.n_members
+        return factor_of(self._base[:n, :n], self.scale.weight)
+
+    @cached_property
+    def _rest(self) -> tuple[Floats, Floats, Floats]:
+        """Beside the base, of own rows: roots of what members take off, how much of each member
+        that is, and its products with the base's images less half of it; (n_members, n_own)."""
+        n, weight = self.n_members, self.scale.weight
+        if not weight:
+            none = np.zeros((0, self.n_own), dtype=np.float32)
+            return none, none, none
+        solve = scipy.linalg.solve_triangular
+        roots = weight**0.5 * solve(self._factor, self._base[:n], trans=1, check_finite=False)
+        parts = weight**0.5 * solve(self._factor, roots, check_finite=False)
+        half = self._base_images[:n] - self._base_images[:n, :n] @ parts / 2
+        return roots, parts, half
+
+    def across(self, chosen: Indices) -> Floats:
+        """Of some own rows with each other under the map, (n_chosen, n_chosen)."""
+        roots = self._rest[0][:, chosen]
+        found: Floats = self._base[np.ix_(chosen, chosen)] - roots.T @ roots
+        return found
+
+    def images(self, chosen: Indices) -> Floats:
+        """Of what the map makes of some own rows, (n_chosen, n_chosen)."""
+        _, parts, half = (some[:, chosen] for some in self._rest)
+        shared = parts.T @ half
+        found: Floats = self._base_images[np.ix_(chosen, chosen)] - shared - shared.T
+        return found
+
+    def bare(self, chosen: Indices) -> Floats:
+        """Of some rows as they are, (n_chosen, n_chosen)."""
+        far = self.far[chosen]
+        found: Floats = self.usual[np.ix_(chosen, chosen)] + far @ far.T
+        return found
+
+    def taken_off(self, along: Floats) -> Floats:
+        """How much of each row the map takes off differences, (n_rows, n_differences).
+
+        Args:
+            along: dot products of rows with the differences under the scale, of the same shape.
+        """
+        n, taken = self.n_members, np.zeros_like(along)
+        first = self.token_parts.T @ along[self.n_own :]
+        gone = self.token_parts @ first
+        if weight := self.scale.weight:
+            left = along[:n] - self._along[:, :n].T @ first
+            solved = scipy.linalg.cho_solve((self._factor, False), left, check_finite=False)
+            taken[:n] = weight * solved
+            gone -= self._gone[:, :n] @ taken[:n]
+        taken[self.n_own :] = gone
+        return taken

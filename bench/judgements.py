@@ -42,7 +42,7 @@ from readout_ui.vectors.metrics import random_directions
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus, capture_settings, read_corpus
 
-NULL_LIBRARIES = 100
+NULL_LIBRARIES = 300
 PLANTED = 60
 """Libraries with one pair of texts that changed places."""
 DOSED = "tired"

@@ -42,7 +42,11 @@ READY = {
     "Ship": "#runs tbody tr",
 }
 """What has to be in sight before the picture."""
-BUTTONS = {"Generalization": "#generalization-judge", "Layers": "#layers-compare"}
+BUTTONS = {
+    "Generalization": ("#generalization-judge", "#generalization-summary table"),
+    "Layers": ("#layers-compare", "#layers-use"),
+}
+"""What is pressed, and what has to be in sight after it."""
 PROMPT = (
     "I lost my keys, then the dog ran away and nobody came to help. "
     "But in the evening she was back at the door!"
@@ -68,11 +72,12 @@ def show(page: Page, tab: str) -> None:
     if tab in READY:
         expect(page.locator(READY[tab]).first).to_be_visible(timeout=120_000)
     if tab in BUTTONS:
-        page.click(BUTTONS[tab])
-        page.wait_for_timeout(30_000)
+        button, made = BUTTONS[tab]
+        page.click(button)
+        expect(page.locator(made).first).to_be_visible(timeout=300_000)
     if tab in STEPS:
         STEPS[tab](page)
-    page.wait_for_timeout(4000)
+    page.wait_for_timeout(2000)
 
 
 def read_text(page: Page) -> None:

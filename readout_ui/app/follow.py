@@ -14,7 +14,6 @@ import gradio as gr
 
 from readout_ui.app.events import PRIVATE, QUIET, Changes, Values, seen_if
 from readout_ui.app.jobs import Job, JobState, JobView, Worker
-from readout_ui.app.status import Status
 from readout_ui.app.widgets import count, error_text, headline
 from readout_ui.errors import UserError
 
@@ -174,11 +173,6 @@ def draw_end(view: JobView) -> str:
 def draw_failure(sentence: str) -> str:
     """What a person can set right."""
     return headline("That did not work.", f"{sentence[:1].upper()}{sentence[1:]}", "failed")
-
-
-def is_training(status: Status) -> bool:
-    """True while a training waits or runs."""
-    return status.training is not None and not status.training.state.finished
 
 
 def draw_progress(job: JobView) -> str:

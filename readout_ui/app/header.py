@@ -10,7 +10,7 @@ import gradio as gr
 
 from readout_ui.app.assets import on_load
 from readout_ui.app.events import QUIET, Changes, Part, Values, bound, components, guarded
-from readout_ui.app.follow import draw_progress, is_training
+from readout_ui.app.follow import draw_progress
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.requests import Call, Nothing, answering
 from readout_ui.app.session import Studio
@@ -66,7 +66,7 @@ class Header(Part):
                 elem_id="retrain", min_width=168, **train_button(status, studio.read_only)
             )
             gr.HTML(_GEAR, elem_id="train-gear", padding=False)
-        self.cancel.click(guarded(studio.cancel_training), **QUIET)
+        self.cancel.click(guarded(studio.cancel_shown), **QUIET)
 
 
 def names_of(studio: Studio) -> Call:
@@ -85,7 +85,7 @@ def draw_masthead(home: str) -> str:
 
 def train_button(status: Status, read_only: bool) -> dict[str, Any]:
     """The one Train button: what a press would train, and how it looks; always 168 px wide."""
-    busy = is_training(status)
+    busy = status.is_training
     fresh = bool(status.run and not status.run.source and not status.changed and not status.misfit)
     return {
         "value": train_label(status),
@@ -96,7 +96,7 @@ def train_button(status: Status, read_only: bool) -> dict[str, Any]:
 
 def train_label(status: Status) -> str:
     """What the button says; it trains on the descriptions, whatever the run in use was made of."""
-    if is_training(status):
+    if status.is_training:
         return "Training…"
     is_new = status.run is None or bool(status.run.source)
     if status.misfit and not is_new:
@@ -116,7 +116,8 @@ def draw_news(status: Status, report: RunReport | None) -> str:
 
 def _news(status: Status, report: RunReport | None) -> tuple[str, str]:
     training, model = status.training, status.model
-    busy = next((job for job in (training, model) if job and not job.state.finished), None)
+    jobs = (training, model, status.judging)
+    busy = next((job for job in jobs if job and not job.state.finished), None)
     if busy is not None:
         return "busy", draw_progress(busy)
     if model is not None and model.state is JobState.FAILED:
@@ -211,12 +212,15 @@ class Clock(Part):
     def look(self) -> Changes:
         """What the page is to show, by component; of buttons, their properties."""
         status, header, studio = self.studio.status(), self.header, self.studio
-        stopping = bool(status.training and status.training.cancelling)
+        stops = status.stoppable
         return {
             header.news: draw_news(status, studio.report()),
             header.model: draw_model(status),
             header.retrain: train_button(status, studio.read_only),
-            header.cancel: {"visible": is_training(status), "interactive": not stopping},
+            header.cancel: {
+                "visible": stops is not None,
+                "interactive": stops is not None and not stops.cancelling,
+            },
             self.drawer.progress: draw_training(status),
             **self.drawer.settings.show(studio.settings),
             self.run: _run_id(status),

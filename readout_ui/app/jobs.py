@@ -130,6 +130,11 @@ class Job(Generic[Result]):
         finally:
             self._waiting.remove(page)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody stands and waits for it."""
+        return bool(self._waiting) and not self.future.done()
+
     def leave(self, page: str) -> None:
         """A page is gone; work that only such pages wait for is cancelled."""
         waiting = set(self._waiting)
@@ -284,6 +289,11 @@ class Worker:
         """The newest job of a kind, finished or not."""
         with self._lock:
             return next((job for job in reversed(self._jobs) if job.kind == kind), None)
+
+    def awaited(self, kind: str) -> Job[object] | None:
+        """The next job of a kind that somebody waits for, the running one first."""
+        with self._lock:
+            return next((job for job in self._jobs if job.kind == kind and job.awaited), None)
 
     def unfinished(self) -> tuple[JobView, ...]:
         """Views of all jobs that wait or run, in order."""

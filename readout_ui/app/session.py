@@ -246,9 +246,17 @@ class Studio(Judging):
         if job is not None and not job.view().state.finished:
             job.cancel()
 
+    def cancel_shown(self) -> None:
+        """Stop what the header shows: the training, or else the judgement that is waited for."""
+        if self.status().is_training:
+            self.cancel_training()
+        elif (job := self.worker.awaited("judge")) is not None:
+            job.cancel()
+
     def status(self) -> Status:
         """What the header shows now."""
         load, train = self.worker.latest("load"), self.worker.latest("train")
+        judged = self.worker.awaited("judge")
         run, library = self.runs.current(), self.library()
         return Status(
             model=load.view() if load else None,
@@ -256,6 +264,7 @@ class Studio(Judging):
             **self._described,
             run=run,
             training=train.view() if train else None,
+            judging=judged.view() if judged else None,
             changed=self._changed_since(run),
             concepts=len(library.concepts),
             chosen=len(library.without(read_tags(self.folder).left_out).concepts),

@@ -93,9 +93,20 @@ class Status:
     """Where it runs and in which number format, such as "cpu · float32"."""
     misfit: str = ""
     """Why the vectors in use are not for the loaded model, one sentence; empty where they are."""
-
+    judging: JobView | None = None
+    """A judgement that somebody waits for; None while there is none."""
     model_fingerprint: str = ""
     """Identity of the loaded model's weights; empty while there is none."""
+
+    @property
+    def is_training(self) -> bool:
+        """True while a training waits or runs."""
+        return self.training is not None and not self.training.state.finished
+
+    @property
+    def stoppable(self) -> JobView | None:
+        """What Cancel in the header stops: the training, or else a judgement."""
+        return self.training if self.is_training else self.judging
 
     @property
     def model_ready(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.events import QUIET, Changes, Part, Values, components
-from readout_ui.app.follow import draw_progress, is_training
+from readout_ui.app.follow import draw_progress
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status
@@ -172,7 +172,7 @@ def draw_training(status: Status) -> str:
     notes = _notes(status)
     if job is None:
         return f"<p class='empty'>Nothing was trained since the app started.</p>{notes}"
-    parts = [draw_progress(job) if is_training(status) else _outcome(job, status.run)]
+    parts = [draw_progress(job) if status.is_training else _outcome(job, status.run)]
     if job.state is JobState.DONE and status.run:
         parts += [f"<p class='warning'>{escape(w)}</p>" for w in status.run.warnings]
     lines = "\n".join(escape(line) for line in job.log)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from readout_ui.app.follow import draw_progress, is_training
+from readout_ui.app.follow import draw_progress
 from readout_ui.app.header import draw_news, train_button, train_label
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.status import Status
@@ -50,6 +50,14 @@ def test_a_wish_to_cancel_is_shown_until_it_is_done() -> None:
     assert "Stopping" in draw_progress(replace(RUNNING, cancelling=True))
 
 
+def test_a_judgement_that_somebody_waits_for_is_told_like_a_training() -> None:
+    judging = replace(RUNNING, kind="judge", title="Generalization")
+    status = replace(IDLE, judging=judging)
+    assert "12 of 48 texts" in draw_news(status, None)
+    assert status.stoppable is judging
+    assert replace(status, training=RUNNING).stoppable is RUNNING
+
+
 def test_a_model_that_did_not_load_shows_the_whole_sentence_and_no_markup_of_its_own() -> None:
     failed = replace(RUNNING, kind="load", state=JobState.FAILED, error="no <b>model</b> here.")
     shown = draw_news(replace(IDLE, model_description="", model=failed), None)
@@ -65,7 +73,7 @@ def test_the_button_says_what_a_click_does(
 ) -> None:
     status = replace(IDLE, training=training)
     assert train_label(status) == label
-    assert is_training(status) is busy
+    assert status.is_training is busy
     assert train_button(status, read_only=False)["interactive"] is not busy
     assert not train_button(status, read_only=True)["interactive"]
 

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError
+from readout_ui.progress import Cancelled, Progress, Report
 from readout_ui.texts.editing import save_concept
 from readout_ui.texts.library import count_changes
 from readout_ui.texts.tags import change_tags
@@ -170,3 +173,24 @@ def test_a_text_written_by_another_program_can_be_restored_later(studio: Studio)
     studio.library()
     versions = list_versions(studio.folder, "calm")
     assert "I feel calm." in read_version(versions[0])[0]
+
+
+def test_a_judgement_that_somebody_waits_for_is_shown_and_cancelled_from_the_header(
+    studio: Studio,
+) -> None:
+    def work(report: Report) -> None:
+        while True:
+            report(Progress("Reading texts", 1, 4))
+            time.sleep(0.01)
+
+    job = studio.worker.submit("judge", "Generalization", work)
+    asked = ThreadPoolExecutor(1)
+    waits = asked.submit(job.result)
+    while (judging := studio.status().judging) is None or judging.progress is None:
+        time.sleep(0.01)
+    assert (judging.progress.done, judging.progress.total) == (1, 4)
+    studio.cancel_shown()
+    with pytest.raises(Cancelled):
+        waits.result(timeout=60)
+    assert studio.status().judging is None
+    asked.shutdown()

@@ -300,3 +300,16 @@ def test_axe_finds_no_fault_in_header_and_drawers(
     page.keyboard.press("Control+k")
     expect(page.locator(".palette").get_by_role("option").first).to_be_visible()
     assert violations(page, ".palette") == {}
+
+
+def test_a_room_opens_at_its_top_and_one_that_was_left_where_it_was(
+    served: Served, watched_page: Callable[..., Page]
+) -> None:
+    page = watched_page(f"{served.url}#/ship", 390, 500)
+    expect(page.locator("#runs tbody tr").first).to_be_visible()
+    page.wait_for_function("document.documentElement.scrollHeight > 900")
+    page.evaluate("scrollTo(0, 300)")
+    page.get_by_role("link", name="Judge").click()
+    page.wait_for_function("scrollY === 0 && document.querySelector('#room-judge .report h1')")
+    page.get_by_role("link", name="Ship").click()
+    page.wait_for_function("scrollY === 300")

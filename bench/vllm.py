@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 KINDS = ("off", "loaded", "asked")
@@ -23,13 +24,15 @@ def overhead(model: str, batches: tuple[int, ...] = (1, 8)) -> dict[str, Any]:
     """Medians over turns, as shares of the kind `off`.
 
     Args:
-        model: the served model's folder; VLLM_READOUT_VECTORS names the export.
+        model: the served model's folder; VLLM_READOUT_VECTORS names the folder of the export.
         batches: numbers of concurrent requests.
     """
     from vllm import LLM
 
+    manifest = Path(os.environ["VLLM_READOUT_VECTORS"]) / "readout.json"
     llm = LLM(
         model,
+        served_model_name=json.loads(manifest.read_text())["model"]["id"],
         dtype="float32",
         enforce_eager=True,
         max_model_len=512,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm import LLM, SamplingParams
+from vllm.v1.core.sched.scheduler import Scheduler
 
 TEXTS = (
     "How do you feel right now?",
@@ -54,6 +55,18 @@ def described(output: Any) -> dict[str, Any]:
     }
 
 
+def counted_preemptions() -> list[str]:
+    """Requests that are preempted from here on, where the scheduler is in this process."""
+    preempt, seen = Scheduler._preempt_request, []
+
+    def counted(scheduler: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(request.request_id)
+        return preempt(scheduler, request, *args, **kwargs)
+
+    Scheduler._preempt_request = counted
+    return seen
+
+
 def main(folder: Path, output: Path, more: dict[str, Any]) -> None:
     """Run all requests twice."""
     arguments: dict[str, Any] = {
@@ -66,10 +79,11 @@ def main(folder: Path, output: Path, more: dict[str, Any]) -> None:
         "disable_log_stats": True,
         "seed": 0,
     }
+    preempted = counted_preemptions()
     llm = LLM(str(folder / "model"), **(arguments | more))
     chats = [[{"role": "user", "content": text}] for text in TEXTS]
     runs = [[described(one) for one in llm.chat(chats, asks(), use_tqdm=False)] for _ in range(2)]
-    output.write_bytes(pickle.dumps(runs))
+    output.write_bytes(pickle.dumps((*runs, len(preempted))))
 
 
 if __name__ == "__main__":

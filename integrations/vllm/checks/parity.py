@@ -26,6 +26,10 @@ class Reference:
             self._model(input_ids=ids)
             return watch.scores()[0].numpy()
 
+    def z_scores(self, raw: Any) -> Any:
+        """The same rows in standard deviations from neutral tokens."""
+        return self._export.z_scores(torch.from_numpy(raw)).numpy()
+
     def difference(self, prompt: list[int], new: list[int], rows: Any, of_prompt: Any) -> float:
         """Largest difference of an answer's rows, as a share of the largest score.
 

@@ -17,11 +17,16 @@ from parity import Reference
 HERE = Path(__file__).parent
 TOLERANCE = 1e-5
 ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+SECOND = ONE_PROCESS | {"VLLM_USE_V2_MODEL_RUNNER": "1", "VLLM_READOUT_UNTESTED": "1"}
+FEW_BLOCKS = {"num_gpu_blocks_override": 10, "max_model_len": 288}
 NGRAM = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 3}
 KINDS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "store": (ONE_PROCESS, {}),
     "recompute": (ONE_PROCESS | {"VLLM_READOUT_PREFIX_CACHE": "recompute"}, {}),
-    "preempted": (ONE_PROCESS, {"num_gpu_blocks_override": 16, "max_model_len": 448}),
+    "preempted": (ONE_PROCESS, FEW_BLOCKS),
+    "V2": (SECOND, {}),
+    "V2 recompute": (SECOND | {"VLLM_READOUT_PREFIX_CACHE": "recompute"}, {}),
+    "V2 preempted": (SECOND, FEW_BLOCKS),
     "speculative": (ONE_PROCESS, {"speculative_config": NGRAM}),
     "tensor parallel": (
         {"VLLM_CPU_OMP_THREADS_BIND": "0|1"},
@@ -44,7 +49,9 @@ def runs(
 ) -> Any:
     extra, arguments = KINDS[request.param]
     output = tmp_path_factory.mktemp("rows") / "rows.pickle"
-    command = [sys.executable, HERE / "offline.py", served, output, json.dumps(arguments)]
+    interpreter = [HERE / "interpreted.py"] if request.param.startswith("V2") else []
+    script = [*interpreter, HERE / "offline.py"]
+    command = [sys.executable, *script, served, output, json.dumps(arguments)]
     done = subprocess.run(
         command, env=environment | extra, capture_output=True, text=True, check=False, timeout=540
     )
@@ -53,7 +60,7 @@ def runs(
 
 
 def test_rows_are_those_of_transformers(runs: Any, reference: Reference) -> None:
-    kind, (first, second) = runs
+    kind, (first, second, _) = runs
     worst = 0.0
     for output in (*first, *second):
         for answer in output["answers"]:
@@ -67,7 +74,7 @@ def test_rows_are_those_of_transformers(runs: Any, reference: Reference) -> None
 
 
 def test_who_asks_for_nothing_gets_nothing_and_who_asks_gets_all(runs: Any) -> None:
-    _, (first, _) = runs
+    _, (first, *_) = runs
     for place, output in enumerate(first):
         for answer in output["answers"]:
             assert (answer["rows"] is None) == (place == SILENT)
@@ -77,9 +84,10 @@ def test_who_asks_for_nothing_gets_nothing_and_who_asks_gets_all(runs: Any) -> N
 
 
 def test_a_cached_prompt_has_the_same_rows_as_a_fresh_one(runs: Any) -> None:
-    kind, (first, second) = runs
+    kind, (first, second, preempted) = runs
+    assert (preempted > 0) == ("preempted" in kind)
     for place in (1, 3, 5):
         cached = second[place]["cached"]
-        assert (cached == 0) if kind == "recompute" else (cached >= 32 or kind == "preempted")
+        assert (cached == 0) if "recompute" in kind else (cached >= 32 or "preempted" in kind)
         before, after = (run[place]["answers"][0]["of_prompt"] for run in (first, second))
         np.testing.assert_allclose(after, before, atol=1e-4 * np.abs(before).max())

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,3 +54,24 @@ def test_a_build_without_a_name_that_is_patched(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(versions, "NEEDED", ("vllm.outputs:RequestOutput.added",))
     with pytest.raises(ReadoutError, match=r"has no vllm\.outputs:RequestOutput\.added"):
         versions.check()
+
+
+@pytest.mark.parametrize(
+    ("parallel", "second", "said"),
+    [
+        ("decode_context_parallel_size", False, "context parallelism"),
+        ("prefill_context_parallel_size", False, "context parallelism"),
+        ("", True, "VLLM_READOUT_UNTESTED=1 to try it"),
+    ],
+)
+def test_what_was_never_run(parallel: str, second: bool, said: str) -> None:
+    from readout_vllm.errors import ReadoutError
+    from readout_vllm.installing import refuse_unknown
+    from readout_vllm.settings import Settings
+
+    sizes = {f"{kind}_parallel_size": 1 for kind in ("decode_context", "prefill_context")}
+    config = SimpleNamespace(**{**sizes, "pipeline_parallel_size": 1, parallel: 2})
+    with pytest.raises(ReadoutError, match=said):
+        refuse_unknown(config, second, Settings(Path("a"), Path("b")))
+    if not parallel:
+        refuse_unknown(config, second, Settings(Path("a"), Path("b"), untested=True))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -239,3 +241,21 @@ def test_prometheus_has_a_histogram_per_concept(server: Server) -> None:
     counts = [line for line in text.splitlines() if line.startswith("readout_z_scores_count")]
     assert any('concept="calm"' in line and not line.endswith(" 0.0") for line in counts), text
     assert "readout_fired_total" in text
+
+
+def test_the_app_reads_through_vllm(
+    server: Server, reference: Reference, served: Path, tmp_path: Path
+) -> None:
+    """The project's own Python is named by READOUT_PYTHON: vLLM's venv has no app."""
+    script, output = Path(__file__).with_name("through_server.py"), tmp_path / "found"
+    places = [served / "model", tmp_path / "runs", output]
+    command = [os.environ["READOUT_PYTHON"], script, server.url, *places]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = pickle.loads(output.read_bytes())
+    assert set(found) == {"assistant", "user", "raw", "chat", "answer"}
+    for token_ids, raw, z in found.values():
+        expected = reference.rows(token_ids)
+        np.testing.assert_allclose(raw, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+        expected = reference.z_scores(expected)
+        np.testing.assert_allclose(z, expected, rtol=0, atol=1e-4 * np.abs(expected).max())

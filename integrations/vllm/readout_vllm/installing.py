@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
 from vllm.v1.outputs import AsyncModelRunnerOutput
 
 from readout_vllm.errors import ReadoutError
 from readout_vllm.export import Export
 from readout_vllm.loaded import export_of
+from readout_vllm.runners import batch_of_v1, batch_of_v2
 from readout_vllm.worker import LateOutput, RunnerReadout
 
 if TYPE_CHECKING:
@@ -26,15 +26,12 @@ def install(runner: Any, settings: Settings) -> None:
         ReadoutError: this model or this configuration cannot be read.
     """
     from vllm.distributed.parallel_state import get_pp_group, get_tp_group
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
     export = export_of(settings)
-    if not isinstance(runner, GPUModelRunner):
-        raise ReadoutError(
-            "model runner V2 was never tested with readouts; set VLLM_USE_V2_MODEL_RUNNER=0"
-        )
     model, config = runner.get_model(), runner.vllm_config
+    second = bool(config.use_v2_model_runner)
     _refuse_unreadable(runner, model)
+    refuse_unknown(config.parallel_config, second, settings)
     names = config.model_config.served_model_name or ()
     names = (names,) if isinstance(names, str) else tuple(names)
     export.refuse_other_model(
@@ -46,10 +43,50 @@ def install(runner: Any, settings: Settings) -> None:
     pipeline = get_pp_group()
     if pipeline.world_size > 1:
         _refuse_far_layers(model, config.model_config.enforce_eager)
-    runner.readout_layers = export.layers
     runner.use_aux_hidden_state_outputs = pipeline.is_last_rank
+    if pipeline.world_size > 1 and not pipeline.is_first_rank:
+        _wrap(
+            runner,
+            "sync_and_gather_intermediate_tensors",
+            lambda gather: _gathering(gather, runner),
+        )
     if pipeline.is_last_rank and get_tp_group().is_first_rank:
-        runner.readout = RunnerReadout(runner, export, settings)
+        batch_of = batch_of_v2 if second else batch_of_v1
+        _connect(runner, RunnerReadout(runner, export, settings, batch_of))
+
+
+def refuse_unknown(parallel: Any, second: bool, settings: Settings) -> None:
+    """Raise a ReadoutError for what no readout was ever run with.
+
+    Args:
+        parallel: vLLM's configuration of parallelism.
+        second: whether the model runner is V2.
+        settings: what the operator allowed.
+    """
+    if parallel.decode_context_parallel_size > 1 or parallel.prefill_context_parallel_size > 1:
+        raise ReadoutError(
+            "context parallelism spreads a prompt over ranks, and no rank sees all of it; serve "
+            "with --tensor-parallel-size instead"
+        )
+    if not second:
+        return
+    if not settings.untested:
+        raise ReadoutError(
+            "model runner V2 was never run on a GPU with readouts; set "
+            "VLLM_USE_V2_MODEL_RUNNER=0, or VLLM_READOUT_UNTESTED=1 to try it"
+        )
+    if parallel.pipeline_parallel_size > 1:
+        raise ReadoutError(
+            "model runner V2 is not read with pipeline parallelism; set VLLM_USE_V2_MODEL_RUNNER=0"
+        )
+
+
+def _connect(runner: Any, readout: RunnerReadout) -> None:
+    """Tell a readout of what its model runner does."""
+    runner.readout = readout
+    _wrap(runner, "initialize_kv_cache", lambda prepare: _sizing(prepare, readout))
+    _wrap(runner, "execute_model", lambda execute: _beginning(execute, readout))
+    _wrap(runner, "sample_tokens", lambda sample: _sampling(runner, sample))
 
 
 def _refuse_unreadable(runner: Any, model: Any) -> None:
@@ -83,19 +120,15 @@ def _refuse_far_layers(model: Any, eager: bool) -> None:
 
 
 def patch(settings: Settings) -> None:
-    """Wrap what loads the model, sizes the cache, samples, and keys the compile cache."""
+    """Wrap what loads the model and what keys the compile cache."""
     from vllm.config import VllmConfig
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
     from vllm.v1.worker.gpu_worker import Worker
 
     _wrap(Worker, "load_model", lambda load: _loading(load, settings))
-    _wrap(GPUModelRunner, "initialize_kv_cache", _sizing)
-    _wrap(GPUModelRunner, "sample_tokens", _sampling)
-    _wrap(GPUModelRunner, "sync_and_gather_intermediate_tensors", _gathering)
     _wrap(VllmConfig, "compute_hash", lambda compute: _salting(compute, export_of(settings)))
 
 
-def _wrap(owner: type, name: str, around: Callable[[Any], Any]) -> None:
+def _wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
     inner = getattr(owner, name)
     setattr(owner, name, functools.wraps(inner)(around(inner)))
 
@@ -109,21 +142,28 @@ def _loading(load: Any, settings: Settings) -> Any:
     return load_model
 
 
-def _sizing(initialize: Any) -> Any:
-    def initialize_kv_cache(runner: Any, *args: Any, **kwargs: Any) -> Any:
-        made = initialize(runner, *args, **kwargs)
-        if (readout := getattr(runner, "readout", None)) is not None:
-            readout.prepare_slots()
+def _sizing(initialize: Any, readout: RunnerReadout) -> Any:
+    def initialize_kv_cache(*args: Any, **kwargs: Any) -> Any:
+        made = initialize(*args, **kwargs)
+        readout.prepare_slots()
         return made
 
     return initialize_kv_cache
 
 
-def _sampling(sample: Any) -> Any:
-    def sample_tokens(runner: Any, *args: Any, **kwargs: Any) -> Any:
-        readout, state = getattr(runner, "readout", None), runner.execute_model_state
+def _beginning(execute: Any, readout: RunnerReadout) -> Any:
+    def execute_model(scheduled: Any, *args: Any, **kwargs: Any) -> Any:
+        readout.begin(scheduled)
+        return execute(scheduled, *args, **kwargs)
+
+    return execute_model
+
+
+def _sampling(runner: Any, sample: Any) -> Any:
+    def sample_tokens(*args: Any, **kwargs: Any) -> Any:
+        readout, state = runner.readout, runner.execute_model_state
         step = readout.score(state) if readout is not None and state is not None else None
-        output = sample(runner, *args, **kwargs)
+        output = sample(*args, **kwargs)
         if step is None:
             return output
         if isinstance(output, AsyncModelRunnerOutput):
@@ -134,32 +174,23 @@ def _sampling(sample: Any) -> Any:
     return sample_tokens
 
 
-def _gathering(gather: Any) -> Any:
+def _gathering(gather: Any, runner: Any) -> Any:
     """Model runner V1 has buffers for two tensors between pipeline ranks; ours pass beside them."""
+    from vllm.model_executor.models.interfaces import EagleModelMixin
 
-    def sync_and_gather(runner: Any, n_tokens: int, received: Any, *args: Any, **kw: Any) -> Any:
-        far = _far_states(runner, received)
+    def sync_and_gather(n_tokens: int, received: Any, *args: Any, **kw: Any) -> Any:
+        there = {} if received is None else received.tensors
+        far = [name for name in there if name.startswith(EagleModelMixin.AUX_HIDDEN_STATE_KEY)]
+        states = {name: there.pop(name)[:n_tokens] for name in far}
         if runner.intermediate_tensors is None:  # made by a warm-up that eager processors skip
             runner.intermediate_tensors = runner.model.make_empty_intermediate_tensors(
                 batch_size=runner.max_num_tokens, dtype=runner.dtype, device=runner.device
             )
-        gathered = gather(runner, n_tokens, received, *args, **kw)
-        gathered.tensors.update({name: state[:n_tokens] for name, state in far.items()})
+        gathered = gather(n_tokens, received, *args, **kw)
+        gathered.tensors.update(states)
         return gathered
 
     return sync_and_gather
-
-
-def _far_states(runner: Any, received: Any) -> dict[str, Tensor]:
-    """Take the residual streams of earlier ranks out of what was received."""
-    from vllm.model_executor.models.interfaces import EagleModelMixin
-
-    if received is None or not getattr(runner, "readout_layers", ()):
-        return {}
-    names = [
-        name for name in received.tensors if name.startswith(EagleModelMixin.AUX_HIDDEN_STATE_KEY)
-    ]
-    return {name: received.tensors.pop(name) for name in names}
 
 
 def _salting(compute: Any, export: Export) -> Any:

@@ -26,7 +26,7 @@ class Settings:
     """`store`: scores are kept beside the keys and values, so that cached prompts keep theirs.
     `recompute`: a request that asks for prompt rows does not read the prefix cache."""
     untested: bool = False
-    """Run what was never tested on real hardware: model runner V2 and asynchronous scheduling."""
+    """Run what was never tested on real hardware: model runner V2."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings | None:

@@ -7,11 +7,12 @@ import os
 
 from readout_vllm.errors import ReadoutError
 
-TESTED = ("0.32",)
+TESTED = ("0.31", "0.32")
 """Releases whose tests pass, as major.minor."""
 NEEDED = (
     "vllm.config:VllmConfig.compute_hash",
     "vllm.v1.worker.gpu_worker:Worker.load_model",
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.execute_model",
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.sample_tokens",
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.initialize_kv_cache",
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.sync_and_gather_intermediate_tensors",

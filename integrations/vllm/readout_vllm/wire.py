@@ -65,35 +65,40 @@ def _unpacked(packed: Sequence[Any]) -> Array:
 class Collected:
     """All rows of one answer so far, and which of them were handed out."""
 
-    passes: list[Array] = field(default_factory=list)
     prompt: Array | None = None
     fired: list[dict[str, Any]] = field(default_factory=list)
+    n_tokens: int = 0
+    """How many generated tokens have rows."""
     sent: int = 0
     """Tokens whose rows left in an earlier chunk."""
     prompt_sent: bool = False
+    _room: Array | None = None
+    """(at least n_tokens, n_layers, n_concepts); twice as large whenever it is full, so that a
+    long answer costs as much per token as a short one."""
 
     def add(self, packed: Mapping[str, Any], concepts: Sequence[str]) -> None:
         """Take what `pack` made. A prompt read again after preemption is the same prompt."""
-        before = self.n_tokens
+        for concept, token, z in packed.get("fired", ()):
+            self.fired.append(
+                {"concept": concepts[concept], "token": self.n_tokens + token, "z": z}
+            )
         if "generated" in packed:
-            self.passes.append(_unpacked(packed["generated"]))
+            self._append(_unpacked(packed["generated"]))
         if "prompt" in packed and self.prompt is None:
             self.prompt = _unpacked(packed["prompt"])
-        for concept, token, z in packed.get("fired", ()):
-            self.fired.append({"concept": concepts[concept], "token": before + token, "z": z})
 
-    @property
-    def n_tokens(self) -> int:
-        """How many generated tokens have rows."""
-        return sum(len(rows) for rows in self.passes)
+    def _append(self, rows: Array) -> None:
+        start, end = self.n_tokens, self.n_tokens + len(rows)
+        if self._room is None or end > len(self._room):
+            room = np.empty((max(2 * end, 32), *rows.shape[1:]), np.float32)
+            if self._room is not None:
+                room[:start] = self._room[:start]
+            self._room = room
+        self._room[start:end], self.n_tokens = rows, end
 
     def rows(self, start: int, end: int) -> Array | None:
         """(end - start, n_layers, n_concepts) of generated tokens, None if there are none."""
-        if not self.passes:
-            return None
-        if len(self.passes) > 1:
-            self.passes = [np.concatenate(self.passes)]
-        return self.passes[0][start:end]
+        return None if self._room is None else self._room[start : min(end, self.n_tokens)]
 
     def next_rows(self, n_tokens: int) -> Array | None:
         """Rows of the tokens since the last call, up to token `n_tokens` of the answer."""

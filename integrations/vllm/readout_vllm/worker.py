@@ -8,8 +8,10 @@ layer i + 1. The projection runs outside the graph, after each pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +22,7 @@ from readout_vllm.asks import Ask
 from readout_vllm.errors import ReadoutError
 from readout_vllm.export import Export
 from readout_vllm.loaded import asked
+from readout_vllm.runners import Batch
 from readout_vllm.wire import Rows
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024
 """Tokens projected at once: bounds the float32 copy of a layer's states."""
+BatchOf = Callable[[Any, Any, int], Batch]
 READOUT = "readout"
 """Attribute of a model runner's output: request id -> Rows. It is pickled with the output."""
 
@@ -51,8 +55,8 @@ class Projector:
         made = self._weights.new_empty(n_tokens, n_layers, n_concepts)
         for start in range(0, n_tokens, CHUNK):
             rows = slice(start, min(start + CHUNK, n_tokens))
-            for place, weight in enumerate(self._weights):
-                made[rows, place] = states[place][rows].float() @ weight
+            chunk = torch.stack([layer[rows] for layer in states]).float()
+            made[rows] = torch.bmm(chunk, self._weights).transpose(0, 1)
         return made
 
 
@@ -63,13 +67,18 @@ class SlotScores:
     prompt that is found in the prefix cache finds its scores too.
     """
 
-    def __init__(self, n_slots: int, n_layers: int, n_concepts: int, device: torch.device) -> None:
-        self._scores = torch.full((n_slots, n_layers, n_concepts), torch.nan, device=device)
+    def __init__(
+        self, blocks: tuple[int, int], n_layers: int, n_concepts: int, device: torch.device
+    ) -> None:
+        """`blocks` is how many the cache has, and how many tokens each of them holds."""
+        shape = (*blocks, n_layers, n_concepts)
+        self._blocks = torch.full(shape, torch.nan, device=device)
+        self._scores = self._blocks.flatten(0, 1)
 
-    @property
-    def bytes_per_million_tokens(self) -> int:
-        """Memory on the device that holds the keys."""
-        return 1_000_000 * self._scores[0].numel() * self._scores.element_size()
+    def copy(self, blocks: Sequence[tuple[int, int]]) -> None:
+        """Follow vLLM where it gives a request a block of its own: (from, to), before the pass."""
+        for source, target in blocks:
+            self._blocks[target] = self._blocks[source]
 
     def write(self, slots: Tensor, scores: Tensor) -> None:
         """Keep scores (n_tokens, n_layers, n_concepts) under the slots (n_tokens,) of a pass."""
@@ -117,23 +126,33 @@ class LateOutput(AsyncModelRunnerOutput):  # type: ignore[misc]
 
     def __init__(self, inner: AsyncModelRunnerOutput, step: Pass) -> None:
         self._inner, self._step = inner, step
+        rows = [step.sampled, *step.prompts.values()]
+        on_gpu = any(one is not None and one.is_cuda for one in rows)
+        self._stream = torch.cuda.Stream() if on_gpu else None  # type: ignore[no-untyped-call]
 
     def get_output(self) -> ModelRunnerOutput:
-        """The runner's output with its rows."""
+        """The runner's output with its rows.
+
+        It waits for the copy of the tokens, which was queued after the scores were made; a stream
+        of our own then copies them without waiting for the next pass.
+        """
         output = self._inner.get_output()
-        self._step.fill(output)
+        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
+            self._step.fill(output)
         return output
 
 
 class RunnerReadout:
-    """What one model runner needs to score its passes (model runner V1)."""
+    """What one model runner needs to score its passes."""
 
-    def __init__(self, runner: Any, export: Export, settings: Settings) -> None:
+    def __init__(self, runner: Any, export: Export, settings: Settings, batch_of: BatchOf) -> None:
         self._runner, self._export, self._settings = runner, export, settings
+        self._batch_of = batch_of
         self._projector = Projector(export, runner.device)
         self._slots: SlotScores | None = None
         self._group = 0
-        self._asks: dict[str, Ask | None] = {}
+        self._asks: dict[str, tuple[Ask, int]] = {}
+        """What running requests asked for, and how many tokens their prompt has."""
         self._chunks: dict[str, list[Tensor]] = {}
         """Without a store: rows of prompts that are read in several passes."""
 
@@ -143,10 +162,12 @@ class RunnerReadout:
         Raises:
             ReadoutError: blocks of the cache can come from elsewhere, without scores.
         """
-        config = self._runner.kv_cache_config
+        config, whole = self._runner.kv_cache_config, self._runner.vllm_config
+        if getattr(self._runner, "adaptive_verification", None) is not None:
+            raise ReadoutError("adaptive verification leaves tokens out of a pass that are counted")
         if self._settings.prefix != "store":
             return
-        if self._runner.vllm_config.kv_transfer_config is not None:
+        if whole.kv_transfer_config is not None:
             raise ReadoutError(
                 "keys and values that come through a KV connector have no scores; set "
                 "VLLM_READOUT_PREFIX_CACHE=recompute"
@@ -155,95 +176,67 @@ class RunnerReadout:
         block_size = config.kv_cache_groups[self._group].kv_cache_spec.block_size
         n_layers, n_concepts, _ = self._export.vectors.shape
         self._slots = SlotScores(
-            config.num_blocks * block_size, n_layers, n_concepts, self._runner.device
+            (config.num_blocks, block_size), n_layers, n_concepts, self._runner.device
         )
+
+    def begin(self, scheduled: Any) -> None:
+        """Before a pass: who comes and who is gone, and which blocks vLLM copies."""
+        for request_id in scheduled.finished_req_ids:
+            self._asks.pop(request_id, None)
+            self._chunks.pop(request_id, None)
+        for new in scheduled.scheduled_new_reqs:
+            ask = asked(getattr(new.sampling_params, "extra_args", None), self._settings)
+            if ask is not None:
+                self._asks[new.req_id] = (ask, new.prompt_len)
+        if self._slots is not None:
+            self._slots.copy(scheduled.kv_cache_block_copies or ())
 
     @torch.inference_mode()
     def score(self, state: Any) -> Pass | None:
         """Score a pass: into the slots, and the rows that requests asked for."""
-        runner, states = self._runner, state.aux_hidden_states
-        ids = tuple(runner.input_batch.req_ids)
-        if not ids or not states:
+        states = state.aux_hidden_states
+        if not states or (self._slots is None and not self._asks):
             return None
-        asks = tuple(self._ask(request_id) for request_id in ids)
+        batch = self._batch_of(self._runner, state, self._group)
+        asks = tuple(self._asks[one][0] if one in self._asks else None for one in batch.ids)
         if self._slots is None and not any(asks):
             return None
-        n_tokens = state.scheduler_output.total_num_scheduled_tokens
-        scores = self._projector.scores(states, n_tokens)
+        scores = self._projector.scores(states, batch.n_tokens)
         if self._slots is not None:
-            table = runner.input_batch.block_table[self._group]
-            self._slots.write(table.slot_mapping.gpu[:n_tokens], scores)
+            self._slots.write(batch.slots, scores)
         if not any(asks):
             return None
-        rows, first_row = self._sampled_rows(state, ids)
         needed = any(ask is not None and ask.needs_rows for ask in asks)
         return Pass(
-            ids=ids,
+            ids=tuple(batch.ids),
             asks=asks,
-            first_row=first_row,
-            sampled=scores[rows] if needed else None,
-            prompts=self._prompts(state, ids, asks, scores),
+            first_row=tuple(accumulate(batch.n_sampled, initial=0)),
+            sampled=scores[batch.sampled] if needed else None,
+            prompts=self._prompts(batch, scores),
         )
 
-    def _ask(self, request_id: str) -> Ask | None:
-        """What a request asked for, remembered while it runs."""
-        if request_id not in self._asks:
-            running = self._runner.requests
-            self._asks = {key: ask for key, ask in self._asks.items() if key in running}
-            parameters = running[request_id].sampling_params
-            self._asks[request_id] = asked(getattr(parameters, "extra_args", None), self._settings)
-        return self._asks[request_id]
-
-    def _sampled_rows(self, state: Any, ids: tuple[str, ...]) -> tuple[Tensor, tuple[int, ...]]:
-        """Rows of the pass that sampled, and where each request's first of them is."""
-        drafts = state.spec_decode_metadata
-        if drafts is None:
-            ends = self._runner.query_start_loc.gpu[1 : len(ids) + 1]
-            return (ends - 1).long(), tuple(range(len(ids)))
-        counts = [n + 1 for n in drafts.num_draft_tokens]
-        starts = [sum(counts[:place]) for place in range(len(counts))]
-        return drafts.logits_indices.long(), tuple(starts)
-
-    def _prompts(
-        self, state: Any, ids: tuple[str, ...], asks: tuple[Ask | None, ...], scores: Tensor
-    ) -> dict[str, Tensor]:
+    def _prompts(self, batch: Batch, scores: Tensor) -> dict[str, Tensor]:
         """Prompt rows of the requests whose prompt this pass completes."""
         found = {}
-        batch = self._runner.input_batch
-        self._chunks = {key: rows for key, rows in self._chunks.items() if key in ids}
-        for place, (request_id, ask) in enumerate(zip(ids, asks, strict=True)):
-            if ask is None or not ask.prompt:
+        for place, request_id in enumerate(batch.ids):
+            ask, n_prompt = self._asks.get(request_id, (None, 0))
+            start, end = batch.starts[place : place + 2]
+            done = batch.done[place]
+            if ask is None or not ask.prompt or n_prompt == 1 or done >= n_prompt:
                 continue
-            n_prompt = self._runner.requests[request_id].num_prompt_tokens
-            done = int(batch.num_computed_tokens_cpu[place])
-            new = state.scheduler_output.num_scheduled_tokens[request_id]
-            if n_prompt == 1 or done >= n_prompt:
-                continue
-            if self._slots is None:
-                self._keep_chunk(request_id, place, done, n_prompt, scores)
-            if done + new < n_prompt:
+            if self._slots is None:  # a new start drops what an earlier one had read
+                kept = self._chunks.setdefault(request_id, []) if done else []
+                self._chunks[request_id] = [
+                    *kept,
+                    scores[start : min(end, start + n_prompt - 1 - done)],
+                ]
+            if done + end - start < n_prompt:
                 continue
             if self._slots is None:
                 found[request_id] = torch.cat(self._chunks.pop(request_id))
             else:
-                found[request_id] = self._slots.read(self._prompt_slots(place, n_prompt - 1))
+                found[request_id] = self._slots.read(batch.slots_of(place, n_prompt - 1))
         return found
-
-    def _prompt_slots(self, place: int, n_tokens: int) -> Tensor:
-        table = self._runner.input_batch.block_table[self._group]
-        positions = torch.arange(n_tokens, device=self._runner.device)
-        block_size = int(table.block_size)
-        blocks: Tensor = table.block_table.gpu[place][positions // block_size].long()
-        return blocks * block_size + positions % block_size
-
-    def _keep_chunk(
-        self, request_id: str, place: int, done: int, n_prompt: int, scores: Tensor
-    ) -> None:
-        """Without a store, a prompt's rows wait for its last pass; a new start drops them."""
-        start, end = self._runner.query_start_loc.np[place : place + 2].tolist()
-        end = min(end, start + n_prompt - 1 - done)
-        chunks = [] if done == 0 else self._chunks.get(request_id, [])
-        self._chunks[request_id] = [*chunks, scores[start:end]]
 
 
 def _full_attention_group(config: Any) -> int:

@@ -179,13 +179,13 @@ class Asked:
 def judge_request(studio: Studio, request: Request) -> Generalization:
     """Judge the run in use on the texts on screen."""
     asked = _ask(studio, request)
-    return studio.judge(asked.question("Generalization"), asked.judge)
+    return studio.judge(asked.question("New texts"), asked.judge)
 
 
 def judge_words(studio: Studio, request: Request) -> Any:
     """The lexical control of the texts on screen."""
     asked = _ask(studio, request)
-    return studio.judge(asked.question("Generalization: words"), asked.check_words)
+    return studio.judge(asked.question("New texts: words"), asked.check_words)
 
 
 def judge_dose(studio: Studio, template: str, values: str, layer: int | None) -> DoseCurves:
@@ -200,7 +200,7 @@ def judge_dose(studio: Studio, template: str, values: str, layer: int | None) ->
         return read_dose(readout, template, parsed, chosen)
 
     about = (template, parsed, chosen)
-    question = Question("Generalization: dose", about, needs_descriptions=False)
+    question = Question("New texts: dose", about, needs_descriptions=False)
     return studio.judge(question, work)
 
 

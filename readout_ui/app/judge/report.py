@@ -16,7 +16,7 @@ from readout_ui.app.jobs import JobView
 from readout_ui.app.judge.pairs import pair_call, pair_rows
 from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
 from readout_ui.app.session import Studio
-from readout_ui.app.widgets import minute, short
+from readout_ui.app.widgets import count, minute, short
 from readout_ui.errors import UserError
 from readout_ui.runs.report import ConceptReport, Finding, PairReport, RunReport
 
@@ -172,8 +172,8 @@ def _verb(address: str) -> str:
 def _pairs(report: RunReport) -> str:
     head = (
         f"<section class='sect' id='pairs'><header><h2>Cross-talk</h2><span class='dim small'>"
-        f"{len(report.pairs)} pairs beyond chance, 5 % false discoveries</span><span class='sp'>"
-        "</span>"
+        f"{count(len(report.pairs), 'pair')} beyond chance, 5 % false discoveries</span>"
+        "<span class='sp'></span>"
     )
     if not report.pairs:
         why = "No pair of directions is nearer or further than chance."

@@ -48,6 +48,8 @@ class Activations:
 
     texts: tuple[str, ...]
     """The texts, repeated ones included."""
+    keys: tuple[str, ...]
+    """Of each text, what is the same exactly where its numbers and kept tokens are."""
     read: str
     """The read rule."""
     rows: Rows
@@ -143,6 +145,7 @@ def read_activations(
     notes += cache.take_notes() if cache else ()
     return Activations(
         texts=tuple(texts),
+        keys=tuple(own[text] for text in texts),
         read=settings.read,
         rows=gathered.rows(unique),
         truncated=tuple(text for text in unique if found[text].truncated),

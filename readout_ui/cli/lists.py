@@ -35,24 +35,39 @@ def models(json: AsJson = False) -> None:
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Forget all activations.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Forget all activations and known trainings.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Say what the activation cache holds."""
+    """Say what is remembered: activations of texts, and trainings that need not be done again."""
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.files import cache_folder, size_text
+    from readout_ui.runs.known import forget_trainings, kept_trainings
 
     held = ActivationCache(cache_folder() / "activations")
     try:
-        before = held.summary()
+        before, known = held.summary(), _trainings_text(*kept_trainings())
         if clear:
             held.clear()
+            forget_trainings()
         summary = held.summary()
     finally:
         held.close()
-    freed = f"Forgot {before.entries} texts ({size_text(before.bytes)}).\n" if clear else ""
-    values = {**asdict(summary), "path": str(summary.path)}
-    print(as_json(values) if json else freed + cache_text(summary))
+    n, n_bytes = kept_trainings()
+    if json:
+        trainings = {"trainings": n, "training_bytes": n_bytes}
+        print(as_json({**asdict(summary), "path": str(summary.path), **trainings}))
+        return
+    if clear:
+        print(f"Forgot {before.entries} texts ({size_text(before.bytes)}) and {known}.")
+    print(f"{cache_text(summary)}\n{_trainings_text(n, n_bytes)}")
+
+
+def _trainings_text(n: int, n_bytes: int) -> str:
+    from readout_ui.files import size_text
+
+    return f"{n} known training{'' if n == 1 else 's'} ({size_text(n_bytes)})"
 
 
 def runs(

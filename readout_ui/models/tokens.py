@@ -67,9 +67,15 @@ def added_by_itself(tokenizer: PreTrainedTokenizerBase) -> str:
 def visible_tokens(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> tuple[str, ...]:
     """Each token as the model sees it: space "·", newline "⏎", tab "⇥", loose bytes "<0xE2>"."""
     pieces = tokenizer.convert_ids_to_tokens(list(token_ids))
-    added = {token.content for token in tokenizer.added_tokens_decoder.values()}
-    byte_level = _is_byte_level(tokenizer)
+    added, byte_level = _spelling(tokenizer, len(tokenizer))
     return tuple(_visible(str(piece), byte_level and piece not in added) for piece in pieces)
+
+
+@lru_cache(maxsize=4)
+def _spelling(tokenizer: PreTrainedTokenizerBase, _n_tokens: int) -> tuple[frozenset[str], bool]:
+    """Added tokens, and whether the others stand for bytes; asked of the library once."""
+    added = frozenset(token.content for token in tokenizer.added_tokens_decoder.values())
+    return added, _is_byte_level(tokenizer)
 
 
 @lru_cache(maxsize=4)

@@ -125,6 +125,19 @@ def keep_training(key: str, run: Run) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def kept_trainings() -> tuple[int, int]:
+    """How many trainings are kept, and how many bytes they take."""
+    folders = [one for one in _folder("").glob("*") if one.is_dir()]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return len(folders), sum(file.stat().st_size for file in files)
+
+
+def forget_trainings() -> None:
+    """Delete all of them, with the texts and vectors in them."""
+    if _folder("").is_dir():
+        shutil.rmtree(_folder(""))
+
+
 def _folder(key: str) -> Path:
     return cache_folder() / "trainings" / key
 

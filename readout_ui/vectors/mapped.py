@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from readout_ui.errors import UserError
-from readout_ui.vectors.products import Products
+from readout_ui.vectors.products import KeptLayer, Products
 from readout_ui.vectors.whitening import (
     Floats,
     Indices,
@@ -72,12 +72,21 @@ class MappedLayer:
     noise: float
     """Differences below this length are rounding errors of the model's forward pass."""
     scale: Scale
+    kept: KeptLayer | None = None
 
     @classmethod
     def of(
-        cls, activations: Tensor, layer: int, members: Members, method: str, tokens: Tensor | None
+        cls,
+        activations: Tensor,
+        layer: int,
+        members: Members,
+        method: str,
+        tokens: Tensor | None,
+        kept: KeptLayer | None = None,
     ) -> MappedLayer:
         """Of activations (n_texts, n_layers, d_model) and, if any, neutral tokens like them.
+
+        With what was kept of the same layer, which was told of these members.
 
         Raises:
             UserError: activations that are not finite.
@@ -89,7 +98,11 @@ class MappedLayer:
         n, n_means = len(members.rows), members.n_groups + len(members.against)
         rows = np.empty((n + n_means + len(some), every.shape[1]), dtype=np.float32)
         texts, means, others = np.split(rows, [n, n + n_means])
-        origin = every[:: max(1, len(every) // _ORIGIN)].mean(axis=0)
+        origin = None if kept is None else kept.origin
+        if origin is None:
+            origin = every[:: max(1, len(every) // _ORIGIN)].mean(axis=0)
+        if kept is not None:
+            kept.origin = origin
         np.subtract(members.of_texts(every), origin, out=texts)
         squares = _apart(texts, means, members)
         for place, contrasts in enumerate(members.against, start=members.n_groups):
@@ -107,7 +120,7 @@ class MappedLayer:
         of_tokens = squares_of(others) if len(some) else None
         n_spread, n_concepts = len(members.spread()), members.n_groups - 1
         scale = Scale.of(method, n_concepts, squares, n_spread, of_tokens, len(some))
-        return cls(method, members, rows, NOISE * float(np.sqrt(length)), scale)
+        return cls(method, members, rows, NOISE * float(np.sqrt(length)), scale, kept)
 
     @property
     def _n(self) -> int:
@@ -120,7 +133,8 @@ class MappedLayer:
     @cached_property
     def _mapped(self) -> Products:
         n_tokens = len(self.rows) - self._n - self._n_means
-        return Products.of(self._spread, self._n_own, n_tokens, self.scale, self.method)
+        kept = self.kept if self._has_all else None
+        return Products.of(self._spread, self._n_own, n_tokens, self.scale, self.method, kept)
 
     @cached_property
     def _has_all(self) -> bool:

@@ -11,6 +11,74 @@ import scipy.linalg
 from readout_ui.vectors.whitening import Floats, Indices, Scale, component_parts, factor_of
 
 
+def _usual(rows: Floats, far: Indices, some: Indices | None = None) -> tuple[Floats, Floats]:
+    """Dot products of some rows, or all, with all over the usual dimensions; the others' numbers.
+
+    Args:
+        rows: (n_rows, d_model); they are as before afterwards.
+        far: dimensions that are left out.
+        some: which rows.
+    """
+    at_far = rows[:, far]
+    rows[:, far] = 0
+    found: Floats = rows @ rows.T if some is None else rows[some] @ rows.T  # all: one half of it
+    rows[:, far] = at_far
+    return found, at_far
+
+
+class KeptLayer:
+    """What the last training of the same texts, or nearly so, knew of a layer."""
+
+    def __init__(self) -> None:
+        self.origin: Floats | None = None
+        """(d_model,): what members were measured from."""
+        self._keys: tuple[tuple[str, ...], ...] = ()
+        self._asked: tuple[tuple[str, ...], ...] = ()
+        self._far: Indices = np.zeros(0, dtype=np.intp)
+        self._products: Floats | None = None
+        self._changed: list[int] | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the dot products."""
+        return 0 if self._products is None else self._products.nbytes
+
+    def begin(self, keys: tuple[tuple[str, ...], ...]) -> None:
+        """Say by group whose texts are to come, neutral ones last; what is of no use is forgotten.
+
+        Tokens are of neutral texts, so that where these changed nothing is the same.
+        """
+        sizes = [len(some) for some in keys] == [len(some) for some in self._keys]
+        self._changed = None
+        if self._products is not None and sizes and keys[-1] == self._keys[-1]:
+            pairs = zip(keys, self._keys, strict=True)
+            self._changed = [group for group, (new, old) in enumerate(pairs) if new != old]
+        else:
+            self.origin = self._products = None
+        self._asked = keys
+
+    def usual(self, rows: Floats, n_own: int, scale: Scale) -> tuple[Floats, Floats, Indices]:
+        """Products over the usual dimensions, numbers at the others, and which these are.
+
+        Args:
+            rows: members by group, then means, then tokens.
+            n_own: how many are no tokens.
+            scale: which dimensions are not usual.
+        """
+        odd = np.flatnonzero(scale.precision != scale.precision.max())
+        self._keys = self._asked
+        stops = np.cumsum([len(some) for some in self._keys])
+        if self._products is None or self._changed is None or not np.isin(odd, self._far).all():
+            self._far = scale.far
+            self._products, at_far = _usual(rows, self._far)
+        else:
+            of_groups = [np.arange(stops[g] - len(self._keys[g]), stops[g]) for g in self._changed]
+            some = np.concatenate([*of_groups, np.arange(stops[-1], n_own)])
+            found, at_far = _usual(rows, self._far, some)
+            self._products[some], self._products[:, some] = found, found.T
+        return self._products, at_far, self._far
+
+
 @dataclass(frozen=True, eq=False)
 class Products:
     """Dot products of rows under a map, and of what it makes of them.
@@ -34,18 +102,27 @@ class Products:
     """(n_far,): of the other dimensions, as parts of it."""
 
     @classmethod
-    def of(cls, rows: Floats, n_members: int, n_tokens: int, scale: Scale, method: str) -> Products:
-        """From rows (n_rows, d_model)."""
+    def of(
+        cls,
+        rows: Floats,
+        n_members: int,
+        n_tokens: int,
+        scale: Scale,
+        method: str,
+        kept: KeptLayer | None = None,
+    ) -> Products:
+        """From rows (n_rows, d_model), and what the last training knew of them."""
+        n_own = len(rows) - n_tokens
         if method == "neutral_pcs":  # dimensions that spread far are not scaled, and go
-            rows = rows.astype(np.float64)
+            rows, kept = rows.astype(np.float64), None
+        if kept is None:
+            places = scale.far
+            usual, far = _usual(rows, places)
+        else:
+            usual, far, places = kept.usual(rows, n_own, scale)
         common = float(scale.precision.max())
-        places = np.flatnonzero(scale.precision != common)
-        far = rows[:, places]
-        rows[:, places] = 0
-        usual = rows @ rows.T  # numpy multiplies one half of it
-        rows[:, places] = far
         weights = (scale.precision[places] / common).astype(rows.dtype)
-        return cls(scale, method, n_members, len(rows) - n_tokens, usual, far, common, weights)
+        return cls(scale, method, n_members, n_own, usual, far, common, weights)
 
     def _under(self, power: int) -> Floats:
         """Dot products in which a dimension counts as its precision to a power."""

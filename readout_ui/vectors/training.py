@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from readout_ui.vectors.cross_validation import FOLDS, LayerScores, assign_folds
 from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.mapped import MappedLayer, wide
 from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_center, unit
+from readout_ui.vectors.products import KeptLayer
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import (
     ConceptVectors,
@@ -48,6 +50,10 @@ if TYPE_CHECKING:
 CALIBRATION_TOKENS = 256
 """Tokens kept for calibration over all neutral texts: enough for a stable mean and spread of a
 projection, small enough (256 x 80 x 8192 floats = 0.7 GB) for the largest models."""
+_MOST_KEPT = 2**28
+"""Bytes of dot products that are kept between trainings: 80 layers of 700 texts and tokens."""
+_KEPT: WeakKeyDictionary[ActivationCache, dict[int, KeptLayer]] = WeakKeyDictionary()
+"""Of the last training with a cache; taken away while one is at work, which changes it."""
 NO_NEUTRAL = (
     "There are no neutral texts, so z-scores compare with the descriptions themselves. "
     "Add a file whose name starts with _ (for example _baseline.txt) for a true zero."
@@ -71,6 +77,10 @@ class Corpus:
     tokens: Tensor | None = None
     """(n_tokens, n_layers, d_model), float32: single tokens of neutral texts, by which some methods
     know what differs in any text; None where there are none."""
+    keys: tuple[str, ...] = ()
+    """Of every row, what is the same exactly where its numbers are; empty where nobody knows."""
+    cache: ActivationCache | None = None
+    """Beside which a fit keeps dot products for the next one."""
 
     def __post_init__(self) -> None:
         if self.pooled.ndim != 3 or self.pooled.shape[0] != len(self.texts):
@@ -102,7 +112,7 @@ class Corpus:
     def at(self, layer: int) -> Corpus:
         """The same corpus at one layer alone, which is then layer 0."""
         tokens = None if self.tokens is None else self.tokens[:, [layer]]
-        return replace(self, pooled=self.pooled[:, [layer]], tokens=tokens)
+        return replace(self, pooled=self.pooled[:, [layer]], tokens=tokens, cache=None)
 
     @property
     def pairing(self) -> PairSettings:
@@ -167,7 +177,15 @@ def extract(
     kept = tokens_to_keep(rows, neutral or groups.all_rows())
     found = read_activations(model, rows, capture_settings(settings), cache, kept, report)
     return Extracted(
-        corpus=Corpus(rows, groups, found.pooled, settings, tokens=found.kept if neutral else None),
+        corpus=Corpus(
+            rows,
+            groups,
+            found.pooled,
+            settings,
+            tokens=found.kept if neutral else None,
+            keys=found.keys,
+            cache=cache,
+        ),
         tokens=found.kept,
         neutral=neutral,
         n_texts=len(set(rows)),
@@ -230,13 +248,18 @@ def fit_and_rate(
     shape = (len(groups.concepts), *texts.shape[1:])
     directions, steering = torch.zeros(shape), torch.zeros(shape)
     assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
+    known = texts is corpus.pooled and groups == corpus.groups
+    kept = _KEPT.pop(corpus.cache, {}) if corpus.cache and known else {}
+    keys = _keys_by_group(corpus) if known and corpus.cache else None
 
     def judged() -> Iterator[Floats]:
         for index in range(texts.shape[1]):
             with single_thread():
-                layer = MappedLayer.of(
-                    texts, index, assignment.members, corpus.settings.method, corpus.tokens
-                )
+                beside = None
+                if keys is not None:
+                    (beside := kept.setdefault(index, KeptLayer())).begin(keys)
+                method, members = corpus.settings.method, assignment.members
+                layer = MappedLayer.of(texts, index, members, method, corpus.tokens, beside)
                 given = None if differences is None else wide(differences, index)
                 fitted, plain = layer.directions(given)
                 directions[:, index], steering[:, index] = unit(fitted), unit(plain)
@@ -246,7 +269,14 @@ def fit_and_rate(
     blocks = judged()
     scores = rate_layers(blocks, assignment, texts.shape[1])
     deque(blocks, maxlen=0)  # where nothing can be rated, the layers are fitted all the same
+    if corpus.cache and sum(layer.n_bytes for layer in kept.values()) <= _MOST_KEPT:
+        _KEPT[corpus.cache] = kept
     return Fitted(directions, steering, scores)
+
+
+def _keys_by_group(corpus: Corpus) -> tuple[tuple[str, ...], ...]:
+    members = (*corpus.groups.rows, corpus.groups.neutral)
+    return tuple(tuple(corpus.keys[row] for row in rows) for rows in members)
 
 
 def assemble(

@@ -46,6 +46,8 @@ NARROW_SHARE = 0.1
 """Share of dimensions that spread less than half as far as the median one (1 / USUAL_SPREADS) from
 which every dimension is scaled by its own deviation; with fewer of them the common scale sinks in
 proportion. SmolLM2 has none, Gemma 3 up to a third."""
+_NEARLY = 0.8
+"""Of the variance from which a dimension has a scale of its own: an edit may take it there."""
 NEUTRAL_PART = 0.5
 """Share of the neutral tokens' variance that `neutral_pcs` removes, as Anthropic (2026) does."""
 _TINY = np.finfo(np.float32).tiny
@@ -249,6 +251,8 @@ class Scale:
     """The map's inverse holds weight * t t' of each neutral token minus their mean."""
     weight: float = 0.0
     """And weight * r r' of each text minus the mean of its concept."""
+    far: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    """Dimensions whose precision is not that of most, or may no longer be after an edit."""
 
     @classmethod
     def of(
@@ -274,7 +278,8 @@ class Scale:
             token_weight = share * odds / float((token_squares / variance).mean())
             share = 1 - share
         weight = share * odds / float((squares / variance).mean()) if share else 0.0
-        return cls(1 / variance, token_weight, weight)
+        far = np.flatnonzero(known[0] / n_rows > _NEARLY * variance.min())
+        return cls(1 / variance, token_weight, weight, far)
 
 
 def squares_of(rows: Floats) -> Floats:

@@ -524,9 +524,14 @@ def test_the_cache_says_what_it_holds_and_can_be_emptied(
     assert run(["cache"]) == 0
     assert "16 texts" in capsys.readouterr().out
     assert run(["cache", "--clear"]) == 0
-    assert "Forgot 16 texts" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Forgot 16 texts" in said
+    assert " and 1 known training (" in said
+    assert "0 known trainings" in said
     assert run(["cache", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["entries"] == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["entries"] == told["trainings"] == told["training_bytes"] == 0
+    assert not [*(Path(os.environ["READOUT_UI_CACHE"]) / "trainings").rglob("*.safetensors")]
 
 
 # The real model

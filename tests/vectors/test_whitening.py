@@ -1,12 +1,15 @@
 """Whitened mean differences and their relatives, against the formulas written out."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from readout_ui.activations.cache import ActivationCache
+from readout_ui.vectors import products
 from readout_ui.vectors.cross_validation import (
     assign_folds,
     cross_validated_layers,
@@ -15,8 +18,8 @@ from readout_ui.vectors.groups import PairSettings, TextGroups
 from readout_ui.vectors.mapped import MappedLayer
 from readout_ui.vectors.methods import METHODS
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import Corpus
-from readout_ui.vectors.whitening import SHRINKAGE, Floats, map_of, stand_in
+from readout_ui.vectors.training import Corpus, Fitted, fit_and_rate
+from readout_ui.vectors.whitening import SHRINKAGE, Floats, Indices, map_of, stand_in
 
 N_CONCEPTS, EACH, N_NEUTRAL, D_MODEL = 6, 5, 7, 20
 N_TEXTS = N_CONCEPTS * EACH + N_NEUTRAL
@@ -151,6 +154,41 @@ def test_a_fold_is_taken_out_of_the_whole_map_as_if_it_had_never_been_in_it(meth
         held_out = np.flatnonzero(assignment.fold == fold)
         expected = layer._refitted(held_out)
         np.testing.assert_allclose(layer._judged(held_out), expected, atol=1e-5)
+
+
+def test_after_an_edit_a_fit_multiplies_the_new_rows_alone_and_finds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[bool] = []
+    usual = products._usual
+
+    def counted(rows: Floats, far: Indices, some: Indices | None = None) -> tuple[Floats, Floats]:
+        whole.append(some is None)
+        return usual(rows, far, some)
+
+    monkeypatch.setattr(products, "_usual", counted)
+    texts, tokens = drawn(massive=30.0)
+    settings, cache = TrainSettings(), ActivationCache(tmp_path)
+    keys = [f"text {row}" for row in range(N_TEXTS)]
+
+    def fitted(cache: ActivationCache | None) -> Fitted:
+        whole.clear()
+        corpus = Corpus(
+            ("",) * N_TEXTS, GROUPS, texts, settings, tokens=tokens, keys=tuple(keys), cache=cache
+        )
+        return fit_and_rate(corpus, corpus.pooled, GROUPS, None)
+
+    fitted(cache)
+    assert all(whole)
+    for row in (ROWS[1][0], ROWS[1][1], ROWS[4][2], NEUTRAL[0]):
+        texts[row] += texts[ROWS[3][0]] - texts[ROWS[2][0]]
+        keys[row] += " edited"
+        found = fitted(cache)
+        assert any(whole) == (row in NEUTRAL)
+        alone = fitted(None)
+        torch.testing.assert_close(found.directions, alone.directions, rtol=0, atol=2e-6)
+        assert found.scores == alone.scores
+    cache.close()
 
 
 @pytest.mark.parametrize("method", ["whitened", "neutral_pcs"])

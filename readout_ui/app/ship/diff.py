@@ -193,8 +193,7 @@ def _score_changes(studio: Studio, diff: RunDiff) -> tuple[ScoreChanges | None, 
         layer = new.best_layer
 
         def at_layer(run: Run) -> Corpus:
-            whole = studio.readout_of(run, readout.report).corpus()
-            return replace(whole, pooled=whole.pooled[:, [layer]])
+            return studio.readout_of(run, readout.report).corpus().at(layer)
 
         return replace(compare_scores(at_layer(old), at_layer(new), 0), layer=layer)
 

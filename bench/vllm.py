@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("off", "loaded", "asked")
-NEW_TOKENS = 48
-TURNS = 7
+NEW_TOKENS = 32
 
 
-def overhead(model: str, batches: tuple[int, ...] = (1, 8)) -> dict[str, Any]:
+def overhead(model: str, turns: int, batches: tuple[int, ...] = (1, 8)) -> dict[str, Any]:
     """Medians over turns, as shares of the kind `off`.
 
     Args:
         model: the served model's folder; VLLM_READOUT_VECTORS names the folder of the export.
+        turns: how often each kind runs, after once to warm up.
         batches: numbers of concurrent requests.
     """
     from vllm import LLM
@@ -44,13 +44,14 @@ def overhead(model: str, batches: tuple[int, ...] = (1, 8)) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for n_requests in batches:
         rates: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
-        for turn in range(TURNS + 1):
+        for turn in range(turns + 1):
             for kind in KINDS:
                 choose(kind)
                 rate = _rate(llm, n_requests, kind == "asked")
                 if turn:  # the first turn warms up
                     rates[kind].append(rate)
         made[f"batch {n_requests}"] = _shares(rates)
+        print(n_requests, made[f"batch {n_requests}"], file=sys.stderr, flush=True)
     return made
 
 
@@ -104,4 +105,4 @@ def _shares(rates: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    print(json.dumps(overhead(sys.argv[1]), indent=2))
+    print(json.dumps(overhead(sys.argv[1], int((sys.argv[2:] or ["7"])[0])), indent=2))

@@ -43,12 +43,10 @@ def own_of_random_groups(texts: LayerTexts, seed: int) -> Floats:
     starts, length = _starts(sizes), np.sqrt(np.einsum("td,td->t", texts.texts, texts.texts))
     directions, peculiar = _RandomGroups.of(texts, sizes), texts.peculiar
     read = directions.dots(texts.texts)
-    rows = np.arange(n_own)
     if peculiar is not None:
-        apart, images = directions.dots(peculiar.apart), directions.dots(peculiar.images)
+        apart, images = (directions.less_means(each) for each in (read, directions.own))
         turned, squared = (
-            np.einsum("td,td->t", each, peculiar.images)[rows]
-            for each in (texts.texts, peculiar.images)
+            np.einsum("td,td->t", each, peculiar.images) for each in (texts.texts, peculiar.images)
         )
     draws = np.random.default_rng((seed, 1))
     means = np.empty((n_own_draws(len(sizes)), len(sizes)))
@@ -108,7 +106,7 @@ class _RandomGroups:
 
     def squares(self, shuffled: Indices) -> Floats:
         """Squared lengths of the directions, each without its text, (n_own,)."""
-        gram, beside = self._own
+        gram, beside = self.own
         sums, own = self._sums(gram, shuffled), np.diagonal(gram)[shuffled]
         whole = np.add.reduceat(sums, self.starts)[self.group]
         found: Floats = self.share**2 * whole - 2 * self.share * self.step * sums
@@ -127,8 +125,21 @@ class _RandomGroups:
         return found
 
     @cached_property
-    def _own(self) -> tuple[Floats, Floats | None]:
+    def own(self) -> tuple[Floats, Floats | None]:
+        """As `dots`, of the images themselves."""
         return self.dots(self.images)
+
+    def less_means(self, dots: tuple[Floats, Floats | None]) -> tuple[Floats, Floats | None]:
+        """As `dots`, of each vector minus the mean of those of its concept."""
+        sizes = np.bincount(self.group)[:, None]
+        products, beside = (
+            None
+            if some is None
+            else some - (np.add.reduceat(some, self.starts) / sizes)[self.group]
+            for some in dots
+        )
+        assert products is not None
+        return products, beside
 
     @cached_property
     def _pairs(self) -> tuple[Indices, Indices, Indices]:

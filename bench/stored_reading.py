@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from readout_ui.app.assets import STATIC
-from readout_ui.app.read.calls import ReadDesk, Scores
-from readout_ui.app.read.room import EXAMPLES
+from readout_ui.app.read.calls import Scores, TextReader
+from readout_ui.app.rooms import EXAMPLES
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.texts.shipped import shipped_descriptions
@@ -22,7 +22,7 @@ from readout_ui.vectors.settings import TrainSettings
 TARGET = STATIC / "read" / "stored.json"
 
 
-def neutral_band(desk: ReadDesk, answer: dict[str, Any]) -> dict[str, Any]:
+def neutral_band(desk: TextReader, answer: dict[str, Any]) -> dict[str, Any]:
     """The band for the text's own number of tokens, once all neutral texts are read."""
     own = [s and r == "assistant" for s, r in zip(answer["scored"], answer["roles"], strict=True)]
     found: dict[str, Any] = {}
@@ -37,7 +37,7 @@ def main() -> None:
         studio = Studio(StudioOptions(shipped_descriptions(), Path(folder)))
         studio.load_model().result()
         run = studio.start_training(TrainSettings(layers="auto")).result()
-        desk = ReadDesk(studio)
+        desk = TextReader(studio)
         readings: dict[str, Any] = {}
         chance: dict[str, Any] = {}
         for text in EXAMPLES.values():

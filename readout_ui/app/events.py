@@ -4,6 +4,8 @@ A handler with several inputs is wired with a set of components and gets one dic
 gives back a dict of the components that change, `Changes`. No order of inputs or outputs counts.
 """
 
+import base64
+import binascii
 import functools
 from collections.abc import Callable
 from dataclasses import is_dataclass
@@ -13,6 +15,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.context import LocalContext
 from packaging.version import Version
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from readout_ui.app.jobs import ASKING, CALLER
 from readout_ui.errors import UserError
@@ -109,3 +112,65 @@ the page (`False`) where the first news of it is that it stays away; 6.31 shows 
 def seen_if(wanted: bool) -> bool | Literal["hidden"]:
     """What `visible` takes."""
     return wanted or HIDDEN
+
+
+Answer = dict[str, Any]
+Call = Callable[..., Answer]
+R = TypeVar("R", bound="Request")
+
+
+class Request(BaseModel):
+    """What a page may send: nothing it was not asked for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Nothing(Request):
+    """A question without details."""
+
+
+class Named(Request):
+    """A question about one concept."""
+
+    name: str = Field(max_length=1000)
+
+
+class SentFile(Request):
+    """A file of at most 20 MB as a page sends it."""
+
+    file_name: str = Field(max_length=1_000)
+    content: str = Field(max_length=28_000_000)
+    """Base64."""
+
+
+def answering(name: str, request: type[R], handle: Callable[[R], Answer]) -> Call:
+    """A server function of that name that checks what it is sent and answers with JSON.
+
+    A page of another site can make a browser send a request to this app (it cannot read the
+    answer); browsers mark such requests, and they are refused.
+    """
+
+    def call(data: object, sender: gr.Request | None = None) -> Answer:
+        if sender is not None and sender.headers.get("sec-fetch-site") == "cross-site":
+            return {"ok": False, "message": "Only the app's own page may ask this."}
+        try:
+            return {"ok": True, **handle(request.model_validate(data))}
+        except ValidationError:
+            return {"ok": False, "message": "The page and the app disagree; reload the page."}
+        except UserError as error:
+            return {"ok": False, "message": str(error)}
+
+    call.__name__ = name
+    return call
+
+
+def decoded(content: str) -> bytes:
+    """A file that a page sent in base64.
+
+    Raises:
+        UserError: it is cut off or no base64.
+    """
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error:
+        raise UserError("the file did not arrive whole", fix="choose it again") from None

@@ -35,7 +35,7 @@ MOST_UNFINISHED = 64
 OUTLIVE_PAGES = ("train", "load", "report")
 """Kinds of work that everybody gets something of."""
 ASKING: ContextVar[str] = ContextVar("ASKING", default="")
-"""The page, or the program, whose event runs on this thread; empty where nobody knows."""
+"""The page, or the program, whose event runs on this thread; empty where it is not known."""
 CALLER = "x-readout-caller"
 """Header that names the MCP request of a call: gradio makes them all through one client."""
 KEPT_ANSWERS = 64
@@ -132,7 +132,7 @@ class Job(Generic[Result]):
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody stands and waits for it."""
+        """Whether a page or a program waits for it."""
         return bool(self._waiting) and not self.future.done()
 
     def leave(self, page: str) -> None:
@@ -291,7 +291,7 @@ class Worker:
             return next((job for job in reversed(self._jobs) if job.kind == kind), None)
 
     def awaited(self, kind: str) -> Job[object] | None:
-        """The next job of a kind that somebody waits for, the running one first."""
+        """The next job of a kind that is waited for, the running one first."""
         with self._lock:
             return next((job for job in self._jobs if job.kind == kind and job.awaited), None)
 

@@ -69,7 +69,7 @@ def split_login(text: str, where: str) -> tuple[str, str]:
 
 
 class Login:
-    """ASGI middleware: nobody is answered before they gave user and password.
+    """ASGI middleware: no one is answered before they gave user and password.
 
     A browser gets a page to log in; programs send the form to /login and keep the cookie, as
     gradio_client does, or send both with every request (HTTP basic authentication).
@@ -185,7 +185,7 @@ class WatchPages:
             kept = [pair for pair in scope["headers"] if pair[0] != named[0]]
             scope = {**scope, "headers": [*kept, named]}
 
-        async def heard() -> Message:
+        async def received() -> Message:
             nonlocal gone
             message = await receive()
             gone = gone or (message["type"] == "http.disconnect" and not ended)
@@ -201,7 +201,7 @@ class WatchPages:
             await self.app(scope, receive, send)
             return
         try:
-            await self.app(scope, heard, watched)
+            await self.app(scope, received, watched)
         finally:
             if gone or not ended:
                 self._left(page)

@@ -13,16 +13,12 @@ from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
 from readout_ui.app.events import PRIVATE, QUIET, Values, bound, components, guarded
-from readout_ui.app.header import Clock, Header
+from readout_ui.app.header import Clock, Header, ModelPicker
 from readout_ui.app.judge.layers import use_layers
-from readout_ui.app.judge.room import JudgeRoom
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
-from readout_ui.app.model_picker import ModelPicker
-from readout_ui.app.read.room import ReadRoom
+from readout_ui.app.rooms import JudgeRoom, ReadRoom, ShipRoom, WriteRoom
 from readout_ui.app.session import Studio
-from readout_ui.app.ship.room import ShipRoom
 from readout_ui.app.train import TrainDrawer
-from readout_ui.app.write.room import WriteRoom
 from readout_ui.inference.gate import Gate, Hosts
 
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]

@@ -6,15 +6,15 @@ Importing this module loads neither torch nor transformers; the worker's thread 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from readout_ui.app.jobs import Answers, Job, JobState, Worker
-from readout_ui.app.judging import Judging
-from readout_ui.app.status import Status, StudioOptions, describe
+from readout_ui.app.jobs import Job
+from readout_ui.app.run_in_use import RunInUse
+from readout_ui.app.status import Status, StudioOptions
 from readout_ui.errors import UserError
-from readout_ui.files import cache_folder, scratch_folder
+from readout_ui.files import scratch_folder
 from readout_ui.progress import Progress, Report
 from readout_ui.runs.run import Run
 from readout_ui.runs.store import RunStore
@@ -26,32 +26,18 @@ from readout_ui.texts.versions import tidy_texts
 from readout_ui.vectors.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from readout_ui.activations.cache import ActivationCache
     from readout_ui.inference.drafting import Drafts
-    from readout_ui.inference.reading import Reading
-    from readout_ui.inference.readout import Readout
-    from readout_ui.models.chat_template import Turn
-    from readout_ui.models.loading import LoadedModel, ModelSpec
+    from readout_ui.models.loading import LoadedModel
     from readout_ui.texts.drafts import DraftRequest
     from readout_ui.vectors.sources import TextSource
 
-Result = TypeVar("Result")
 
-
-class Studio(Judging):
-    """The core behind the tabs. All public methods may be called from any thread."""
+class Studio(RunInUse):
+    """The core behind the rooms. All public methods may be called from any thread."""
 
     def __init__(self, options: StudioOptions, runs: RunStore | None = None) -> None:
-        self.options = options
-        self.worker = Worker(save=self._save)
-        self.runs = runs or RunStore(options.runs)
-        self._model: LoadedModel | None = None
-        self._described: dict[str, Any] = describe(None)
+        super().__init__(options, runs)
         self._misfit: tuple[str, LoadedModel | None, str] = ("", None, "")
-        self._cache: ActivationCache | None = None
-        self._in_use: Run | None = None
-        self._readout: Readout | None = None
-        self._answers = Answers()
         self._seen: dict[str, str] = {}
         current = self.runs.current()
         described = current if current and not current.source else None
@@ -63,11 +49,6 @@ class Studio(Judging):
     def folder(self) -> Path:
         """The description folder."""
         return self.options.descriptions
-
-    @property
-    def read_only(self) -> bool:
-        """True when nothing may be written."""
-        return self.options.read_only
 
     def home(self) -> str:
         """The room a page opens in: where texts are read once a run exists, else written."""
@@ -124,25 +105,8 @@ class Studio(Judging):
         encoded = self._model.tokenizer(list(texts), add_special_tokens=False)
         return [len(ids) for ids in encoded["input_ids"]]
 
-    def load_model(self, spec: ModelSpec | None = None) -> Job[None]:
-        """Load a model in the background; a second call while one loads joins the first.
-
-        Args:
-            spec: another than the app was started with. The one in use stays until this one is
-                loaded, and where it cannot be; texts and runs stay as they are.
-
-        Raises:
-            UserError: another is asked for and the app runs read-only.
-        """
-        if spec is not None:
-            self.refuse_if_read_only("load another model")
-        title = f"Loading {spec.model}" if spec else "Loading the model"
-        return self.worker.submit(
-            "load", title, lambda report: self._load(spec, report), exclusive=True
-        )
-
     def choose_settings(self, settings: TrainSettings) -> None:
-        """What the next training uses, whoever starts it.
+        """What the next training uses, on every page and by every program.
 
         Raises:
             UserError: the app runs read-only: everybody would get them.
@@ -207,39 +171,6 @@ class Studio(Judging):
         if running is not None and not running.view().state.finished:
             raise UserError(f"{what} under way", fix="wait or press Cancel")
 
-    def read(self, content: str | Sequence[Turn], mode: str) -> Reading:
-        """Read a text, or turns where `mode` is "chat", with the run in use; see `Readout.read`."""
-        return self.on_device(
-            "read", "Reading a prompt", lambda readout: readout.read(content, mode)
-        ).result()
-
-    def on_device(
-        self,
-        kind: str,
-        title: str,
-        work: Callable[[Readout], Result],
-        run_id: str | None = None,
-    ) -> Job[Result]:
-        """Queue work that needs the model and a run's vectors; the job shows progress and cancels.
-
-        Args:
-            kind: what sort of work it is, e.g. "read".
-            title: the job in words, for those who wait behind it.
-            work: runs on the device's thread.
-            run_id: whose vectors; None for the run in use at this moment.
-
-        Raises:
-            UserError: there is no such run. The job fails with one when no model is loaded or the
-                vectors belong to another.
-        """
-        return self._queue(kind, title, work, self.runs.open(run_id) if run_id else self.run())
-
-    def _queue(
-        self, kind: str, title: str, work: Callable[[Readout], Result], run: Run
-    ) -> Job[Result]:
-        _ = run.vectors  # a damaged file is told before it waits for the device
-        return self.worker.submit(kind, title, lambda report: work(self.readout_of(run, report)))
-
     def cancel_training(self) -> None:
         """Stop the training that waits or runs; the vectors in use stay as they are."""
         job = self.worker.latest("train")
@@ -283,25 +214,6 @@ class Studio(Judging):
             tidy_texts(self.folder)
             self.runs.tidy()
 
-    def _save(self) -> None:
-        """What was read and is not on disk yet; texts and runs are, at once."""
-        if self._cache is not None:
-            self._cache.close()
-
-    def run(self) -> Run:
-        """The run in use.
-
-        Raises:
-            UserError: nothing was trained yet.
-        """
-        run = self.runs.current()
-        if run is None:
-            raise UserError("there are no vectors yet", fix="press Train first")
-        kept = self._in_use  # its vectors may have been read already
-        if kept is None or (kept.id, kept.created) != (run.id, run.created):
-            kept = self._in_use = run
-        return kept
-
     def use_run(self, run_id: str) -> Run:
         """Go back (or forward) to another run: its vectors and settings are used from now on.
 
@@ -336,28 +248,6 @@ class Studio(Judging):
         chosen = tuple(concepts) or None, tuple(layers) or None
         return run.export(folder.expanduser(), form, *chosen, scale)
 
-    def refuse_if_read_only(self, what: str) -> None:
-        """Raise a UserError when the app was started with --read-only."""
-        if self.read_only:
-            raise UserError(
-                f"cannot {what}: the app runs read-only", fix="start without --read-only"
-            )
-
-    def _load(self, spec: ModelSpec | None, report: Report) -> None:
-        report(Progress("Starting torch and transformers", 0, 0, "modules"))
-        from readout_ui.activations.cache import ActivationCache
-        from readout_ui.models.devices import release_memory
-        from readout_ui.models.loading import load_model
-
-        if self._cache is None:
-            self._cache = ActivationCache(cache_folder() / "activations")
-        model = load_model(spec or self.options.model_spec(), report)
-        self._described = describe(model)
-        self._model, self._readout = model, None
-        if spec is not None:
-            self.options = self.options.loading(spec)
-            release_memory()
-
     def _misfit_of(self, run: Run | None) -> str:
         """Why the vectors in use are not for the loaded model; empty where they are."""
         model = self._model
@@ -383,25 +273,3 @@ class Studio(Judging):
         if self.options.report:
             self.start_report(run.id, before)
         return run
-
-    def readout_of(self, run: Run, report: Report) -> Readout:
-        """A run with its model; that of the run in use keeps what was measured with it."""
-        from readout_ui.inference.readout import Readout
-
-        model = self._loaded()
-        run.refuse_other_model(model)
-        known = self._readout
-        if known is not None and known.run is run and known.model is model:
-            return known.reporting_to(report)
-        readout = Readout(model, run, self._cache, report)
-        if run is self._in_use:
-            self._readout = readout
-        return readout
-
-    def _loaded(self) -> LoadedModel:
-        if self._model is None:
-            load = self.worker.latest("load")
-            failed = load is not None and load.view().state is JobState.FAILED
-            reason = load.view().error if load and failed else "the model is still loading"
-            raise UserError(f"there is no model to run: {reason.rstrip('.')}")
-        return self._model

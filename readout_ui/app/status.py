@@ -94,7 +94,7 @@ class Status:
     misfit: str = ""
     """Why the vectors in use are not for the loaded model, one sentence; empty where they are."""
     judging: JobView | None = None
-    """A judgement that somebody waits for; None while there is none."""
+    """A judgement that is waited for; None while there is none."""
     model_fingerprint: str = ""
     """Identity of the loaded model's weights; empty while there is none."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -180,7 +181,7 @@ class JudgedPart:
             return self.missing(error)
 
 
-class RunTab(Part):
+class RunTab(Part, ABC):
     """A tab that shows something of the run in use, and takes it down when another is used."""
 
     def __init__(self, studio: Studio) -> None:
@@ -195,9 +196,9 @@ class RunTab(Part):
             return {}
         return {self.shown: run.id if run else "", **self.take_down(run)}
 
+    @abstractmethod
     def take_down(self, run: Run | None) -> Changes:
         """The tab before it shows anything of a run."""
-        raise NotImplementedError
 
 
 def build_judged(name: str, error: UserError | None, **notice: Any) -> JudgedPart:

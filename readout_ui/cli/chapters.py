@@ -25,8 +25,7 @@ from readout_ui.evaluation.logit_lens import logit_lens
 from readout_ui.evaluation.public import corpora_of, own_directions
 from readout_ui.evaluation.redundancy import concept_map, redundancy
 from readout_ui.inference.readout import Readout
-from readout_ui.plots.aurocs import draw_sweep
-from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses
+from readout_ui.plots.directions import draw_cosines, draw_map, draw_responses, draw_sweep
 from readout_ui.plots.new_texts import draw_dose, draw_forest, draw_violins
 from readout_ui.plots.report import Section, Table
 from readout_ui.texts.labelled import (

@@ -75,7 +75,7 @@ def _require_place(request: DraftRequest, folder: Path, keep: bool, to_library: 
     from readout_ui.texts.shipped import library_named
 
     if keep and not sys.stdin.isatty():
-        raise UserError("there is nobody to ask", where="--keep", fix="write them with --output")
+        raise UserError("there is no person to ask", where="--keep", fix="write them with --output")
     if to_library and request.kind in ("situations", "contrast"):
         fix = "name a file with --output"
         raise UserError(f"{request.kind} are held out of the library", where="--keep", fix=fix)

@@ -145,6 +145,7 @@ def train_pairs(
     for line in [f"Polarity: {found.columns.polarity}", *_lint_lines(found)]:
         print(line, file=sys.stderr)
     with work_with(training.spec(), no_progress, training.spread.cluster()) as work:
+        from readout_ui.runs.formats.guide import guide_files
         from readout_ui.runs.training import train
         from readout_ui.texts.sources import Source
 
@@ -155,7 +156,7 @@ def train_pairs(
         run = train(Source(found, texts), work.model, settings, work.cache, work.report)
     keep(run, training.runs)
     run.export(written, form)
-    for file, raw in run.guide_files(name, pickled).items():
+    for file, raw in guide_files(name, run, pickled).items():
         write_file(output_dir / file, raw)
     if warning:
         print(f"Warning: {warning}", file=sys.stderr)

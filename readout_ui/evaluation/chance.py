@@ -3,7 +3,7 @@
 Tokens of one text are alike, so the mean of n of them varies more than n tokens drawn at random
 would. The band is therefore counted, not computed: the neutral texts that z is calibrated on are
 read once, and every stretch of n tokens in them gives one mean. Texts are read in pieces, so that
-nobody waits for all of them.
+a page does not wait for all of them.
 """
 
 from __future__ import annotations

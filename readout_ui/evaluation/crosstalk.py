@@ -137,7 +137,7 @@ def fitted_cosines(corpus: Corpus, layer: int) -> Floats:
 
 
 def cosines_of(own: ConceptVectors, layer: int) -> Floats:
-    """Cosines of a run's directions as they are, (n_concepts, n_concepts).
+    """Cosines of a run's directions as they are, of any length, (n_concepts, n_concepts).
 
     Raises:
         UserError: the run has no directions of the layer.
@@ -147,7 +147,9 @@ def cosines_of(own: ConceptVectors, layer: int) -> Floats:
 
 def _cosines(fitted: Tensor) -> Floats:
     directions = fitted[:, 0].double().numpy()  # (n_concepts, d_model)
-    cosines: Floats = np.clip(directions @ directions.T, -1, 1)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    unit = directions / np.maximum(lengths, np.finfo(np.float64).tiny)
+    cosines: Floats = np.clip(unit @ unit.T, -1, 1)
     return cosines
 
 

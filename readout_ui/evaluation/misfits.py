@@ -211,7 +211,7 @@ class _Products:
 
 @dataclass(frozen=True, eq=False)
 class _Deviations:
-    """Dot products of the members' deviations from their groups' means, to be dealt out anew."""
+    """Dot products of the members' deviations from their groups' means, for new assignments."""
 
     groups: _Groups
     means: Floats
@@ -237,12 +237,12 @@ class _Deviations:
         return groups.margins(found, length)[0]
 
     def _with_groups(self, order: Indices) -> Floats:
-        """Mean product of each deviation with those dealt to each group, (n_members, n_groups)."""
+        """Mean product of each deviation with each group's new ones, (n_members, n_groups)."""
         counts = self.groups.counts
         weights = 1 / counts[self.groups.group]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
-        dealt = csr_array((weights, order, starts), shape=(len(counts), len(order)))
-        products: Floats = (dealt @ self.apart).T
+        assigned = csr_array((weights, order, starts), shape=(len(counts), len(order)))
+        products: Floats = (assigned @ self.apart).T
         return products
 
 

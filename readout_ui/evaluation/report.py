@@ -1,6 +1,6 @@
 """Makes the report of a run, in pieces: evidence, pairs, texts, tokens, what moved, what is next.
 
-Every step between two yields is short, so that whoever shares the device never waits long.
+Every step between two yields is short, so that others who share the device never wait long.
 """
 
 from __future__ import annotations

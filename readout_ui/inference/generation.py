@@ -164,7 +164,7 @@ def generate_batch(
     Rows share one random state, so sampled texts (temperature above 0) differ from those that each
     prompt would get alone; greedy texts and all scores do not. Models that read padding (some
     recurrent ones do) continue prompts of different lengths one after another. Where memory runs
-    out, half of them go at a time, unless `on_text` has already heard of them.
+    out, half of them go at a time, unless `on_text` was already called with them.
     """
     for prompt in prompts:
         require_room(model, prompt)

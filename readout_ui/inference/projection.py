@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from readout_ui.inference.reading import (
-    TEMPLATE_ROLE,
     FloatArray,
     Reading,
     centred_cosines,
@@ -208,7 +207,6 @@ class Scorer:
     ) -> Reading:
         """The scores of these tokens; `start` is the position of the first of them in its text."""
         raw = projections.raw
-        before = [TEMPLATE_ROLE] * min(start, 1)
         return Reading(
             tokens=tuple(tokens),
             roles=tuple(roles),
@@ -218,7 +216,7 @@ class Scorer:
             cosine=centred_cosines(raw, projections.norms, self._center_raw),
             z=self.z(raw),
             similarity=self._similarity,
-            scored=scored_tokens([*before, *roles])[len(before) :],
+            scored=scored_tokens(roles, start),
         )
 
 

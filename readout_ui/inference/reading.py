@@ -227,14 +227,18 @@ def _escape(text: str) -> str:
     return escape(text).replace("$", "&#36;").replace("`", "&#96;").replace("\\", "&#92;")
 
 
-def scored_tokens(roles: Sequence[str]) -> BoolArray:
-    """(n_tokens,), False for the first token and for template tokens.
+def scored_tokens(roles: Sequence[str], start: int = 0) -> BoolArray:
+    """(n_tokens,), False for the first token of a text and for template tokens.
 
     The first token carries massive activations (Sun et al. 2024, arXiv:2402.17762), so its scores
     dwarf all others.
+
+    Args:
+        roles: of tokens that follow each other.
+        start: the position of the first of them in its text.
     """
     scored = np.array([role != TEMPLATE_ROLE for role in roles], dtype=np.bool_)
-    scored[:1] = False
+    scored[: max(0, 1 - start)] = False
     return scored
 
 

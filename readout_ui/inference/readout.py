@@ -49,6 +49,24 @@ Steers: TypeAlias = Mapping[str, float] | str | SteeringSetup | SteeringVector
 steering-vectors library."""
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A framed prompt that the model is to go on from."""
+
+    prompt: FramedChat
+    """What the model is given."""
+    sampling: Sampling
+    """How tokens are chosen, and how many."""
+    layers: Sequence[int] | None = None
+    """Which are read; None for all there are."""
+    recipe: str = ""
+    """What steers the model meanwhile, empty for nothing."""
+    on_text: Callable[[Live], None] | None = None
+    """Called after every token."""
+    stop: Callable[[], bool] = never
+    """Asked after every token; True ends the answer."""
+
+
 @dataclass(eq=False)
 class Measured:
     """What is measured once for all copies of a readout."""
@@ -267,40 +285,24 @@ class Readout:
         assert made.reading is not None
         return replace(made, reading=replace(made.reading, best_layer=self.best_layer))
 
-    def grow(
-        self,
-        prompt: FramedChat,
-        sampling: Sampling,
-        *,
-        layers: Sequence[int] | None = None,
-        recipe: str = "",
-        on_text: Callable[[Live], None] | None = None,
-        stop: Callable[[], bool] = never,
-    ) -> Generated:
+    def grow(self, begun: Begun) -> Generated:
         """Continue a framed prompt.
-
-        Args:
-            prompt: what the model is given.
-            sampling: how tokens are chosen, and how many.
-            layers: which are read; None for all there are.
-            recipe: what steers the model meanwhile, empty for nothing.
-            on_text: called after every token.
-            stop: asked after every token; True ends the answer.
 
         Raises:
             UserError: the prompt fills the context window, or the recipe names what is not there.
         """
+        recipe = begun.recipe
         setup = parse_recipe(recipe, (self.best_layer,), self.run) if recipe else None
         return generate(
             self.model,
-            prompt,
-            sampling,
-            vectors=self.vectors if layers is None else self.vectors.select(layers=layers),
+            begun.prompt,
+            begun.sampling,
+            vectors=self.vectors.select(layers=begun.layers),
             steering=None
             if setup is None
             else lambda framed: self.steer(setup, prompt_length=len(framed.token_ids)),
-            on_text=on_text,
-            stop=stop,
+            on_text=begun.on_text,
+            stop=begun.stop,
         )
 
     def steer(

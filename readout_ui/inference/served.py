@@ -8,7 +8,8 @@ first of `readout`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,9 @@ import numpy as np
 from readout_ui.errors import UserError
 from readout_ui.inference.client import Server, rows_named
 from readout_ui.inference.decoding import Finish, Live, special_tokens
-from readout_ui.inference.generation import Generated, never
+from readout_ui.inference.generation import Generated
 from readout_ui.inference.reading import FloatArray, Reading, scored_tokens
-from readout_ui.inference.readout import Message, Readout
+from readout_ui.inference.readout import Begun, Message, Readout
 from readout_ui.models.chat_template import TokenRole
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_frame
 from readout_ui.models.prompt import FramedChat, raw_frame
@@ -149,51 +150,43 @@ class ServedReadout(Readout):
         framed = self._framed(content, mode)
         return self._reading(framed, *self.server.rows(framed.token_ids))
 
-    def grow(
-        self,
-        prompt: FramedChat,
-        sampling: Sampling,
-        *,
-        layers: Sequence[int] | None = None,
-        recipe: str = "",
-        on_text: Callable[[Live], None] | None = None,
-        stop: Callable[[], bool] = never,
-    ) -> Generated:
+    def grow(self, begun: Begun) -> Generated:
         """Continue a prompt there; see `Readout.grow`."""
+        recipe = begun.recipe
         if recipe and ("@" in recipe or not self.server.model[1]):
             what = "it cannot steer some places alone" if "@" in recipe else "it cannot steer"
             fix = "steer through `readout-ui serve` without @, or a model in this process"
             raise self.server.error(what, fix)
-        live = ServedLive(self, prompt, layers, recipe)
+        live = ServedLive(self, begun)
         finish: Finish = "stopped"
-        for choice in self.server.growing(_body(prompt, sampling, recipe)):
+        for choice in self.server.growing(_body(begun.prompt, begun.sampling, recipe)):
             live.take(choice)
-            if on_text is not None and live.n_tokens:
-                on_text(live)
+            if begun.on_text is not None and live.n_tokens:
+                begun.on_text(live)
             finish = _FINISH.get(choice.get("finish_reason"), finish)
-            if stop():
+            if begun.stop():
                 break
         return live.ended(finish)
 
     def _reading(
         self, framed: FramedChat, raw: FloatArray, z: FloatArray, start: int = 0
     ) -> Reading:
-        """Scores of the tokens from `start` on, as many as there are rows."""
-        run, part = self.run, slice(start, start + len(raw))
+        """Scores of these tokens, the first of which stands at `start`, one for each row."""
+        run = self.run
         shape = (len(raw), len(run.layers), len(run.concepts))
         if raw.shape != shape or z.shape != shape:
             raise self.server.error(f"it sent rows {raw.shape[1:]}, the manifest says {shape[1:]}")
-        roles = [str(role) for role in framed.roles]
+        roles = tuple(str(role) for role in framed.roles[: len(raw)])
         return Reading(
-            tokens=tuple(visible_tokens(self.model.tokenizer, framed.token_ids[part])),
-            roles=tuple(roles[part]),
+            tokens=tuple(visible_tokens(self.model.tokenizer, framed.token_ids[: len(raw)])),
+            roles=roles,
             concepts=run.concepts,
             layers=run.layers,
             raw=raw,
             cosine=np.full(shape, np.nan, np.float32),
             z=z,
             similarity=np.full((*shape[1:], shape[2]), np.nan, np.float32),
-            scored=scored_tokens(roles)[part],
+            scored=scored_tokens(roles, start),
             best_layer=self.best_layer,
             kinds=("z", "raw"),
         )
@@ -209,20 +202,33 @@ def _body(prompt: FramedChat, sampling: Sampling, recipe: str) -> dict[str, Any]
     return body
 
 
+class GrownRows:
+    """Rows that come in parts, (n, n_layers, n_concepts) each; older parts are never copied."""
+
+    def __init__(self) -> None:
+        self._parts: list[FloatArray] = []
+        self._ends: list[int] = [0]
+
+    def add(self, part: FloatArray) -> None:
+        """Take the next rows, at least one."""
+        self._parts.append(part)
+        self._ends.append(self._ends[-1] + len(part))
+
+    def since(self, start: int) -> FloatArray | None:
+        """Those from `start` on; None before the first part."""
+        if not self._parts:
+            return None
+        first = min(bisect_right(self._ends, start), len(self._parts)) - 1
+        return np.concatenate(self._parts[first:])[start - self._ends[first] :]
+
+
 class ServedLive(Live):
     """An answer that grows there."""
 
-    def __init__(
-        self,
-        readout: ServedReadout,
-        prompt: FramedChat,
-        layers: Sequence[int] | None,
-        recipe: str,
-    ) -> None:
-        self._readout, self._prompt, self._layers = readout, prompt, layers
-        self._recipe = recipe
+    def __init__(self, readout: ServedReadout, begun: Begun) -> None:
+        self._readout, self._prompt, self._begun = readout, begun.prompt, begun
         self._ids: list[int] = []
-        self._rows: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+        self._rows = GrownRows(), GrownRows()
         self._special = special_tokens(readout.model)
 
     @property
@@ -255,23 +261,24 @@ class ServedLive(Live):
             for kind in ("readout_prompt", "readout"):
                 found = server.array(choice, f"{kind}{name}")
                 if len(found):
-                    rows.append(found)
+                    rows.add(found)
 
     def reading(self, start: int = 0) -> Reading | None:
         """Scores from position `start` on, the prompt's first token being 0."""
-        if not self._rows[0] or not self._rows[1]:
+        raw, z = (rows.since(start) for rows in self._rows)
+        if raw is None or z is None:
             return None
-        raw, z = (np.concatenate(rows)[start:] for rows in self._rows)
-        found = self._readout._reading(self._whole(), raw, z, start)
-        return found if self._layers is None else found.select(layers=self._layers)
+        found = self._readout._reading(self._since(start), raw, z, start)
+        layers = self._begun.layers
+        return found if layers is None else found.select(layers=layers)
 
     def ended(self, finish: Finish) -> Generated:
         """The finished answer; the row of its last token is asked for, as no pass fed it."""
-        whole = self._whole()
+        whole = self._since(0)
         if self._ids:
-            fed = self._readout.server.rows(whole.token_ids, self._recipe)
+            fed = self._readout.server.rows(whole.token_ids, self._begun.recipe)
             for rows, found in zip(self._rows, fed, strict=True):
-                rows.append(found[-1:])
+                rows.add(found[-1:])
         n_prompt = len(self._prompt.token_ids)
         return Generated(
             prompt=self._prompt,
@@ -283,8 +290,9 @@ class ServedLive(Live):
             seconds=0.0,
         )
 
-    def _whole(self) -> FramedChat:
-        special = self._special
-        roles = (TokenRole.TEMPLATE if i in special else TokenRole.ASSISTANT for i in self._ids)
-        prompt = self._prompt
-        return FramedChat((*prompt.token_ids, *self._ids), (*prompt.roles, *roles))
+    def _since(self, start: int) -> FramedChat:
+        """Prompt and answer from position `start` on."""
+        prompt, special = self._prompt, self._special
+        new = self._ids[max(0, start - len(prompt.token_ids)) :]
+        roles = (TokenRole.TEMPLATE if i in special else TokenRole.ASSISTANT for i in new)
+        return FramedChat((*prompt.token_ids[start:], *new), (*prompt.roles[start:], *roles))

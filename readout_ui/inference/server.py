@@ -33,11 +33,69 @@ from readout_ui.inference.answers import (
     whole,
 )
 from readout_ui.inference.gate import Gate, Hosts, same_secret
-from readout_ui.inference.queue import Queue, Ticket
 from readout_ui.inference.requests import ChatRequest, TextRequest, parse_body
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class Ticket:
+    """A place in the queue."""
+
+    def __init__(self) -> None:
+        self.before = 0
+        """How many are answered first."""
+        self._moved = asyncio.Event()
+
+    async def moved(self) -> None:
+        """Wait until the place is another one."""
+        self._moved.clear()
+        await self._moved.wait()
+
+    async def turn(self) -> None:
+        """Wait until no other is before it."""
+        while self.before:
+            await self.moved()
+
+    def move(self, before: int) -> None:
+        """Tell that so many are left before."""
+        self.before = before
+        self._moved.set()
+
+
+class Queue:
+    """Tickets in order; the first has the device.
+
+    Args:
+        most_waiting: how many may wait behind the one that is answered.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        self._most = most_waiting
+        self._tickets: list[Ticket] = []
+
+    def join(self) -> Ticket:
+        """A place at the end.
+
+        Raises:
+            HTTPException: 429, too many wait already.
+        """
+        waiting = max(0, len(self._tickets) - 1)
+        if self._tickets and waiting >= self._most:
+            why = f"{waiting} requests wait already; try again later."
+            raise HTTPException(429, why, {"Retry-After": "5"})
+        ticket = Ticket()
+        ticket.before = len(self._tickets)
+        self._tickets.append(ticket)
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Give the place up, answered or not; those behind move on."""
+        if ticket in self._tickets:
+            self._tickets.remove(ticket)
+            for before, other in enumerate(self._tickets):
+                other.move(before)
+
 
 MOST_BYTES = 8_000_000
 """Longest body of a request."""
@@ -146,7 +204,7 @@ async def _respond(
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
-    """What the work answers; it is cancelled once nobody is there to read it."""
+    """What the work answers; it is cancelled once its reader is gone."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -231,7 +289,7 @@ class Answering:
         self._queue.leave(self._ticket)
         self._pieces.put_nowait(None)
         if not task.cancelled():
-            task.exception()  # whoever left does not want to be told
+            task.exception()  # a caller that left is not told
 
     def _leave(self) -> None:
         self._stopped.set()
@@ -240,7 +298,7 @@ class Answering:
 
 
 class KeyNeeded:
-    """ASGI middleware: nobody is answered without the key."""
+    """ASGI middleware: no one is answered without the key."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self.app, self._key = app, key

@@ -211,7 +211,7 @@ class _Rendering:
         return self._apply(messages)
 
     def _split(self, turn: Turn) -> list[_Part]:
-        """Only the assistant's turns hold reasoning; nobody else's text is read for it."""
+        """Only the assistant's turns hold reasoning; no other text is read for it."""
         if turn.role != "assistant":
             return [_Part("", turn.text)]
         first, *more = self._tags.split(turn.text)

@@ -85,7 +85,7 @@ def layers(sweep: LayerSweep, concept: str | None = None) -> go.Figure:
         sweep: what `compare_layers` of a readout gave.
         concept: whose AUROC; by default the mean over all.
     """
-    from readout_ui.plots.aurocs import draw_sweep
+    from readout_ui.plots.directions import draw_sweep
 
     best = sweep.best(concept)
     marked = None if best is None else (sweep.columns.index(best[0]), best[1])

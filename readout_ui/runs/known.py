@@ -22,7 +22,7 @@ from readout_ui.errors import UserError
 from readout_ui.files import cache_folder, sha256_of
 from readout_ui.models.loading import find_files
 from readout_ui.models.remembered import installed, state_of
-from readout_ui.runs.export import READOUT_FILES, is_file, write_files
+from readout_ui.runs.export import READOUT_FILES
 from readout_ui.runs.manifest import MANIFEST_FILE as EXPORT_MANIFEST
 from readout_ui.runs.manifest import json_bytes
 from readout_ui.runs.run import Run, read_run
@@ -75,19 +75,8 @@ def _gpus() -> list[str]:
 class KnownRun(Run):
     """A training that was found: it is kept and exported by copying its files."""
 
-    def export(
-        self,
-        path: str | Path,
-        format: str = "readout",
-        concepts: Sequence[str] | None = None,
-        layers: Sequence[int] | None = None,
-        scale: str = "",
-    ) -> Path:
-        """Write the vectors; see `Run.export`."""
-        whole = (format, concepts, layers, scale) == ("readout", None, None, "")
-        if not whole or is_file(Path(path)) or self.folder is None:
-            return super().export(path, format, concepts, layers, scale)
-        return write_files(Path(path), _export(self.folder.parent))
+    def _kept_export(self) -> dict[str, bytes]:
+        return dict(_export(self.folder.parent)) if self.folder else {}
 
     def _run_files(self, created: datetime, log: Sequence[str]) -> dict[str, bytes]:
         assert self.folder is not None

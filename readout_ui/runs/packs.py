@@ -281,7 +281,7 @@ def _renamed(pack: Pack, library: Library, names: set[str]) -> ImportedSet:
 
 
 class Conflict(UserError):
-    """Concepts of a pack are here with other texts, and nobody said what becomes of them."""
+    """Concepts of a pack are here with other texts, and it was not said what becomes of them."""
 
     def __init__(self, pack: str, concepts: tuple[str, ...]) -> None:
         self.concepts = concepts

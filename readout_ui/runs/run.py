@@ -123,13 +123,6 @@ class Run:
         kept = self.vectors.select([concept]).to_steer().scaled(push.doses)
         return steering_vectors(kept, self.manifest.read.layer_type)[concept]
 
-    def guide_files(self, name: str, pickled: bool = False) -> dict[str, bytes]:
-        """`{name}.safetensors`, `.json` and, if asked for, `.pkl`, as the seed guide has them."""
-        from readout_ui.runs.formats import guide
-
-        known = (self.vectors, self.manifest, self.distances, self.created)
-        return guide.guide_files(name, *known, pickled)
-
     @cached_property
     def vectors(self) -> ConceptVectors:
         """Directions and calibration; UserError where their files are damaged."""
@@ -297,8 +290,15 @@ class Run:
         """What `export` writes into a folder (or as `stem`), by file name; UserError as there."""
         from readout_ui.runs.export import export_files
 
-        kept = self.vectors.select(concepts, layers)
-        return export_files(format, kept, self.manifest, stem, scale)
+        whole = (format, concepts, layers, scale, stem) == ("readout", None, None, "", "")
+        if whole and (kept := self._kept_export()):
+            return kept
+        chosen = self.vectors.select(concepts, layers)
+        return export_files(format, chosen, self.manifest, stem, scale)
+
+    def _kept_export(self) -> dict[str, bytes]:
+        """The files of the whole export where they were written before; none here."""
+        return {}
 
     def export(
         self,

@@ -39,7 +39,7 @@ REPORT_FILE = "report.json"
 MAX_REPORT = 50_000_000
 """Bytes; that of 200 concepts with 12 texts each has about one million."""
 JUDGED_FILE = "judged.json"
-"""What was judged of a run on somebody's wish, beside its report."""
+"""What was judged of a run on request, beside its report."""
 ABOUT_FILE = "about.json"
 _MAX_ABOUT = 100_000
 _Line = StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")

@@ -88,7 +88,7 @@ def save_concept(
 def put_concept(folder: Path, path: Path, mine: tuple[str, ...], opened: str | None) -> Concept:
     """`save_concept` of normalised descriptions to the concept's file, there or not.
 
-    For whoever holds `versions.changing`; errors as there.
+    For a caller that holds `versions.changing`; errors as there.
     """
     data = encode_descriptions(mine, path.name)
     present = bytes_of(path)

@@ -144,7 +144,7 @@ def change_tags(folder: Path, change: Callable[[Tags], Tags]) -> Tags:
     with changing(folder):
         before = read_tags(folder)
         if before.problem:
-            raise UserError(before.problem.rstrip("."), fix=f"mend or remove {TAGS_FILE}")
+            raise UserError(before.problem.rstrip("."), fix=f"correct or remove {TAGS_FILE}")
         after = change(before)
         if after != before:
             write_file(folder / TAGS_FILE, after.as_json())

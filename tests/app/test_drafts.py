@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from readout_ui.app.requests import Answer
+from readout_ui.app.events import Answer
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.write.calls import concept_calls
-from readout_ui.app.write.drafts import draft_calls
+from readout_ui.app.write.concepts import draft_calls
 from readout_ui.texts.drafts import written_by
 from tests.support.pretend_endpoint import PretendEndpoint, pretend_endpoint
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout_ui.app.requests import Answer
+from readout_ui.app.events import Answer
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.write.calls import concept_calls, overview, review

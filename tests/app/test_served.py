@@ -19,7 +19,10 @@ from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.inference.answers import Service
 from readout_ui.inference.client import Server
+from readout_ui.inference.decoding import Live
 from readout_ui.inference.gate import Hosts
+from readout_ui.inference.reading import Reading
+from readout_ui.inference.readout import Begun
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.server import build_server
 from readout_ui.models.chat_template import Turn
@@ -109,16 +112,49 @@ def test_a_stopped_chat_keeps_what_was_said(there: ServedStudio) -> None:
     prompt = readout.model.frame.frame_chat(CHAT[:2], True)
     sampling = Sampling(temperature=0, max_new_tokens=30)
     heard: list[int] = []
-    made = readout.grow(
+    begun = Begun(
         prompt,
         sampling,
         on_text=lambda live: heard.append(live.n_tokens),
         stop=lambda: bool(heard) and heard[-1] >= 3,
     )
+    made = readout.grow(begun)
     assert made.finish == "stopped"
     assert made.reading is not None
     assert len(made.token_ids) == 3
     assert len(made.reading.tokens) == len(prompt.token_ids) + 3
+
+
+def test_what_is_read_of_a_new_token_does_not_touch_those_before_it(
+    there: ServedStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readout = there.readout_of(there.run(), silent)
+    prompt = readout.model.frame.frame_chat(CHAT[:2], True)
+    n_prompt = len(prompt.token_ids)
+    joined: list[int] = []
+    parts: list[tuple[int, Reading | None]] = []
+
+    def counted(rows: Any) -> Any:
+        joined.append(sum(map(len, rows)))
+        return concatenate(rows)
+
+    def read(live: Live) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(np, "concatenate", counted)
+            parts.append((live.n_tokens, live.reading(n_prompt + live.n_tokens - 2)))
+
+    concatenate = np.concatenate
+    made = readout.grow(Begun(prompt, Sampling(temperature=0, max_new_tokens=12), on_text=read))
+    assert made.reading is not None
+    assert [n for n, _ in parts[:12]] == [*range(1, 13)]
+    assert max(joined[2:]) <= 2  # the first two see the prompt, which came as one part
+    for n_tokens, part in parts[:12]:
+        assert part is not None
+        rest = made.reading.select(tokens=range(n_prompt + n_tokens - 2, n_prompt + n_tokens - 1))
+        assert part.tokens == rest.tokens
+        assert part.roles == rest.roles
+        np.testing.assert_array_equal(part.scored, rest.scored)
+        np.testing.assert_array_equal(part.z, rest.z)
 
 
 def test_the_room_read_answers_its_page(here: Studio, there: ServedStudio, url: str) -> None:

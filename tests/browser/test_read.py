@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from readout_ui.app.read.room import EXAMPLES, build_desk
+from readout_ui.app.rooms import EXAMPLES, build_desk
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import Reading, scored_tokens
 from readout_ui.models.prompt import QUESTION

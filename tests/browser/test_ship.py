@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.app.rooms import ShipRoom
 from readout_ui.app.session import Studio
-from readout_ui.app.ship.room import ShipRoom
 from readout_ui.runs.packs import pack_files
 from readout_ui.runs.run import Run
 from readout_ui.runs.run_files import write_zip

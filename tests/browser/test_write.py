@@ -886,7 +886,7 @@ def test_a_damaged_file_of_tags_is_said_and_nothing_is_written(
     page = open_page()
     expect(page.locator(".rs-list-note")).to_contain_text("tags.json")
     page.get_by_label("Train calm").click()
-    expect(page.locator(".rs-mark")).to_contain_text("mend or remove")
+    expect(page.locator(".rs-mark")).to_contain_text("correct or remove")
     assert (desk.folder / "tags.json").read_text(encoding="utf-8") == "{"
 
 

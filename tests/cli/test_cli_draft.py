@@ -76,7 +76,7 @@ def test_held_out_drafts_go_to_a_file_with_their_writer(folder: Path, tmp_path: 
     ("more", "said"),
     [
         (["--kind", "poems"], "nothing of the kind 'poems'"),
-        (["--keep"], "nobody to ask"),
+        (["--keep"], "no person to ask"),
         (["--endpoint", "here"], "no endpoint"),
     ],
 )

@@ -23,8 +23,7 @@ from readout_ui.app.session import Studio
 from readout_ui.inference.answers import Growing, Piece, Service
 from readout_ui.inference.forward import read_chat
 from readout_ui.inference.gate import Hosts
-from readout_ui.inference.queue import Queue
-from readout_ui.inference.server import build_server
+from readout_ui.inference.server import Queue, build_server
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.models.prompt import frame_for

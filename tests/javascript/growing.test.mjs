@@ -37,7 +37,7 @@ function news(start, roles) {
 
 test("news are put where they belong, once, at every layer", () => {
   const reading = new GrowingReading([USER, MODEL]);
-  assert.equal(reading.take(news(0, PROMPT)), false); // nobody said yet what is read
+  assert.equal(reading.take(news(0, PROMPT)), false); // it is not known yet what is read
   reading.begin(SOURCE);
   assert.equal(reading.take(news(0, PROMPT)), true);
   assert.equal(reading.take(null), false);

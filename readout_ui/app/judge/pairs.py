@@ -1,4 +1,4 @@
-"""Two concepts side by side: both texts, with the words that give both away."""
+"""Pairs of concepts: where their matrix is painted, and two side by side with shared words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from readout_ui.app.requests import Answer, Call, Request, answering
+from readout_ui.app.events import Answer, Call, Request, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import short
 from readout_ui.runs.report import PairReport
@@ -19,6 +19,17 @@ OFTEN = 0.1
 FEW = 1
 """... where those are more than so many."""
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+MATRIX = (
+    "<section class='cosines'><header><h2>Cosines</h2><span class='small dim'><i class='box'></i>"
+    "beyond chance</span><span class='sp'></span><span class='scale dim small'></span></header>"
+    "<div class='mxwrap' tabindex='0' role='region' aria-label='Matrix of cosines'><canvas "
+    "role='img' aria-label='Cosines of all directions, alike ones beside each other; the pairs "
+    "beyond chance are in the list'></canvas></div><p class='told dim small' aria-hidden='true'>"
+    "Point at a cell; click it for both texts.</p></section>"
+)
+"""Where a script paints a matrix of cosines."""
 
 
 class Pair(Request):

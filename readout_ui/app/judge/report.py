@@ -11,10 +11,19 @@ import gradio as gr
 from pydantic import Field
 
 from readout_ui.app.assets import STATIC, on_load
-from readout_ui.app.events import QUIET, Changes, Part, bound
+from readout_ui.app.events import (
+    QUIET,
+    Answer,
+    Call,
+    Changes,
+    Nothing,
+    Part,
+    Request,
+    answering,
+    bound,
+)
 from readout_ui.app.jobs import JobView
-from readout_ui.app.judge.pairs import pair_call, pair_rows
-from readout_ui.app.requests import Answer, Call, Nothing, Request, answering
+from readout_ui.app.judge.pairs import MATRIX, pair_call, pair_rows
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import count, minute, short
 from readout_ui.errors import UserError
@@ -209,15 +218,7 @@ def _pair(pair: PairReport) -> str:
 def _matrix(report: RunReport) -> str:
     if len(report.order) < 2:
         return ""
-    return (
-        "<section class='cosines'><header><h2>Cosines</h2><span class='small dim'><i class='box'>"
-        "</i>beyond chance</span><span class='sp'></span><span class='scale dim small'></span>"
-        "</header><div class='mxwrap' tabindex='0' role='region' aria-label='Matrix of cosines'>"
-        f"<canvas role='img' aria-label='Cosines of {len(report.order)} directions, alike ones "
-        "beside each other; the pairs beyond chance are in the list'></canvas></div>"
-        "<p class='told dim small' aria-hidden='true'>Point at a cell; click it for both texts."
-        "</p></section>"
-    )
+    return MATRIX
 
 
 def _concepts(report: RunReport) -> str:

@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from readout_ui.app.read.chat_text import parse_chat
-from readout_ui.app.read.kept import Kept, KeptFile, Prompt
-from readout_ui.app.requests import (
+from readout_ui.app.events import (
     Answer,
     Call,
     Nothing,
@@ -27,6 +25,8 @@ from readout_ui.app.requests import (
     answering,
     decoded,
 )
+from readout_ui.app.read.chat_text import parse_chat
+from readout_ui.app.read.kept import Kept, KeptFile, Prompt
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading, scores_csv
 from readout_ui.models.chat_template import Turn
@@ -131,23 +131,23 @@ class Drop(Request):
 
 def read_calls(studio: Studio) -> list[Call]:
     """The server functions of the room."""
-    desk = ReadDesk(studio)
+    texts = TextReader(studio)
     return [
-        answering("read_look", Nothing, lambda _r: desk.look()),
-        answering("read_text", Scores, desk.scores),
-        answering("read_token", OneToken, desk.token),
-        answering("read_chance", Length, lambda r: desk.chance(r.length)),
-        answering("read_rows", Rows, desk.rows),
+        answering("read_look", Nothing, lambda _r: texts.look()),
+        answering("read_text", Scores, texts.scores),
+        answering("read_token", OneToken, texts.token),
+        answering("read_chance", Length, lambda r: texts.chance(r.length)),
+        answering("read_rows", Rows, texts.rows),
         answering("read_table", SentFile, table_of),
-        answering("read_csv", Scores, desk.csv),
-        answering("read_alike", Scores, desk.alike),
-        answering("keep_threshold", Threshold, lambda r: desk.keep(threshold=(r.concept, r.z))),
-        answering("keep_prompt", Save, lambda r: desk.keep(prompt=Prompt(r.name, r.text, r.mode))),
-        answering("drop_prompt", Drop, lambda r: desk.keep(drop=r.name)),
+        answering("read_csv", Scores, texts.csv),
+        answering("read_alike", Scores, texts.alike),
+        answering("keep_threshold", Threshold, lambda r: texts.keep(threshold=(r.concept, r.z))),
+        answering("keep_prompt", Save, lambda r: texts.keep(prompt=Prompt(r.name, r.text, r.mode))),
+        answering("drop_prompt", Drop, lambda r: texts.keep(drop=r.name)),
     ]
 
 
-class ReadDesk:
+class TextReader:
     """Answers the page; keeps the last readings and what neutral texts score."""
 
     def __init__(self, studio: Studio) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from readout_ui.app.events import Answer, Call, Nothing, answering
 from readout_ui.app.follow import jobs_before
 from readout_ui.app.jobs import JobState
 from readout_ui.app.read.calls import pack_cells
-from readout_ui.app.read.chats import Asked, Chat, LiveChats, News, Told
+from readout_ui.app.read.chats import AskedAnswer, Chat, LiveChats, News, Told
 from readout_ui.app.read.compare import compare_calls
 from readout_ui.app.read.steering import steering_calls
-from readout_ui.app.requests import Answer, Call, Nothing, answering
 from readout_ui.inference.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def pack(news: News) -> Answer:
     }
 
 
-def _state(studio: Studio, asked: Asked) -> dict[str, Any]:
+def _state(studio: Studio, asked: AskedAnswer) -> dict[str, Any]:
     view = asked.job.view()
     ending = asked.stream.ending
     return {

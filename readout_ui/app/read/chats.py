@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from readout_ui.app.jobs import Job, JobState
+from readout_ui.app.events import Request
+from readout_ui.app.jobs import JobState
 from readout_ui.app.read.calls import MOST_TEXT, MOST_TURNS, Said
-from readout_ui.app.read.waiting import Watched
-from readout_ui.app.requests import Request
+from readout_ui.app.read.waiting import Asked, Newest, Watched
 from readout_ui.errors import UserError
 from readout_ui.inference.reading import FloatArray, Reading
 from readout_ui.inference.sampling import Sampling, live_layers
@@ -27,7 +26,6 @@ from readout_ui.models.tokens import TokenPieces
 from readout_ui.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
-    from readout_ui.app.session import Studio
     from readout_ui.inference.decoding import Live
     from readout_ui.inference.generation import Generated
     from readout_ui.inference.readout import Readout
@@ -90,10 +88,10 @@ class Ending:
 class TokenStream:
     """Tokens and scores of prompt and answer so far. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Watched) -> None:
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._watched, self._taken_at = Watched(), time.monotonic()
+        self._watched, self._taken_at = watched, time.monotonic()
         self._pieces: list[str] = []
         self._parts: list[Reading] = []
         self._n_read = 0
@@ -193,10 +191,6 @@ class TokenStream:
             self._n_read = stop
 
 
-KEPT_CHATS = 24
-"""Chats whose newest answer is kept for a page that is reloaded."""
-
-
 @dataclass(frozen=True)
 class ChatRequest:
     """What a page wants answered."""
@@ -254,16 +248,14 @@ class Told(Request):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """One request on its way through the queue."""
+@dataclass(eq=False)
+class AskedAnswer(Asked[None]):
+    """One answer on its way through the queue."""
 
     number: int
     """Counts up within a chat, so that a page knows whose news it gets."""
     stream: TokenStream
     """What was said so far."""
-    job: Job[None]
-    """Where it stands."""
 
     def stop(self) -> None:
         """End it: at the next token, or before it began."""
@@ -272,45 +264,27 @@ class Asked:
             self.job.cancel()
 
 
-class LiveChats:
-    """The newest answer of every chat, by the chat's own secret id. Safe from any thread."""
+class LiveChats(Newest[AskedAnswer]):
+    """The newest answer of every chat."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._lock = threading.Lock()
-        self._asked: OrderedDict[str, Asked] = OrderedDict()
+    most = 24
 
-    def ask(self, chat: str, request: ChatRequest) -> Asked:
+    def ask(self, chat: str, request: ChatRequest) -> AskedAnswer:
         """Queue an answer; one of the same chat that still goes on is stopped first."""
-        earlier = self.newest(chat)
-        if earlier is not None:
-            earlier.stop()
-        stream = TokenStream()
+        earlier, watched = self.stop(chat), Watched()
+        stream = TokenStream(watched)
         job = self._studio.on_device(
             "live", "Answering in a chat", lambda used: answer(used, request, stream)
         )
-        asked = Asked(earlier.number + 1 if earlier else 1, stream, job)
-        with self._lock:
-            self._asked[chat] = asked
-            self._asked.move_to_end(chat)
-            while len(self._asked) > KEPT_CHATS:
-                self._asked.popitem(last=False)[1].stop()
+        asked = AskedAnswer(job, watched, earlier.number + 1 if earlier else 1, stream)
+        self.keep(chat, asked)
         return asked
-
-    def newest(self, chat: str) -> Asked | None:
-        """The newest answer of a chat, finished or not."""
-        with self._lock:
-            return self._asked.get(chat)
-
-    def stop(self, chat: str) -> None:
-        """End the answer that a chat waits for or gets."""
-        asked = self.newest(chat)
-        if asked is not None:
-            asked.stop()
 
 
 def answer(used: Readout, request: ChatRequest, stream: TokenStream) -> None:
     """Let the model answer, on the device's thread."""
+    from readout_ui.inference.readout import Begun
+
     if stream.stopping():
         raise Cancelled
     prompt = framed_request(used, request)
@@ -324,15 +298,8 @@ def answer(used: Readout, request: ChatRequest, stream: TokenStream) -> None:
         stream.on_token(live)
 
     used.report(Progress("Reading the chat", 0, 0, "tokens"))
-    made = used.grow(
-        prompt,
-        request.sampling,
-        layers=layers,
-        recipe=request.recipe,
-        on_text=on_token,
-        stop=stream.stopping,
-    )
-    stream.end(made, request.begun)
+    begun = Begun(prompt, request.sampling, layers, request.recipe, on_token, stream.stopping)
+    stream.end(used.grow(begun), request.begun)
 
 
 def framed_request(used: Readout, request: ChatRequest) -> FramedChat:

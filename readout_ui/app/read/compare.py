@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from readout_ui.app.events import Answer, Call, Request, answering
 from readout_ui.app.read.calls import Asked as Text
 from readout_ui.app.read.calls import pack_cells
 from readout_ui.app.read.chats import Chat
 from readout_ui.app.read.waiting import PageJobs
-from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from readout_ui.app.events import Answer, Call, Request, answering
 from readout_ui.app.read.chats import Chat, Told, framed_request
 from readout_ui.app.read.waiting import PageJobs
-from readout_ui.app.requests import Answer, Call, Request, answering
 from readout_ui.errors import UserError
 from readout_ui.inference.recipe import parse_recipe, print_recipe
 from readout_ui.inference.steering_setup import (

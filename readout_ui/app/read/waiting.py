@@ -39,13 +39,55 @@ class Watched:
         return time.monotonic() - self.at > ABANDONED_SECONDS
 
 
-class PageJobs(Generic[Result]):
-    """The newest job of each page, by the page's own secret. Safe from any thread."""
+@dataclass(eq=False)
+class Asked(Generic[Result]):
+    """What a page asked for, and when it last looked."""
+
+    job: Job[Result]
+    watched: Watched
+
+    def stop(self) -> None:
+        """End it."""
+        self.job.cancel()
+
+
+Kept = TypeVar("Kept", bound=Asked[Any])
+
+
+class Newest(Generic[Kept]):
+    """What each page asked for last, by the page's own secret. Safe from any thread."""
+
+    most = KEPT_PAGES
+    """Pages whose last request is kept; what falls out is stopped."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._lock = threading.Lock()
-        self._jobs: OrderedDict[str, tuple[Job[Result], Watched]] = OrderedDict()
+        self._asked: OrderedDict[str, Kept] = OrderedDict()
+
+    def keep(self, page: str, asked: Kept) -> None:
+        """From now on a page's newest."""
+        with self._lock:
+            self._asked[page] = asked
+            self._asked.move_to_end(page)
+            while len(self._asked) > self.most:
+                self._asked.popitem(last=False)[1].stop()
+
+    def newest(self, page: str) -> Kept | None:
+        """What a page asked for last, finished or not."""
+        with self._lock:
+            return self._asked.get(page)
+
+    def stop(self, page: str) -> Kept | None:
+        """End what a page waits for or gets, and give it back."""
+        asked = self.newest(page)
+        if asked is not None:
+            asked.stop()
+        return asked
+
+
+class PageJobs(Newest[Asked[Result]]):
+    """Work that a page waits for as a whole."""
 
     def start(
         self, page: str, kind: str, title: str, work: Work[Result], run_id: str | None = None
@@ -67,28 +109,15 @@ class PageJobs(Generic[Result]):
             return work(used.reporting_to(report))
 
         job = self._studio.on_device(kind, title, watching, run_id)
-        with self._lock:
-            self._jobs[page] = job, watched
-            self._jobs.move_to_end(page)
-            while len(self._jobs) > KEPT_PAGES:
-                self._jobs.popitem(last=False)[1][0].cancel()
-
-    def stop(self, page: str) -> None:
-        """Cancel what a page waits for."""
-        with self._lock:
-            found = self._jobs.get(page)
-        if found is not None:
-            found[0].cancel()
+        self.keep(page, Asked(job, watched))
 
     def poll(self, page: str, show: Callable[[Result], dict[str, Any]]) -> dict[str, Any]:
         """Where a page's job stands; of a finished one what `show` makes of its result."""
-        with self._lock:
-            found = self._jobs.get(page)
-        if found is None:
+        asked = self.newest(page)
+        if asked is None:
             return {"state": "none"}
-        job, watched = found
-        watched.ask()
-        view = job.view()
+        asked.watched.ask()
+        view = asked.job.view()
         progress = view.progress
         return {
             "state": str(view.state),
@@ -98,5 +127,5 @@ class PageJobs(Generic[Result]):
             "total": progress.total if progress else 0,
             "unit": progress.unit if progress else "",
             "error": view.error if view.state is JobState.FAILED else "",
-            "result": show(job.result()) if view.state is JobState.DONE else None,
+            "result": show(asked.job.result()) if view.state is JobState.DONE else None,
         }

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from readout_ui.app.events import Answer, Call, Named, Nothing, R, answering
 from readout_ui.app.jobs import JobState
-from readout_ui.app.requests import Answer, Call, Named, Nothing, R, answering
 from readout_ui.app.session import Studio
 from readout_ui.app.write.requests import (
     Create,

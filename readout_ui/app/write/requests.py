@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from readout_ui.app.requests import Named, Request
+from readout_ui.app.events import Named, Request
 
 
 class Poll(Request):

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from readout_ui.app.events import Answer, Call, Named, Nothing, answering
 from readout_ui.app.jobs import JobState
-from readout_ui.app.requests import Answer, Call, Named, Nothing, answering
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 

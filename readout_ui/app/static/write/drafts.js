@@ -117,7 +117,7 @@ export class Drafts {
     );
   }
 
-  // Nothing is ticked beforehand: a draft is nobody's text until somebody read it.
+  // Nothing is ticked beforehand: a draft is no one's text until a person has read it.
   row(draft) {
     const box = el("input", { type: "checkbox", "aria-label": `Keep: ${draft.text}` });
     const area = (words) => {

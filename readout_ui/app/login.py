@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from readout_ui.app.api_answers import NAMES
 from readout_ui.app.jobs import CALLER
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
@@ -240,10 +239,14 @@ class ServedRoutes:
 
     Gradio names the page's own callbacks too and hides them from clients, but answers all the same
     when one is called.
+
+    Args:
+        app: what answers.
+        endpoints: names of ours.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, endpoints: Collection[str]) -> None:
+        self.app, self.endpoints = app, endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or say what there is."""
@@ -255,8 +258,8 @@ class ServedRoutes:
         refusal = ""
         if not _SERVED.fullmatch(path):
             refusal = "Nothing is served here."
-        elif called and called[1] not in (*NAMES, "predict"):
-            refusal = str(UserError(f"there is no endpoint {called[1]!r}", options=NAMES))
+        elif called and called[1] not in (*self.endpoints, "predict"):
+            refusal = str(UserError(f"there is no endpoint {called[1]!r}", options=self.endpoints))
         if refusal:
             await JSONResponse({"error": refusal}, 404)(scope, receive, send)
         else:

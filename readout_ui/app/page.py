@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from readout_ui.app.api import publish_programs
-from readout_ui.app.api_answers import answer_in_json
+from readout_ui.app.api_answers import NAMES, answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
 from readout_ui.app.events import PRIVATE, QUIET, Values, bound, components, guarded
 from readout_ui.app.header import Clock, Header, ModelPicker
@@ -103,7 +103,7 @@ def build_site(
     if tools_at:
         answer_in_json(page, tools_at)
     site.add_middleware(WatchPages, left=studio.worker.leave)
-    site.add_middleware(ServedRoutes)
+    site.add_middleware(ServedRoutes, endpoints=NAMES)
     if login is not None:
         site.add_middleware(Login, user=login[0], password=login[1])
     site.add_middleware(Gate, hosts=hosts, most_bytes=MOST_BYTES, most_upload=MOST_UPLOAD)

@@ -6,8 +6,12 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError, missing_import
@@ -27,11 +31,15 @@ from readout_ui.texts.shipped import home, library_named, provide_descriptions
 if TYPE_CHECKING:
     from readout_ui.app.session import Studio
     from readout_ui.app.status import StudioOptions
+    from readout_ui.progress import Report
 
 # Read by gradio while it is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_RUN_HISTORY"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+PAGE_FIRST = 1.5
+"""Seconds in which the first page is served before torch is imported, which holds everything up."""
 
 
 def parse_flags(
@@ -170,6 +178,9 @@ def serve(flags: argparse.Namespace) -> None:
         studio = _served(options, flags.server) if flags.server else Studio(options)
         try:
             site = build_site(studio, hosts, login, address if flags.mcp else "")
+            studio.worker.submit(
+                "start", "Serving the page", lambda _report: time.sleep(PAGE_FIRST)
+            )
             studio.load_model()
             print(f"Readout Studio is served on {address} (Ctrl+C stops it)", flush=True)
             serve_until_stopped(site, listener)
@@ -177,16 +188,45 @@ def serve(flags: argparse.Namespace) -> None:
             studio.close()
 
 
+def _serve_page_first(_report: Report) -> None:
+    time.sleep(PAGE_FIRST)
+
+
 def _import_gradio(with_tools: bool) -> None:
-    """Gradio, without what it takes of `mcp` for --mcp alone: an eighth of its import."""
+    """Gradio, without what it takes of `mcp` for --mcp alone, and without its stub files."""
     hidden = not with_tools and "mcp" not in sys.modules
     if hidden:
         sys.modules["mcp"] = None  # type: ignore[assignment] # as where it is not installed
+    finder = _WithoutStubs()
+    sys.meta_path.insert(0, finder)
     try:
         import gradio  # noqa: F401
     finally:
+        sys.meta_path.remove(finder)
         if hidden:
             del sys.modules["mcp"]
+
+
+class _WithoutStubs(MetaPathFinder):
+    """Keeps gradio from writing anew, at each import, what editors read: half of its import."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name == "gradio.component_meta" else None
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def run_without(module: ModuleType) -> None:
+                run(module)
+                module.create_or_modify_pyi = write_no_stub  # type: ignore[attr-defined]
+
+            spec.loader.exec_module = run_without  # type: ignore[method-assign]
+        return spec
+
+
+def write_no_stub(*_about: object) -> None:
+    """What gradio calls for each component instead of writing its stub file."""
 
 
 def _served(options: StudioOptions, url: str) -> Studio:

@@ -67,7 +67,7 @@ def launched(studio: Studio) -> tuple[Any, str]:
         publish_programs(studio)
     options = launch_options(studio)
     watch = Middleware(WatchPages, left=studio.worker.leave)
-    options["app_kwargs"]["middleware"] += [Middleware(ServedRoutes), watch]
+    options["app_kwargs"]["middleware"] += [Middleware(ServedRoutes, endpoints=NAMES), watch]
     options |= {"mcp_server": True, "footer_links": ["api", "settings"]}
     _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **options)
     answer_in_json(app, url)

@@ -53,6 +53,28 @@ def test_building_the_page_waits_for_neither_scipy_nor_scikit_learn() -> None:
     assert run.stdout.strip() == "set()"
 
 
+def test_flags_are_checked_before_gradio_is_imported() -> None:
+    code = (
+        "import sys; from readout_ui.app.start import parse_flags, read_access;"
+        "read_access(parse_flags([])); print('gradio' in sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "False"
+
+
+def test_gradio_writes_no_stub_file_for_each_component_at_every_start() -> None:
+    code = (
+        "from readout_ui.app.start import _import_gradio; _import_gradio(with_tools=False);"
+        "import gradio.component_meta as meta; print(meta.create_or_modify_pyi.__name__)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "write_no_stub"
+
+
 def test_the_app_starts_behind_a_proxy_and_a_second_one_says_that_the_port_is_taken(
     tmp_path: Path, descriptions: Path
 ) -> None:

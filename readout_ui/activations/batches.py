@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,7 +36,7 @@ class Feed:
     n_kept: int = 0
     """How many single content tokens to keep."""
 
-    @property
+    @cached_property
     def stop(self) -> int:
         """One past the last token that is fed."""
         ends = [stop for _, stop in self._absolute_spans()]

@@ -103,7 +103,7 @@ def score_held_out(activations: Floats, assignment: Assignment) -> Floats:
         (n_scored, n_layers, n_concepts), texts in the order of the assignment.
     """
     centred = activations - activations.mean(axis=0)
-    texts = centred[assignment.rows]  # (n_members, n_layers, d_model)
+    texts = assignment.members.of_texts(centred)  # (n_members, n_layers, d_model)
     counts, sums = _fold_sums(texts, assignment)
     all_counts, all_sums = counts.sum(axis=0), sums.sum(axis=0)
     scores = np.empty((*texts.shape[:2], assignment.n_groups - 1), dtype=np.float32)

@@ -138,6 +138,7 @@ def test_tables_and_the_whole_report_are_saved(
 ) -> None:
     page = watched_page(served.url)
     open_room(page, "judge")
+    expect(page.locator(".report .scale")).to_contain_text("+.50", timeout=WAIT)  # it is painted
     for button, expected in (
         ("csv-pairs", "concept,other,cosine,margin_95,held_out_auroc,verdict"),
         ("csv-concepts", "Concept,Verdict,AUROC"),

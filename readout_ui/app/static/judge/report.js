@@ -56,7 +56,7 @@ class ReportPage {
       concepts: () => this.showAllConcepts(event.target),
       "csv-concepts": () => saveCsv(rowsOf(this.root.querySelector(".concepts")), "concepts"),
       "csv-pairs": () => saveCsv([PAIR, ...this.data.pairs], "pairs"),
-      save: () => this.save(),
+      save: () => this.save(event.target),
     }[wanted];
     done?.();
   }
@@ -66,6 +66,10 @@ class ReportPage {
     const answer = await ask(this.server, "judge_again");
     if (answer.ok) return;
     button.disabled = false;
+    this.tell(button, answer);
+  }
+
+  tell(button, answer) {
     button.after(el("p", { role: "alert" }, answer.message));
   }
 
@@ -79,9 +83,10 @@ class ReportPage {
     button.remove();
   }
 
-  async save() {
+  async save(button) {
     const picture = this.view?.canvas.toDataURL("image/png") ?? "";
     const answer = await ask(this.server, "save_report", { picture });
     if (answer.ok) saveText(answer.html, "report.html", "text/html");
+    else this.tell(button, answer);
   }
 }

@@ -40,15 +40,28 @@ function whenThere(id, then, frames = MOST_FRAMES) {
 // it was.
 const left = new Map();
 let place = "";
+let touched = false; // since the place was opened
 
 function scroll({ room, part }) {
   const here = addressOf({ room, part });
   if (here === place) return;
   left.set(place, window.scrollY);
   place = here;
+  touched = false;
   const top = left.get(here) ?? 0;
   window.scrollTo(0, top);
-  if (top) requestAnimationFrame(() => requestAnimationFrame(() => window.scrollTo(0, top)));
+  if (top) keep(top, here);
+}
+
+// The place may still be on its way onto the page, and too short; a person's own move ends it.
+function keep(top, here, frames = MOST_FRAMES) {
+  if (here !== place || touched || !frames) return;
+  window.scrollTo(0, top);
+  requestAnimationFrame(() => keep(top, here, frames - 1));
+}
+
+function touch() {
+  touched = true;
 }
 
 function show(route) {
@@ -133,6 +146,8 @@ export function startRooms(home) {
   document.addEventListener("click", followTab);
   document.addEventListener("keydown", stepTabs);
   document.addEventListener("keydown", groupRadios, true);
+  for (const move of ["wheel", "touchmove", "pointerdown", "keydown"])
+    document.addEventListener(move, touch, { passive: true });
   onRoute(show);
   if (current().room) return;
   const tab = tabsOf(`${home}-parts`).find(chosen);

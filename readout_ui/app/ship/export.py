@@ -32,11 +32,14 @@ from readout_ui.runs.run import Run
 if TYPE_CHECKING:
     pass
 
-WITHOUT = f"Nothing can be pushed: {NO_TOKEN}. To push, {GET_TOKEN}, then press the button again."
+WITHOUT = (  # the stylesheet hides what a push needs while this is there
+    f"<p class='hub-none'>Nothing can be pushed: {NO_TOKEN}. To push, "
+    f"{GET_TOKEN.replace('`', '')}, then press the button again.</p>"
+)
 WITH = (
-    "Uploads the chosen concepts, layers and format with the token of this machine, when you press "
-    "Push and not before. Among the files: the manifest, which quotes up to eight of your texts as "
-    "probes, and a model card."
+    "<p>Uploads the chosen concepts, layers and format with the token of this machine, when you "
+    "press Push and not before. Among the files: the manifest, which quotes up to eight of your "
+    "texts as probes, and a model card.</p>"
 )
 EMPTY = "<p class='empty'>There is nothing to export yet. Press <b>Train</b> first.</p>"
 
@@ -137,8 +140,8 @@ class ExportCard(Part):
             )
             self.write = gr.Button("Write", size="sm", elem_id="export-folder", interactive=write)
         with gr.Column(visible=HIDDEN, elem_id="hub-form") as self.hub_form:
-            self.hub_about = gr.Markdown(WITHOUT, elem_id="hub-about")
-            with gr.Column(visible=HIDDEN) as self.hub_fields:
+            self.hub_about = gr.HTML(WITHOUT, elem_id="hub-about")
+            with gr.Column(elem_id="hub-fields"):
                 self.repository = gr.Textbox(
                     label="Repository",
                     placeholder="owner/name",
@@ -225,12 +228,10 @@ class ExportCard(Part):
 
     def open_hub(self) -> Changes:
         """Show what a push needs, and whether it can be done."""
-        found = hub_token() is not None
         return {
             self.hub_form: gr.Column(visible=True),
             self.folder_form: gr.Column(visible=HIDDEN),
-            self.hub_about: WITH if found else WITHOUT,
-            self.hub_fields: gr.Column(visible=seen_if(found)),
+            self.hub_about: WITHOUT if hub_token() is None else WITH,
             self.said: "",
         }
 

@@ -364,7 +364,7 @@ class Clock(Part):
             header.retrain: train_button(status, studio.read_only),
             header.cancel: {
                 "visible": stops is not None,
-                "interactive": stops is not None and not stops.cancelling,
+                "interactive": not (stops and stops.cancelling),
             },
             self.drawer.progress: draw_training(status),
             **self.drawer.settings.show(studio.settings),

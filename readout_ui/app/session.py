@@ -166,22 +166,23 @@ class Studio(RunInUse):
             "draft", title, lambda report: draft(endpoint or self._loaded(), request, report)
         )
 
+    def _under_way(self, kind: str) -> Job[object] | None:
+        job = self.worker.latest(kind)
+        return None if job is None or job.view().state.finished else job
+
     def _refuse_second(self, kind: str, what: str) -> None:
-        running = self.worker.latest(kind)
-        if running is not None and not running.view().state.finished:
+        if self._under_way(kind) is not None:
             raise UserError(f"{what} under way", fix="wait or press Cancel")
 
     def cancel_training(self) -> None:
         """Stop the training that waits or runs; the vectors in use stay as they are."""
-        job = self.worker.latest("train")
-        if job is not None and not job.view().state.finished:
+        if (job := self._under_way("train")) is not None:
             job.cancel()
 
     def cancel_shown(self) -> None:
         """Stop what the header shows: the training, or else the judgement that is waited for."""
-        if self.status().is_training:
-            self.cancel_training()
-        elif (job := self.worker.awaited("judge")) is not None:
+        job = self._under_way("train") or self.worker.awaited("judge")
+        if job is not None:
             job.cancel()
 
     def status(self) -> Status:

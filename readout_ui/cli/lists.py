@@ -46,9 +46,11 @@ def cache(
     from readout_ui.runs.known import forget_trainings, kept_trainings
 
     held = ActivationCache(cache_folder() / "activations")
+    forgot = ""
     try:
-        before, known = held.summary(), _trainings_text(*kept_trainings())
         if clear:
+            before, known = held.summary(), _trainings_text(*kept_trainings())
+            forgot = f"Forgot {before.entries} texts ({size_text(before.bytes)}) and {known}.\n"
             held.clear()
             forget_trainings()
         summary = held.summary()
@@ -59,9 +61,7 @@ def cache(
         trainings = {"trainings": n, "training_bytes": n_bytes}
         print(as_json({**asdict(summary), "path": str(summary.path), **trainings}))
         return
-    if clear:
-        print(f"Forgot {before.entries} texts ({size_text(before.bytes)}) and {known}.")
-    print(f"{cache_text(summary)}\n{_trainings_text(n, n_bytes)}")
+    print(f"{forgot}{cache_text(summary)}\n{_trainings_text(n, n_bytes)}")
 
 
 def _trainings_text(n: int, n_bytes: int) -> str:

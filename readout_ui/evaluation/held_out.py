@@ -11,7 +11,12 @@ from scipy.sparse import csr_array
 from scipy.stats import t
 
 from readout_ui.evaluation.crosstalk import chance_of, discoveries
-from readout_ui.evaluation.left_out import LayerTexts, layer_texts, left_out_scores
+from readout_ui.evaluation.left_out import (
+    LayerTexts,
+    layer_texts,
+    left_out_scores,
+    own_coefficients,
+)
 from readout_ui.evaluation.resampling import Estimate, wilson
 from readout_ui.evaluation.results import (
     CONFIDENCE,
@@ -84,12 +89,8 @@ class _RandomGroups:
     def of(cls, texts: LayerTexts, sizes: Indices) -> _RandomGroups:
         """Groups as large as the concepts are."""
         group, images = np.repeat(np.arange(len(sizes)), sizes), texts.images[: sizes.sum()]
-        left = np.maximum(sizes[group] - 1, 1)  # (n_own,)
-        others, contrasts = 1 / np.maximum(len(texts.group) - 1 - left, 1), None
-        if texts.contrasts is not None:
-            others = np.where(np.isnan(texts.contrasts[group, 0]), others, 0)
-            contrasts = np.nan_to_num(texts.contrasts)
-        share, step = 1 / left + others, 1 / left
+        share, step = (each[: len(group)] for each in own_coefficients(texts))
+        contrasts = None if texts.contrasts is None else np.nan_to_num(texts.contrasts)
         return cls(images, group, _starts(sizes), share, step, contrasts)
 
     def dots(self, vectors: Floats) -> tuple[Floats, Floats | None]:

@@ -245,6 +245,18 @@ def _coefficients(texts: LayerTexts) -> tuple[Floats, Floats]:
     return per_text + others, np.where(own, per_text, -others)
 
 
+def own_coefficients(texts: LayerTexts) -> tuple[Floats, Floats]:
+    """The same for each text and its own concept, (n_members,) each; of neutral texts nothing."""
+    place, own = np.arange(len(texts.group)), _own_concept(texts)
+    share, step = _coefficients(texts)
+    return share[place, own], step[place, own]
+
+
+def _own_concept(texts: LayerTexts) -> Indices:
+    """(n_members,): index of each text's concept, 0 for neutral texts."""
+    return np.where(texts.group < texts.n_concepts, texts.group, 0)
+
+
 def _axes(texts: LayerTexts) -> tuple[Floats, Floats, Floats]:
     """Multiples of the directions, by their dot products, and what each text adds to its own.
 
@@ -257,7 +269,7 @@ def _axes(texts: LayerTexts) -> tuple[Floats, Floats, Floats]:
         return texts.sums[:k, :k], texts.with_sums[:, :k], texts.squared
     against = np.nan_to_num(texts.contrasts)  # (n_concepts, d_model)
     axes = texts.group_sums[:k] - texts.counts[:k, None] * against
-    added = texts.images - against[np.where(texts.group < k, texts.group, 0)]
+    added = texts.images - against[_own_concept(texts)]
     return axes @ axes.T, added @ axes.T, np.einsum("td,td->t", added, added)
 
 
@@ -269,11 +281,8 @@ def _standardized(texts: LayerTexts, scores: Floats) -> Floats:
 
 
 def _moved(texts: LayerTexts) -> tuple[Floats, Floats]:
-    k = texts.n_concepts
-    described = texts.group < k
-    own = np.where(described, texts.group, 0)
-    place = np.arange(len(own))
-    share, step = (each[place, own] for each in _coefficients(texts))  # (n_members,) each
+    own, place = _own_concept(texts), np.arange(len(texts.group))
+    share, step = own_coefficients(texts)
     axes, added, squared = _axes(texts)
     whole = np.diag(axes)[own]  # (n_members,)
     along = added[place, own]
@@ -288,7 +297,8 @@ def _moved(texts: LayerTexts) -> tuple[Floats, Floats]:
     after = share[:, None] * to_others - step[:, None] * added
     shift = (before - after / np.sqrt(without)[:, None]) / lengths
     shift[place, own] = np.nan
-    influence[~described], shift[~described] = np.nan, np.nan
+    neutral = texts.group == texts.n_concepts
+    influence[neutral], shift[neutral] = np.nan, np.nan
     return influence, shift
 
 

@@ -17,6 +17,13 @@ from tests.support.running_app import free_port, wait_for
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def printed(code: str) -> str:
+    """What a new Python prints that runs this in the repository."""
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
 def test_by_default_only_this_machine_can_reach_the_app() -> None:
     flags = parse_flags([])
     assert (flags.host, flags.port, flags.auth) == ("127.0.0.1", 7860, None)
@@ -36,10 +43,7 @@ def test_building_the_page_loads_neither_torch_nor_transformers() -> None:
         "import sys, app, readout_ui.app.page;"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 def test_building_the_page_waits_for_neither_scipy_nor_scikit_learn() -> None:
@@ -47,10 +51,7 @@ def test_building_the_page_waits_for_neither_scipy_nor_scikit_learn() -> None:
     code = (
         "import sys, app, readout_ui.app.page; print({'scipy.stats', 'sklearn'} & set(sys.modules))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "set()"
+    assert printed(code) == "set()"
 
 
 def test_flags_are_checked_before_gradio_is_imported() -> None:
@@ -58,10 +59,7 @@ def test_flags_are_checked_before_gradio_is_imported() -> None:
         "import sys; from readout_ui.app.start import parse_flags, read_access;"
         "read_access(parse_flags([])); print('gradio' in sys.modules)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "False"
+    assert printed(code) == "False"
 
 
 def test_gradio_writes_no_stub_file_for_each_component_at_every_start() -> None:
@@ -69,10 +67,7 @@ def test_gradio_writes_no_stub_file_for_each_component_at_every_start() -> None:
         "from readout_ui.app.start import _import_gradio; _import_gradio(with_tools=False);"
         "import gradio.component_meta as meta; print(meta.create_or_modify_pyi.__name__)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "write_no_stub"
+    assert printed(code) == "write_no_stub"
 
 
 def test_the_app_starts_behind_a_proxy_and_a_second_one_says_that_the_port_is_taken(

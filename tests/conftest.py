@@ -11,6 +11,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+from hypothesis import settings
 
 from tests.support.running_app import chromium
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from readout_ui.app.session import Studio
     from readout_ui.models.loading import LoadedModel
+
+settings.register_profile("untimed", deadline=None)  # a first call imports, beside other work
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
 

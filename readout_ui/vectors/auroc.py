@@ -38,7 +38,7 @@ def auroc(scores: Floats, positive: Bools) -> Floats:
 def grouped_auroc(scores: Floats, group: Indices) -> Floats:
     """The same for every concept against all other texts, where a text has one concept at most.
 
-    Nothing is ranked: each text of a concept is compared with all texts on its own concept only.
+    Only the places of a concept's own texts among all are looked up, in each of its columns.
 
     Args:
         scores: (n_texts, ..., n_concepts).
@@ -47,20 +47,21 @@ def grouped_auroc(scores: Floats, group: Indices) -> Floats:
     Returns:
         (..., n_concepts), NaN for a concept that has no text or all.
     """
-    n_concepts = scores.shape[-1]
-    own = np.flatnonzero(group < n_concepts)  # (n_own,)
-    columns = scores[..., group[own]]  # (n_texts, ..., n_own)
-    value = np.moveaxis(columns[own, ..., np.arange(len(own))], 0, -1)  # (..., n_own)
-    wins = (
-        np.count_nonzero(columns < value, axis=0) + np.count_nonzero(columns == value, axis=0) / 2
-    )
-    is_of = group[own, None] == np.arange(n_concepts)  # (n_own, n_concepts)
-    counts = is_of.sum(axis=0)
+    n_texts, n_concepts = len(scores), scores.shape[-1]
+    counts = np.bincount(group, minlength=n_concepts)[:n_concepts]
+    own = np.split(np.argsort(group, kind="stable"), np.cumsum(counts))
+    columns = scores.reshape(n_texts, -1, n_concepts).transpose(2, 1, 0)
+    wins = np.zeros(columns.shape[:2])  # twice those over all texts
+    for concept, lines in enumerate(columns):  # (n_columns, n_texts)
+        pairs = zip(np.sort(lines, axis=1), lines[:, own[concept]], strict=True)
+        for column, (ranked, values) in enumerate(pairs):
+            below = ranked.searchsorted(values, "left").sum()
+            wins[concept, column] = below + ranked.searchsorted(values, "right").sum()
     # A concept's own texts win half of the pairs among themselves, each with itself included.
-    total = wins @ is_of.astype(np.float64) - counts**2 / 2
-    n_pairs = counts * (len(scores) - counts)
+    total = (wins.T - counts**2) / 2
+    n_pairs = counts * (n_texts - counts)
     aurocs: Floats = np.where(n_pairs > 0, total / np.maximum(n_pairs, 1), np.nan)
-    return aurocs
+    return aurocs.reshape(scores.shape[1:])
 
 
 def average_precision(scores: Floats, positive: Bools) -> Floats:

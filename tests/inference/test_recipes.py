@@ -16,7 +16,7 @@ from tests.inference.test_steering_setups import setups
 HERE = (16,)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(setups.filter(lambda setup: setup.steers), st.booleans())
 def test_a_recipe_reads_back_as_the_setup_it_was_printed_from(
     setup: SteeringSetup, alike: bool
@@ -28,7 +28,7 @@ def test_a_recipe_reads_back_as_the_setup_it_was_printed_from(
     assert parse_recipe(print_recipe(setup), (3,)) == setup
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.text(max_size=30), st.from_regex(r"[0-9.+\- a-c:=@\"]{0,20}", fullmatch=True)))
 def test_any_line_is_a_setup_or_one_clear_sentence(line: str) -> None:
     found: SteeringSetup | UserError

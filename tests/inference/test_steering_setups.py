@@ -46,20 +46,20 @@ setups = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(setups)
 def test_a_setup_comes_back_from_its_file_as_it_was(setup: SteeringSetup) -> None:
     raw = setup_json(setup, "tiny", "f1").encode()
     assert parse_setup(raw, "s.json", "tiny", "f1") == setup
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wheres)
 def test_where_reads_what_it_writes(where: Where) -> None:
     assert parse_where(str(where)) == where
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.one_of(st.text(max_size=30), st.from_regex(r"(from|spans):[0-9,\- ]{0,9}")))
 def test_any_text_is_a_where_or_a_user_error(text: str) -> None:
     try:
@@ -69,14 +69,14 @@ def test_any_text_is_a_where_or_a_user_error(text: str) -> None:
     assert parse_where(str(found)) == found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused_in_one_sentence(raw: bytes) -> None:
     with pytest.raises(UserError, match=r"^s\.json: "):
         parse_setup(raw, "s.json", "tiny", "f1")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.one_of(st.text(max_size=20), st.from_regex(r"-?[0-9]{1,3}\.\.[0-9]{1,2}(:[0-9]{1,3})?")))
 def test_any_text_is_ascending_factors_or_a_user_error(text: str) -> None:
     try:

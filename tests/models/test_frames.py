@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given as given_by_default
-from hypothesis import settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
@@ -15,12 +14,6 @@ from readout_ui.models.chat_template import TokenRole, Turn
 from readout_ui.models.prompt import QUESTION, FramedText, frame_for, shared_prefix_length
 from readout_ui.models.tokens import visible_tokens
 from tests.support.architectures import CHATML, N_TOKENS, tiny_tokenizer
-
-
-def given(**strategies: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """hypothesis without its time limit per example, which a busy machine breaks."""
-    return lambda test: settings(deadline=None)(given_by_default(**strategies)(test))
-
 
 DEFAULT_SYSTEM = (
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"

@@ -435,7 +435,7 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
         load_readout(tmp_path / "bomb.zip")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_zip_is_a_user_error_or_still_whole(tmp_path: Path, data: st.DataObject) -> None:
     whole = zip_of(sorted(make_run().files().items()), zipfile.ZIP_STORED)

@@ -48,7 +48,7 @@ def test_unknown_concepts_and_layers_are_refused(name: str) -> None:
         TRAINED.files(name, None, [2])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(CONCEPTS), st.permutations(LAYERS), st.integers(1, 3), st.booleans())
 def test_npz_comes_back_whole(
     tmp_path_factory: pytest.TempPathFactory,
@@ -195,7 +195,7 @@ def test_nan_and_wrong_shapes_in_an_npz_are_named(tmp_path: Path, part: str) -> 
             read_arrays(path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cut=st.integers(0, 2000), flip=st.integers(0, 1999))
 def test_damaged_files_never_give_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, cut: int, flip: int

@@ -25,7 +25,7 @@ from tests.support.reports import make_report
 from tests.support.trained_example import make_run
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 @given(st.from_type(RunReport))
 def test_what_is_written_is_read_back(report: RunReport) -> None:
     assert RunReport.from_json(report.to_json()) == report

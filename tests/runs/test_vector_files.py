@@ -63,7 +63,7 @@ def trainings(draw: st.DrawFn) -> Run:
     return make_run(vectors=vectors, texts=texts, fingerprints=marks)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trained=trainings(), form=st.sampled_from(READABLE), zipped=st.booleans())
 def test_every_format_comes_back_from_a_folder_and_from_a_zip(
     tmp_path_factory: pytest.TempPathFactory, trained: Run, form: str, zipped: bool
@@ -88,7 +88,7 @@ def test_every_format_comes_back_from_a_folder_and_from_a_zip(
         assert form not in WHOLE
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(trained=trainings(), form=st.sampled_from(READABLE))
 def test_a_conversion_gives_what_the_training_itself_would_have_given(
     tmp_path_factory: pytest.TempPathFactory, trained: Run, form: str
@@ -98,7 +98,7 @@ def test_a_conversion_gives_what_the_training_itself_would_have_given(
     assert loaded.files(form) == trained.files(form)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(trained=trainings())
 def test_directions_alone_go_from_one_format_to_the_other_and_back(
     tmp_path_factory: pytest.TempPathFactory, trained: Run
@@ -310,7 +310,7 @@ def test_control_vectors_that_do_not_go_together_are_refused(
         read_vectors(tmp_path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     form=st.sampled_from(READABLE),
     cut=st.integers(0, 3000),

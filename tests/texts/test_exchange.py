@@ -74,7 +74,7 @@ def reasons(imported: ImportedSet) -> str:
     return " ".join(refusal.reason for refusal in imported.refused)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(NAMES, TEXTS, max_size=4), st.sampled_from(SET_SUFFIXES))
 def test_every_format_brings_back_exactly_what_was_exported(
     concepts: dict[str, list[str]], suffix: str

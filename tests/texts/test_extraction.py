@@ -150,7 +150,7 @@ EXAMPLES = st.lists(
 ).map(tuple)
 
 
-@settings(max_examples=25, deadline=None)  # every file waits for the disk
+@settings(max_examples=25)  # every file waits for the disk
 @given(EXAMPLES, EXAMPLES)
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory,

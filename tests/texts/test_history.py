@@ -172,7 +172,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS)
 def test_nothing_ever_saved_is_lost(steps: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as name:

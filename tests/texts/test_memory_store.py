@@ -30,7 +30,7 @@ def test_what_was_added_is_there_again(tmp_path: Path) -> None:
     assert (again.cursor, again.is_complete) == (None, True)
 
 
-@settings(max_examples=40, deadline=None)  # every append waits for the disk
+@settings(max_examples=40)  # every append waits for the disk
 @given(st.data())
 def test_cut_anywhere_the_fetch_goes_on_and_ends_with_all_nodes(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

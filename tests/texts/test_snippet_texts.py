@@ -120,7 +120,7 @@ def test_a_json_line_that_never_ends_is_left_out_in_bounded_memory(tmp_path: Pat
     assert peak < 12 * 2**20
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(raw=st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused_in_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, raw: bytes
@@ -135,7 +135,7 @@ def test_any_bytes_are_read_or_refused_in_a_sentence(
         assert all(len(passage.text) <= MAX_PASSAGE for passage in passages)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lines=st.lists(
         st.text(

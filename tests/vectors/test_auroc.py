@@ -1,5 +1,7 @@
 """AUROC against counting pairs."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,15 @@ def test_groups_score_like_each_against_the_rest_with_ties_and_texts_of_no_group
         alone = auroc(scores[:, :, concept], (group == concept)[:, None])
         assert found[:, concept] == pytest.approx(alone)
     assert np.isnan(found[:, 3]).all()
+
+
+def test_the_memory_of_groups_grows_with_the_texts_and_not_with_their_square() -> None:
+    scores = np.random.default_rng(3).random((4000, 1, 3), dtype=np.float32)
+    tracemalloc.start()
+    grouped_auroc(scores, np.arange(4000) % 3)
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < 20 * scores.nbytes  # pairs of texts take 1,300 times the scores
 
 
 def test_average_precision_is_that_of_scikit_learn_with_ties_too() -> None:

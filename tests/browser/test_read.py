@@ -470,6 +470,27 @@ def test_before_a_training_a_stored_reading_shows_what_this_is(
     assert studio.n_reads == 0
 
 
+def test_the_map_shows_the_concepts_that_are_asked_for_also_after_a_reload(
+    open_page: OpenPage, studio: FakeStudio
+) -> None:
+    page = open_page()
+    other = next(name for name in sorted(studio.concepts) if name != LOUD)
+    n_shown = min(20, len(studio.concepts))
+    only = page.get_by_label("Only these concepts")
+    only.fill(f"{other}, {LOUD[:3].upper()}")
+    expect(page.locator(".rd-row-name")).to_have_text([LOUD, other])
+    page.reload()
+    expect(page.locator(".rd-row-name")).to_have_text([LOUD, other])
+    only.fill("nobody is called this")
+    expect(page.locator(".rd-maphead")).to_contain_text("no concept is called so")
+    expect(page.locator(".rd-row-name")).to_have_count(n_shown)
+    only.fill(other)
+    expect(page.locator(".rd-row-name")).to_have_text([other])
+    page.locator("[data-rows=top]").click()
+    expect(page.locator(".rd-row-name")).to_have_count(n_shown)
+    expect(only).to_have_value("")
+
+
 MANY = tuple(sorted((LOUD, *(f"concept {i}" for i in range(199)))))
 
 

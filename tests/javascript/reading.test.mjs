@@ -64,6 +64,18 @@ test("concepts are ranked by mean, peak, name or likeness; few are the highest",
   assert.deepEqual(reading.mapRows(found, { ...how, order: "mean", most: 1 }), [1]);
 });
 
+test("a map may hold only the concepts that are asked for", () => {
+  const names = ["calm", "Sad", "sadly missed", "proud"];
+  assert.deepEqual([...reading.matching(names, "sad, CALM,")], ["calm", "Sad", "sadly missed"]);
+  assert.equal(reading.matching(names, " , "), null);
+  assert.equal(reading.matching(names, "furious"), null);
+  const found = example();
+  const how = { values: [2, 3.5], order: "mean", most: 1 };
+  assert.deepEqual(reading.mapRows(found, { ...how, only: new Set(["calm"]) }), [
+    found.concepts.indexOf("calm"),
+  ]);
+});
+
 test("of many bars the highest and the lowest are shown, with a gap", () => {
   const order = [...Array(30).keys()];
   assert.deepEqual(reading.topAndTail(order, 3, 2), [0, 1, 2, null, 28, 29]);

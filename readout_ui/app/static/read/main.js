@@ -36,6 +36,7 @@ class ReadRoom extends ReadScreen {
       template: false,
       concept: "",
       rows: "top",
+      only: "",
       ...stored(),
     };
     this.state = { ready: false, run: "", concepts: [], doubts: {}, thresholds: {}, prompts: [] };

@@ -92,10 +92,20 @@ export function topAndTail(order, top, tail) {
   return [...order.slice(0, top), null, ...order.slice(order.length - tail)];
 }
 
-// The rows of a map: the `most` highest of `values`, in the order asked for.
-export function mapRows(reading, { order, values, highest, alike, most }) {
+// Concepts whose names contain one of the words between commas; null where there are none.
+export function matching(concepts, words) {
+  const parts = words.toLowerCase().split(",");
+  const asked = parts.map((part) => part.trim()).filter(Boolean);
+  const found = concepts.filter((name) => asked.some((part) => name.toLowerCase().includes(part)));
+  return found.length ? new Set(found) : null;
+}
+
+// The rows of a map in the order asked for: the `most` highest of `values`, or those in `only`.
+export function mapRows(reading, { order, values, highest, alike, most, only }) {
   const byValue = ranked(order === "peak" ? highest : values);
-  const shown = byValue.slice(0, most);
+  const shown = only
+    ? byValue.filter((concept) => only.has(reading.concepts[concept]))
+    : byValue.slice(0, most);
   if (order === "alphabet") {
     const name = (c) => reading.concepts[c].toLowerCase();
     return shown.sort((a, b) => (name(a) < name(b) ? -1 : 1));

@@ -5,7 +5,7 @@ import { number, REACH } from "../lib/scale.js";
 import { TOP } from "./bars.js";
 import { offer } from "./fields.js";
 import { paintMap } from "./map.js";
-import { mapRows, means, named, ownTokens, peaks, scaleOf } from "./reading.js";
+import { mapRows, matching, means, named, ownTokens, peaks, scaleOf } from "./reading.js";
 import { paintText } from "./text.js";
 
 const byName = new Intl.Collator();
@@ -84,7 +84,7 @@ export class ReadScreen {
 
   mapBox() {
     this.views = ["top", "all", "layers"].map((rows) =>
-      el("button", { type: "button", "data-rows": rows, onclick: () => this.choose("rows", rows) }),
+      el("button", { type: "button", "data-rows": rows, onclick: () => this.chooseRows(rows) }),
     );
     this.files = ["csv", "png", "svg"].map((format) =>
       button({
@@ -95,6 +95,16 @@ export class ReadScreen {
     );
     this.fit = button({ label: "Whole text", onclick: () => this.fitMap() });
     this.fit.classList.add("rd-fit");
+    this.only = el("input", {
+      type: "search",
+      class: "rd-only",
+      placeholder: "only calm, sad",
+      "aria-label": "Only these concepts",
+      title: "Only concepts whose names contain these words; commas between them",
+      value: this.look.only,
+      oninput: () => this.choose("only", this.only.value),
+    });
+    this.nobody = el("span", { class: "rd-sub", role: "status" });
     this.mapLegend = el("span", { class: "rd-wide" });
     const seg = el("span", { class: "rd-seg", role: "group", "aria-label": "Rows" }, this.views);
     const head = el(
@@ -102,6 +112,8 @@ export class ReadScreen {
       { class: "rd-maphead" },
       el("h2", {}, "Every token"),
       seg,
+      this.only,
+      this.nobody,
       this.fit,
       el("span", { class: "rd-space" }),
       this.mapLegend,
@@ -109,6 +121,12 @@ export class ReadScreen {
     );
     this.map = el("div", {});
     return el("section", { class: "rd-mapbox", "aria-label": "Every token" }, head, this.map);
+  }
+
+  chooseRows(rows) {
+    this.only.value = "";
+    this.look.only = "";
+    this.choose("rows", rows);
   }
 
   thresholdOf(concept) {
@@ -181,17 +199,28 @@ export class ReadScreen {
     if (single) this.text.querySelector(`[data-t="${token}"]`)?.classList.add("rd-on");
   }
 
-  drawMap() {
-    const { reading, look, layer, concept } = this;
-    const n = reading.concepts.length;
+  // Which rows there are to choose from, and the concepts that were asked for by name, or null.
+  drawMapHead(n) {
+    const { reading, look } = this;
+    const only = matching(reading.concepts, look.only);
     const words = { top: n > TOP ? `Top ${TOP}` : `All ${n}`, all: `All ${n}`, layers: "Layers" };
     for (const view of this.views) {
       view.textContent = words[view.dataset.rows];
-      view.setAttribute("aria-pressed", String(view.dataset.rows === look.rows));
+      view.setAttribute("aria-pressed", String(view.dataset.rows === look.rows && !only));
       view.hidden =
         (view.dataset.rows === "all" && n <= TOP) ||
         (view.dataset.rows === "layers" && reading.layers.length < 2);
     }
+    const missed = Boolean(look.only.trim() && !only);
+    this.only.setAttribute("aria-invalid", String(missed));
+    this.nobody.textContent = missed ? "no concept is called so" : "";
+    return only;
+  }
+
+  drawMap() {
+    const { reading, look, layer, concept } = this;
+    const n = reading.concepts.length;
+    const only = this.drawMapHead(n);
     const columns = [...reading.tokens.keys()].filter(
       (token) => look.template || reading.roles[token] !== "template",
     );
@@ -202,6 +231,7 @@ export class ReadScreen {
       return scales.get(key);
     };
     const rows = mapRows(reading, {
+      only,
       order: look.order,
       values: this.values,
       highest: look.order === "peak" ? peaks(reading, layer, this.own) : null,
@@ -209,7 +239,9 @@ export class ReadScreen {
       most: look.rows === "top" ? TOP : n,
     });
     const layers =
-      look.rows === "layers" && reading.layers.length > 1 ? [...reading.layers].reverse() : null;
+      look.rows === "layers" && !only && reading.layers.length > 1
+        ? [...reading.layers].reverse()
+        : null;
     const map = paintMap(
       this.map,
       reading,

@@ -27,6 +27,7 @@ LATEST_LOCK = .ci/latest.lock
 PLAIN_LOCK = .ci/plain.lock
 DOCS_LOCK = .ci/docs.lock
 VLLM_LOCK = .ci/vllm.lock
+VLLM_MORE_LOCK = .ci/vllm-more.lock
 # As many processes as processors; pages need the machine to themselves.
 SIDE_BY_SIDE = bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 ALONE = bin/python -m pytest --durations 8
@@ -41,7 +42,7 @@ CHROMIUM = $(shell command -v chromium chromium-browser google-chrome 2>/dev/nul
 
 help:
 	@echo "make app    serve the app on http://127.0.0.1:7860 (flags: APP_FLAGS='--port 8000')"
-	@echo "make test   lint, types and every test, in both lanes"
+	@echo "make test   lint, types and every test in both lanes, and the plugin in vLLM"
 	@echo "make quick  lint, types and the unit tests that need neither model nor browser"
 	@echo "make fuzz   mutated inputs for every reader, for ten minutes"
 	@echo "make check  lint, types and layering only"
@@ -49,7 +50,7 @@ help:
 	@echo "make architectures  every causal model of transformers, tiny: docs/architectures.md"
 	@echo "make docs   the pages of docs/ and the Python reference, as HTML in build/docs/"
 	@echo "make pip    install as the README says with pip alone, then train (PYTHON=python3.13)"
-	@echo "make vllm-test  the tests of the vLLM plugin, in a venv of its own (3.5 GB)"
+	@echo "make vllm-test  the tests of the vLLM plugin, in a venv of its own"
 	@echo "make vllm-quick   those of one process, without inductor and Triton's interpreter"
 	@echo "make llama-check  our GGUF control vectors in llama.cpp beside transformers"
 	@echo "make lock   renew the exact versions in .ci/*.lock (then run make test)"
@@ -58,7 +59,7 @@ help:
 app: $(VENV)/.installed
 	$(VENV)/bin/python app.py $(APP_FLAGS)
 
-test: check tests tests-plain
+test: check tests tests-plain vllm-quick
 
 # Mutated inputs for every reader for ten minutes, other ones in every run.
 fuzz: $(VENV)/.tools
@@ -117,6 +118,7 @@ docs: $(DOCS)/.tools
 # `make vllm-quick` leaves out what takes longest: several processes, inductor, Triton's interpreter.
 vllm-test vllm-quick: export OMP_NUM_THREADS = 1
 vllm-quick: WHICH = not parallel and not compiled and not V2 and not speculative
+vllm-test: $(VLLM)/.more
 vllm-test vllm-quick: $(VENV)/.tools $(VLLM)/.tools
 	rm -rf build/vllm-test
 	PYTHONPATH=. $(VENV)/bin/python integrations/vllm/checks/prepare.py build/vllm-test
@@ -165,11 +167,19 @@ $(DOCS)/.tools: docs/requirements.txt $(DOCS_LOCK) Makefile
 	$(DOCS)/$(PIP) install -r docs/requirements.txt -c $(DOCS_LOCK)
 	touch $@
 
-$(VLLM)/.tools: $(VLLM_PINS) $(VLLM_LOCK) Makefile
-	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/$(PIP) install -r $(VLLM_LOCK)
-	$(VLLM)/$(PIP) install --no-deps -r $(VLLM_PINS)
+# Over the first lane's packages (torch and some sixty others), with what vLLM needs beside them or in
+# other versions. Python compiles what is imported, a small part of it.
+SITE = bin/python -c "import site; print(*site.getsitepackages())"
+$(VLLM)/.tools: $(VLLM_PINS) $(VLLM_LOCK) $(VENV)/.tools Makefile
+	$(PYTHON) -m venv --clear $(VLLM)
+	$(VENV)/$(SITE) > "$$($(VLLM)/$(SITE))/first_lane.pth"
+	$(VLLM)/$(PIP) install --no-deps --no-compile -r $(VLLM_LOCK)
+	$(VLLM)/$(PIP) install --no-deps --no-compile -r $(VLLM_PINS)
 	$(VLLM)/$(PIP) install --no-deps --editable integrations/vllm
+	touch $@
+
+$(VLLM)/.more: $(VLLM)/.tools $(VLLM_MORE_LOCK)
+	$(VLLM)/$(PIP) install --no-deps --no-compile -r $(VLLM_MORE_LOCK)
 	touch $@
 
 # What was installed, without what depends on the kind of machine (torch's CUDA libraries).

@@ -1,7 +1,7 @@
 """What a readout costs inside vLLM: tokens per second without, loaded but unasked, and asked.
 
-One engine in one process, in the venv that `make vllm-test` makes; the three kinds take
-turns, so that a busy machine slows all of them. Per CPU second and per second of the clock.
+One engine in one process, in the venv that `make vllm-quick` makes; the three kinds take
+turns in changing order, so that a busy machine slows all of them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("off", "loaded", "asked")
-NEW_TOKENS = 32
+NEW_TOKENS = 16
 
 
-def overhead(model: str, turns: int, batches: tuple[int, ...] = (1, 8)) -> dict[str, Any]:
-    """Medians over turns, as shares of the kind `off`.
+def overhead(model: str, seconds: float, batches: tuple[int, ...] = (1, 8)) -> dict[str, Any]:
+    """Tokens per second of each kind, and as shares of the kind `off`.
 
     Args:
         model: the served model's folder; VLLM_READOUT_VECTORS names the folder of the export.
-        turns: how often each kind runs, after once to warm up.
+        seconds: how long each number of requests is measured.
         batches: numbers of concurrent requests.
     """
     from vllm import LLM
@@ -43,13 +43,16 @@ def overhead(model: str, turns: int, batches: tuple[int, ...] = (1, 8)) -> dict[
     choose = _chooser(llm)
     made: dict[str, Any] = {}
     for n_requests in batches:
-        rates: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
-        for turn in range(turns + 1):
-            for kind in KINDS:
+        rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        end, turn = time.perf_counter() + seconds, 0
+        while time.perf_counter() < end:
+            for place in range(len(KINDS)):
+                kind = KINDS[(turn + place) % len(KINDS)]
                 choose(kind)
                 rate = _rate(llm, n_requests, kind == "asked")
                 if turn:  # the first turn warms up
                     rates[kind].append(rate)
+            turn += 1
         made[f"batch {n_requests}"] = _shares(rates)
         print(n_requests, made[f"batch {n_requests}"], file=sys.stderr, flush=True)
     return made
@@ -69,8 +72,8 @@ def _chooser(llm: Any) -> Callable[[str], None]:
     return choose
 
 
-def _rate(llm: Any, n_requests: int, asked: bool) -> tuple[float, float]:
-    """Tokens per second of the clock and per CPU second."""
+def _rate(llm: Any, n_requests: int, asked: bool) -> float:
+    """Tokens per second."""
     from vllm import SamplingParams
 
     parameters = SamplingParams(
@@ -80,29 +83,29 @@ def _rate(llm: Any, n_requests: int, asked: bool) -> tuple[float, float]:
         extra_args={"readout": 1} if asked else None,
     )
     prompts = [f"Once upon a time, number {i}, there was a" for i in range(n_requests)]
-    clock, cpu = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     outputs = llm.generate(prompts, parameters, use_tqdm=False)
-    clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
+    taken = time.perf_counter() - start
     if (outputs[0].outputs[0].readout is not None) != asked:
         raise RuntimeError("the readout is not what was chosen")
-    return n_requests * NEW_TOKENS / clock, n_requests * NEW_TOKENS / cpu
+    return n_requests * NEW_TOKENS / taken
 
 
-def _shares(rates: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
-    base = [statistics.median(rate[i] for rate in rates["off"]) for i in range(2)]
-    made: dict[str, Any] = {"off tokens per second": round(base[0], 1)}
-    for kind in KINDS[1:]:
-        # In pairs: each turn's kinds ran one after the other.
-        pairs = zip(rates[kind], rates["off"], strict=True)
-        ratios = [(one[0] / off[0], one[1] / off[1]) for one, off in pairs]
-        made[kind] = {
-            "of off, clock": round(statistics.median(r[0] for r in ratios), 4),
-            "of off, CPU": round(statistics.median(r[1] for r in ratios), 4),
-            "range, CPU": [round(f(r[1] for r in ratios), 4) for f in (min, max)],
-        }
+def _shares(rates: dict[str, list[float]]) -> dict[str, Any]:
+    """Median and quartiles of tokens per second, and of each turn's share of its own `off`."""
+    made: dict[str, Any] = {"turns": len(rates["off"])}
+    for kind, own in rates.items():
+        shares = [one / off for one, off in zip(own, rates["off"], strict=True)]
+        made[kind] = {"tokens per second": _spread(own, 1), "of off": _spread(shares, 4)}
     return made
+
+
+def _spread(values: list[float], digits: int) -> list[float]:
+    """Lower quartile, median, upper quartile."""
+    return [round(value, digits) for value in statistics.quantiles(values, n=4)]
 
 
 if __name__ == "__main__":
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    print(json.dumps(overhead(sys.argv[1], int((sys.argv[2:] or ["7"])[0])), indent=2))
+    seconds = float((sys.argv[2:] or ["60"])[0])
+    print(json.dumps(overhead(sys.argv[1], seconds), indent=2))

@@ -8,10 +8,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-LOCKS = {lane: ROOT / ".ci" / f"{lane}.lock" for lane in ("plain", "docs")}
+LOCKS = {lane: ROOT / ".ci" / f"{lane}.lock" for lane in ("plain", "docs", "vllm", "vllm-more")}
 LOCKS["first"] = ROOT / ".ci" / "latest.lock"
 BOTH = ("requirements.txt", "tests/requirements.txt")
 NEEDED = {"first": BOTH, "plain": BOTH, "docs": ("docs/requirements.txt",)}
+NEEDED |= {"vllm": (), "vllm-more": ()}  # vLLM's own list is longer than what it imports
 WITHOUT_DEPENDENCIES = {"first": {"steering-vectors"}}
 pytestmark = pytest.mark.once
 

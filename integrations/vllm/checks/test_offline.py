@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import engines
 import numpy as np
+import offline
 import pytest
 from offline import SILENT, TEXTS
 from parity import Reference
@@ -40,23 +45,49 @@ KINDS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
-def runs(
+@pytest.fixture(scope="session")
+def begun(
     request: pytest.FixtureRequest,
     served: Path,
     environment: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Any:
-    extra, arguments = KINDS[request.param]
-    output = tmp_path_factory.mktemp("rows") / "rows.pickle"
-    interpreter = [HERE / "interpreted.py"] if request.param.startswith("V2") else []
-    script = [*interpreter, HERE / "offline.py"]
-    command = [sys.executable, *script, served, output, json.dumps(arguments)]
-    done = subprocess.run(
-        command, env=environment | extra, capture_output=True, text=True, check=False, timeout=540
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return request.param, pickle.loads(output.read_bytes())
+) -> Iterator[dict[str, Future[Any]]]:
+    """Every kind that is selected, two at a time, while the server starts if it is selected too."""
+    selected = request.session.items
+    if any("starting" in item.fixturenames for item in selected):
+        request.getfixturevalue("starting")
+    calls = [item.callspec.params for item in selected if hasattr(item, "callspec")]
+    kinds = dict.fromkeys(call["runs"] for call in calls if "runs" in call)
+    folder = tmp_path_factory.mktemp("rows")
+    with ThreadPoolExecutor(2) as pool:
+        yield {kind: pool.submit(rows_of, kind, served, environment, folder) for kind in kinds}
+
+
+def rows_of(kind: str, served: Path, environment: dict[str, str], folder: Path) -> Any:
+    """What the requests of `offline.py` got."""
+    extra, arguments = KINDS[kind]
+    output, log = folder / f"{kind}.pickle", folder / f"{kind}.log"
+    if kind.startswith("V2"):  # Triton's interpreter is chosen when vLLM is imported
+        command = [sys.executable, HERE / "interpreted.py", HERE / "offline.py"]
+        with log.open("w") as printed:
+            code = subprocess.run(
+                [*command, served, output, json.dumps(arguments)],
+                env={**os.environ, **environment, **extra},
+                stdout=printed,
+                stderr=printed,
+                check=False,
+                timeout=540,
+            ).returncode
+        said = log.read_text()
+    else:
+        code, said = engines.run(offline.main, log, environment | extra, served, output, arguments)
+    assert code == 0, said[-3000:]
+    return pickle.loads(output.read_bytes())
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def runs(request: pytest.FixtureRequest, begun: dict[str, Future[Any]]) -> Any:
+    return request.param, begun[request.param].result()
 
 
 def test_rows_are_those_of_transformers(runs: Any, reference: Reference) -> None:

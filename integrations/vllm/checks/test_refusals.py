@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import engines
+import offline
 import pytest
-
-HERE = Path(__file__).parent
-
-
-def start(served: Path, environment: dict[str, str], **extra: str) -> str:
-    """What an engine prints that does not start."""
-    command = [sys.executable, HERE / "offline.py", served, "/dev/null"]
-    environment = environment | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} | extra
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode != 0
-    return done.stdout + done.stderr
+from test_offline import ONE_PROCESS
 
 
 def test_vectors_of_another_model(
@@ -32,7 +20,10 @@ def test_vectors_of_another_model(
     manifest = json.loads((export / "readout.json").read_text())
     manifest["model"]["id"] = "makers/other"
     (export / "readout.json").write_text(json.dumps(manifest))
-    output = start(served, environment, VLLM_READOUT_VECTORS=str(export))
+    extra = ONE_PROCESS | {"VLLM_READOUT_VECTORS": str(export)}
+    arguments = (served, tmp_path / "rows", {})
+    code, output = engines.run(offline.main, tmp_path / "log", environment | extra, *arguments)
+    assert code == 1
     assert "the vectors were made with 'makers/other'" in output
 
 

@@ -7,20 +7,18 @@ import os
 import pickle
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import MODEL, Starting
 from parity import Reference
 
-MODEL = "served-model"
 CHAT = {
     "model": MODEL,
     "messages": [{"role": "user", "content": "I am angry that they do not listen to me. " * 6}],
@@ -71,32 +69,13 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(served: Path, environment: dict[str, str]) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", served / "model", "--served-model-name", MODEL, "model"),
-        *("--dtype", "float32", "--enforce-eager", "--block-size", "32", "--max-model-len", "512"),
-        *("--max-num-seqs", "8", "--max-num-batched-tokens", "64"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-    ]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        one = Server(f"http://127.0.0.1:{port}")
-        try:
-            _wait(one, process)
-            yield one
-        finally:
-            process.terminate()
-
-
-def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
+def server(starting: Starting) -> Server:
+    one = Server(f"http://127.0.0.1:{starting.port}")
     for _ in range(600):
-        assert process.poll() is None, "the server ended while it started"
+        assert starting.process.is_alive(), starting.log.read_text()[-3000:]
         try:
-            if server.send("/health")[0] == 200:
-                return
+            if one.send("/health")[0] == 200:
+                return one
         except OSError:
             time.sleep(0.5)
     raise AssertionError("the server did not start in five minutes")

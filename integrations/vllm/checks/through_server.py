@@ -14,6 +14,7 @@ from typing import Any
 from readout_ui.app.served import ServedStudio
 from readout_ui.app.status import StudioOptions
 from readout_ui.inference.client import Server
+from readout_ui.inference.readout import Begun
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
 from readout_ui.progress import silent
@@ -36,7 +37,7 @@ def main(url: str, model: str, runs: Path, output: Path) -> None:
     heard: list[int] = []
     prompt = readout.model.frame.frame_chat(CHAT, True)
     sampling = Sampling(temperature=0, max_new_tokens=9)
-    made = readout.grow(prompt, sampling, on_text=lambda live: heard.append(live.n_tokens))
+    made = readout.grow(Begun(prompt, sampling, on_text=lambda live: heard.append(live.n_tokens)))
     assert made.reading is not None
     assert heard[0] < heard[-1] == len(made.token_ids), "the answer did not grow"
     ids = [*prompt.token_ids, *made.token_ids]

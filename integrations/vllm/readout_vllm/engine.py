@@ -7,6 +7,7 @@ that fired is the last one.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from readout_vllm.asks import Ask
@@ -20,40 +21,50 @@ if TYPE_CHECKING:
 Fired = list[tuple[int, int, float]]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A request whose concepts are watched; it lives as long as vLLM's own request."""
+
+    ask: Ask
+    fired: set[int]
+    """Places of the concepts that fired before."""
+
+
 class EngineReadout:
     """What one scheduler remembers between a pass and the outputs of its requests."""
 
     def __init__(self, settings: Settings, stops: dict[str, tuple[int, str]]) -> None:
         self._settings, self._export = settings, export_of(settings)
-        self._fired: dict[str, set[int]] = {}
         self._stops = stops
         """Request id -> (number of output tokens at which it ends, why)."""
 
     def watch(self, requests: Any, found: dict[str, Rows]) -> dict[str, Fired]:
         """Which watched concepts fire in this pass, each concept once per answer."""
-        self._fired = {key: seen for key, seen in self._fired.items() if key in requests}
         made: dict[str, Fired] = {}
         for request_id, rows in found.items():
             request = requests.get(request_id)
-            ask = self._ask(request)
-            if ask is None or not ask.watch or rows.generated is None:
+            watched = None if request is None else self._watched(request)
+            if watched is None or rows.generated is None:
                 continue
-            seen = self._fired.setdefault(request_id, set())
-            new = [one for one in firing(self._export, ask, rows.generated) if one[0] not in seen]
-            seen.update(one[0] for one in new)
+            now = firing(self._export, watched.ask, rows.generated)
+            new = [one for one in now if one[0] not in watched.fired]
+            watched.fired.update(one[0] for one in new)
             if new:
                 made[request_id] = new
-                if ask.stop:
+                if watched.ask.stop:
                     concept = self._export.concepts[new[0][0]]
                     at = request.num_output_tokens + new[0][1] + 1
                     self._stops[request_id] = (at, f"readout:{concept}")
         return made
 
-    def _ask(self, request: Any) -> Ask | None:
-        parameters = getattr(request, "sampling_params", None)
-        if parameters is None:
-            return None
-        return asked(parameters.extra_args, self._settings)
+    def _watched(self, request: Any) -> Watched | None:
+        """What a request watches, read in its first pass: reading its wishes takes 0.04 ms."""
+        if not hasattr(request, READOUT):
+            parameters = getattr(request, "sampling_params", None)
+            ask = asked(getattr(parameters, "extra_args", None), self._settings)
+            request.readout = Watched(ask, set()) if ask is not None and ask.watch else None
+        watched: Watched | None = request.readout
+        return watched
 
 
 def patch(settings: Settings) -> None:

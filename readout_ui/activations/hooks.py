@@ -108,20 +108,21 @@ def _hook(
 ) -> Callable[..., None]:
     def read(_module: nn.Module, _inputs: Any, output: Any) -> None:
         once.take(layer)
-        activation = output[0] if isinstance(output, tuple | list) else output
-        if not isinstance(activation, Tensor):
+        if not isinstance(output, Tensor):
+            output = output[0] if isinstance(output, tuple | list) else output
+            if not isinstance(output, Tensor):
+                raise UserError(
+                    f"the module returned {type(output).__name__} where a tensor was expected",
+                    where=name,
+                    fix="choose another layer type",
+                )
+        if output.ndim > 3 or width not in (None, output.shape[-1]):
             raise UserError(
-                f"the module returned {type(activation).__name__} where a tensor was expected",
-                where=name,
-                fix="choose another layer type",
-            )
-        if activation.ndim > 3 or width not in (None, activation.shape[-1]):
-            raise UserError(
-                f"this architecture keeps several residual streams ({tuple(activation.shape)} "
+                f"this architecture keeps several residual streams ({tuple(output.shape)} "
                 f"where one state {f'of {width} numbers ' if width else ''}per token was expected)",
                 where=name,
                 fix="choose another layer type, such as mlp or self_attn",
             )
-        on_activation(layer, activation)
+        on_activation(layer, output)
 
     return read

@@ -4,9 +4,10 @@ and why, what is read of each, and what transformers' `generate` is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from readout_ui.vectors.vectors import ConceptVectors
 
 Finish = Literal["end", "length", "stopped"]
+_Otherwise = Callable[[], UserError]
+_PLACED_WRONGLY: _Otherwise = partial(
+    library_error, "transformers", "a pass was fed positions that its tokens do not have"
+)
 
 
 class FiniteLogits(LogitsProcessor):
@@ -39,15 +44,16 @@ class FiniteLogits(LogitsProcessor):
         otherwise: makes what it is to raise for the others.
     """
 
-    def __init__(self, tracker: TokenTracker, otherwise: Callable[[], UserError]) -> None:
+    def __init__(self, tracker: TokenTracker, otherwise: _Otherwise) -> None:
         self._tracker, self._otherwise = tracker, otherwise
 
     def __call__(self, _input_ids: Any, scores: Any) -> Any:
         """The logits (n_rows, n_vocabulary), zeros where a row has no finite maximum."""
-        finite = scores.amax(dim=-1).isfinite()  # (n_rows,); -inf alone only rules tokens out
-        if scores.device.type == "cpu" and finite.all():
+        largest = scores.amax(dim=-1)  # (n_rows,); -inf alone only rules tokens out
+        if scores.device.type == "cpu" and all(map(isfinite, largest.tolist())):
             return scores  # looking takes no waiting there, and a copy as long as the projections
-        self._tracker.expect(finite, self._otherwise)
+        finite = largest.isfinite()
+        self._tracker.expect(finite, [True] * len(scores), self._otherwise)
         return torch.where(finite[:, None], scores, 0.0)
 
 
@@ -79,17 +85,16 @@ class TokenTracker(StoppingCriteria):
         self.finish: list[Finish | None] = [None] * n_rows
         self._limit, self._end_tokens, self._stop = limit, frozenset(end_tokens), stop
         self._extra_pass, self._on_token = extra_pass, on_token
-        self.newest: torch.Tensor | None = None
-        """(n_rows, 1): what the next pass has to be fed; None before the first token."""
-        self._expected: list[tuple[torch.Tensor, Callable[[], UserError]]] = []
+        self.newest: list[int] | None = None
+        """Of each row, what the next pass has to be fed; None before the first token."""
+        self._expected: list[tuple[torch.Tensor, Sequence[int], _Otherwise]] = []
 
     def __call__(self, input_ids: Any, _scores: Any, **_more: Any) -> Any:
         """True for every row once nothing more is needed of any."""
         was_over = self.over
-        self.newest = input_ids[:, -1:]
-        tokens = self.fetched(input_ids[:, -1])
+        self.newest = self.fetched(input_ids[:, -1])
         if not was_over:
-            self._take(tokens)
+            self._take(self.newest)
             self._on_token()
         done = was_over if self._extra_pass else self.over
         return torch.full((len(self.rows),), done, device=input_ids.device)
@@ -99,20 +104,20 @@ class TokenTracker(StoppingCriteria):
         """Whether every row has ended."""
         return all(self.finish)
 
-    def expect(self, holds: torch.Tensor, otherwise: Callable[[], UserError]) -> None:
-        """Raise `otherwise()` with the next tokens unless `holds`, (n_rows,), is true of all rows.
+    def expect(self, found: torch.Tensor, due: Sequence[int], otherwise: _Otherwise) -> None:
+        """Raise `otherwise()` with the next tokens unless `found`, (n_rows,), is what is due.
 
         What the device says is fetched together with the tokens, so that nothing waits for it. An
         error that looks up a library's version takes milliseconds: it is made when it is needed.
         """
-        self._expected.append((holds, otherwise))
+        self._expected.append((found, due, otherwise))
 
     def fetched(self, newest: torch.Tensor) -> list[int]:
         """These (n_rows,) tokens on the host, once everything expected is known to hold."""
         expected, self._expected = self._expected, []
-        rows = torch.stack([newest, *(holds.to(newest) for holds, _ in expected)]).tolist()
-        for (_, otherwise), held in zip(expected, rows[1:], strict=True):
-            if not all(held):
+        rows = torch.stack([newest, *(found.to(newest) for found, _, _ in expected)]).tolist()
+        for (_, due, otherwise), found in zip(expected, rows[1:], strict=True):
+            if found != due:
                 raise otherwise()
         tokens: list[int] = rows[0]
         return tokens
@@ -201,15 +206,6 @@ def end_tokens(model: LoadedModel) -> frozenset[int]:
     return frozenset(token for token in ends if isinstance(token, int))
 
 
-@contextmanager
-def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Torch's chance starts from `seed` and is as before afterwards."""
-    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(seed)
-        yield
-
-
 def special_tokens(model: LoadedModel) -> frozenset[int]:
     """Ids that are no text, such as those around a turn."""
     added = model.tokenizer.added_tokens_decoder.items()
@@ -221,6 +217,12 @@ def pad_token(model: LoadedModel) -> int:
     tokenizer: Any = model.tokenizer
     known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     return int(next(token for token in known if token is not None))
+
+
+def _fed_wrongly(fed: Any, due: tuple[int, int]) -> UserError:
+    shape = tuple(getattr(fed, "shape", ()))
+    what = f"a pass was fed {shape} tokens that are not the next {due} of the answer"
+    return library_error("transformers", what)
 
 
 class Live:
@@ -281,7 +283,7 @@ class Answers:
         self.logits = NextLogits(sampling, self.longest)
         self.projector: Projector | None = None
         if vectors is not None:
-            self.projector = Projector(vectors, len(prompts))
+            self.projector = Projector(vectors, len(prompts), self._after_pass)
             self._scorer = Scorer(vectors)
         self._special = special_tokens(model)
         live = [Live(self, row) for row in range(len(prompts))]
@@ -298,8 +300,8 @@ class Answers:
         """Run transformers' `generate` until every row has ended."""
         ids, mask = self._padded()
         whole: Any = self.model.model
-        self._due, overflow = ids, partial(not_finite, self.model.dtype, self.model.device)
-        self._places = torch.where(mask > 0, mask.cumsum(dim=1) - 1, -1)
+        self._prompt, overflow = (ids, mask), partial(not_finite, self.model.dtype, ids.device)
+        self._counted = [len(prompt.token_ids) for prompt in self.prompts]
         watch = whole.register_forward_pre_hook(self._check_fed, with_kwargs=True)
         with own_choices(whole), watch, suppress(FarEnough):
             whole.generate(
@@ -311,41 +313,39 @@ class Answers:
             )
         self.tracker.fetched(ids[:, -1])  # what the last pass was fed is looked at as well
 
-    def take(self, layer: int, output: torch.Tensor) -> None:
-        """Read one layer; the pass that only feeds the last token ends behind the last of them."""
-        assert self.projector is not None
-        self.projector(layer, output)
-        if self.tracker.over and self.projector.between_passes:
+    def _after_pass(self) -> None:
+        """The pass that only feeds the last token ends behind the last layer that is read."""
+        if self.tracker.over:
             raise FarEnough
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Scores are told apart by the order of the passes, so each must feed what is expected."""
-        given = arguments_by_name(module, args, kwargs)
-        fed = given.get("input_ids")
-        due = self._due if self.tracker.newest is None else self.tracker.newest
-        shape = tuple(getattr(fed, "shape", ()))
-        wrong = partial(
-            library_error,
-            "transformers",
-            f"a pass was fed {shape} tokens that are not the next {tuple(due.shape)} of the answer",
-        )
-        if not isinstance(fed, torch.Tensor) or fed.shape != due.shape:
-            raise wrong()
-        self.tracker.expect((fed == due).all(dim=1), wrong)
-        self._check_places(given.get("position_ids"))
+        """Scores are told apart by the order of the passes, so each must feed what is expected.
 
-    def _check_places(self, given: Any) -> None:
-        """A pass that says where its tokens stand has to say what they are counted to be."""
-        due = self._places  # (n_rows, n_fed), -1 for padding
-        self._places = due[:, -1:] + 1
-        if not isinstance(given, torch.Tensor) or given.ndim != 2:
-            return  # The model counts by itself, or has several numbers for a place.
-        wrong = partial(
-            library_error, "transformers", "a pass was fed positions that its tokens do not have"
-        )
-        if given.shape[1] != due.shape[1]:
+        A pass that says where its tokens stand has to say what they are counted to be; one that
+        does not counts by itself, or has several numbers for a place.
+        """
+        given, newest = arguments_by_name(module, args, kwargs), self.tracker.newest
+        due = len(self.prompts), self.longest if newest is None else 1
+        fed, places = given.get("input_ids"), given.get("position_ids")
+        wrong = partial(_fed_wrongly, fed, due)
+        if not isinstance(fed, torch.Tensor) or fed.shape != due:
             raise wrong()
-        self.tracker.expect(((given == due) | (due < 0)).all(dim=1), wrong)
+        if not isinstance(places, torch.Tensor) or places.ndim != 2:
+            places = None
+        elif places.shape[1] != due[1]:
+            raise _PLACED_WRONGLY()
+        if newest is None:
+            ids, mask = self._prompt
+            rows, counts = [True] * len(ids), mask.cumsum(dim=1) - 1
+            self.tracker.expect((fed == ids).all(dim=1), rows, wrong)
+            if places is not None:
+                held = ((places == counts) | (mask == 0)).all(dim=1)
+                self.tracker.expect(held, rows, _PLACED_WRONGLY)
+            return
+        self.tracker.expect(fed[:, 0], newest, wrong)
+        if places is not None:
+            self.tracker.expect(places.expand_as(fed)[:, 0], self._counted, _PLACED_WRONGLY)
+        self._counted = [count + 1 for count in self._counted]
 
     def text(self, row: int) -> str:
         """The new tokens of a row as text."""
@@ -356,10 +356,10 @@ class Answers:
         """Scores of a row's tokens from `start` on, as far as they were fed."""
         if self.projector is None:
             return None
-        prompt, new = self.prompts[row], self.tracker.rows[row]
-        read = self._read(self.projector, row, start)
-        ids = (*prompt.token_ids, *new)[start : start + read.n_tokens]
-        roles = (*prompt.roles, *self.roles(row))[start : start + read.n_tokens]
+        prompt, read = self.prompts[row], self._read(self.projector, row, start)
+        first = max(0, start - len(prompt.token_ids))  # of the new tokens
+        ids = (*prompt.token_ids[start:], *self.tracker.rows[row][first:])[: read.n_tokens]
+        roles = (*prompt.roles[start:], *self.roles(row, first))[: read.n_tokens]
         return self._scorer.reading(
             read,
             tokens=visible_tokens(self.model.tokenizer, ids),
@@ -379,12 +379,12 @@ class Answers:
         stop = self.longest + len(self.tracker.rows[row])
         return projector.projections(row, padding + start, stop)
 
-    def roles(self, row: int) -> tuple[TokenRole, ...]:
-        """Of each new token: the assistant's, or template for special tokens."""
+    def roles(self, row: int, start: int = 0) -> tuple[TokenRole, ...]:
+        """Of each new token from `start` on: the assistant's, or template for special tokens."""
         special = self._special
         return tuple(
             TokenRole.TEMPLATE if token in special else TokenRole.ASSISTANT
-            for token in self.tracker.rows[row]
+            for token in self.tracker.rows[row][start:]
         )
 
     def _padded(self) -> tuple[torch.Tensor, torch.Tensor]:

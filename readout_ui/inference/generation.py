@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import torch
+
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.errors import UserError
-from readout_ui.inference.decoding import Answers, Finish, Live, pad_token, seeded
+from readout_ui.inference.decoding import Answers, Finish, Live, pad_token
 from readout_ui.inference.forward import read_blocks, require_fit, require_room
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import TokenRole, Turn
@@ -247,6 +249,15 @@ def _may_stand_together(model: LoadedModel, prompts: Sequence[FramedChat], n_new
     return tried[passed]
 
 
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Torch's chance starts from `seed` and is as before afterwards."""
+    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seed)
+        yield
+
+
 def _answers(
     model: LoadedModel,
     prompts: Sequence[FramedChat],
@@ -260,12 +271,12 @@ def _answers(
     started = time.perf_counter()
     with ExitStack() as around:
         around.enter_context(inference(model.model))
-        around.enter_context(seeded(model.device, sampling.seed))
+        around.enter_context(_seeded(model.device, sampling.seed))
         if steering is not None:
             around.enter_context(steering(prompts))
         if vectors is not None and answers.projector is not None:
             paths = read_blocks(model, vectors)
-            around.enter_context(recording(model.model, paths, answers.take, vectors.layers))
+            around.enter_context(recording(model.model, paths, answers.projector, vectors.layers))
         answers.grow(sampling)
     seconds = time.perf_counter() - started
     return [_generated(answers, row, seconds) for row in range(len(prompts))]

@@ -5,13 +5,14 @@ From projections to scores in all three units, with what depends only on the vec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from readout_ui.inference.reading import (
     FloatArray,
@@ -55,21 +56,21 @@ class _Share:
     """What one device keeps of every token: projections and length, by place of the layer."""
 
     def __init__(self, vectors: ConceptVectors, n_rows: int, device: torch.device) -> None:
-        directions = vectors.directions.float().permute(1, 2, 0).contiguous()
-        self._directions = directions.to(device)  # (n_layers, d_model, n_concepts)
+        directions = pad(vectors.directions.float().permute(1, 2, 0), (0, 1))
+        self._directions = directions.to(device)  # (n_layers, d_model, n_concepts + 1)
         self._center = vectors.center.float()[:, None].to(device)  # (n_layers, 1, d_model)
-        self._n_layers, _, self._n_concepts = directions.shape
-        self._n_rows, self._device = n_rows, device
         self._staged = torch.empty(0)
-        self.kept = torch.empty(0)
-        """(n_rows, room, n_layers, n_concepts + 1): projections, then the length."""
+        shape = 0, len(directions), n_rows, directions.shape[-1]
+        self.kept = torch.empty(shape, device=device)
+        """(room, n_layers, n_rows, n_concepts + 1): projections, then the length."""
         self.places: list[int] = []
 
-    def stage(self, place: int, states: Tensor) -> None:
-        """Copy one layer's (n_rows * n_new, d_model) until the pass is over."""
+    def stage(self, place: int, states: Tensor) -> Tensor:
+        """Where one layer's (n_rows * n_new, d_model) wait until the pass is over."""
         if self._staged.shape[1:] != states.shape:
-            self._staged = torch.empty((self._n_layers, *states.shape), device=self._device)
-        self._staged[place].copy_(states)
+            shape = len(self._directions), *states.shape
+            self._staged = torch.empty(shape, device=self.kept.device)
+        return self._staged[place]
 
     def project_staged(self, start: int) -> None:
         """All layers that this device computed in the pass, in one product."""
@@ -78,19 +79,20 @@ class _Share:
 
     def project(self, place: int, states: Tensor, start: int) -> None:
         """Layers from `place` on, (n, n_rows * n_new, d_model) float32; tokens from `start` on."""
-        part, n_new = slice(place, place + len(states)), states.shape[1] // self._n_rows
-        raw = torch.bmm(states, self._directions[part])  # (n, n_rows * n_new, n_concepts)
-        lengths = torch.linalg.vector_norm(states - self._center[part], dim=-1, keepdim=True)
-        found = torch.cat([raw, lengths], dim=-1).view(len(states), self._n_rows, n_new, -1)
-        self._room(start + n_new)[:, start : start + n_new, part] = found.permute(1, 2, 0, 3)
+        part, n_rows = slice(place, place + len(states)), self.kept.shape[2]
+        n_new = states.shape[1] // n_rows
+        room = self._room(start + n_new)[start : start + n_new, part]  # (n_new, n, n_rows, ...)
+        found = torch.bmm(states, self._directions[part], out=room[0] if n_new == 1 else None)
+        torch.linalg.vector_norm(states - self._center[part], dim=-1, out=found[..., -1])
+        if n_new > 1:
+            room.copy_(found.view(len(states), n_rows, n_new, -1).permute(2, 0, 1, 3))
 
     def _room(self, n_tokens: int) -> Tensor:
-        room = self.kept.shape[1] if self.kept.ndim > 1 else 0
+        room, *rest = self.kept.shape
         if room < n_tokens:
-            shape = (self._n_rows, max(2 * room, n_tokens + _AHEAD), self._n_layers)
-            grown = torch.empty((*shape, self._n_concepts + 1), device=self._device)
-            if room:
-                grown[:, :room] = self.kept
+            size = max(2 * room, n_tokens + _AHEAD), *rest
+            grown = torch.empty(size, device=self.kept.device)
+            grown[:room] = self.kept
             self.kept = grown
         return self.kept
 
@@ -101,47 +103,42 @@ class Projector:
     One pass over a whole text and a prompt followed by single cached tokens leave the same numbers.
     Directions and center go to each device once; per token and layer there remain n_concepts + 1
     numbers, on the device until they are asked for, so that a hook never waits for it. What a token
-    costs does not depend on how many there were before.
+    costs does not depend on how many there were before: a pass like the one before it costs a copy
+    for each layer and one product at its end.
 
     Args:
         vectors: directions and center of the layers to read; other layers are passed over.
         n_rows: how many texts are fed side by side.
+        after_pass: called once every layer of a pass was read; may raise FarEnough.
     """
 
-    def __init__(self, vectors: ConceptVectors, n_rows: int = 1) -> None:
-        self._vectors, self._n_rows = vectors, n_rows
+    def __init__(
+        self,
+        vectors: ConceptVectors,
+        n_rows: int = 1,
+        after_pass: Callable[[], None] | None = None,
+    ) -> None:
+        self._vectors, self._n_rows, self._after_pass = vectors, n_rows, after_pass
         self._place = {layer: place for place, layer in enumerate(vectors.layers)}
         self._shares: dict[torch.device, _Share] = {}
-        self._n_arrived = self._n_tokens = self._n_fetched = 0
+        self._staged: dict[int, Tensor] = {}
+        self._n_arrived = self._n_new = self._n_tokens = self._n_fetched = 0
         self._dtype = torch.float32
-        width = len(vectors.concepts) + 1
-        self._host: FloatArray = np.empty((n_rows, 0, len(vectors.layers), width), np.float32)
+        shape = 0, len(vectors.layers), n_rows, len(vectors.concepts) + 1
+        self._host: FloatArray = np.empty(shape, np.float32)
 
     def __call__(self, layer: int, output: Tensor) -> None:
         """Keep the projections of one module's output, as `recording` hands it over."""
-        place = self._place.get(layer)
-        if place is None:
-            return
-        share = self._share(output.device)
-        if self._n_arrived == 0:
-            self._dtype = output.dtype
-            for each in self._shares.values():
-                each.places = []
-        share.places.append(place)
-        states = output.reshape(-1, output.shape[-1])  # (n_rows * n_new, d_model)
-        narrow = len(states) <= _NARROW
-        if narrow:
-            share.stage(place, states)
+        staged = self._staged.get(layer)
+        if staged is not None and staged.shape == output.shape:
+            staged.copy_(output)
+        elif layer in self._place:
+            self._take(self._place[layer], layer, output)
         else:
-            share.project(place, states.float()[None], self._n_tokens)
+            return
         self._n_arrived += 1
         if self._n_arrived == len(self._place):
-            self._end_pass(len(states) // self._n_rows, narrow)
-
-    @property
-    def between_passes(self) -> bool:
-        """Whether every layer of the newest pass has arrived."""
-        return self._n_arrived == 0
+            self._end_pass()
 
     def projections(self, row: int = 0, start: int = 0, stop: int | None = None) -> Projections:
         """What was kept of the tokens start..stop of one row; waits for the device.
@@ -151,35 +148,51 @@ class Projector:
         """
         self._fetch()
         last = self._n_tokens if stop is None else min(stop, self._n_tokens)
-        found = self._host[row, start : max(start, last)]
+        found = self._host[start : max(start, last), :, row]
         if not np.isfinite(found[..., -1]).all():
             raise not_finite(self._dtype, next(iter(self._shares)))
         return Projections(found[..., :-1], found[..., -1])
 
-    def _share(self, device: torch.device) -> _Share:
-        if device not in self._shares:
-            self._shares[device] = _Share(self._vectors, self._n_rows, device)
-        return self._shares[device]
+    def _take(self, place: int, layer: int, output: Tensor) -> None:
+        """The same of a pass that is unlike the one before it."""
+        if output.device not in self._shares:
+            self._shares[output.device] = _Share(self._vectors, self._n_rows, output.device)
+        share = self._shares[output.device]
+        if place not in share.places:
+            share.places.append(place)
+        states = output.reshape(-1, output.shape[-1])  # (n_rows * n_new, d_model)
+        self._dtype, self._n_new = output.dtype, len(states) // self._n_rows
+        if len(states) <= _NARROW:
+            self._staged[layer] = share.stage(place, states).view(output.shape)
+            self._staged[layer].copy_(output)
+        else:
+            self._staged.clear()
+            share.project(place, states.float()[None], self._n_tokens)
 
-    def _end_pass(self, n_new: int, narrow: bool) -> None:
-        for share in self._shares.values():
-            if narrow and share.places:
+    def _end_pass(self) -> None:
+        if self._staged:
+            for share in self._shares.values():
                 share.project_staged(self._n_tokens)
-        self._n_arrived, self._n_tokens = 0, self._n_tokens + n_new
+        self._n_arrived, self._n_tokens = 0, self._n_tokens + self._n_new
+        if self._after_pass is not None:
+            self._after_pass()
 
     def _fetch(self) -> None:
-        """Move what is new to the host, in one transfer for each device."""
+        """Have what is new on the host, in one transfer for each device that it is not."""
         new = slice(self._n_fetched, self._n_tokens)
         if new.start == new.stop:
             return
-        if self._host.shape[1] < new.stop:
-            n_rows, _, *rest = self._host.shape
-            grown = np.empty((n_rows, new.stop + max(new.stop, _AHEAD), *rest), np.float32)
-            grown[:, : new.start] = self._host[:, : new.start]
-            self._host = grown
-        for share in self._shares.values():
-            self._host[:, new, share.places] = share.kept[:, new].cpu().numpy()[:, :, share.places]
         self._n_fetched = new.stop
+        shares = list(self._shares.values())
+        if len(shares) == 1 and shares[0].kept.device.type == "cpu":
+            self._host = shares[0].kept.numpy()
+            return
+        if len(self._host) < new.stop:
+            grown = np.empty((new.stop + max(new.stop, _AHEAD), *self._host.shape[1:]), np.float32)
+            grown[: new.start] = self._host[: new.start]
+            self._host = grown
+        for share in shares:
+            self._host[new, share.places] = share.kept[new].cpu().numpy()[:, share.places]
 
 
 class Scorer:

@@ -13,10 +13,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 from hypothesis import settings
 
-from tests.support.running_app import chromium
+from tests.support.running_app import PATIENCE_MS, chromium
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
     from readout_ui.app.session import Studio
     from readout_ui.models.loading import LoadedModel
@@ -68,14 +68,26 @@ def watched_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
     """Opens pages; at the end no script failed and no request had left the machine."""
     contexts, faults, hosts = [], [], set()
 
-    def opened(url: str, width: int = 1440, height: int = 900, theme: str = "light") -> "Page":
-        viewport = {"width": width, "height": height}
-        context = browser.new_context(viewport=viewport, accept_downloads=True)  # type: ignore[arg-type]
+    def refuse(dialog: "Dialog") -> None:
+        faults.append(dialog.message)
+        dialog.dismiss()
+
+    def opened(
+        url: str,
+        width: int = 1440,
+        height: int = 900,
+        theme: str = "light",
+        address: str = "",
+        context: "BrowserContext | None" = None,
+    ) -> "Page":
+        context = context or browser.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", refuse)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        page.goto(f"{url}?__theme={theme}")
+        page.goto(f"{url}{theme and f'?__theme={theme}'}{address}")
         return page
 
     yield opened

@@ -35,6 +35,11 @@ WRITE = """async ([address, body, mode]) => {
     return `${answer.status} ${await answer.text()}` }
   catch (error) { return 'unread' } }"""
 
+FRAME = """(src) => new Promise((come) => {
+  const frame = document.createElement('iframe');
+  document.body.append(Object.assign(frame, {src, onload: () => come()}));
+})"""
+
 
 async def hostile(_request: Request) -> HTMLResponse:
     return HTMLResponse("<!doctype html><title>hostile</title><p>hostile</p>")
@@ -99,14 +104,10 @@ def test_no_page_elsewhere_reads_or_writes_the_app(
         page.close()
         page = chrome.new_page()
         page.goto(attacker)
-        page.evaluate(
-            "address => { const frame = document.createElement('iframe');"
-            "frame.src = address; document.body.append(frame) }",
-            url,
-        )
-        page.wait_for_timeout(700)
+        page.evaluate(FRAME, url)
         framed = [frame for frame in page.frames if frame != page.main_frame]
-        assert all("Readout Studio" not in frame.content() for frame in framed)
+        assert len(framed) == 1
+        assert "Readout Studio" not in framed[0].content()
         page.goto(url)  # and the page itself works
         page.get_by_role("link", name="Write").wait_for()
         page.get_by_text("calm").first.wait_for()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from tests.browser.test_write import FolderDesk
 from tests.support.running_app import free_port
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 LOGIN = ("reader", "secret")
@@ -50,11 +50,12 @@ def served(desk: Any) -> Iterator[str]:
     thread.join(timeout=20)
 
 
-def test_the_page_works_behind_a_prefix_and_a_login(browser: Browser, descriptions: Path) -> None:
+def test_the_page_works_behind_a_prefix_and_a_login(
+    watched_page: Callable[..., Page], descriptions: Path
+) -> None:
     desk = FolderDesk()
     desk.folder = descriptions
     scripts: dict[str, dict[str, str]] = {}
-    faults: list[str] = []
 
     def heard(response: Any) -> None:
         if response.url.endswith(".js") and str(STATIC) in response.url:
@@ -63,17 +64,13 @@ def test_the_page_works_behind_a_prefix_and_a_login(browser: Browser, descriptio
     with served(desk) as url:
         address = f"{url}gradio_api/file={STATIC}/write/main.js"
         assert httpx.get(address).status_code == 401
-        page = browser.new_page()
-        page.on("response", heard)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(url)
+        page = watched_page(url)
+        page.context.on("response", heard)
         page.get_by_label("Username").fill(LOGIN[0])
         page.get_by_label("Password").fill(LOGIN[1])
         page.get_by_role("button", name="Login").click()
-        expect(page.locator(".rs-row").first).to_be_visible(timeout=20_000)
-        expect(page.locator(".rs-box").first).to_be_visible(timeout=20_000)
-        page.close()
-    assert faults == []
+        expect(page.locator(".rs-row").first).to_be_visible()
+        expect(page.locator(".rs-box").first).to_be_visible()
     assert all(address.startswith(url) for address in scripts)
     names = {address.rsplit("/", 2)[-2] + "/" + address.rsplit("/", 1)[-1] for address in scripts}
     assert {"write/main.js", "write/editor_state.js", "lib/dom.js"} <= names

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.rooms import wait_until_copied
 from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
 SAMPLING = {"max_new_tokens": 8, "temperature": 1.0, "top_p": 1.0, "seed": 0}
-PATIENCE = 20_000
 OpenPage = Callable[..., "Page"]
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -46,7 +46,7 @@ class Gate:
 
     def __call__(self, *_inputs: Any) -> None:
         with self._passes:
-            self._passes.wait_for(lambda: self._left != 0, timeout=60)
+            self._passes.wait_for(lambda: self._left != 0, timeout=300)
             self._left -= self._left > 0
 
 
@@ -73,37 +73,28 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
 
 
 @pytest.fixture
-def open_page(served: Served, browser: Browser) -> Iterator[OpenPage]:
-    """Opens the room with short answers; at the end no script failed."""
-    contexts, faults = [], []
+def open_page(
+    served: Served, browser: Browser, watched_page: Callable[..., Page]
+) -> Iterator[OpenPage]:
+    """Opens the room with short answers."""
 
     def opened(
         width: int = 1440, height: int = 900, theme: str = "light", address: str = "#/read"
     ) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         kept = json.dumps(json.dumps({"sampling": SAMPLING}))
         context.add_init_script(
             "if (!localStorage.getItem('readout-chat-settings')) "
             f"localStorage.setItem('readout-chat-settings', {kept})"
         )
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{served.url}?__theme={theme}{address}")
-        expect(page.locator("#read-desk .rs-read")).to_have_attribute(
-            "data-drawn", re.compile(r"\d")
-        )
+        page = watched_page(served.url, theme=theme, address=address, context=context)
+        page.locator("#read-desk [data-drawn]").wait_for()
         return page
 
-    expect.set_options(timeout=PATIENCE)
     served.gate.allow(-1)
     yield opened
     served.gate.allow(-1)
-    for context in contexts:
-        context.close()
-    assert faults == []
 
 
 def say(page: Page, text: str) -> None:
@@ -141,13 +132,13 @@ def test_a_text_becomes_a_chat_and_a_reload_loses_nothing(open_page: OpenPage) -
     expect(turns(page)).to_have_count(4)
     expect(turns(page, "user").last).to_contain_text("How was your day?")
     for turn in (turns(page, "user").last, turns(page, "assistant").last):
-        style = turn.locator(".rd-token").first.get_attribute("style") or ""
-        assert "color-mix" in style
+        first = turn.locator(".rd-token").first
+        expect(first).to_have_attribute("style", re.compile("color-mix"))
     said = words(page)
     page.locator("#chat-box").fill("not sent yet")
     page.reload()
     expect(turns(page)).to_have_count(4)
-    assert words(page) == said
+    expect(turns(page).last.locator(".rd-words")).to_have_text(said)
     expect(page.locator("#chat-box")).to_have_value("not sent yet")
     page.locator("#chat-list").click()
     expect(page.locator(".rc-row")).to_have_count(1)
@@ -192,7 +183,7 @@ def test_branches_are_made_walked_starred_noted_and_compared(open_page: OpenPage
     expect(turns(page).last.locator(".rd-words")).to_have_text(first)
     page.keyboard.press("ArrowRight")
     expect(turns(page).last.locator(".rc-branch")).to_have_text("branch 2 of 2")
-    assert words(page) == second
+    expect(turns(page).last.locator(".rd-words")).to_have_text(second)
     press(page, "Star this branch")
     press(page, "Note")
     page.locator(".rc-note").fill("the warmer one")
@@ -303,7 +294,7 @@ def test_a_recipe_steers_both_ways_and_is_swept(open_page: OpenPage, served: Ser
     drawer.get_by_role("button", name="Take angry out").click()
     expect(box).to_have_value("4 calm @generated")
     drawer.get_by_role("button", name="Copy curl").click()
-    assert '"steer":"4 calm @generated"' in page.evaluate("navigator.clipboard.readText()")
+    wait_until_copied(page, '"steer":"4 calm @generated"')
     with page.expect_download() as download:
         drawer.get_by_role("button", name="Save as a file").click()
     box.fill("1 angry")

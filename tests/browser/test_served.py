@@ -44,7 +44,7 @@ def test_a_text_is_read_and_what_needs_the_weights_says_where_they_are(
                 page.locator("#rd-input").fill("I am calm, very calm")
                 page.locator("#rd-input").press("Enter")
                 tokens = page.locator(".rd-turn:last-child .rd-token")
-                expect(tokens.last).to_have_text(" calm", timeout=30_000)
+                expect(tokens.last).to_have_text(" calm")
                 expect(page.locator("#retrain")).to_be_disabled()
                 tokens.last.click()
                 expect(page.locator(".rd-next")).to_contain_text(f"are at {address.rstrip('/')};")

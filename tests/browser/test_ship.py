@@ -22,6 +22,7 @@ from readout_ui.runs.store import RunStore
 from tests.runs.test_packs import packable_run
 from tests.support.hub_stand_in import TOKEN, hub_stand_in
 from tests.support.reports import make_report
+from tests.support.rooms import wait_until_copied
 from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ gr = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=30_000)
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,32 @@ class Served:
     url: str
     studio: Studio
     folder: Path
+    n_events: int
+    """What brings a page up to date that has just come."""
 
 
-@dataclass(frozen=True)
 class StandIn:
-    """A clock that ticks once, when the page has come."""
+    """A clock that ticks once, when the page has come; the page counts what came up to date."""
 
-    standing: Any
-    kept: Any
+    def __init__(self) -> None:
+        self._came = gr.State("")
+        self.standing = self.kept = self
+        self.n_events = 0
+
+    def change(self, *event: Any, **manner: Any) -> None:
+        """What follows that tick."""
+        self._came.change(*event, **manner).then(None, js=COUNT)
+        self.n_events += 1
+
+    def start(self, app: Any) -> None:
+        """Tick as soon as a page comes."""
+        app.load(lambda: "came", None, self._came)
 
     def tick_after(self, event: object) -> None:
         """Nothing stands in a header here."""
+
+
+COUNT = "() => { window.upToDate = (window.upToDate ?? 0) + 1 }"
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +75,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch, small_studio(folder) as studio:
         patch.setattr("huggingface_hub.get_token", lambda: None)
         with gr.Blocks() as app:
-            room = ShipRoom(studio)
-            loaded = gr.State("")
-            app.load(lambda: "loaded", None, loaded)
-            room.follow(StandIn(loaded, loaded))  # type: ignore[arg-type]
+            clock = StandIn()
+            ShipRoom(studio).follow(clock)  # type: ignore[arg-type]
+            clock.start(app)
         with address_of(app) as url:
-            yield Served(url, studio, folder)
+            yield Served(url, studio, folder, clock.n_events)
 
 
 @pytest.fixture
@@ -93,6 +107,22 @@ def remembered(place: Served) -> None:
     """The texts as they were, so that every test begins with them."""
     texts = place.studio.folder.glob("*.txt")
     _TEXTS.update({file.name: file.read_text() for file in texts})
+
+
+@pytest.fixture
+def open_page(served: Served, watched_page: Callable[..., Page]) -> Callable[..., Page]:
+    """Opens the room and waits until it is up to date."""
+
+    def opened(**size: int) -> Page:
+        page = watched_page(served.url, **size)
+        wait_until_up_to_date(page, served)
+        return page
+
+    return opened
+
+
+def wait_until_up_to_date(page: Page, served: Served) -> None:
+    page.wait_for_function("n => window.upToDate === n", arg=served.n_events)
 
 
 def another_run(served: Served, name: str = "second try", hours: float = -1) -> Run:
@@ -126,12 +156,12 @@ def row(page: Page, name: str) -> Locator:
 
 
 def test_a_run_is_named_noted_and_tagged_by_keyboard_and_found_again(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
     run = served.studio.run()
     manifest = (served.studio.options.runs / run.id / "manifest.json").read_bytes()
     served.studio.runs.keep_report(make_report(run.id, auroc=0.883))
-    page = watched_page(served.url)
+    page = open_page()
     menu = page.get_by_role("button", name="Name, note, tags, delete: first run")
     expect(page.locator("#runs")).to_contain_text(".883")
     menu.focus()
@@ -155,10 +185,10 @@ def test_a_run_is_named_noted_and_tagged_by_keyboard_and_found_again(
 
 
 def test_a_run_is_deleted_only_when_it_is_said_twice(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
     other = another_run(served)
-    page = watched_page(served.url)
+    page = open_page()
     page.get_by_role("button", name="Name, note, tags, delete: second try").click()
     sheet = page.get_by_role("dialog")
     sheet.get_by_role("button", name="Delete", exact=True).click()
@@ -172,9 +202,9 @@ def test_a_run_is_deleted_only_when_it_is_said_twice(
     assert [run.id for run in served.studio.runs.list()] == [served.studio.run().id]
 
 
-def test_use_is_within_reach_on_a_phone(served: Served, watched_page: Callable[..., Page]) -> None:
+def test_use_is_within_reach_on_a_phone(served: Served, open_page: Callable[..., Page]) -> None:
     another_run(served, "a long name that somebody gave a run in a hurry, without a thought")
-    page = watched_page(served.url, width=390, height=844)
+    page = open_page(width=390, height=844)
     use = page.locator("#runs [data-act=use]")
     use.scroll_into_view_if_needed()
     box = use.bounding_box()
@@ -188,7 +218,7 @@ def test_use_is_within_reach_on_a_phone(served: Served, watched_page: Callable[.
 
 
 def test_forty_runs_are_ten_until_the_others_are_asked_for_or_searched(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
     first = served.studio.run()
     for hours in range(1, 40):
@@ -197,7 +227,7 @@ def test_forty_runs_are_ten_until_the_others_are_asked_for_or_searched(
         )
         if hours == 33:
             served.studio.runs.describe(made.id, note="for the diary")
-    page = watched_page(served.url)
+    page = open_page()
     rows = page.locator("#runs tbody tr:visible")
     expect(rows).to_have_count(10)
     page.get_by_label("Find a run").fill("DIARY")
@@ -213,12 +243,12 @@ def test_forty_runs_are_ten_until_the_others_are_asked_for_or_searched(
 
 @pytest.mark.parametrize("in_use", ["first run", "second try"])
 def test_a_diff_is_the_newer_run_minus_the_older_whichever_is_in_use(
-    served: Served, watched_page: Callable[..., Page], in_use: str
+    served: Served, open_page: Callable[..., Page], in_use: str
 ) -> None:
     new = another_run(served)
     if in_use == "second try":
         served.studio.use_run(new.id)
-    page = watched_page(served.url)
+    page = open_page()
     page.locator("#runs [data-act=compare]").click()
     found = page.locator("#diff-found")
     expect(found.locator("h2")).to_have_text("second try − first run")
@@ -237,11 +267,11 @@ def test_a_diff_is_the_newer_run_minus_the_older_whichever_is_in_use(
 
 
 def test_any_two_runs_are_compared_by_choosing_them(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
     another_run(served)
     another_run(served, "third try", hours=-2)
-    page = watched_page(served.url)
+    page = open_page()
     page.get_by_label("New run").select_option(label="third try")
     page.get_by_label("Old run").select_option(label="second try")
     page.get_by_role("button", name="Compare", exact=True).click()
@@ -254,10 +284,10 @@ def test_any_two_runs_are_compared_by_choosing_them(
 
 
 def test_a_pack_is_made_installed_and_asks_before_it_overwrites(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
     studio = served.studio
-    page = watched_page(served.url)
+    page = open_page()
     page.fill("#pack-by input, #pack-by textarea", "Ana")
     pack = saved(page, "#pack-make")
     named = pack.rename(pack.with_name("first-run.zip"))
@@ -286,12 +316,12 @@ def test_a_pack_is_made_installed_and_asks_before_it_overwrites(
 
 
 def test_a_pack_of_another_model_is_trained_here(
-    served: Served, watched_page: Callable[..., Page], tmp_path: Path
+    served: Served, open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     studio, other = served.studio, RunStore(tmp_path / "other")
     files, about = pack_files(other, other.save(packable_run()), "care-talk", "Ana")
     write_zip(tmp_path / "care-talk.zip", files)
-    page = watched_page(served.url)
+    page = open_page()
     page.locator("#packs-head input[type=file]").set_input_files(tmp_path / "care-talk.zip")
     page.locator("#pack-told").get_by_role("button", name="Keep mine").click()
     expect(page.locator("#pack-told")).to_contain_text("it needs training on this model")
@@ -312,10 +342,10 @@ def test_a_pack_of_another_model_is_trained_here(
 
 
 def test_what_is_no_pack_is_refused_in_one_sentence(
-    served: Served, watched_page: Callable[..., Page], tmp_path: Path
+    served: Served, open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     exported = served.studio.export([], [])
-    page = watched_page(served.url)
+    page = open_page()
     page.locator("#packs-head input[type=file]").set_input_files(exported)
     expect(page.locator(".toast-body")).to_contain_text("this is no pack")
     assert not list((served.studio.options.runs / ".packs").glob("*"))
@@ -325,12 +355,11 @@ def test_what_is_no_pack_is_refused_in_one_sentence(
 
 
 def test_what_is_downloaded_was_read_again_and_named_after_the_run(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
-    page = watched_page(served.url)
+    page = open_page()
     checks = page.locator("#export-checks")
     expect(checks).to_contain_text("texts unchanged since training")
-    page.wait_for_timeout(1_500)  # a page that has just come is brought up to date once
     with page.expect_download() as download:
         page.click("#export-zip")
     assert download.value.suggested_filename == "first-run.zip"
@@ -339,6 +368,7 @@ def test_what_is_downloaded_was_read_again_and_named_after_the_run(
     assert loaded.concepts == served.studio.run().concepts
     (served.studio.folder / "calm.txt").write_text("Another calm. It is new.\n")
     page.reload()
+    wait_until_up_to_date(page, served)
     expect(checks).to_contain_text("changed since training: train again")
     page.click("#export-zip")
     expect(page.locator(".toast-body")).to_contain_text("descriptions changed since training: calm")
@@ -348,15 +378,16 @@ def test_what_is_downloaded_was_read_again_and_named_after_the_run(
 
 
 def test_every_format_says_how_it_is_used_and_the_command_is_copied(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
-    page = watched_page(served.url)
+    page = open_page()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     code = page.locator("#export-code")
     expect(code).to_contain_text("readout-ui read --vectors first-run.zip")
     code.get_by_role("button", name="Copy the command").click()
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == 'readout-ui read --vectors first-run.zip "I did not expect to see you here!"'
+    wait_until_copied(
+        page, 'readout-ui read --vectors first-run.zip "I did not expect to see you here!"'
+    )
     page.get_by_role("radio", name="Readout").focus()
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("radio", name="GGUF")).to_be_focused()
@@ -384,11 +415,11 @@ def test_every_format_says_how_it_is_used_and_the_command_is_copied(
 
 
 def test_nothing_is_pushed_without_a_token_and_only_on_the_button_with_one(
-    served: Served, watched_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+    served: Served, open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.runs.test_hub import forget_sessions, reach
 
-    page = watched_page(served.url)
+    page = open_page()
     head = page.get_by_role("button", name="Push to the hub")
     head.click()
     expect(page.locator("#hub-about")).to_contain_text("there is no hub token on this machine")
@@ -417,14 +448,14 @@ def test_nothing_is_pushed_without_a_token_and_only_on_the_button_with_one(
 
 
 def test_an_export_comes_back_as_the_run_in_use_and_a_pickle_does_not(
-    served: Served, watched_page: Callable[..., Page]
+    served: Served, open_page: Callable[..., Page]
 ) -> None:
     studio = served.studio
     exported = studio.export([], [], form="npz")
     gguf = studio.export(["calm"], [1], form="gguf")
     for run in studio.runs.list():
         studio.runs.delete(run.id)
-    page = watched_page(served.url)
+    page = open_page()
     expect(page.locator("#runs")).to_contain_text("No run yet")
     take = page.locator("#runs-head input[type=file]")
     hostile = served.folder / "calm.pkl"

@@ -23,7 +23,6 @@ gr = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)
 
 WORDS = ("kettle", "window", "meadow", "ladder", "violet", "thunder", "pepper", "candle")
 HOSTILE = "<img src=x onerror=alert(1)> {{x}} ${1} `a` Ünïcödé 🙂"
@@ -78,7 +77,6 @@ def test_snippets_are_found_filtered_and_downloaded(
     served: Served, watched_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     page = watched_page(served.url)
-    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     page.locator("#snip-find").click()
     expect(page.locator("#snip-progress .failed")).to_contain_text("There is no file yet")
     drop(page, served.file("texts.jsonl", json_lines(40)))

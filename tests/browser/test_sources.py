@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
-WAIT = 60_000
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -48,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
 
 def tab(page: Page, name: str) -> None:
     """Open a part of the page once the model is there."""
-    expect(page.locator("#model-chip.ready")).to_be_visible(timeout=WAIT)
+    expect(page.locator("#model-chip.ready")).to_be_visible()
     open_room(page, name)
 
 
@@ -59,12 +58,12 @@ def drop(page: Page, elem_id: str, path: Path) -> None:
 def choose(page: Page, elem_id: str, option: str) -> None:
     page.locator(f"#{elem_id} input").first.click()
     page.get_by_role("option", name=option, exact=True).click()
-    expect(page.get_by_role("option")).to_have_count(0, timeout=WAIT)
+    expect(page.get_by_role("option")).to_have_count(0)
 
 
 def shown(page: Page, elem_id: str) -> Locator:
     found = page.locator(f"#{elem_id}")
-    expect(found).to_be_visible(timeout=WAIT)
+    expect(found).to_be_visible()
     return found
 
 
@@ -88,36 +87,34 @@ def test_a_pair_file_is_imported_swapped_trained_judged_and_exported(
     served: Served, watched_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     page = watched_page(served.url)
-    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     tab(page, "Sources")
     about = shown(page, "src-pair-about")
     expect(about).to_contain_text("Drop a JSON")
     page.locator("#src-train").click()
-    expect(page.locator("#src-progress")).to_contain_text("There are no pairs yet", timeout=WAIT)
+    expect(page.locator("#src-progress")).to_contain_text("There are no pairs yet")
     drop(page, "src-pair-file", pair_file(served.folder))
-    expect(about).to_contain_text("choose both sides among asked, cold, warm", timeout=WAIT)
+    expect(about).to_contain_text("choose both sides among asked, cold, warm")
     choose(page, "src-positive", "cold")
     choose(page, "src-negative", "warm")
     choose(page, "src-prompt", "asked")
-    expect(about).to_contain_text("Positive = cold: high scores of cold mean cold", timeout=WAIT)
+    expect(about).to_contain_text("Positive = cold: high scores of cold mean cold")
     expect(about).to_contain_text("The first 5 of 12 pairs")
     assert about.locator("img").count() == 0
     page.locator("#src-swap").click()
     expect(about).to_contain_text(
         "Positive = warm: high scores of warm mean warm, low scores mean cold. "
-        "The user says what is in asked.",
-        timeout=WAIT,
+        "The user says what is in asked."
     )
     expect(page.locator("#src-name").locator("input, textarea").first).to_have_value("warm")
     page.locator("#src-train").click()
     trained = shown(page, "src-trained")
     for words in ("In use: warm", "Bag of words", "Permuted polarity", "12 pairs of tea.csv"):
-        expect(trained).to_contain_text(words, timeout=WAIT)
-    expect(page.locator("#status")).to_contain_text("from contrast pairs", timeout=WAIT)
+        expect(trained).to_contain_text(words)
+    expect(page.locator("#status")).to_contain_text("from contrast pairs")
     expect(page.locator("#retrain")).to_have_text("Train")
     tab(page, "Export")
-    expect(page.locator("#export-checks")).to_contain_text("contrast pairs", timeout=WAIT)
-    with page.expect_download(timeout=WAIT) as download:
+    expect(page.locator("#export-checks")).to_contain_text("contrast pairs")
+    with page.expect_download() as download:
         page.click("#export-zip")
     target = tmp_path / "readout.zip"
     download.value.save_as(target)
@@ -141,11 +138,11 @@ def test_stories_and_memories_are_trained_on_a_phone(
                 archive.writestr(f"{concept}/{scene}.txt", f"In the {scene} all were {concept}.")
     drop(page, "src-story-file", stories)
     about = shown(page, "src-story-about")
-    expect(about).to_contain_text("No scene is shared", timeout=WAIT)
+    expect(about).to_contain_text("No scene is shared")
     page.get_by_label("Files of the same name share a scene").click()
-    expect(about).to_contain_text("Settings cancel in 2 scenes", timeout=WAIT)
+    expect(about).to_contain_text("Settings cancel in 2 scenes")
     page.locator("#src-train").click()
-    expect(page.locator("#src-trained")).to_contain_text("From stories: 4 texts", timeout=WAIT)
+    expect(page.locator("#src-trained")).to_contain_text("From stories: 4 texts")
     assert fits(page)
     page.get_by_label("Scored memories", exact=True).click()
     dump = served.folder / "dump.jsonl"
@@ -157,15 +154,15 @@ def test_stories_and_memories_are_trained_on_a_phone(
     dump.write_text("\n".join(map(json.dumps, notes)), encoding="utf-8")
     drop(page, "src-memory-file", dump)
     about = shown(page, "src-memory-about")
-    expect(about).to_contain_text("16 memories are long enough", timeout=WAIT)
-    with page.expect_download(timeout=WAIT) as download:
+    expect(about).to_contain_text("16 memories are long enough")
+    with page.expect_download() as download:
         page.locator("#src-memory-zip").click()
-        page.locator("#src-memory-packed a").first.click(timeout=WAIT)
+        page.locator("#src-memory-packed a").first.click()
     download.value.save_as(tmp_path / "examples.zip")
     with zipfile.ZipFile(tmp_path / "examples.zip") as archive:
         assert "warmth/positive.jsonl" in archive.namelist()
     page.locator("#src-train").click()
     trained = page.locator("#src-trained")
-    expect(trained).to_contain_text("In use: clarity, warmth", timeout=WAIT)
+    expect(trained).to_contain_text("In use: clarity, warmth")
     assert fits(page)
     assert {run.source for run in served.studio.runs.list()} >= {"stories", "examples"}

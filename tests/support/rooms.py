@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from tests.support.running_app import PATIENCE_MS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -42,3 +46,18 @@ PART_IS_OPEN = """([room, part]) => {
 def wait_until_trained(page: Page, timeout: float = 300_000) -> None:
     """Wait until no text differs from those of the run in use."""
     page.locator("#retrain", has_text="up to date").wait_for(timeout=timeout)
+
+
+def wait_until_copied(page: Page, wanted: str) -> None:
+    """Wait until the clipboard holds these words: a page is told later that they are there."""
+    page.wait_for_function(
+        "async wanted => (await navigator.clipboard.readText()).includes(wanted)", arg=wanted
+    )
+
+
+def until(page: Page, true: Callable[[], bool]) -> None:
+    """Wait for something behind the page, such as a file: some changes are shown before."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not true() and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert true()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180
+PATIENCE_MS = 90_000
+"""How long a browser test waits for anything but a training: the machine may be a busy one."""
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,8 +40,9 @@ CHROMIUM_FLAGS = [
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium where there is one, else Playwright's own."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS

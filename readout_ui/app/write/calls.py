@@ -27,6 +27,7 @@ from readout_ui.app.write.requests import (
     Tick,
     Trashed,
 )
+from readout_ui.app.write.scores import judged
 from readout_ui.errors import UserError, printable
 from readout_ui.files import sha256_of
 from readout_ui.texts.drafts import written_by
@@ -197,9 +198,14 @@ def _reading_calls(studio: Studio) -> list[Call]:
         new = None if now["revision"] == asked.revision else now
         return {"overview": new, "judging": judging(studio)}
 
+    def opened(asked: Named) -> Answer:
+        """A concept's texts, and what the report says about it."""
+        concept = studio.library().concept(asked.name)
+        return {**_opened(concept), **judged(studio.report(), asked.name)}
+
     return [
         answering("read_overview", Poll, news),
-        answering("open_concept", Named, lambda r: _opened(studio.library().concept(r.name))),
+        answering("open_concept", Named, opened),
         answering(
             "find_texts", Query, lambda r: {"found": found_in_texts(studio.library(), r.query)}
         ),

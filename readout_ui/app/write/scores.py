@@ -35,7 +35,6 @@ def score_calls(studio: Studio) -> list[Call]:
     """The server functions of the scoreboard's numbers and of a concept's page."""
     return [
         answering("read_scores", Nothing, lambda _r: scores(studio.report())),
-        answering("read_judged", Named, lambda r: judged(studio.report(), r.name)),
         answering("read_passages", Named, lambda r: passages(studio, r.name)),
         answering("try_concept", Try, lambda r: tried(studio, r)),
     ]

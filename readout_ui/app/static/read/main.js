@@ -3,7 +3,7 @@
 import { ask } from "../lib/ask.js";
 import { button, el, remember, remembered } from "../lib/dom.js";
 import { saveText } from "../lib/download.js";
-import { onRoute } from "../lib/route.js";
+import { current, onRoute } from "../lib/route.js";
 import { REACH } from "../lib/scale.js";
 import { Bars } from "./bars.js";
 import { mountChat } from "./chat.js";
@@ -97,6 +97,10 @@ class ReadRoom extends ReadScreen {
   // Reading.
 
   async begin() {
+    const { room, query } = current();
+    // The text of the address is the first that is read, unless a chat is here.
+    if (room === "read" && query.text && !this.chat.owns)
+      this.composer.set(query.text, query.mode || "assistant");
     await this.lookAgain();
     onRoute((route) => this.openAddress(route));
     setInterval(

@@ -3,7 +3,8 @@
 
 import { addressOf, current, go, onRoute, slug } from "../lib/route.js";
 
-const MOST_FRAMES = 300; // how long a part may take to come onto the page
+const MOST_FRAMES = 300; // how long a place may take to be as high again as it was
+const PART_FRAMES = 3600; // how long a part may take to come onto the page
 
 function tabsOf(id) {
   const strip = document.querySelector(`#${id} > .tab-wrapper`);
@@ -31,9 +32,12 @@ function addressOfTab(room, name, first) {
   return addressOf(room === "write" ? { room, query: { tab: name } } : { room, part: name });
 }
 
-function whenThere(id, then, frames = MOST_FRAMES) {
+let shown = null; // the newest route: what an older one still waits for is not opened any more
+
+function whenThere(id, route, then, frames = PART_FRAMES) {
+  if (route !== shown) return;
   if (tabsOf(id).length) then();
-  else if (frames) requestAnimationFrame(() => whenThere(id, then, frames - 1));
+  else if (frames) requestAnimationFrame(() => whenThere(id, route, then, frames - 1));
 }
 
 // How far each place was scrolled when it was left: another one opens at its top, a known one where
@@ -66,6 +70,7 @@ function touch() {
 
 function show(route) {
   if (!route.room) return;
+  shown = route;
   scroll(route);
   document.body.dataset.room = route.room;
   for (const link of document.querySelectorAll(".rooms a")) {
@@ -74,9 +79,9 @@ function show(route) {
   }
   const { label } = document.querySelector(".rooms a[aria-current]")?.dataset ?? {};
   if (label) document.title = `${label} · Readout Studio`;
-  whenThere("rooms", () => {
+  whenThere("rooms", route, () => {
     openTab("rooms", route.room);
-    whenThere(`${route.room}-parts`, () => openPart(route));
+    whenThere(`${route.room}-parts`, route, () => openPart(route));
   });
 }
 

@@ -57,17 +57,17 @@ export class Comparing {
       sideBySide(names[0], left, left, ""),
       sideBySide(names[1], right, right, ""),
     );
-    this.about.textContent = await this.relation(...names);
+    this.about.textContent = relation(answers[0].judged, ...names);
   }
+}
 
-  async relation(a, b) {
-    const { judged } = await this.app.call("read_judged", { name: a });
-    if (!judged || a === b) return "";
-    const near = judged.nearest.find(([name]) => name === b);
-    const pair = judged.pairs.find((one) => one.a === b || one.b === b);
-    const cosine = pair?.cosine ?? near?.[1];
-    const words = [cosine === undefined ? "" : `Cosine of their directions ${decimals(cosine, 2)}`];
-    if (pair) words.push(`held out they are ${pair.verdict}`);
-    return words.filter(Boolean).join("; ");
-  }
+// What the report on one concept says about it and another one.
+function relation(judged, a, b) {
+  if (!judged || a === b) return "";
+  const near = judged.nearest.find(([name]) => name === b);
+  const pair = judged.pairs.find((one) => one.a === b || one.b === b);
+  const cosine = pair?.cosine ?? near?.[1];
+  const words = [cosine === undefined ? "" : `Cosine of their directions ${decimals(cosine, 2)}`];
+  if (pair) words.push(`held out they are ${pair.verdict}`);
+  return words.filter(Boolean).join("; ");
 }

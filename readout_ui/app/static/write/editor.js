@@ -260,18 +260,23 @@ export class Editor {
     this.contrast.follow(row);
   }
 
-  // The report came, or another one did: numbers beside the texts that it knows.
+  // The report came, or another one did.
   async readJudged() {
     const { state } = this;
     if (!state) return;
-    const answer = await this.app.call("read_judged", { name: state.name });
-    if (!answer.ok || this.state?.name !== state.name) return;
-    const { judged } = answer;
+    const answer = await this.app.call("open_concept", { name: state.name });
+    if (answer.ok && this.state?.name === state.name) this.takeJudged(answer.judged);
+  }
+
+  // What the report says about the concept that is open: numbers beside the texts that it knows.
+  takeJudged(judged) {
+    const { name, neutral } = this.state;
     this.judged = new Map((judged?.texts || []).map((one) => [one.text.trim(), one]));
-    const row = this.app.row(state.name);
+    const row = this.app.row(name);
+    const trained = this.head.trained(row) && !neutral;
     this.head.facts.show(judged, row);
-    this.passages.show(state.name, this.head.trained(row) && !state.neutral);
-    this.tryIt.show(state.name, this.head.trained(row) && !state.neutral);
+    this.passages.show(name, trained);
+    this.tryIt.show(name, trained);
     // Nothing moves below a caret.
     if (!this.list.contains(document.activeElement)) this.rankBoxes();
     this.draw();
@@ -346,23 +351,19 @@ export class Editor {
     });
   }
 
-  show(concept) {
+  // Texts and numbers come at once: nobody sees those of the one before under this name.
+  show(concept, judged) {
     this.reviewNumber += 1;
     for (const box of this.boxes.values()) box.root.remove();
     this.boxes = new Map();
     this.general.replaceChildren();
     this.tokens = 0;
-    this.judged = new Map();
-    this.ranks = new Map();
-    this.head.facts.show(null, this.app.row(concept.name));
-    this.passages.root.hidden = true;
-    this.tryIt.root.hidden = true;
     this.saver.reset();
     this.page.hidden = false;
     this.blank.hidden = true;
-    this.setState(openedState(concept));
+    this.state = openedState(concept);
     this.saver.takeUpDraft();
-    this.readJudged();
+    this.takeJudged(judged);
     this.reviewSoon(0);
   }
 

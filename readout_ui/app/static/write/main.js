@@ -112,12 +112,14 @@ class WriteRoom {
     const { focusing } = this;
     this.focusing = false;
     if (part && (part !== this.selected || focusing)) await this.select(part, focusing);
-    if (part && query.text) this.editor.focusNumber(Number(query.text));
-    if (part && query.draft) {
+    // What follows is for this concept, not for another one that was asked for meanwhile.
+    if (!part || part !== this.editor.state?.name) return;
+    if (query.text) this.editor.focusNumber(Number(query.text));
+    if (query.draft) {
       this.editor.addText(query.draft);
       go(conceptAddress(part), { replace: true });
     }
-    if (part && query.beside) this.comparing.open(part, query.beside);
+    if (query.beside) this.comparing.open(part, query.beside);
   }
 
   chooseSource(name) {
@@ -144,7 +146,7 @@ class WriteRoom {
       return;
     }
     remember(this.lastKey, key);
-    editor.show(answer.concept);
+    editor.show(answer.concept, answer.judged);
     editor.root.scrollTop = 0;
     if (focus) editor.focusFirst();
   }

@@ -104,6 +104,8 @@ export class Passages {
 
   async show(name, trained) {
     this.root.hidden = !trained;
+    this.about.textContent = "";
+    this.list.replaceChildren();
     if (!trained) return;
     const answer = await this.app.call("read_passages", { name });
     if (!answer.ok || this.app.editor.state?.name !== name) return;

@@ -182,10 +182,10 @@ def firing(export: Export, ask: Ask, generated: Array) -> list[tuple[int, int, f
     """
     layer = export.best_layer
     z = export.z_scores(generated)[:, layer]  # (n_tokens, n_concepts)
+    over = z > ask.threshold
     found = []
-    for concept in ask.watch:
-        place = export.concepts.index(concept)
-        over = np.flatnonzero(z[:, place] > ask.threshold)
-        if len(over):
-            found.append((place, int(over[0]), float(z[over[0], place])))
+    for place in np.flatnonzero(over.any(axis=0)).tolist():
+        if export.concepts[place] in ask.watch:
+            token = int(over[:, place].argmax())
+            found.append((place, token, float(z[token, place])))
     return sorted(found, key=lambda one: one[1])

@@ -117,6 +117,7 @@ docs: $(DOCS)/.tools
 # The plugin inside a real vLLM; a tiny model and a real export of it are made first.
 # `make vllm-quick` leaves out what takes longest: several processes, inductor, Triton's interpreter.
 vllm-test vllm-quick: export OMP_NUM_THREADS = 1
+vllm-test vllm-quick: export PYTHONDONTWRITEBYTECODE =
 vllm-quick: WHICH = not parallel and not compiled and not V2 and not speculative
 vllm-test: $(VLLM)/.more
 vllm-test vllm-quick: $(VENV)/.tools $(VLLM)/.tools
@@ -168,7 +169,7 @@ $(DOCS)/.tools: docs/requirements.txt $(DOCS_LOCK) Makefile
 	touch $@
 
 # Over the first lane's packages (torch and some sixty others), with what vLLM needs beside them or in
-# other versions. Python compiles what is imported, a small part of it.
+# other versions. Python compiles what is imported, a small part of it, and keeps that for the next process.
 SITE = bin/python -c "import site; print(*site.getsitepackages())"
 $(VLLM)/.tools: $(VLLM_PINS) $(VLLM_LOCK) $(VENV)/.tools Makefile
 	$(PYTHON) -m venv --clear $(VLLM)

@@ -17,6 +17,8 @@ from typing import Any
 
 KINDS = ("off", "loaded", "asked")
 NEW_TOKENS = 16
+Rate = tuple[float, float]
+"""Tokens per second of the clock, and of the processor, which holds beside other work."""
 
 
 def overhead(model: str, seconds: float, batches: tuple[int, ...] = (1, 8)) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def overhead(model: str, seconds: float, batches: tuple[int, ...] = (1, 8)) -> d
     choose = _chooser(llm)
     made: dict[str, Any] = {}
     for n_requests in batches:
-        rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        rates: dict[str, list[Rate]] = {kind: [] for kind in KINDS}
         end, turn = time.perf_counter() + seconds, 0
         while time.perf_counter() < end:
             for place in range(len(KINDS)):
@@ -72,8 +74,7 @@ def _chooser(llm: Any) -> Callable[[str], None]:
     return choose
 
 
-def _rate(llm: Any, n_requests: int, asked: bool) -> float:
-    """Tokens per second."""
+def _rate(llm: Any, n_requests: int, asked: bool) -> Rate:
     from vllm import SamplingParams
 
     parameters = SamplingParams(
@@ -83,20 +84,23 @@ def _rate(llm: Any, n_requests: int, asked: bool) -> float:
         extra_args={"readout": 1} if asked else None,
     )
     prompts = [f"Once upon a time, number {i}, there was a" for i in range(n_requests)]
-    start = time.perf_counter()
+    clock, processor = time.perf_counter(), time.process_time()
     outputs = llm.generate(prompts, parameters, use_tqdm=False)
-    taken = time.perf_counter() - start
+    clock, processor = time.perf_counter() - clock, time.process_time() - processor
     if (outputs[0].outputs[0].readout is not None) != asked:
         raise RuntimeError("the readout is not what was chosen")
-    return n_requests * NEW_TOKENS / taken
+    return n_requests * NEW_TOKENS / clock, n_requests * NEW_TOKENS / processor
 
 
-def _shares(rates: dict[str, list[float]]) -> dict[str, Any]:
-    """Median and quartiles of tokens per second, and of each turn's share of its own `off`."""
+def _shares(rates: dict[str, list[Rate]]) -> dict[str, Any]:
+    """Median and quartiles of the rates, and of each turn's share of its own `off`."""
     made: dict[str, Any] = {"turns": len(rates["off"])}
-    for kind, own in rates.items():
-        shares = [one / off for one, off in zip(own, rates["off"], strict=True)]
-        made[kind] = {"tokens per second": _spread(own, 1), "of off": _spread(shares, 4)}
+    for place, unit in enumerate(("tokens per second", "tokens per processor second")):
+        for kind, own in rates.items():
+            pairs = [(one[place], off[place]) for one, off in zip(own, rates["off"], strict=True)]
+            shares = _spread([one / off for one, off in pairs], 4)
+            own_rates = _spread([one for one, _ in pairs], 1)
+            made[f"{kind}, {unit}"] = {"rate": own_rates, "of off": shares}
     return made
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from readout_ui.errors import UserError
 from readout_ui.files import cache_folder, sha256_of
@@ -76,12 +76,11 @@ class KnownRun(Run):
     """A training that was found: it is kept and exported by copying its files."""
 
     def _kept_export(self) -> dict[str, bytes]:
-        return dict(_export(self.folder.parent)) if self.folder else {}
+        return _export(self.folder.parent) if self.folder else {}
 
     def _run_files(self, created: datetime, log: Sequence[str]) -> dict[str, bytes]:
         assert self.folder is not None
-        names = (VECTORS_FILE, DESCRIPTIONS_FILE, MANIFEST_FILE, RUN_FILE)
-        files = read_files(self.folder, names)
+        files = _run(self.folder.parent)
         now = {"created": created, "timings": self.timings, "log": tuple(log)}
         told = RunFile.model_validate_json(files[RUN_FILE]).model_copy(update=now)
         unsaid = None if self.distances else {"distances"}
@@ -92,12 +91,12 @@ def known_training(key: str) -> Run | None:
     """The training of that key, None where there is none or its files are damaged."""
     folder, started = _folder(key), time.perf_counter()
     with suppress(UserError, OSError, ValueError, LookupError):  # damaged: trained again
-        if _export(folder):
-            os.utime(folder)  # the newest ones are kept
-            found = read_run(folder / "run")
-            known = {each.name: getattr(found, each.name) for each in fields(Run)}
-            seconds = {"look_up": time.perf_counter() - started}
-            return KnownRun(**{**known, "timings": seconds, "id": ""})
+        _export(folder), _run(folder)
+        os.utime(folder)  # the newest ones are kept
+        found = read_run(folder / "run")
+        known = {each.name: getattr(found, each.name) for each in fields(Run)}
+        seconds = {"look_up": time.perf_counter() - started}
+        return KnownRun(**{**known, "timings": seconds, "id": ""})
     return None
 
 
@@ -131,10 +130,19 @@ def _folder(key: str) -> Path:
     return cache_folder() / "trainings" / key
 
 
-def _export(folder: Path) -> Mapping[str, bytes]:
-    """The files of the export; UserError where they are damaged or not there."""
-    files = read_files(folder / "export", READOUT_FILES)
-    hashes: Mapping[str, Any] = json.loads(files[EXPORT_MANIFEST])["files"]
+def _export(folder: Path) -> dict[str, bytes]:
+    return _whole(folder / "export", READOUT_FILES, EXPORT_MANIFEST)
+
+
+def _run(folder: Path) -> dict[str, bytes]:
+    names = (VECTORS_FILE, DESCRIPTIONS_FILE, MANIFEST_FILE, RUN_FILE)
+    return _whole(folder / "run", names, MANIFEST_FILE)
+
+
+def _whole(folder: Path, names: Sequence[str], manifest: str) -> dict[str, bytes]:
+    """The files of a folder; UserError where they are not there or not those of their manifest."""
+    files = read_files(folder, names)
+    hashes: Mapping[str, str] = json.loads(files[manifest])["files"]
     if any(sha256_of(files[name]) != found for name, found in hashes.items()):
         raise UserError("its files are not those that were written", where=str(folder))
     return files

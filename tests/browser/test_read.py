@@ -478,7 +478,7 @@ def test_the_map_shows_the_concepts_that_are_asked_for_also_after_a_reload(
     page.reload()
     expect(page.locator(".rd-row-name")).to_have_text([LOUD, other])
     only.fill("nobody is called this")
-    expect(page.locator(".rd-maphead")).to_contain_text("no concept is called so")
+    expect(page.locator(".rd-maphead")).to_contain_text("none found")
     expect(page.locator(".rd-row-name")).to_have_count(n_shown)
     only.fill(other)
     expect(page.locator(".rd-row-name")).to_have_text([other])

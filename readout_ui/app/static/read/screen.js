@@ -213,7 +213,7 @@ export class ReadScreen {
     }
     const missed = Boolean(look.only.trim() && !only);
     this.only.setAttribute("aria-invalid", String(missed));
-    this.nobody.textContent = missed ? "no concept is called so" : "";
+    this.nobody.textContent = missed ? "none found" : "";
     return only;
   }
 

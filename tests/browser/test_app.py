@@ -6,7 +6,6 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,13 @@ from tests.support.rooms import PARTS, open_room, wait_until_trained
 from tests.support.running_app import ROOT, RunningApp, fresh_cache, running_app
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
 
 TRAINING_MS = 300_000
-expect.set_options(timeout=20_000)
 PROMPT = "Somebody broke into my flat last night and the lock is still open."
 
 
@@ -42,43 +40,16 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
 OpenPage = Callable[..., "Page"]
 
 
-@dataclass
-class Traffic:
-    """What the pages asked for and what went wrong in them."""
-
-    hosts: set[str]
-    faults: list[str]
-
-
 @pytest.fixture
-def open_page(app: RunningApp, browser: Browser) -> Iterator[OpenPage]:
-    """Opens pages; at the end no script failed and no request had left the machine."""
-    contexts: list[Any] = []
-    traffic = Traffic(set(), [])
+def open_page(app: RunningApp, watched_page: OpenPage) -> OpenPage:
+    """Opens the page of the app."""
 
-    def opened(width: int = 1440, height: int = 900) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, accept_downloads=True
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: traffic.faults.append(str(error)))
-        page.on("request", lambda request: traffic.hosts.add(host_of(request.url)))
-        page.goto(app.url)
-        expect(page.locator("#retrain")).to_be_visible(timeout=60_000)
+    def opened(*size: int) -> Page:
+        page = watched_page(app.url, *size)
+        page.locator("#retrain").wait_for()
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert traffic.faults == []
-    assert traffic.hosts <= {"127.0.0.1", ""}
-
-
-def host_of(url: str) -> str:
-    """The host a request goes to, empty for data: and blob: addresses."""
-    scheme, _, rest = url.partition("://")
-    return rest.split("/")[0].split(":")[0] if scheme in ("http", "https", "ws", "wss") else ""
+    return opened
 
 
 def runs_of(app: RunningApp) -> list[Path]:
@@ -95,7 +66,7 @@ def test_cancel_leaves_no_run_and_says_so(app: RunningApp, open_page: OpenPage) 
     page.click("#retrain")
     expect(reading_texts(page)).to_be_visible(timeout=TRAINING_MS)
     page.click("#cancel-training")
-    expect(page.locator("#retrain")).to_have_text("Train", timeout=60_000)
+    expect(page.locator("#retrain")).to_have_text("Train")
     page.click("#train-gear button")
     expect(page.locator("#training")).to_contain_text("Cancelled.")
     assert runs_of(app) == []
@@ -111,18 +82,18 @@ def test_a_training_survives_a_reload_and_another_page_sees_the_same_one(
     expect(other.locator("#retrain")).to_have_text("Training…")
     expect(other.locator("#retrain")).to_be_disabled()
     page.reload()
-    expect(page.locator("#retrain")).to_have_text("Training…", timeout=30_000)
+    expect(page.locator("#retrain")).to_have_text("Training…")
     wait_until_trained(page)
     wait_until_trained(other)
     expect(page.locator("#status")).to_contain_text("Trained 36 concepts in")
     assert len(runs_of(app)) == 1
 
 
-def test_an_edit_is_counted_trained_read_and_exported(
+def test_an_edit_is_counted_trained_read_exported_and_taken_back(
     app: RunningApp, open_page: OpenPage, tmp_path: Path
 ) -> None:
     page = open_page()
-    wait_until_trained(page)
+    have_a_run(app, page)
     edit_first_description(page, "afraid", "I am afraid. Something is coming to hurt me.")
     expect(page.locator("#retrain")).to_have_text("Train · 1 changed")
     refused_export(page)
@@ -138,6 +109,24 @@ def test_an_edit_is_counted_trained_read_and_exported(
     manifest = json.loads((exported / "readout.json").read_text())
     assert len(manifest["concepts"]) == 36
     assert scores_of(exported).shape[1] == 36
+    go_back_to_the_run_before(page)
+    assert len(runs_of(app)) == before + 1
+
+
+def have_a_run(app: RunningApp, page: Page) -> None:
+    """Train, where no test before this one did."""
+    if not runs_of(app):
+        page.click("#retrain")
+        wait_until_trained(page)
+
+
+def go_back_to_the_run_before(page: Page) -> None:
+    open_room(page, "Runs")
+    rows = page.locator("#runs tbody tr")
+    expect(rows).to_have_count(2)
+    page.locator("#runs [data-act=use]").click()
+    expect(rows.last).to_contain_text("in use")
+    expect(page.locator("#retrain")).to_have_text("Train · 1 changed")
 
 
 def edit_first_description(page: Page, concept: str, text: str) -> None:
@@ -145,7 +134,7 @@ def edit_first_description(page: Page, concept: str, text: str) -> None:
     page.locator(f".rs-row[data-key='{concept}'] a").click()
     expect(page.locator(".rs-name")).to_have_text(concept)
     page.locator(".rs-text").first.fill(text)
-    expect(page.locator(".rs-mark")).to_have_text("Saved", timeout=30_000)
+    expect(page.locator(".rs-mark")).to_have_text("Saved")
 
 
 def refused_export(page: Page) -> None:
@@ -161,7 +150,7 @@ def read_prompt(page: Page) -> None:
     page.locator("#rd-input").fill(PROMPT)
     page.locator("#rd-input").press("Enter")
     words = page.locator(".rd-assistant .rd-token")
-    expect(words.filter(has_text=PROMPT.split()[1]).first).to_be_visible(timeout=60_000)
+    expect(words.filter(has_text=PROMPT.split()[1]).first).to_be_visible()
     expect(page.locator(".rd-rail .rd-sub")).to_contain_text("mean z of the model’s")
 
 
@@ -192,22 +181,11 @@ def scores_of(exported: Path) -> Any:
     return scores
 
 
-def test_the_way_back_to_an_earlier_run(app: RunningApp, open_page: OpenPage) -> None:
-    page = open_page()
-    wait_until_trained(page)
-    open_room(page, "Runs")
-    rows = page.locator("#runs tbody tr")
-    expect(rows).to_have_count(2)
-    page.locator("#runs [data-act=use]").click()
-    expect(rows.last).to_contain_text("in use")
-    expect(page.locator("#retrain")).to_have_text("Train · 1 changed")
-    assert len(runs_of(app)) == 2
-
-
 @pytest.mark.once
-def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None:
+def test_the_run_is_judged_in_every_tab_that_judges(app: RunningApp, open_page: OpenPage) -> None:
     page = open_page()
-    expect(page.locator("#retrain")).to_be_enabled(timeout=120_000)
+    have_a_run(app, page)
+    expect(page.locator("#retrain")).to_be_enabled()
     open_room(page, "Cross-talk")
     found = page.locator(".crosstalk .found")
     expect(found).to_contain_text("of 630 pairs beyond chance", timeout=300_000)
@@ -221,43 +199,55 @@ def test_the_run_is_judged_in_every_tab_that_judges(open_page: OpenPage) -> None
     expect(results).to_contain_text("bag of words", ignore_case=True, timeout=400_000)
 
 
-def test_the_page_fits_a_phone(open_page: OpenPage) -> None:
+COMES = {
+    "Concepts": ".rs-row",
+    "Sources": "#src-train",
+    "Inspect": ".rd-assistant .rd-token",
+    "Snippets": "#snip-find",
+    "Report": ".report h1",
+    "Cross-talk": ".crosstalk .scale:has-text('+')",
+    "New texts": "#generalization-judge",
+    "Layers": "#layers-about h2",
+    "Runs": "#runs tbody tr",
+    "Export": "#export-checks li",
+}
+"""What is there when a part has come."""
+
+
+def test_the_page_fits_a_phone(app: RunningApp, open_page: OpenPage) -> None:
     page = open_page(390, 844)
-    page.wait_for_timeout(1000)
-    for name in PARTS:
+    have_a_run(app, page)
+    assert COMES.keys() == PARTS.keys()
+    for name, place in COMES.items():
         open_room(page, name)
-        page.wait_for_timeout(500)
+        page.locator(place).first.wait_for()
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, name
 
 
 def test_without_any_model_the_app_opens_and_says_how_to_get_one(
-    tmp_path: Path, descriptions: Path, browser: Browser
+    tmp_path: Path, descriptions: Path, watched_page: OpenPage
 ) -> None:
     flags = ["--model", "nobody/no-such-model"]
     with running_app(tmp_path, descriptions, tmp_path / "cache", flags) as running:
-        page = browser.new_page()
-        page.goto(running.url)
+        page = watched_page(running.url)
         expect(page.locator("#status .failed")).to_be_visible(timeout=120_000)
         edit_first_description(page, "calm", "I am at rest. Nothing is missing.")
         assert "Nothing is missing." in (descriptions / "calm.txt").read_text()
         page.click("#retrain")
         open_room(page, "Runs")
         expect(page.locator("#training")).to_contain_text("there is no model to run")
-        page.close()
 
 
 def test_a_read_only_app_writes_nothing(
-    tmp_path: Path, descriptions: Path, browser: Browser
+    tmp_path: Path, descriptions: Path, watched_page: OpenPage
 ) -> None:
     before = {path.name: path.read_bytes() for path in descriptions.iterdir()}
     cache = tmp_path / "cache"
     with running_app(tmp_path, descriptions, cache, ["--read-only", "--model", "no/model"]) as app:
-        page = browser.new_page()
-        page.goto(app.url)
-        expect(page.locator("#retrain")).to_be_disabled(timeout=60_000)
+        page = watched_page(app.url)
+        expect(page.locator("#retrain")).to_be_disabled()
         open_room(page, "Concepts")
         page.locator(".rs-row[data-key='calm'] a").click()
         expect(page.locator(".rs-text").first).not_to_be_editable()
-        page.close()
     assert {path.name: path.read_bytes() for path in descriptions.iterdir()} == before

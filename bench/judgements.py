@@ -280,7 +280,7 @@ def _found(shipped: Shipped, swapped: list[int]) -> tuple[Bools, int]:
     """Which of two rows that change places are marked as descriptions, and how many others are."""
     pooled = shipped.corpus.pooled.clone()
     pooled[swapped] = pooled[swapped[::-1]]
-    marks = _marks(replace(shipped.corpus, pooled=pooled))
+    marks = _marks(replace(shipped.corpus, activations=pooled))
     rows = [row for own in shipped.corpus.groups.rows for row in own]
     planted = np.array([marks[place] for place, row in enumerate(rows) if row in swapped])
     return planted, int(marks.sum() - planted.sum())
@@ -307,7 +307,7 @@ def null_library(shipped: Shipped, seed: int) -> Corpus:
     apart = pooled[own] - means[concept]
     shuffled = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
     pooled[own] = means[concept] + apart[shuffled]
-    return replace(shipped.corpus, pooled=pooled)
+    return replace(shipped.corpus, activations=pooled)
 
 
 def shortcut_rows(shipped: Shipped) -> list[Row]:

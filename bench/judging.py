@@ -59,12 +59,12 @@ class Case:
         """The same texts but one, at the layer alone."""
         at_layer = self.corpus.pooled[:, [self.layer]].clone()
         at_layer[0] = at_layer[-1]
-        return replace(self.corpus, texts=("new", *self.corpus.texts[1:]), pooled=at_layer)
+        return replace(self.corpus, texts=("new", *self.corpus.texts[1:]), activations=at_layer)
 
     @cached_property
     def alone(self) -> Corpus:
         """The corpus at the layer alone."""
-        return replace(self.corpus, pooled=self.corpus.pooled[:, [self.layer]].clone())
+        return replace(self.corpus, activations=self.corpus.pooled[:, [self.layer]].clone())
 
     @cached_property
     def vectors(self) -> ConceptVectors:

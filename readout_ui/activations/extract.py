@@ -22,9 +22,11 @@ from readout_ui.activations.passes import (
     timed,
 )
 from readout_ui.activations.pooling import (
+    Layered,
     Rows,
     TextActivations,
     in_memory,
+    in_one,
     rule_group,
     text_block,
 )
@@ -52,8 +54,10 @@ class Activations:
     """Of each text, what is the same exactly where its numbers and kept tokens are."""
     read: str
     """The read rule."""
-    rows: Rows
-    """Activations of the texts, and single content tokens of those asked for."""
+    rows: Layered
+    """Activations of the texts, (n_texts, n_layers, d_model) float32 on the CPU."""
+    tokens: Rows
+    """Single content tokens of those asked for, text after text, each text once."""
     truncated: tuple[str, ...]
     """Texts whose end was cut off."""
     n_computed: int
@@ -67,13 +71,13 @@ class Activations:
 
     @property
     def pooled(self) -> Tensor:
-        """(n_texts, n_layers, d_model) float32 on the CPU."""
-        return self.rows.pooled
+        """The texts' in one tensor."""
+        return in_one(self.rows)
 
     @property
     def kept(self) -> Tensor:
-        """(n_kept_total, n_layers, d_model) float32: single tokens, text after text."""
-        return self.rows.kept
+        """The tokens' in one tensor, (n_kept_total, n_layers, d_model)."""
+        return self.tokens.whole
 
 
 def read_activations(
@@ -147,7 +151,8 @@ def read_activations(
         texts=tuple(texts),
         keys=tuple(own[text] for text in texts),
         read=settings.read,
-        rows=gathered.rows(unique),
+        rows=gathered.rows(),
+        tokens=gathered.tokens(unique),
         truncated=tuple(text for text in unique if found[text].truncated),
         n_computed=len(missing),
         n_cached=len(unique) - len(missing),
@@ -172,14 +177,17 @@ class Gathered:
                 self._begin(entry.pooled.shape[1:])
             self.entries[text] = entry if self._block is None else self._copied(text, entry)
 
-    def rows(self, unique: Sequence[str]) -> Rows:
-        """All texts in their order, and the single tokens of each text once."""
-        tokens = tuple(t for text in unique for t in self.entries[text].tokens.unbind())
-        if self._block is None:
-            return Rows(tuple(self.entries[text].pooled[0] for text in self._texts), tokens)
-        rows = Rows.of(self._block)
-        rows.tokens = tokens
-        return rows
+    def rows(self) -> Layered:
+        """All texts in their order."""
+        if self._block is not None:
+            return self._block
+        parts = tuple(self.entries[text].pooled[0] for text in self._texts)
+        return Rows(parts, *parts[0].shape)
+
+    def tokens(self, unique: Sequence[str]) -> Rows:
+        """The single tokens of each text once."""
+        parts = tuple(t for text in unique for t in self.entries[text].tokens.unbind())
+        return Rows(parts, *self.entries[unique[0]].pooled.shape[1:])
 
     def _begin(self, shape: torch.Size) -> None:
         if not in_memory(len(self._texts), *shape):

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -61,39 +62,72 @@ class TextActivations:
 
 @dataclass(eq=False)
 class Rows:
-    """Activations of texts and of single tokens, each where it was read.
+    """Activations of texts or of single tokens, each where it was read.
 
-    They are copied into one tensor when somebody asks for that, and are then parts of it.
+    They are copied into one tensor when somebody asks for that, and are then parts of it. Whoever
+    goes through the layers needs no such copy.
     """
 
-    texts: tuple[Tensor, ...]
-    """At least one, (n_layers, d_model) float32 each."""
-    tokens: tuple[Tensor, ...] = ()
-    """Single content tokens, (n_layers, d_model) each."""
+    parts: tuple[Tensor, ...]
+    """(n_layers, d_model) float32 each, on the CPU."""
+    n_layers: int
+    d_model: int
 
-    @classmethod
-    def of(cls, pooled: Tensor, tokens: Tensor | None = None) -> Rows:
-        """Of texts and tokens (n, n_layers, d_model) that lie together."""
-        rows = cls(pooled.unbind(), () if tokens is None else tokens.unbind())
-        vars(rows).update(pooled=pooled)  # instead of a copy
-        return rows
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n, n_layers, d_model)."""
+        return len(self.parts), self.n_layers, self.d_model
 
     @cached_property
-    def pooled(self) -> Tensor:
-        """(n_texts, n_layers, d_model)."""
-        whole = text_block(len(self.texts), *self.texts[0].shape)
-        torch.stack(self.texts, out=whole)
-        self.texts = whole.unbind()
+    def whole(self) -> Tensor:
+        """(n, n_layers, d_model)."""
+        whole = text_block(*self.shape)
+        if self.parts:
+            torch.stack(self.parts, out=whole)
+        self.parts = whole.unbind()
         return whole
 
+    def layer(self, layer: int, some: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+        """Of all rows, or some of them, at one layer, (n, d_model)."""
+        if "whole" in vars(self):
+            found: npt.NDArray[np.float32] = self.whole[:, layer].numpy()
+            return found if some is None else found[list(some)]
+        chosen = self._arrays if some is None else [self._arrays[row] for row in some]
+        shape = len(chosen), self.d_model
+        joined = np.concatenate([row[layer] for row in chosen]) if chosen else np.zeros(shape)
+        return joined.reshape(shape).astype(np.float32, copy=False)
+
     @cached_property
-    def kept(self) -> Tensor:
-        """(n_tokens, n_layers, d_model)."""
-        whole = host_block(len(self.tokens), *self.texts[0].shape)
-        if self.tokens:
-            torch.stack(self.tokens, out=whole)
-        self.tokens = whole.unbind()
-        return whole
+    def _arrays(self) -> list[npt.NDArray[np.float32]]:
+        return [row.numpy() for row in self.parts]
+
+
+Layered = Tensor | Rows
+"""(n, n_layers, d_model), as one tensor or where they were read."""
+
+
+def at_layer(
+    activations: Layered, layer: int, some: Sequence[int] | None = None
+) -> npt.NDArray[np.float32]:
+    """All rows, or some of them, at one layer, (n, d_model); maybe where they are, so not to be
+    written to."""
+    if isinstance(activations, Rows):
+        return activations.layer(layer, some)
+    found = activations[:, layer] if some is None else activations[list(some), layer]
+    numbers: npt.NDArray[np.float32] = found.float().numpy()
+    return numbers
+
+
+def some_rows(activations: Layered, rows: Sequence[int]) -> Tensor:
+    """Some rows at all layers, (n, n_layers, d_model)."""
+    if isinstance(activations, Rows):
+        return torch.stack([activations.parts[row] for row in rows])
+    return activations[list(rows)]
+
+
+def in_one(activations: Layered) -> Tensor:
+    """As one tensor."""
+    return activations.whole if isinstance(activations, Rows) else activations
 
 
 def host_block(*shape: int) -> Tensor:

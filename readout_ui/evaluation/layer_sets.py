@@ -141,8 +141,8 @@ def best_layer_sets(
 def _held_out(corpus: Corpus, assignment: Assignment, report: Report) -> Iterator[Floats]:
     """Scores of held-out texts, (n_scored, n_some_layers, n_concepts) at a time."""
     done = 0
-    method, tokens = corpus.mapped_method, corpus.tokens
-    for scores in held_out_blocks(corpus.pooled, assignment, method, tokens):
+    method, tokens = corpus.mapped_method, corpus.neutral_tokens
+    for scores in held_out_blocks(corpus.activations, assignment, method, tokens):
         report(Progress(STAGE, done, corpus.n_layers, "layers"))
         yield scores
         done += scores.shape[1]

@@ -153,7 +153,7 @@ def _all_aurocs(
 ) -> Iterator[Floats]:
     """AUROC by a linear method, (n_some_layers, n_concepts) at a time."""
     done, group = 0, assignment.group[assignment.scored]
-    for scores in held_out_blocks(corpus.pooled, assignment, method, corpus.tokens):
+    for scores in held_out_blocks(corpus.activations, assignment, method, corpus.neutral_tokens):
         report(Progress(STAGE, done, corpus.n_layers, "layers", note=corpus.settings.read))
         yield grouped_auroc(scores, group)
         done += scores.shape[1]

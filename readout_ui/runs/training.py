@@ -18,6 +18,7 @@ from readout_ui.vectors.pairs import text_source
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import TextSource
 from readout_ui.vectors.training import assemble, best_of, chosen_layers
+from readout_ui.vectors.vectors import mean_lengths
 from readout_ui.vectors.whitening import fit_parameters
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def train(
         source=source.kind,
         contrast=source.contrast(scores),
         fit=fit_parameters(settings.method, instead, corpus.groups),
-        norms=extracted.tokens.norm(dim=2).mean(dim=0).tolist(),
+        norms=mean_lengths(extracted.calibration),
     )
     return Run(
         manifest,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
-from torch import Tensor
 
+from readout_ui.activations.pooling import Layered, Rows
 from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import TextGroups
@@ -84,12 +84,16 @@ def can_be_scored(assignment: Assignment) -> Bools:
     return scorable
 
 
-def layer_blocks(activations: Tensor) -> Iterator[Floats]:
+def layer_blocks(activations: Layered) -> Iterator[Floats]:
     """All layers in order, a few at a time where texts are few, (n_texts, n_some, d_model)."""
     n_texts, n_layers, d_model = activations.shape
     together = max(1, _BLOCK // (n_texts * d_model))
     for start in range(0, n_layers, together):
-        yield activations[:, start : start + together].float().numpy()
+        layers = range(start, min(start + together, n_layers))
+        if isinstance(activations, Rows):
+            yield np.stack([activations.layer(layer) for layer in layers], axis=1)
+        else:
+            yield activations[:, layers.start : layers.stop].float().numpy()
 
 
 def score_held_out(activations: Floats, assignment: Assignment) -> Floats:
@@ -115,7 +119,10 @@ def score_held_out(activations: Floats, assignment: Assignment) -> Floats:
 
 
 def held_out_blocks(
-    activations: Tensor, assignment: Assignment, method: str = "mean", tokens: Tensor | None = None
+    activations: Layered,
+    assignment: Assignment,
+    method: str = "mean",
+    tokens: Layered | None = None,
 ) -> Iterator[Floats]:
     """Scores of held-out texts at all layers in order, (n_scored, n_some_layers, n_concepts) each.
 
@@ -131,9 +138,10 @@ def held_out_blocks(
                 scores = score_held_out(block, assignment)
             yield scores
         return
+    members = assignment.members
     for layer in range(activations.shape[1]):
         with single_thread():
-            here = MappedLayer.of(activations, layer, assignment.members, method, tokens)
+            here = MappedLayer.of(activations, layer, members, method, tokens)
             scores = here.held_out(assignment.fold, assignment.n_folds)
         yield scores[assignment.scored][:, None]
 
@@ -214,12 +222,12 @@ class LayerScores:
 
 
 def cross_validated_layers(
-    activations: Tensor,
+    activations: Layered,
     groups: TextGroups,
     folds: int = FOLDS,
     seed: int = 0,
     method: str = "mean",
-    tokens: Tensor | None = None,
+    tokens: Layered | None = None,
 ) -> LayerScores:
     """Score every layer on descriptions held out of training, and recommend one.
 

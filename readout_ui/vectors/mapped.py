@@ -8,11 +8,12 @@ tokens with each other; only directions are as wide as the model.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from readout_ui.activations.pooling import Layered, at_layer
 from readout_ui.errors import UserError
 from readout_ui.vectors.products import KeptLayer, Products
 from readout_ui.vectors.whitening import (
@@ -33,13 +34,12 @@ _ORIGIN = 16
 """Texts whose mean is taken off at first: what all texts share would cost digits."""
 
 
-def wide(activations: Tensor, layer: int) -> Floats:
+def wide(activations: Layered, layer: int) -> Floats:
     """A layer of activations (n, n_layers, d_model), (n, d_model) float64, made on one thread."""
-    found: Floats = activations[:, layer].float().numpy().astype(np.float64)
-    return found
+    return at_layer(activations, layer).astype(np.float64)
 
 
-def layer_of(activations: Tensor, layer: int) -> Floats:
+def layer_of(activations: Layered, layer: int) -> Floats:
     """A layer's activations (n_texts, d_model) in float64.
 
     Raises:
@@ -77,11 +77,11 @@ class MappedLayer:
     @classmethod
     def of(
         cls,
-        activations: Tensor,
+        activations: Layered,
         layer: int,
         members: Members,
         method: str,
-        tokens: Tensor | None,
+        tokens: Layered | None,
         kept: KeptLayer | None = None,
     ) -> MappedLayer:
         """Of activations (n_texts, n_layers, d_model) and, if any, neutral tokens like them.
@@ -91,10 +91,10 @@ class MappedLayer:
         Raises:
             UserError: activations that are not finite.
         """
-        every: Floats = activations[:, layer].float().numpy()
+        every: Floats = at_layer(activations, layer)
         some = every[:0]
-        if tokens is not None and len(tokens) > 1 and method != "mean":
-            some = tokens[:, layer].float().numpy()
+        if tokens is not None and tokens.shape[0] > 1 and method != "mean":
+            some = at_layer(tokens, layer)
         n, n_means = len(members.rows), members.n_groups + len(members.against)
         rows = np.empty((n + n_means + len(some), every.shape[1]), dtype=np.float32)
         texts, means, others = np.split(rows, [n, n + n_means])
@@ -104,7 +104,7 @@ class MappedLayer:
         if kept is not None:
             kept.origin = origin
         np.subtract(members.of_texts(every), origin, out=texts)
-        squares = _apart(texts, means, members)
+        squares = _apart(texts, means[: members.n_groups], members)
         for place, contrasts in enumerate(members.against, start=members.n_groups):
             means[place] = every[list(contrasts)].mean(axis=0) - origin if contrasts else 0
         counts = members.counts.astype(np.float32)
@@ -164,7 +164,7 @@ class MappedLayer:
             (n_concepts, d_model) each; zero where nothing differs.
         """
         precision = self.scale.precision.astype(np.float32)
-        shares = self._shares(self.members.counts)
+        shares = _shares(self.members, self.members.counts)
         means = self.rows[self._n : self._n + self._n_means]
         apart = shares @ means if differences is None else differences.astype(np.float32)
         shown = np.linalg.norm(apart, axis=1, keepdims=True) > self.noise
@@ -178,22 +178,6 @@ class MappedLayer:
             along = self._spread @ (apart * precision).T
         taken = self._mapped.taken_off(along)  # (n_rows, n_concepts)
         return (apart - taken.T @ self._spread) * precision, apart
-
-    def _shares(self, counts: Floats | Indices) -> Floats:
-        """How much of every mean is in each concept's difference, (n_concepts, n_means).
-
-        Args:
-            counts: (n_groups,), how many texts each mean is of.
-        """
-        own = np.eye(len(counts) - 1, len(counts))
-        left = counts.sum() - counts[:-1, None]
-        shares = own - (1 - own) * counts / left
-        if self.members.against:
-            known = np.array([bool(texts) for texts in self.members.against])
-            shares[known] = own[known]
-            shares = np.concatenate([shares, -np.diag(known.astype(float))], axis=1)
-        found: Floats = shares.astype(np.float32)
-        return found
 
     def held_out(self, fold: Indices, n_folds: int) -> Floats:
         """Centred cosine of held-out members with directions that never saw their fold.
@@ -217,29 +201,24 @@ class MappedLayer:
         return scores
 
     def _judged(self, held_out: Indices) -> Floats:
-        """Scores of some members without them, (n_held_out, n_concepts).
-
-        Leaving them out moves the means of their groups by a part of their own rows, so that
-        directions are made of the means and of these rows alone.
-        """
-        n, group, counts = len(held_out), self.members.group[held_out], self.members.counts
-        n_left = counts - np.bincount(group, minlength=len(counts))
-        shares = self._shares(n_left)  # (n_concepts, n_means)
-        parts = np.concatenate([-shares[:, group] / n_left[group], shares], axis=1)
-        factors: Floats = parts.T.astype(np.float32)  # (n_held_out + n_means, n_concepts)
-        chosen = np.concatenate([held_out, self._n + np.arange(self._n_means)])
-        across, images = self._mapped.across(chosen), self._mapped.images(chosen)
+        """Scores of some members without them, (n_held_out, n_concepts)."""
+        left = _left(self.members, tuple(held_out.tolist()))
+        n, group, stretch, factors = len(held_out), left.group, left.stretch, left.factors
+        mapped = self._mapped
+        across, images, bare = (
+            of[left.chosen] for of in (mapped.across, mapped.images, mapped.bare)
+        )
         if weight := self.scale.weight:
-            stretch = _stretch(group, n_left)
             inner = stretch @ across[:n, :n] @ stretch
             matrix = np.eye(n, dtype=np.float32) - weight * inner
             solved = np.linalg.solve(matrix, stretch @ (across[:n] @ factors))
+            factors = factors.copy()
             factors[:n] += weight * stretch @ solved
         along = across @ factors
         scores = along[:n] + along[n + group]
-        scores += scores.sum(axis=0) / int(n_left.sum())  # the mean of all members is 0
+        scores += scores.sum(axis=0) / left.n_left  # the mean of all members is 0
         squares = np.maximum((factors * (images @ factors)).sum(axis=0), _least(images, factors))
-        lengths = _text_lengths(self._mapped.bare(chosen), group, int(n_left.sum()))
+        lengths = _text_lengths(bare, group, left.n_left)
         found: Floats = scores / (lengths[:, None] * np.sqrt(squares))
         return found
 
@@ -295,17 +274,64 @@ def _apart(texts: Floats, means: Floats, members: Members) -> Floats:
     Returns:
         (d_model,): sums of squares of those members that a map is estimated from.
     """
-    squares = np.zeros(texts.shape[1], dtype=np.float32)
     stops = np.cumsum(members.counts)
-    places = np.split(members.spread(), np.searchsorted(members.spread(), stops[:-1]))
-    for group, (stop, shown) in enumerate(zip(stops, places, strict=True)):
-        start = stop - members.counts[group]
-        own = texts[start:stop]
-        means[group] = own.mean(axis=0) if len(own) else 0
+    for group, (stop, count) in enumerate(zip(stops, members.counts, strict=True)):
+        own = texts[stop - count : stop]
+        np.add.reduce(own, axis=0, out=means[group])  # many times as fast as np.add.reduceat
+        means[group] /= max(count, 1)
         own -= means[group]
-        if len(shown):
-            squares += squares_of(own if len(shown) == len(own) else texts[shown])
-    return squares
+    places = members.spread()
+    return squares_of(texts if len(places) == len(texts) else texts[places])
+
+
+@dataclass(frozen=True, eq=False)
+class _Left:
+    """What leaving some members out is at every layer.
+
+    It moves the means of their groups by a part of their own rows, so that directions are made of
+    the means and of these rows alone.
+    """
+
+    group: Indices
+    """(n_held_out,)."""
+    n_left: int
+    """How many members there are without them."""
+    chosen: tuple[Any, ...]
+    """Where dot products of their rows and of all means are among those of all own rows."""
+    factors: Floats
+    """(n_held_out + n_means, n_concepts): how much of these is in each concept's difference."""
+    stretch: Floats
+    """(n_held_out, n_held_out)."""
+
+
+@lru_cache(maxsize=16)
+def _left(members: Members, held_out: tuple[int, ...]) -> _Left:
+    group, counts = members.group[list(held_out)], members.counts
+    n_left = counts - np.bincount(group, minlength=len(counts))
+    shares = _shares(members, n_left)  # (n_concepts, n_means)
+    parts = np.concatenate([-shares[:, group] / n_left[group], shares], axis=1)
+    chosen = np.array([*held_out, *(len(members.rows) + np.arange(shares.shape[1]))])
+    factors = parts.T.astype(np.float32)
+    ends = np.ix_(chosen, chosen)
+    return _Left(group, int(n_left.sum()), ends, factors, _stretch(group, n_left))
+
+
+def _shares(members: Members, counts: Indices) -> Floats:
+    """How much of every mean is in each concept's difference, (n_concepts, n_means).
+
+    Args:
+        members: whose concepts.
+        counts: (n_groups,), how many texts each mean is of.
+    """
+    own = np.eye(len(counts) - 1, len(counts))
+    left = counts.sum() - counts[:-1, None]
+    shares = own - (1 - own) * counts / left
+    if members.against:
+        known = np.array([bool(texts) for texts in members.against])
+        shares[known] = own[known]
+        shares = np.concatenate([shares, -np.diag(known.astype(float))], axis=1)
+    found: Floats = shares.astype(np.float32)
+    return found
 
 
 def _least(images: Floats, factors: Floats) -> Floats:

@@ -17,6 +17,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from readout_ui.activations.pooling import Layered, at_layer
 from readout_ui.errors import UserError
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import PairSettings, TextGroups, sample_pairs
@@ -147,10 +148,10 @@ def _mapped(activations: Tensor, groups: TextGroups, method: str, tokens: Tensor
 
 def map_differences(
     differences: Tensor | None,
-    activations: Tensor,
+    activations: Layered,
     groups: TextGroups,
     method: str,
-    tokens: Tensor | None,
+    tokens: Layered | None,
 ) -> Tensor:
     """Directions from differences of means.
 
@@ -296,7 +297,7 @@ def fit_given_pairs(
     return directions
 
 
-def neutral_center(activations: Tensor, groups: TextGroups) -> Tensor:
+def neutral_center(activations: Layered, groups: TextGroups) -> Tensor:
     """Mean over the neutral texts, (n_layers, d_model): what the cosine score is centred on.
 
     A text is compared with text that shows nothing, not with the average emotion: on other
@@ -306,9 +307,10 @@ def neutral_center(activations: Tensor, groups: TextGroups) -> Tensor:
     """
     rows = list(groups.neutral or groups.all_rows())
     means = [
-        activations[rows, i].mean(dim=0, dtype=torch.float64) for i in range(activations.shape[1])
+        at_layer(activations, layer, rows).mean(axis=0, dtype=np.float64)
+        for layer in range(activations.shape[1])
     ]
-    return torch.stack(means).to(torch.float32)  # (n_layers, d_model)
+    return torch.from_numpy(np.stack(means)).float()  # (n_layers, d_model)
 
 
 @dataclass(frozen=True)
@@ -331,7 +333,7 @@ def _layers(activations: Tensor) -> Iterator[_Layer]:
         yield _Layer(index, texts, NOISE * length)
 
 
-def _no_directions(activations: Tensor, groups: TextGroups) -> Tensor:
+def _no_directions(activations: Layered, groups: TextGroups) -> Tensor:
     _, n_layers, d_model = activations.shape
     return torch.zeros(len(groups.concepts), n_layers, d_model)  # (n_concepts, n_layers, d_model)
 

@@ -78,7 +78,7 @@ class PairSource(TextSource):
         pooled, parts = _read_sides(model, sides, settings, kept, cache, report)
         return Extracted(
             corpus=Corpus(tuple(text for _, text in sides), self._groups(), pooled, settings),
-            tokens=parts[0].kept,
+            calibration=parts[0].tokens,
             neutral=tuple(range(len(self.neutral))),
             n_texts=len(set(sides)),
             seconds={k: sum(p.seconds.get(k, 0.0) for p in parts) for k in parts[0].seconds},

@@ -32,6 +32,7 @@ class KeptLayer:
     def __init__(self) -> None:
         self.origin: Floats | None = None
         """(d_model,): what members were measured from."""
+        self._method = ""
         self._keys: tuple[tuple[str, ...], ...] = ()
         self._asked: tuple[tuple[str, ...], ...] = ()
         self._far: Indices = np.zeros(0, dtype=np.intp)
@@ -43,14 +44,15 @@ class KeptLayer:
         """Of the dot products."""
         return 0 if self._products is None else self._products.nbytes
 
-    def begin(self, keys: tuple[tuple[str, ...], ...]) -> None:
+    def begin(self, method: str, keys: tuple[tuple[str, ...], ...]) -> None:
         """Say by group whose texts are to come, neutral ones last; what is of no use is forgotten.
 
         Tokens are of neutral texts, so that where these changed nothing is the same.
         """
         sizes = [len(some) for some in keys] == [len(some) for some in self._keys]
-        self._changed = None
-        if self._products is not None and sizes and keys[-1] == self._keys[-1]:
+        same = method == self._method and sizes and keys[-1] == self._keys[-1]
+        self._changed, self._method = None, method
+        if self._products is not None and same:
             pairs = zip(keys, self._keys, strict=True)
             self._changed = [group for group, (new, old) in enumerate(pairs) if new != old]
         else:
@@ -196,23 +198,26 @@ class Products:
         half = self._base_images[:n] - self._base_images[:n, :n] @ parts / 2
         return roots, parts, half
 
-    def across(self, chosen: Indices) -> Floats:
-        """Of some own rows with each other under the map, (n_chosen, n_chosen)."""
-        roots = self._rest[0][:, chosen]
-        found: Floats = self._base[np.ix_(chosen, chosen)] - roots.T @ roots
+    @cached_property
+    def across(self) -> Floats:
+        """Of own rows with each other under the map, (n_own, n_own)."""
+        roots = self._rest[0]
+        found: Floats = self._base - roots.T @ roots
         return found
 
-    def images(self, chosen: Indices) -> Floats:
-        """Of what the map makes of some own rows, (n_chosen, n_chosen)."""
-        _, parts, half = (some[:, chosen] for some in self._rest)
+    @cached_property
+    def images(self) -> Floats:
+        """Of what the map makes of own rows, (n_own, n_own)."""
+        _, parts, half = self._rest
         shared = parts.T @ half
-        found: Floats = self._base_images[np.ix_(chosen, chosen)] - shared - shared.T
+        found: Floats = self._base_images - shared - shared.T
         return found
 
-    def bare(self, chosen: Indices) -> Floats:
-        """Of some rows as they are, (n_chosen, n_chosen)."""
-        far = self.far[chosen]
-        found: Floats = self.usual[np.ix_(chosen, chosen)] + far @ far.T
+    @cached_property
+    def bare(self) -> Floats:
+        """Of own rows as they are, (n_own, n_own)."""
+        far = self.far[: self.n_own]
+        found: Floats = self.usual[: self.n_own, : self.n_own] + far @ far.T
         return found
 
     def taken_off(self, along: Floats) -> Floats:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from readout_ui.activations.pooling import Layered
 from readout_ui.errors import UserError
 from readout_ui.progress import Report, silent
 from readout_ui.texts.library import Library, require_trainable
@@ -35,7 +36,7 @@ from readout_ui.vectors.training import (
     fit_and_rate,
 )
 from readout_ui.vectors.vectors import ConceptVectors
-from readout_ui.vectors.whitening import stand_in
+from readout_ui.vectors.whitening import MOST_TEXTS, stand_in
 
 if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
@@ -77,9 +78,11 @@ class TextSource:
     def fitted(self, corpus: Corpus) -> Fitted:
         """Directions at all layers, what to push along, and how well each layer tells apart."""
         groups = self.judged_groups(corpus)
-        if corpus.mapped_method == "mean":
+        alike, few = groups == corpus.groups, len(groups.all_rows()) <= MOST_TEXTS
+        # Dot products of many texts take longer than what their means need.
+        if corpus.mapped_method == "mean" and not (corpus.linear and alike and few):
             return Fitted(self.directions(corpus), None, self.layer_scores(corpus))
-        if groups != corpus.groups:
+        if not alike:
             plain = replace(corpus, settings=replace(corpus.settings, method="mean"))
             return Fitted(
                 self.directions(corpus), self.directions(plain), self.layer_scores(corpus)
@@ -95,7 +98,7 @@ class TextSource:
             self.cleaned(corpus),
             corpus.groups,
             corpus.settings.method,
-            corpus.tokens,
+            corpus.neutral_tokens,
         )
 
     def layer_scores(self, corpus: Corpus) -> LayerScores:
@@ -106,12 +109,12 @@ class TextSource:
             FOLDS,
             corpus.settings.seed,
             corpus.mapped_method,
-            corpus.tokens,
+            corpus.neutral_tokens,
         )
 
-    def cleaned(self, corpus: Corpus) -> Tensor:
+    def cleaned(self, corpus: Corpus) -> Layered:
         """Activations that a map is estimated from, (n_texts, n_layers, d_model)."""
-        return corpus.pooled
+        return corpus.activations
 
     def differences(self, corpus: Corpus) -> Tensor | None:
         """What a linear method maps, (n_concepts, n_layers, d_model); None where it is the mean of
@@ -148,7 +151,7 @@ class TextSource:
 
     def stand_in(self, corpus: Corpus) -> str:
         """What the method does where it lacks something it needs, in a sentence."""
-        n_tokens = 0 if corpus.tokens is None else len(corpus.tokens)
+        n_tokens = 0 if corpus.neutral_tokens is None else corpus.neutral_tokens.shape[0]
         method = "" if corpus.own_method else corpus.settings.method
         return stand_in(method, len(corpus.groups.concepts), n_tokens)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
+from readout_ui.activations.pooling import Layered, at_layer, in_one, some_rows
 from readout_ui.progress import Report, silent
 from readout_ui.texts.names import against_name, holds_neutral_texts, is_neutral_name
 from readout_ui.texts.words import cut
@@ -68,13 +69,13 @@ class Corpus:
     """Every text, neutral ones included; a text may occur twice."""
     groups: TextGroups
     """Which rows belong to which concept."""
-    pooled: Tensor
-    """(n_texts, n_layers, d_model), float32, by the run's read rule."""
+    activations: Layered
+    """(n_texts, n_layers, d_model), float32, by the run's read rule, maybe where they were read."""
     settings: TrainSettings
     """How the texts were read and the vectors fitted."""
     own_method: OwnMethod | None = None
     """Fits in place of the method that the settings name."""
-    tokens: Tensor | None = None
+    neutral_tokens: Layered | None = None
     """(n_tokens, n_layers, d_model), float32: single tokens of neutral texts, by which some methods
     know what differs in any text; None where there are none."""
     keys: tuple[str, ...] = ()
@@ -83,13 +84,24 @@ class Corpus:
     """Beside which a fit keeps dot products for the next one."""
 
     def __post_init__(self) -> None:
-        if self.pooled.ndim != 3 or self.pooled.shape[0] != len(self.texts):
-            raise ValueError(f"{len(self.texts)} texts but activations {tuple(self.pooled.shape)}")
+        shape = tuple(self.activations.shape)
+        if len(shape) != 3 or shape[0] != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts but activations {shape}")
+
+    @property
+    def pooled(self) -> Tensor:
+        """The activations as one tensor; where they lie apart, they are copied once."""
+        return in_one(self.activations)
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """The neutral tokens as one tensor, if there are any."""
+        return None if self.neutral_tokens is None else in_one(self.neutral_tokens)
 
     @property
     def n_layers(self) -> int:
         """All layers of the model, whichever the run kept."""
-        return self.pooled.shape[1]
+        return self.activations.shape[1]
 
     @property
     def method(self) -> Method:
@@ -111,8 +123,12 @@ class Corpus:
 
     def at(self, layer: int) -> Corpus:
         """The same corpus at one layer alone, which is then layer 0."""
-        tokens = None if self.tokens is None else self.tokens[:, [layer]]
-        return replace(self, pooled=self.pooled[:, [layer]], tokens=tokens, cache=None)
+        here, tokens = (
+            None if some is None else torch.from_numpy(at_layer(some, layer).copy())[:, None]
+            for some in (self.activations, self.neutral_tokens)
+        )
+        assert here is not None
+        return replace(self, activations=here, neutral_tokens=tokens, cache=None)
 
     @property
     def pairing(self) -> PairSettings:
@@ -132,7 +148,7 @@ class Extracted:
     """What the model gave for the texts of a training."""
 
     corpus: Corpus
-    tokens: Tensor
+    calibration: Layered
     """(n_tokens, n_layers, d_model): single tokens to calibrate on, of neutral texts if any."""
     neutral: tuple[int, ...]
     """Rows of the texts that are the zero of scores; empty where there are none."""
@@ -143,6 +159,11 @@ class Extracted:
     warnings: tuple[str, ...]
     note: str
     """How much was read and how much was known."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """The tokens as one tensor."""
+        return in_one(self.calibration)
 
 
 def extract(
@@ -180,13 +201,13 @@ def extract(
         corpus=Corpus(
             rows,
             groups,
-            found.pooled,
+            found.rows,
             settings,
-            tokens=found.kept if neutral else None,
+            neutral_tokens=found.tokens if neutral else None,
             keys=found.keys,
             cache=cache,
         ),
-        tokens=found.kept,
+        calibration=found.tokens,
         neutral=neutral,
         n_texts=len(set(rows)),
         seconds=dict(found.seconds),
@@ -231,7 +252,7 @@ class Fitted:
 
 
 def fit_and_rate(
-    corpus: Corpus, texts: Tensor, groups: TextGroups, differences: Tensor | None
+    corpus: Corpus, texts: Layered, groups: TextGroups, differences: Tensor | None
 ) -> Fitted:
     """Fit a linear method and cross-validate it, one layer after the other.
 
@@ -248,18 +269,19 @@ def fit_and_rate(
     shape = (len(groups.concepts), *texts.shape[1:])
     directions, steering = torch.zeros(shape), torch.zeros(shape)
     assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
-    known = texts is corpus.pooled and groups == corpus.groups
+    known = texts is corpus.activations and groups == corpus.groups
     kept = _KEPT.pop(corpus.cache, {}) if corpus.cache and known else {}
     keys = _keys_by_group(corpus) if known and corpus.cache else None
+    method, members = corpus.settings.method, assignment.members
 
     def judged() -> Iterator[Floats]:
         for index in range(texts.shape[1]):
             with single_thread():
                 beside = None
                 if keys is not None:
-                    (beside := kept.setdefault(index, KeptLayer())).begin(keys)
-                method, members = corpus.settings.method, assignment.members
-                layer = MappedLayer.of(texts, index, members, method, corpus.tokens, beside)
+                    (beside := kept.setdefault(index, KeptLayer())).begin(method, keys)
+                tokens = corpus.neutral_tokens
+                layer = MappedLayer.of(texts, index, members, method, tokens, beside)
                 given = None if differences is None else wide(differences, index)
                 fitted, plain = layer.directions(given)
                 directions[:, index], steering[:, index] = unit(fitted), unit(plain)
@@ -271,7 +293,7 @@ def fit_and_rate(
     deque(blocks, maxlen=0)  # where nothing can be rated, the layers are fitted all the same
     if corpus.cache and sum(layer.n_bytes for layer in kept.values()) <= _MOST_KEPT:
         _KEPT[corpus.cache] = kept
-    return Fitted(directions, steering, scores)
+    return Fitted(directions, None if corpus.settings.method == "mean" else steering, scores)
 
 
 def _keys_by_group(corpus: Corpus) -> tuple[tuple[str, ...], ...]:
@@ -293,12 +315,14 @@ def assemble(
         probes: rows of the texts kept to check a server by; None for some of every concept.
         steering: what a model is pushed along, where that is something else.
     """
-    corpus, calibration = extracted.corpus, calibrate(directions, extracted.tokens)
+    corpus, calibration = extracted.corpus, calibrate(directions, extracted.calibration)
     vectors = ConceptVectors(
         concepts=corpus.groups.concepts,
         layers=tuple(range(directions.shape[1])),
         directions=directions,
-        center=neutral_center(corpus.pooled, replace(corpus.groups, neutral=extracted.neutral)),
+        center=neutral_center(
+            corpus.activations, replace(corpus.groups, neutral=extracted.neutral)
+        ),
         neutral_mean=calibration.mean,
         neutral_std=calibration.std,
         layer_type=corpus.settings.layer_type,
@@ -307,7 +331,8 @@ def assemble(
     )
     rows = list(probe_rows(corpus.groups) if probes is None else probes)
     texts = tuple(corpus.texts[row] for row in rows)
-    return replace(vectors, probes=Probes(texts, pooled_scores(vectors, corpus.pooled[rows])))
+    pooled = some_rows(corpus.activations, rows)
+    return replace(vectors, probes=Probes(texts, pooled_scores(vectors, pooled)))
 
 
 def chosen_layers(spec: str, scores: LayerScores, n_layers: int) -> tuple[int, ...]:

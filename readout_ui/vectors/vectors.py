@@ -10,11 +10,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from readout_ui.activations.pooling import Layered, at_layer
 from readout_ui.errors import UserError
+from readout_ui.vectors.auroc import Floats
+from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import TextGroups
+from readout_ui.vectors.whitening import lengths_of
 
 _SMALLEST_SPREAD = 1e-3
 _ROUNDING = 1e-6
@@ -30,7 +35,7 @@ class Calibration:
     """(n_concepts, n_layers), float32, above zero."""
 
 
-def calibrate(directions: Tensor, token_activations: Tensor) -> Calibration:
+def calibrate(directions: Tensor, token_activations: Layered) -> Calibration:
     """Project neutral tokens on every direction and take mean and standard deviation.
 
     The deviation is at least a thousandth of the tokens' usual deviation along one dimension, and
@@ -54,29 +59,38 @@ def calibrate(directions: Tensor, token_activations: Tensor) -> Calibration:
         )
     if token_activations.shape[0] == 0:
         raise UserError("there is no neutral token to calibrate on", fix="add neutral texts")
-    layers = [
-        _calibrate_layer(directions[:, i], token_activations[:, i])
-        for i in range(directions.shape[1])
-    ]
-    means, stds = zip(*layers, strict=True)
-    return Calibration(torch.stack(means, dim=1).float(), torch.stack(stds, dim=1).float())
+    with single_thread():
+        layers = [
+            _calibrate_layer(directions[:, i].numpy(), at_layer(token_activations, i))
+            for i in range(directions.shape[1])
+        ]
+    mean, std = (
+        torch.from_numpy(np.stack(some, axis=1)).float() for some in zip(*layers, strict=True)
+    )
+    return Calibration(mean, std)
 
 
-def _calibrate_layer(directions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def _calibrate_layer(directions: Floats, tokens: Floats) -> tuple[Floats, Floats]:
     """Mean and deviation, (n_concepts,) each, of tokens (n_tokens, d_model) at one layer."""
     # Most of a token is the same in all tokens: the shared part is projected once, in float64.
-    shared = tokens.mean(dim=0, dtype=torch.float64).float()  # (d_model,)
-    apart = tokens - shared  # (n_tokens, d_model)
-    rest = apart @ directions.T  # (n_tokens, n_concepts)
-    mean = directions.double() @ shared.double() + rest.mean(dim=0, dtype=torch.float64)
-    std = rest.double().std(dim=0, correction=0)
-    return mean, std.clamp_min(_smallest_deviation(tokens, apart))
+    apart = tokens - tokens[0]
+    shared = tokens[0] + apart.mean(axis=0)  # (d_model,)
+    np.subtract(tokens, shared, out=apart)  # (n_tokens, d_model)
+    rest = (apart @ directions.T).astype(np.float64)  # (n_tokens, n_concepts)
+    mean = directions.astype(np.float64) @ shared.astype(np.float64) + rest.mean(axis=0)
+    return mean, np.maximum(rest.std(axis=0), _smallest_deviation(tokens, apart))
 
 
-def _smallest_deviation(tokens: Tensor, apart: Tensor) -> float:
-    spread = float(torch.linalg.vector_norm(apart)) / apart.numel() ** 0.5
-    length = float(torch.linalg.vector_norm(tokens)) / len(tokens) ** 0.5
-    tiny = float(torch.finfo(torch.float32).tiny)
+def mean_lengths(activations: Layered) -> list[float]:
+    """Of every layer, the mean length of rows (n, n_layers, d_model)."""
+    layers = (at_layer(activations, layer) for layer in range(activations.shape[1]))
+    return [float(lengths_of(layer).mean()) for layer in layers]
+
+
+def _smallest_deviation(tokens: Floats, apart: Floats) -> float:
+    spread, length = (float(np.linalg.norm(some)) / len(some) ** 0.5 for some in (apart, tokens))
+    spread /= tokens.shape[1] ** 0.5
+    tiny = float(np.finfo(np.float32).tiny)
     smallest: float = max(_SMALLEST_SPREAD * spread, _ROUNDING * length, tiny)
     return smallest
 

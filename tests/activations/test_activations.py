@@ -15,7 +15,7 @@ from readout_ui.activations.cache import ActivationCache
 from readout_ui.activations.extract import read_activations
 from readout_ui.activations.hooks import recording
 from readout_ui.activations.passes import CaptureSettings
-from readout_ui.activations.pooling import CONTENT_RULES, READ_RULES
+from readout_ui.activations.pooling import CONTENT_RULES, READ_RULES, Rows
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
@@ -538,8 +538,9 @@ def test_no_texts_at_all_are_refused() -> None:
 def test_nothing_of_the_other_read_rules_is_kept(tmp_path: Path) -> None:
     cache = ActivationCache(tmp_path)
     found = read_activations(tiny(), TEXTS, PLAIN, cache, {TEXTS[1]: 4})
-    numbers = len(set(TEXTS)) + len(found.rows.tokens)
+    numbers = len(set(TEXTS)) + len(found.tokens.parts)
     assert cache.summary().bytes == numbers * tiny().n_layers * tiny().d_model * 4
-    rows = found.rows.texts
+    assert isinstance(found.rows, Rows)
+    rows = found.rows.parts
     assert torch.equal(found.pooled, torch.stack(rows))
-    assert found.rows.texts[0].data_ptr() == found.pooled.data_ptr() != rows[0].data_ptr()
+    assert found.rows.parts[0].data_ptr() == found.pooled.data_ptr() != rows[0].data_ptr()

@@ -148,7 +148,7 @@ def test_two_concepts_without_neutral_texts_are_opposite_by_construction_not_by_
 def test_one_concept_and_texts_without_any_difference_are_no_obstacle() -> None:
     assert cosine_matrix(make_corpus((4,)), 0).cosine.tolist() == [[pytest.approx(1)]]
     corpus = make_corpus((4, 4, 4))
-    same = replace(corpus, pooled=corpus.pooled[:1].expand(len(corpus.texts), -1, -1))
+    same = replace(corpus, activations=corpus.pooled[:1].expand(len(corpus.texts), -1, -1))
     found = cosine_matrix(same, 0, 20)
     assert np.isfinite(found.cosine).all()
     assert not found.differs[np.triu_indices(3, k=1)].any()
@@ -158,7 +158,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     corpus = make_corpus((3, 4), strength=0.5, n_neutral=2)
     turned = list(range(9))[::-1]
     groups = TextGroups(("c0", "c1"), ((8, 7, 6), (5, 4, 3, 2)), (1, 0))
-    mixed = replace(corpus, groups=groups, pooled=corpus.pooled[turned])
+    mixed = replace(corpus, groups=groups, activations=corpus.pooled[turned])
     expected = cosine_matrix(corpus, 0, 10).cosine
     np.testing.assert_allclose(cosine_matrix(mixed, 0, 10).cosine, expected, atol=1e-5)
 

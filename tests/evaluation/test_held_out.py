@@ -52,7 +52,9 @@ def test_marks_keep_their_rate_where_few_dimensions_hold_most_of_the_variance() 
     marked = []
     for seed in range(60):
         corpus = make_corpus(seed=seed)
-        found = held_out_matrix(replace(corpus, pooled=(corpus.pooled - 20) * falling + 20), 0, 50)
+        found = held_out_matrix(
+            replace(corpus, activations=(corpus.pooled - 20) * falling + 20), 0, 50
+        )
         marked.append(found.differs.any())
     assert sum(marked) <= 7  # 3 expected at 5 %; by Student's t on the diagonal it were 10
 
@@ -63,7 +65,7 @@ def test_random_groups_score_like_training_anew_on_them(contrasts: dict[int, int
     drawn = own_of_random_groups(layer_texts(corpus, 0), seed=3)[0]
     order = np.random.default_rng((3, 1)).permutation(12)
     shuffled = torch.cat([corpus.pooled[order], corpus.pooled[12:]])
-    scores = left_out_scores(layer_texts(replace(corpus, pooled=shuffled), 0))
+    scores = left_out_scores(layer_texts(replace(corpus, activations=shuffled), 0))
     own = scores[np.arange(12), np.repeat([0, 1, 2], [4, 5, 3])]
     assert drawn == pytest.approx([own[:4].mean(), own[4:9].mean(), own[9:].mean()], abs=1e-4)
 
@@ -89,7 +91,7 @@ def test_a_description_filed_under_the_wrong_concept_is_one_confusion() -> None:
     corpus = make_corpus(strength=1.5)
     pooled = corpus.pooled.clone()
     pooled[0] = pooled[15] + 0.1  # the first text of c0 says what those of c1 say
-    confusions = held_out_matrix(replace(corpus, pooled=pooled), 0).confusions
+    confusions = held_out_matrix(replace(corpus, activations=pooled), 0).confusions
     assert [(c.concept, c.taken_for, c.count) for c in confusions] == [("c0", "c1", 1)]
 
 
@@ -112,7 +114,7 @@ def test_where_every_concept_has_one_description_nothing_is_claimed() -> None:
 
 def test_equal_texts_score_nothing() -> None:
     corpus = make_corpus((4, 4))
-    same = replace(corpus, pooled=corpus.pooled[:1].expand(len(corpus.texts), -1, -1))
+    same = replace(corpus, activations=corpus.pooled[:1].expand(len(corpus.texts), -1, -1))
     assert (held_out_matrix(same, 0).mean == 0).all()
 
 

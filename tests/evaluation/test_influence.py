@@ -21,7 +21,7 @@ def test_the_closed_form_equals_fitting_again_without_the_text(method: str) -> N
     corpus = replace(
         make_corpus(0, shape),
         settings=TrainSettings(method=method),
-        tokens=torch.randn(20, 1, 16, generator=torch.Generator().manual_seed(0)),
+        neutral_tokens=torch.randn(20, 1, 16, generator=torch.Generator().manual_seed(0)),
     )
     texts = layer_texts(corpus, 0)
     left_out = leave_out(texts)

@@ -134,7 +134,7 @@ def test_two_layers_that_know_different_concepts_are_chosen_together() -> None:
         for concept in concepts:
             own = list(corpus.groups.rows[concept])
             pooled[own, layer] += 3 * torch.randn(D_MODEL, generator=generator)
-    sets = best_layer_sets(replace(corpus, pooled=pooled)).sets
+    sets = best_layer_sets(replace(corpus, activations=pooled)).sets
     assert sets[1].layers == (1, 3)
     assert sets[1].elsewhere == 1
     assert sets[1].gain > sets[1].gain_error > 0

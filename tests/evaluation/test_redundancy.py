@@ -68,7 +68,7 @@ def test_a_mixture_of_two_concepts_is_redundant_though_neither_is_a_copy() -> No
     planted = corpus.pooled - make_corpus((12,) * 8).pooled
     pooled = corpus.pooled.clone()
     pooled[:12] += (planted[12] + planted[24]) * 0.75 - planted[0]
-    row = redundancy(replace(corpus, pooled=pooled), 0)[0]
+    row = redundancy(replace(corpus, activations=pooled), 0)[0]
     assert row.r2_differs
     assert {near.concept for near in row.nearest[:2]} == {"c1", "c2"}
 
@@ -90,7 +90,10 @@ def test_a_concept_of_two_halves_has_a_smaller_first_component() -> None:
     pooled = corpus.pooled.clone()
     pooled[:4] += other - planted
     whole = redundancy(corpus, 0, 20)[0].first_component_share
-    assert redundancy(replace(corpus, pooled=pooled), 0, 20)[0].first_component_share < 0.8 * whole
+    assert (
+        redundancy(replace(corpus, activations=pooled), 0, 20)[0].first_component_share
+        < 0.8 * whole
+    )
 
 
 def test_lone_descriptions_and_two_concepts_are_no_obstacle() -> None:

@@ -51,7 +51,7 @@ def scrambled(corpus: Corpus) -> Corpus:
     for turn, row in enumerate(corpus.groups.rows[2]):
         pooled[row, :, 2] -= 4
         pooled[row, :, (0, 1, 3)[turn % 3]] += 4
-    return replace(corpus, pooled=pooled)
+    return replace(corpus, activations=pooled)
 
 
 def test_a_concept_that_lost_its_meaning_is_found_and_comes_first() -> None:

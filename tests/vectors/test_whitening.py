@@ -80,7 +80,7 @@ def test_directions_are_those_of_the_formula(
 def test_a_text_can_be_taken_out_of_the_map_by_its_residual() -> None:
     """What judging a text held out relies on (`LinearMap.texts`, `.weight`)."""
     texts, tokens = drawn()
-    corpus = Corpus(("",) * N_TEXTS, GROUPS, texts, TrainSettings(), tokens=tokens)
+    corpus = Corpus(("",) * N_TEXTS, GROUPS, texts, TrainSettings(), neutral_tokens=tokens)
     x = texts[:, 1].double().numpy()
     settings, own = corpus.settings, tokens[:, 1].double().numpy()
     found = map_of(settings.method, x - x.mean(axis=0), GROUPS, own)
@@ -174,7 +174,13 @@ def test_after_an_edit_a_fit_multiplies_the_new_rows_alone_and_finds_the_same(
     def fitted(cache: ActivationCache | None) -> Fitted:
         whole.clear()
         corpus = Corpus(
-            ("",) * N_TEXTS, GROUPS, texts, settings, tokens=tokens, keys=tuple(keys), cache=cache
+            ("",) * N_TEXTS,
+            GROUPS,
+            texts,
+            settings,
+            neutral_tokens=tokens,
+            keys=tuple(keys),
+            cache=cache,
         )
         return fit_and_rate(corpus, corpus.pooled, GROUPS, None)
 

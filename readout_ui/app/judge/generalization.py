@@ -109,7 +109,6 @@ class Found(Part):
             self.before: gr.update(
                 choices=names, value=kept.name(), visible=seen_if(len(names) > 1)
             ),
-            self.violin_choice: gr.update(visible=HIDDEN),
             self.no_scores: sentence(NO_SCORES, "about"),
             self.violins: None,
             self.words: "",
@@ -122,7 +121,7 @@ class Found(Part):
 
     def show_scores(self, found: Generalization) -> Changes:
         """The scores of single texts, which only a judgement of this session has."""
-        choice = gr.update(choices=list(found.concepts), value=[], visible=True)
+        choice = gr.update(choices=list(found.concepts), value=[])
         return {
             self.state: found,
             self.no_scores: "",

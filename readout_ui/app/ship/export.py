@@ -86,9 +86,8 @@ class ExportCard(Part):
                 js_on_load=on_load("ship/acts.js"),
             )
             self.checks = gr.HTML(draw_checks(studio), elem_id="export-checks", padding=False)
-            self.allow_changed = gr.Checkbox(
+            self.allow_changed = gr.Checkbox(  # seen where the checks say that some did
                 label="Export although descriptions changed since this training",
-                visible=seen_if(_changed(studio)),
                 elem_id="export-allow-changed",
             )
             self.chosen: set[Any] = {self.concepts, self.layers, self.form, self.scale}
@@ -119,8 +118,7 @@ class ExportCard(Part):
                 value="norm",
                 label="Scale of vectors to steer with",
                 info="A dose is 0.3 of the residual stream's mean length, shared among the layers.",
-                visible=HIDDEN,
-                elem_id="export-scale",
+                elem_id="export-scale",  # seen while a format that has one is chosen
             )
 
     def _build_places(self) -> None:
@@ -183,13 +181,12 @@ class ExportCard(Part):
         return {**chosen, "scale": values[self.scale] if chosen["form"] in BARE_FORMATS else ""}
 
     def pick(self, values: Values, event: gr.EventData) -> Changes:
-        """Another format: its command, and its scale where it has one."""
+        """Another format: its size, its command and what is checked of it."""
         form, concepts, layers = str(event.format), values[self.concepts], values[self.layers]
         if form not in FORMATS:
             raise UserError(f"unknown format {form!r}", options=FORMATS)
         return {
             self.form: form,
-            self.scale: gr.Radio(visible=seen_if(form in BARE_FORMATS)),
             self.head: draw_head(self.studio, form, concepts, layers),
             self.code: draw_use(self.studio, form, concepts, layers),
             self.checks: draw_checks(self.studio, form),
@@ -265,7 +262,7 @@ class ExportCard(Part):
         changes: Changes = {
             self.shown: now,
             self.checks: draw_checks(self.studio, values[self.form]),
-            self.allow_changed: gr.Checkbox(visible=seen_if(_changed(self.studio)), value=False),
+            self.allow_changed: False,
         }
         if shown[0] == now[0]:
             return changes
@@ -273,7 +270,6 @@ class ExportCard(Part):
             **changes,
             self.form: "readout",
             self.formats: draw_formats(),
-            self.scale: gr.Radio(visible=HIDDEN),
             self.head: draw_head(self.studio),
             self.code: draw_use(self.studio, "readout", [], []),
             self.checks: draw_checks(self.studio),
@@ -305,15 +301,12 @@ def draw_formats() -> str:
     """The formats as radio buttons with a line each."""
     rows = "".join(
         f"<label><input type='radio' name='ship-format' value='{choice.name}' data-act='format'"
+        f"{' data-bare' if choice.name in BARE_FORMATS else ''}"
         f"{' checked' if choice.name == 'readout' else ''}><b>{choice.title}</b>"
         f"<span class='dim small'>{escape(choice.line)}</span></label>"
         for choice in CHOICES
     )
     return f"<div class='fmt' role='radiogroup' aria-label='Format'>{rows}</div>"
-
-
-def _changed(studio: Studio) -> bool:
-    return studio.runs.current() is not None and studio.changed_descriptions() > 0
 
 
 def _layers(run: Run | None) -> dict[str, Any]:

@@ -9,12 +9,11 @@ import binascii
 import functools
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 from gradio.blocks import Block
 from gradio.context import LocalContext
-from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from readout_ui.app.jobs import ASKING, CALLER
@@ -104,14 +103,14 @@ def components(*parts: Any) -> list[Any]:
     return list(found)
 
 
-HIDDEN: bool | Literal["hidden"] = "hidden" if Version(gr.__version__) < Version("6.18") else False
-"""How a component stays away. gradio 6.17, which the plain lane has, never shows what was not on
-the page (`False`) where the first news of it is that it stays away; 6.31 shows "hidden" columns."""
+AWAY = ["away"]
+"""The classes of a part that stays on the page unseen: a stylesheet hides it. What gradio's own
+`visible` does to a part within another hidden one differs between its versions."""
 
 
-def seen_if(wanted: bool) -> bool | Literal["hidden"]:
-    """What `visible` takes."""
-    return wanted or HIDDEN
+def seen_if(wanted: bool) -> list[str]:
+    """The classes of a part that is seen or not."""
+    return [] if wanted else AWAY
 
 
 Answer = dict[str, Any]

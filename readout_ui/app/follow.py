@@ -135,7 +135,7 @@ class Follower:
     def busy(self, busy: bool) -> Changes:
         """The buttons while a job runs, and after it."""
         waiting = {start: gr.Button(interactive=not busy) for start in self.starts}
-        return {self.cancel_button: gr.Button(visible=seen_if(busy)), **waiting}
+        return {self.cancel_button: gr.Button(elem_classes=seen_if(busy)), **waiting}
 
 
 def _ended(task: Task, view: JobView) -> Changes:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from readout_ui.app.assets import on_load
 from readout_ui.app.events import (
-    HIDDEN,
+    AWAY,
     QUIET,
     Call,
     Changes,
@@ -65,7 +65,7 @@ class ModelPicker(Part):
                 self.load = gr.Button(
                     "Load", variant="primary", elem_id="model-load", interactive=editable
                 )
-                self.stop = gr.Button("Cancel", visible=HIDDEN, elem_id="model-cancel")
+                self.stop = gr.Button("Cancel", elem_classes=AWAY, elem_id="model-cancel")
             self.progress = gr.HTML(elem_id="model-progress", padding=False)
         self._wire()
 
@@ -337,8 +337,7 @@ class Clock(Part):
     def __init__(self, studio: Studio, app: gr.Blocks, header: Header, drawer: TrainDrawer) -> None:
         self.studio, self.header, self.drawer = studio, header, drawer
         self.run = gr.State(_run_id(studio.status()))  # changes when another run is in use
-        self.standing = gr.State(_standing(studio.status()))  # also texts, and the model
-        self.kept = gr.State(studio.runs.mark())  # and names, reports and packs
+        self.kept = gr.State(_kept(studio))  # also texts, the model, names, reports and packs
         # What this page shows already, by the id of the component: at first, what was built.
         self.seen = gr.State({each._id: value for each, value in self.look().items()})
         show, outputs = bound(self.tick), components(self)
@@ -369,8 +368,7 @@ class Clock(Part):
             self.drawer.progress: draw_training(status),
             **self.drawer.settings.show(studio.settings),
             self.run: _run_id(status),
-            self.standing: _standing(status),
-            self.kept: studio.runs.mark(),
+            self.kept: _kept(studio),
         }
 
     def tick(self, seen: dict[int, Any]) -> Changes:
@@ -393,5 +391,7 @@ def _run_id(status: Status) -> str:
     return status.run.id if status.run else ""
 
 
-def _standing(status: Status) -> str:
-    return f"{_run_id(status)} {status.changed > 0} {status.model_ready}"
+def _kept(studio: Studio) -> str:
+    status = studio.status()
+    known = f"{_run_id(status)} {status.changed > 0} {status.model_ready}"
+    return f"{known} {studio.runs.mark()}"

@@ -143,8 +143,7 @@ class ShipRoom(Part):
     def follow(self, clock: Clock) -> None:
         """All of it follows the texts as well, and whatever is kept of runs and packs."""
         for part in self.parts:
-            for state in (clock.standing, clock.kept):
-                refresh_after(state.change, part)
+            refresh_after(clock.kept.change, part)
         # A name that was given stands in every part; a pack brings a run.
         for part in self.parts[1:]:
             refresh_after(self.runs.run_chosen.success, part)
@@ -155,4 +154,6 @@ class ShipRoom(Part):
 
 def refresh_after(event: Callable[..., Any], part: Any) -> None:
     """Bring a part up to date when something has happened."""
-    event(bound(part.refresh), getattr(part, "asked", None), components(part), **QUIET)
+    # One at a time: a second one would send choices that the first has taken away.
+    manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
+    event(bound(part.refresh), getattr(part, "asked", None), components(part), **manner)

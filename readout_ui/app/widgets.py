@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from readout_ui.app.assets import saving
-from readout_ui.app.events import HIDDEN, PRIVATE, Changes, Part
+from readout_ui.app.events import AWAY, PRIVATE, Changes, Part, seen_if
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
 from readout_ui.runs.run import Run
@@ -167,11 +167,11 @@ class JudgedPart:
 
     def missing(self, error: UserError) -> Changes:
         """Nothing to show, and why."""
-        return {self.notice: draw_notice(error), self.results: gr.Column(visible=HIDDEN)}
+        return {self.notice: draw_notice(error), self.results: gr.Column(elem_classes=AWAY)}
 
     def found(self, changes: Changes) -> Changes:
         """What was found, in sight."""
-        return {self.notice: "", self.results: gr.Column(visible=True), **changes}
+        return {self.notice: "", self.results: gr.Column(elem_classes=seen_if(True)), **changes}
 
     def show(self, find: Callable[[], Changes]) -> Changes:
         """What is found, or in the notice what a person did wrong."""
@@ -211,7 +211,7 @@ def build_judged(name: str, error: UserError | None, **notice: Any) -> JudgedPar
     """
     return JudgedPart(
         gr.HTML(draw_notice(error), elem_id=f"{name}-notice", **notice),
-        gr.Column(visible=HIDDEN, elem_id=f"{name}-results"),
+        gr.Column(elem_classes=AWAY, elem_id=f"{name}-results"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from readout_ui.app.events import HIDDEN, Changes, Values, components
+from readout_ui.app.events import AWAY, Changes, Values, components
 from readout_ui.app.judge.generalization import (
     GeneralizationTab,
 )
@@ -99,7 +99,7 @@ def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> Non
     assert "5 texts" in shown[inputs.about]
     assert shown[inputs.text]["value"] == "text"
     assert shown[inputs.labels]["value"] == ["label"]
-    assert shown[inputs.columns]["visible"] is True
+    assert shown[inputs.columns]["elem_classes"] == []
     assert [row[:3] for row in shown[inputs.mapping]] == [
         ["calmness", 2, "calm"],
         ["anger", 2, "angry"],
@@ -174,7 +174,7 @@ def assert_kept(studio: Studio, tab: GeneralizationTab, drawn: Changes) -> None:
         summary = again[fresh.found.summary]
         assert "test set of the emotions (situations)" in summary
         assert f"judged by run {studio.runs.title(studio.run())} at layer 0 on 20" in summary
-        assert again[fresh.found.judged.results].visible is True
+        assert again[fresh.found.judged.results].elem_classes == []
         assert "press Judge" in again[fresh.found.no_scores]
         assert fresh.refresh(again[fresh.shown]) == {}
     finally:
@@ -257,7 +257,7 @@ def test_with_another_run_its_own_judgements_are_shown(studio: Studio) -> None:
     assert changes[tab.inputs.layer]["choices"] == list(run.layers)
     assert "afraid, angry, calm, happy" in changes[tab.inputs.mapping]["label"]
     assert "nothing judged yet" in changes[tab.found.judged.notice].lower()
-    assert changes[tab.found.judged.results].visible == HIDDEN
+    assert changes[tab.found.judged.results].elem_classes == AWAY
 
 
 def test_an_unreadable_file_is_one_sentence(studio: Studio) -> None:

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from readout_ui.app.events import HIDDEN, Changes, components
+from readout_ui.app.events import AWAY, Changes, components
 from readout_ui.app.judge.kept import read_kept
 from readout_ui.app.judge.layers import MACRO, LayersTab, draw_heat, use_layers
 from readout_ui.app.session import Studio
@@ -42,7 +42,7 @@ def test_the_recommendation_stands_there_by_itself(trained: Studio) -> None:
     assert "left-out texts" in drawn[tab.about]
     for score in run.layer_scores or ():
         assert f"data-value='{score:.4f}'" in drawn[tab.about]
-    assert drawn[tab.results].visible == HIDDEN
+    assert drawn[tab.results].elem_classes == AWAY
     assert tab.refresh(drawn[tab.shown]) == {}
     assert tab.refresh("another")[tab.shown] == drawn[tab.shown]
 
@@ -54,7 +54,7 @@ def compared(studio: Studio) -> tuple[LayersTab, Changes]:
 
 def test_a_comparison_shows_all_rows_and_sets_and_outlives_the_program(trained: Studio) -> None:
     tab, drawn = compared(trained)
-    assert drawn[tab.results].visible is True
+    assert drawn[tab.results].elem_classes == []
     names = [name for name, _ in drawn[tab.concept].choices]
     assert names == [MACRO, "afraid", "angry", "calm", "happy"]
     assert "Multiply-adds per token" in drawn[tab.about]

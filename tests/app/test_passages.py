@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from readout_ui.app.events import HIDDEN, components
+from readout_ui.app.events import AWAY, components
 from readout_ui.app.read.passages import (
     Passages,
     draw_results,
@@ -57,14 +57,14 @@ def test_what_was_dropped_is_described_or_refused(tmp_path: Path, tab: Passages)
     shown = inputs.show_file(str(file))
     about, field = shown[inputs.about], shown[inputs.field]
     assert "JSON lines" in about
-    assert (field.visible, field.value) == (True, None)
+    assert (field.elem_classes, field.value) == ([], None)
     assert [name for name, _ in field.choices] == ["title", "body"]
     odd = tmp_path / "odd.txt"
     odd.write_bytes(b"PK\0\0")
     shown = inputs.show_file(str(odd))
     about, field = shown[inputs.about], shown[inputs.field]
     assert "binary file" in about
-    assert field.visible == HIDDEN
+    assert field.elem_classes == AWAY
     assert inputs.show_file(None)[inputs.about] == ""
 
 

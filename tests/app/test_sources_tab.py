@@ -115,13 +115,13 @@ def shown_of(pairs: PairInputs, chosen: str, path: str | None) -> Changes:
 
 def test_a_shipped_set_states_its_polarity_and_its_name(pairs: PairInputs) -> None:
     shown = shown_of(pairs, "tom", None)
-    assert shown[pairs.box].visible is True
+    assert shown[pairs.box].elem_classes == []
     assert [shown[each].value for each in pairs.columns] == ["high_tom", "low_tom", "scenario"]
     assert shown[pairs.name] == "tom"
     about = shown[pairs.about]
     assert "Positive = <b>high_tom</b>: high scores of <b>tom</b> mean high_tom" in about
     assert "The first 5 of 40 pairs" in about
-    assert shown[pairs.leave_out].visible is not True
+    assert shown[pairs.leave_out].elem_classes != []
     assert shown[pairs.brought].table is not None
 
 
@@ -172,7 +172,7 @@ def test_the_name_follows_the_columns_until_a_person_types_one(
     changes = pairs.show_mapping(on_screen)
     assert changes[pairs.name] == "cold"
     assert "Positive = <b>cold</b>" in changes[pairs.about]
-    assert changes[pairs.leave_out].visible is True
+    assert changes[pairs.leave_out].elem_classes == []
     assert replace(swapped, name="mine").settled_name() == "mine"
     typed = pairs.show_name(on_screen | {pairs.name: ""})
     assert "the name is empty" in typed[pairs.about]

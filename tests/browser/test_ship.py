@@ -50,7 +50,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self._came = gr.State("")
-        self.standing = self.kept = self
+        self.kept = self
         self.n_events = 0
 
     def change(self, *event: Any, **manner: Any) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.events import (
+    AWAY,
     DEVICE,
-    HIDDEN,
     QUIET,
     Changes,
     Part,
@@ -107,7 +107,7 @@ class Found(Part):
         drawn = {
             self.state: None,
             self.before: gr.update(
-                choices=names, value=kept.name(), visible=seen_if(len(names) > 1)
+                choices=names, value=kept.name(), elem_classes=seen_if(len(names) > 1)
             ),
             self.no_scores: sentence(NO_SCORES, "about"),
             self.violins: None,
@@ -245,7 +245,7 @@ class Inputs(Part):
         self.brought = gr.State(Brought("shipped", library=library))
         self._build_sources(library)
         self.about = gr.HTML(elem_id="generalization-brought")
-        hidden = gr.Group(visible=HIDDEN, elem_id="generalization-columns")
+        hidden = gr.Group(elem_classes=AWAY, elem_id="generalization-columns")
         with hidden as self.columns:  # columns and mapping, not for the shipped set
             self._build_columns(run)
         with gr.Row():
@@ -288,14 +288,14 @@ class Inputs(Part):
             max_lines=14,
             placeholder=PASTE_HINT,
             info="Lines label: text, CSV, JSON or JSON lines.",
-            visible=HIDDEN,
+            elem_classes=AWAY,
             elem_id="generalization-paste",
         )
         self.files = gr.File(
             label="CSV, TSV, JSONL, JSON, or several {concept}.txt",
             file_count="multiple",
             file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"],
-            visible=HIDDEN,
+            elem_classes=AWAY,
             elem_id="generalization-files",
         )
 
@@ -337,7 +337,7 @@ class Inputs(Part):
     def show_source(self, chosen: str) -> Changes:
         """Only the chosen source is on the page."""
         kind = "shipped" if library_named(chosen) else chosen
-        return {box: gr.update(visible=seen_if(n == kind)) for n, box in self.sources.items()}
+        return {box: gr.update(elem_classes=seen_if(n == kind)) for n, box in self.sources.items()}
 
     def show_brought(self, values: Values) -> Changes:
         """Columns and suggested mapping of what was brought; none where the guesses do not fit."""
@@ -347,7 +347,7 @@ class Inputs(Part):
         changes: Changes = {
             self.brought: brought,
             self.about: draw_brought(brought),
-            self.columns: gr.update(visible=seen_if(brought.table is not None)),
+            self.columns: gr.update(elem_classes=seen_if(brought.table is not None)),
             self.text: gr.update(choices=list(columns), value=text),
             self.labels: gr.update(choices=list(columns), value=list(labels)),
         }

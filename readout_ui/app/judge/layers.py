@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 import numpy as np
 
-from readout_ui.app.events import DEVICE, HIDDEN, QUIET, Changes, Part, bound, components
+from readout_ui.app.events import AWAY, DEVICE, QUIET, Changes, Part, bound, components, seen_if
 from readout_ui.app.jobs import Question
 from readout_ui.app.judge.kept import KeptLayers, keep_layers, read_kept
 from readout_ui.app.session import Studio
@@ -154,7 +154,7 @@ class LayersTab(Part):
         with gr.Row():
             compare = gr.Button("Compare layers", variant="primary", elem_id="layers-compare")
             more = gr.Button("Fit PCA and logistic at one more layer", elem_id="layers-more")
-        with gr.Column(visible=HIDDEN, elem_id="layers-results") as self.results:
+        with gr.Column(elem_classes=AWAY, elem_id="layers-results") as self.results:
             self.concept = gr.Dropdown(
                 [MACRO], value=MACRO, label="AUROC of", elem_id="layers-concept"
             )
@@ -198,7 +198,7 @@ class LayersTab(Part):
         """The run in use with what is kept of it."""
         run, kept, failed = self.studio.runs.current(), None, ""
         if run is None:
-            return {self.about: NO_RUN, self.results: gr.Column(visible=HIDDEN), self.shown: ""}
+            return {self.about: NO_RUN, self.results: gr.Column(elem_classes=AWAY), self.shown: ""}
         try:
             kept = read_kept(self.studio).layers
         except UserError as error:
@@ -214,10 +214,10 @@ class LayersTab(Part):
 
     def _choices(self, kept: KeptLayers | None, name: str | None) -> Changes:
         if kept is None:
-            return {self.results: gr.Column(visible=HIDDEN)}
+            return {self.results: gr.Column(elem_classes=AWAY)}
         auto = (f"auto: layer {kept.recommended}", str(kept.recommended))
         return {
-            self.results: gr.Column(visible=True),
+            self.results: gr.Column(elem_classes=seen_if(True)),
             self.concept: gr.Dropdown(choices=[MACRO, *kept.concepts], value=name or MACRO),
             self.chosen: gr.Radio(choices=[auto, *kept.sets], value=auto[1]),
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components, seen_if
+from readout_ui.app.events import AWAY, QUIET, Changes, Part, Values, bound, components, seen_if
 from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
@@ -79,7 +79,7 @@ class Inputs(Part):
                 min_width=230,
             )
             self.field = gr.Dropdown(
-                [], label="Text field", visible=HIDDEN, elem_id="snip-field", min_width=130
+                [], label="Text field", elem_classes=AWAY, elem_id="snip-field", min_width=130
             )
         with gr.Row():
             units = [(name, unit) for name, unit in KINDS.items() if unit != "raw"]
@@ -92,7 +92,7 @@ class Inputs(Part):
 
     def show_file(self, path: str | None) -> Changes:
         """What was dropped in a line, and which of its fields hold text."""
-        nothing = gr.Dropdown(visible=HIDDEN, choices=[], value=None)
+        nothing = gr.Dropdown(elem_classes=AWAY, choices=[], value=None)
         if not path:
             return {self.about: "", self.field: nothing}
         file, chosen = Path(path), ""
@@ -108,7 +108,7 @@ class Inputs(Part):
         size = size_text(texts.n_bytes)
         line = f"<p class='snip-file'><b>{escape(texts.name)}</b> {size}, {kind}</p>"
         field = gr.Dropdown(
-            visible=seen_if(bool(fields)), choices=list(fields), value=chosen or None
+            elem_classes=seen_if(bool(fields)), choices=list(fields), value=chosen or None
         )
         return {self.about: line, self.field: field}
 
@@ -140,7 +140,7 @@ class Results(Part):
 
     def __init__(self) -> None:
         self.found = gr.State(None)
-        with gr.Column(visible=HIDDEN, elem_id="snip-results") as self.box:
+        with gr.Column(elem_classes=AWAY, elem_id="snip-results") as self.box:
             self.about = gr.HTML(elem_id="snip-about", padding=False)
             with gr.Row(elem_id="snip-filter"):
                 self.concept = gr.Dropdown(
@@ -184,7 +184,7 @@ class Results(Part):
         """All snippets, unfiltered."""
         return {
             self.found: found,
-            self.box: gr.Column(visible=True),
+            self.box: gr.Column(elem_classes=seen_if(True)),
             self.about: draw_found(found),
             self.concept: gr.Dropdown(choices=[EVERY, *found.by_concept], value=EVERY),
             self.wanted: "",
@@ -211,7 +211,7 @@ class Passages(Part):
             find = gr.Button(
                 "Find snippets", variant="primary", elem_id="snip-find", scale=0, min_width=160
             )
-            stop = gr.Button("Stop", elem_id="snip-stop", visible=HIDDEN, scale=0, min_width=100)
+            stop = gr.Button("Stop", elem_id="snip-stop", elem_classes=AWAY, scale=0, min_width=100)
             self.progress = gr.HTML(elem_id="snip-progress", padding=False, min_width=220)
         self.results = Results()
         follower = Follower(studio.worker, self.progress, stop, [find])

@@ -11,8 +11,8 @@ import gradio as gr
 
 from readout_ui.app.assets import calling, on_load
 from readout_ui.app.events import (
+    AWAY,
     DEVICE,
-    HIDDEN,
     QUIET,
     Changes,
     Part,
@@ -71,7 +71,7 @@ class ExportCard(Part):
         self.studio, run = studio, studio.runs.current()
         self.head = gr.HTML(draw_head(studio), elem_id="export-about", padding=False)
         self.form, self.shown = gr.State("readout"), gr.State(self._standing())
-        with gr.Column(visible=seen_if(run is not None), elem_id="export-body") as self.body:
+        with gr.Column(elem_classes=seen_if(run is not None), elem_id="export-body") as self.body:
             self.formats = gr.HTML(
                 draw_formats(),
                 elem_id="export-format",
@@ -129,7 +129,7 @@ class ExportCard(Part):
             self.to_hub = gr.Button("Push to the hub", size="sm", elem_id="hub")
             self.to_folder = gr.Button("Write a folder", size="sm", elem_id="export-to-folder")
         self.file = gr.File(visible=False, elem_id="export-file")
-        with gr.Column(visible=HIDDEN, elem_id="folder-form") as self.folder_form:
+        with gr.Column(elem_classes=AWAY, elem_id="folder-form") as self.folder_form:
             self.folder = gr.Textbox(
                 str(self.studio.options.runs.parent / "exports" / "readout"),
                 label="Folder on this machine",
@@ -137,7 +137,7 @@ class ExportCard(Part):
                 elem_id="export-path",
             )
             self.write = gr.Button("Write", size="sm", elem_id="export-folder", interactive=write)
-        with gr.Column(visible=HIDDEN, elem_id="hub-form") as self.hub_form:
+        with gr.Column(elem_classes=AWAY, elem_id="hub-form") as self.hub_form:
             self.hub_about = gr.HTML(WITHOUT, elem_id="hub-about")
             with gr.Column(elem_id="hub-fields"):
                 self.repository = gr.Textbox(
@@ -218,16 +218,16 @@ class ExportCard(Part):
     def open_folder(self) -> Changes:
         """Show where a folder would go."""
         return {
-            self.folder_form: gr.Column(visible=True),
-            self.hub_form: gr.Column(visible=HIDDEN),
+            self.folder_form: gr.Column(elem_classes=seen_if(True)),
+            self.hub_form: gr.Column(elem_classes=AWAY),
             self.said: "",
         }
 
     def open_hub(self) -> Changes:
         """Show what a push needs, and whether it can be done."""
         return {
-            self.hub_form: gr.Column(visible=True),
-            self.folder_form: gr.Column(visible=HIDDEN),
+            self.hub_form: gr.Column(elem_classes=seen_if(True)),
+            self.folder_form: gr.Column(elem_classes=AWAY),
             self.hub_about: WITHOUT if hub_token() is None else WITH,
             self.said: "",
         }
@@ -266,6 +266,12 @@ class ExportCard(Part):
         }
         if shown[0] == now[0]:
             return changes
+        if run is None:  # its choices stay where nobody sees them
+            return {
+                **changes,
+                self.head: draw_head(self.studio),
+                self.body: gr.Column(elem_classes=AWAY),
+            }
         return {
             **changes,
             self.form: "readout",
@@ -273,8 +279,8 @@ class ExportCard(Part):
             self.head: draw_head(self.studio),
             self.code: draw_use(self.studio, "readout", [], []),
             self.checks: draw_checks(self.studio),
-            self.body: gr.Column(visible=seen_if(run is not None)),
-            self.concepts: gr.Dropdown(choices=list(run.concepts) if run else [], value=[]),
+            self.body: gr.Column(elem_classes=seen_if(True)),
+            self.concepts: gr.Dropdown(choices=list(run.concepts), value=[]),
             self.layers: gr.Dropdown(**_layers(run)),
             self.file: None,
             self.said: "",

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from readout_ui.app.events import HIDDEN, PRIVATE, QUIET, Changes, Part, Values, bound, components
+from readout_ui.app.events import (
+    AWAY,
+    PRIVATE,
+    QUIET,
+    Changes,
+    Part,
+    Values,
+    bound,
+    components,
+    seen_if,
+)
 from readout_ui.app.widgets import MOST_SHOWN, sentence, table
 from readout_ui.errors import UserError
 from readout_ui.files import scratch_folder, shown, write_file
@@ -106,7 +116,7 @@ class MemoryInputs(Part):
                 "Make zip of the examples", elem_id="src-memory-zip", scale=0, min_width=270
             )
             self.packed = gr.File(
-                label="Examples", interactive=False, elem_id="src-memory-packed", visible=HIDDEN
+                label="Examples", interactive=False, elem_id="src-memory-packed", elem_classes=AWAY
             )
         gr.Markdown(SERVER, elem_id="src-memory-server")
         self.asked: set[Any] = {self.memories, self.concepts, *self.thresholds}
@@ -185,7 +195,7 @@ class MemoryInputs(Part):
     def pack_examples(self, values: Values) -> Changes:
         """The examples in a zip to download."""
         target = packed(self.examples(values), self.settings(values))
-        return {self.packed: gr.File(value=str(target), visible=True)}
+        return {self.packed: gr.File(value=str(target), elem_classes=seen_if(True))}
 
 
 def read_memories(path: str | None, text: str = "", table: str = "") -> Memories:

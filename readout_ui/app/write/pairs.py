@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import calling
-from readout_ui.app.events import HIDDEN, QUIET, Changes, Part, Values, bound, components, seen_if
+from readout_ui.app.events import AWAY, QUIET, Changes, Part, Values, bound, components, seen_if
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import MOST_SHOWN, count, sentence, table
 from readout_ui.errors import UserError
@@ -121,7 +121,7 @@ class PairInputs(Part):
             elem_id="src-pair-file",
         )
         with (
-            gr.Column(visible=HIDDEN, elem_id="src-pair-columns") as self.box,
+            gr.Column(elem_classes=AWAY, elem_id="src-pair-columns") as self.box,
             gr.Row(elem_id="src-pair-mapping"),
         ):
             self.positive, self.negative, self.prompt = (
@@ -134,7 +134,7 @@ class PairInputs(Part):
             self.swap = gr.Button("Swap sides", elem_id="src-swap", scale=0, min_width=140)
         self.about = gr.HTML(sentence(TO_BEGIN), elem_id="src-pair-about", padding=False)
         self.leave_out = gr.Checkbox(
-            label="Leave out the pairs with errors", visible=HIDDEN, elem_id="src-leave-out"
+            label="Leave out the pairs with errors", elem_classes=AWAY, elem_id="src-leave-out"
         )
         self.brought = gr.State(BroughtPairs())
         self.columns = (self.positive, self.negative, self.prompt)
@@ -165,14 +165,14 @@ class PairInputs(Part):
         brought = bring_pairs(chosen, values[self.file])
         table = brought.table
         changes: Changes = {
-            self.file: gr.File(visible=seen_if(chosen == FILE)),
-            self.box: gr.Column(visible=seen_if(table is not None)),
+            self.file: gr.File(elem_classes=seen_if(chosen == FILE)),
+            self.box: gr.Column(elem_classes=seen_if(table is not None)),
             self.brought: brought,
         }
         if table is None:
             nothing = gr.Dropdown(choices=[], value=None)
             problem = sentence(brought.problem, "failed") if brought.problem else sentence(TO_BEGIN)
-            hidden = gr.Checkbox(visible=HIDDEN)
+            hidden = gr.Checkbox(elem_classes=AWAY)
             changes |= dict.fromkeys(self.columns, nothing)
             return changes | {self.name: "", self.about: problem, self.leave_out: hidden}
         guessed, columns = guess_columns(table.columns), list(table.columns)
@@ -198,7 +198,7 @@ class PairInputs(Part):
     def _described(self, mapping: PairMapping, *, rename: bool) -> Changes:
         named = replace(mapping, name=mapping.settled_name()) if rename else mapping
         about, has_errors = describe_pairs(named)
-        leave_out = gr.Checkbox(visible=True) if has_errors else gr.Checkbox(visible=HIDDEN)
+        leave_out = gr.Checkbox(elem_classes=seen_if(has_errors))
         changes = {self.about: about, self.leave_out: leave_out}
         return {self.name: named.name, **changes} if rename else changes
 

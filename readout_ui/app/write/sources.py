@@ -16,7 +16,7 @@ from urllib.parse import quote
 import gradio as gr
 
 from readout_ui.app.events import (
-    HIDDEN,
+    AWAY,
     PRIVATE,
     QUIET,
     Changes,
@@ -188,9 +188,9 @@ class SourcesTab(Part):
         )
         with gr.Column(elem_id="src-pairs") as pair_box:
             self.pairs = PairInputs()
-        with gr.Column(elem_id="src-stories", visible=HIDDEN) as story_box:
+        with gr.Column(elem_id="src-stories", elem_classes=AWAY) as story_box:
             self.stories = StoryInputs()
-        with gr.Column(elem_id="src-memories", visible=HIDDEN) as memory_box:
+        with gr.Column(elem_id="src-memories", elem_classes=AWAY) as memory_box:
             self.memories = MemoryInputs()
         boxes = {"pairs": pair_box, "stories": story_box, "memories": memory_box}
         self.settings = SettingsInputs()
@@ -200,7 +200,7 @@ class SourcesTab(Part):
         )
 
         def show_source(chosen: str) -> Changes:
-            return {box: gr.Column(visible=seen_if(chosen == n)) for n, box in boxes.items()}
+            return {box: gr.Column(elem_classes=seen_if(chosen == n)) for n, box in boxes.items()}
 
         self.source.input(show_source, self.source, list(boxes.values()), **QUIET)
         sources = self.pairs.asked | self.stories.asked | self.memories.asked
@@ -227,7 +227,7 @@ class SourcesTab(Part):
                 min_width=180,
             )
             cancel = gr.Button(
-                "Cancel", elem_id="src-cancel", visible=HIDDEN, scale=0, min_width=100
+                "Cancel", elem_id="src-cancel", elem_classes=AWAY, scale=0, min_width=100
             )
             progress = gr.HTML(elem_id="src-progress", padding=False, min_width=220)
         self.follower = Follower(self.studio.worker, progress, cancel, [train])

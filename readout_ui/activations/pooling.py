@@ -85,6 +85,7 @@ class Rows:
         if self.parts:
             torch.stack(self.parts, out=whole)
         self.parts = whole.unbind()
+        vars(self).pop("_arrays", None)  # else what was copied stays in memory beside the copy
         return whole
 
     def layer(self, layer: int, some: Sequence[int] | None = None) -> npt.NDArray[np.float32]:

@@ -1,7 +1,9 @@
 """Read rules as positions and weights."""
 
 import itertools
+import weakref
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from readout_ui.activations.pooling import (
     READ_RULES,
+    Rows,
     TextActivations,
     evenly_spaced,
     rule_group,
@@ -81,3 +84,14 @@ def test_kept_positions_are_spread_evenly(start: int, length: int, n_kept: int) 
 def test_activations_of_different_models_do_not_mix() -> None:
     with pytest.raises(ValueError, match="n_layers, d_model"):
         TextActivations(torch.zeros(3, 4, 8), torch.zeros(0, 5, 8), 1, truncated=False)
+
+
+def test_rows_in_one_tensor_leave_nothing_of_where_they_were() -> None:
+    read = np.ones((2, 3), dtype=np.float32)
+    before, rows = weakref.ref(read), Rows((torch.from_numpy(read),), 2, 3)
+    del read
+    apart = rows.layer(1).copy()
+    assert before() is not None
+    assert rows.whole.shape == (1, 2, 3)
+    assert before() is None
+    assert (rows.layer(1) == apart).all()

@@ -91,8 +91,7 @@ class Rows:
     def layer(self, layer: int, some: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
         """Of all rows, or some of them, at one layer, (n, d_model)."""
         if "whole" in vars(self):
-            found: npt.NDArray[np.float32] = self.whole[:, layer].numpy()
-            return found if some is None else found[list(some)]
+            return at_layer(self.whole, layer, some)
         chosen = self._arrays if some is None else [self._arrays[row] for row in some]
         shape = len(chosen), self.d_model
         joined = np.concatenate([row[layer] for row in chosen]) if chosen else np.zeros(shape)

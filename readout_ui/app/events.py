@@ -33,6 +33,9 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 """For polling and small updates that must not flash."""
 
+LATEST: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
+"""For updates that may be asked for while one is made: the last one follows when it has ended."""
+
 DEVICE: dict[str, Any] = {**PRIVATE, "concurrency_id": "device", "concurrency_limit": 4}
 """For events that wait for the device worker, which itself runs one job at a time."""
 

@@ -336,8 +336,10 @@ class Clock(Part):
 
     def __init__(self, studio: Studio, app: gr.Blocks, header: Header, drawer: TrainDrawer) -> None:
         self.studio, self.header, self.drawer = studio, header, drawer
-        self.run = gr.State(_run_id(studio.status()))  # changes when another run is in use
-        self.kept = gr.State(_kept(studio))  # also texts, the model, names, reports and packs
+        status = studio.status()
+        self.run = gr.State(_run_id(status))  # changes when another run is in use
+        # Changes with texts, the model, names, reports and packs too.
+        self.kept = gr.State(_kept(status, studio.runs.mark()))
         # What this page shows already, by the id of the component: at first, what was built.
         self.seen = gr.State({each._id: value for each, value in self.look().items()})
         show, outputs = bound(self.tick), components(self)
@@ -368,7 +370,7 @@ class Clock(Part):
             self.drawer.progress: draw_training(status),
             **self.drawer.settings.show(studio.settings),
             self.run: _run_id(status),
-            self.kept: _kept(studio),
+            self.kept: _kept(status, studio.runs.mark()),
         }
 
     def tick(self, seen: dict[int, Any]) -> Changes:
@@ -391,7 +393,5 @@ def _run_id(status: Status) -> str:
     return status.run.id if status.run else ""
 
 
-def _kept(studio: Studio) -> str:
-    status = studio.status()
-    known = f"{_run_id(status)} {status.changed > 0} {status.model_ready}"
-    return f"{known} {studio.runs.mark()}"
+def _kept(status: Status, mark: str) -> str:
+    return f"{_run_id(status)} {status.changed > 0} {status.model_ready} {mark}"

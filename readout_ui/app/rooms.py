@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import QUIET, Part, bound, components
+from readout_ui.app.events import LATEST, QUIET, Part, bound, components
 from readout_ui.app.header import Clock
 from readout_ui.app.judge.crosstalk import CrosstalkTab
 from readout_ui.app.judge.generalization import GeneralizationTab
@@ -154,6 +154,6 @@ class ShipRoom(Part):
 
 def refresh_after(event: Callable[..., Any], part: Any) -> None:
     """Bring a part up to date when something has happened."""
-    # One at a time: a second one would send choices that the first has taken away.
-    manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    event(bound(part.refresh), getattr(part, "asked", None), components(part), **manner)
+    asked = getattr(part, "asked", None)
+    # A second one meanwhile would send choices that the first has taken away.
+    event(bound(part.refresh), asked, components(part), **LATEST)

@@ -267,7 +267,8 @@ def fit_and_rate(
         differences: (n_concepts, n_layers, d_model); None for each concept against all others.
     """
     shape = (len(groups.concepts), *texts.shape[1:])
-    directions, steering = torch.zeros(shape), torch.zeros(shape)
+    directions = torch.zeros(shape)
+    steering = None if corpus.settings.method == "mean" else torch.zeros(shape)
     assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
     known = texts is corpus.activations and groups == corpus.groups
     kept = _KEPT.pop(corpus.cache, {}) if corpus.cache and known else {}
@@ -284,7 +285,9 @@ def fit_and_rate(
                 layer = MappedLayer.of(texts, index, members, method, tokens, beside)
                 given = None if differences is None else wide(differences, index)
                 fitted, plain = layer.directions(given)
-                directions[:, index], steering[:, index] = unit(fitted), unit(plain)
+                directions[:, index] = unit(fitted)
+                if steering is not None:
+                    steering[:, index] = unit(plain)
                 scores = layer.held_out(assignment.fold, FOLDS)
             yield scores[assignment.scored][:, None]
 
@@ -293,7 +296,7 @@ def fit_and_rate(
     deque(blocks, maxlen=0)  # where nothing can be rated, the layers are fitted all the same
     if corpus.cache and sum(layer.n_bytes for layer in kept.values()) <= _MOST_KEPT:
         _KEPT[corpus.cache] = kept
-    return Fitted(directions, None if corpus.settings.method == "mean" else steering, scores)
+    return Fitted(directions, steering, scores)
 
 
 def _keys_by_group(corpus: Corpus) -> tuple[tuple[str, ...], ...]:

@@ -10,6 +10,7 @@ import gradio as gr
 from readout_ui.app.events import (
     AWAY,
     DEVICE,
+    LATEST,
     QUIET,
     Changes,
     Part,
@@ -328,8 +329,7 @@ class Inputs(Part):
         source, files, parts = self.source, self.files, [*self.sources.values()]
         source.input(bound(self.show_source), source, parts, **QUIET)
         changed = [source.input, self.parts.input, self.pasted.change, files.upload, files.clear]
-        manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-        gr.on(changed, bound(self.show_brought), {source, *parts}, components(self), **manner)
+        gr.on(changed, bound(self.show_brought), {source, *parts}, components(self), **LATEST)
         chosen: set[Any] = {self.brought, self.text, self.labels}
         columns = [self.text.input, self.labels.input]
         gr.on(columns, bound(self.show_mapping), chosen, self.mapping, **QUIET)

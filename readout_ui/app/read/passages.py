@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from readout_ui.app.events import AWAY, QUIET, Changes, Part, Values, bound, components, seen_if
+from readout_ui.app.events import (
+    AWAY,
+    LATEST,
+    QUIET,
+    Changes,
+    Part,
+    Values,
+    bound,
+    components,
+    seen_if,
+)
 from readout_ui.app.follow import Follower, Task, draw_failure
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
@@ -168,9 +178,8 @@ class Results(Part):
             bound(self.filter),
             {self.found, self.concept, self.wanted},
             self.shown,
-            trigger_mode="always_last",
             concurrency_limit=None,
-            **QUIET,
+            **LATEST,
         )
 
     def filter(self, values: Values) -> Changes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -28,9 +28,6 @@ from readout_ui.files import size_text
 from readout_ui.runs.export import BARE_FORMATS, FORMATS
 from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
 from readout_ui.runs.run import Run
-
-if TYPE_CHECKING:
-    pass
 
 WITHOUT = (  # the stylesheet hides what a push needs while this is there
     f"<p class='hub-none'>Nothing can be pushed: {NO_TOKEN}. To push, "

@@ -14,6 +14,7 @@ import gradio as gr
 
 from readout_ui.app.events import (
     AWAY,
+    LATEST,
     PRIVATE,
     QUIET,
     Changes,
@@ -129,8 +130,7 @@ class MemoryInputs(Part):
         events = [file.upload, file.clear, self.text.submit, self.table.submit]
         gr.on(events, bound(self.show), {file, self.text, self.table, *given}, outputs, **QUIET)
         changed = [threshold.input for threshold in self.thresholds]
-        manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-        gr.on(changed, bound(self.show_counts), {self.memories, *given}, outputs, **manner)
+        gr.on(changed, bound(self.show_counts), {self.memories, *given}, outputs, **LATEST)
 
     def show(self, values: Values) -> Changes:
         """What was dropped, with its concepts by count."""

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from readout_ui.app.assets import calling
-from readout_ui.app.events import AWAY, QUIET, Changes, Part, Values, bound, components, seen_if
+from readout_ui.app.events import (
+    AWAY,
+    LATEST,
+    QUIET,
+    Changes,
+    Part,
+    Values,
+    bound,
+    components,
+    seen_if,
+)
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import MOST_SHOWN, count, sentence, table
 from readout_ui.errors import UserError
@@ -143,14 +153,13 @@ class PairInputs(Part):
 
     def _wire(self) -> None:
         mapping = self.asked - {self.leave_out}
-        manner: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
         file, outputs = self.file, components(self)
         events = [self.chosen.input, file.upload, file.clear]
         gr.on(events, bound(self.show_file), {self.chosen, file}, outputs, **QUIET)
         # Whatever changes a column, the last look is at the columns as they stand on screen.
         changed = [column.change for column in self.columns]
-        gr.on(changed, bound(self.show_mapping), mapping, outputs, **manner)
-        self.name.input(bound(self.show_name), mapping, outputs, **manner)
+        gr.on(changed, bound(self.show_mapping), mapping, outputs, **LATEST)
+        self.name.input(bound(self.show_name), mapping, outputs, **LATEST)
         sides, js = [self.positive, self.negative], calling("write/pair_sides.js", "swapped")
         self.swap.click(None, sides, sides, js=js, **QUIET)
 

@@ -7,16 +7,17 @@ gives back a dict of the components that change, `Changes`. No order of inputs o
 import base64
 import binascii
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
+from anyio import CapacityLimiter, to_thread
 from gradio.blocks import Block
 from gradio.context import LocalContext
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from readout_ui.app.jobs import ASKING, CALLER
+from readout_ui.app.jobs import ASKING, CALLER, MOST_UNFINISHED
 from readout_ui.errors import UserError
 from readout_ui.progress import Cancelled
 
@@ -164,6 +165,24 @@ def answering(name: str, request: type[R], handle: Callable[[R], Answer]) -> Cal
 
     call.__name__ = name
     return call
+
+
+def on_threads(calls: Iterable[Call]) -> list[Callable[..., Awaitable[Answer]]]:
+    """Server functions that never hold up the page's server while they wait for the device.
+
+    Gradio 6.17 runs plain ones on its event loop. They have threads of their own, more than jobs
+    can wait: those of gradio also deliver the page itself.
+    """
+    limiter = CapacityLimiter(2 * MOST_UNFINISHED)
+
+    def beside(call: Call) -> Callable[..., Awaitable[Answer]]:
+        @functools.wraps(call)
+        async def answer(data: object, sender: gr.Request | None = None) -> Answer:
+            return await to_thread.run_sync(call, data, sender, limiter=limiter)
+
+        return answer
+
+    return [beside(call) for call in calls]
 
 
 def decoded(content: str) -> bytes:

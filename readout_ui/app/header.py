@@ -21,6 +21,7 @@ from readout_ui.app.events import (
     bound,
     components,
     guarded,
+    on_threads,
 )
 from readout_ui.app.follow import Follower, Task, draw_progress
 from readout_ui.app.jobs import JobState, JobView
@@ -198,7 +199,7 @@ class Header(Part):
                 elem_id="masthead",
                 padding=False,
                 js_on_load=on_load("shell/header.js"),
-                server_functions=[names_of(studio)],
+                server_functions=on_threads([names_of(studio)]),
             )
             self.news = gr.HTML(draw_news(status, None), elem_id="status", padding=False)
             self.model = gr.HTML(

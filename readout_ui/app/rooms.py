@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import LATEST, QUIET, Part, bound, components
+from readout_ui.app.events import LATEST, QUIET, Part, bound, components, on_threads
 from readout_ui.app.header import Clock
 from readout_ui.app.judge.crosstalk import CrosstalkTab
 from readout_ui.app.judge.generalization import GeneralizationTab
@@ -99,7 +99,7 @@ def build_desk(studio: Studio) -> gr.HTML:
         container=False,
         padding=False,
         elem_id="read-desk",
-        server_functions=[*read_calls(studio), *chat_calls(studio)],
+        server_functions=on_threads([*read_calls(studio), *chat_calls(studio)]),
     )
 
 

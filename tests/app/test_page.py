@@ -1,22 +1,30 @@
 """The whole page without a browser: how its events are wired, and what a tick changes."""
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+import httpx
 import pytest
 
 from readout_ui.app.api_answers import NAMES
 from readout_ui.app.events import Changes, Values, bound, components
 from readout_ui.app.header import Clock, Header
-from readout_ui.app.page import build_app
+from readout_ui.app.jobs import MOST_UNFINISHED
+from readout_ui.app.page import build_app, build_site
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.train import TrainDrawer
 from readout_ui.app.widgets import table
 from readout_ui.errors import UserError
+from readout_ui.inference.gate import Hosts
 from readout_ui.vectors.settings import TrainSettings
+from tests.support.running_app import serving
+from tests.support.studios import small_studio
 
 
 @pytest.fixture
@@ -80,6 +88,42 @@ def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Stud
     no_path = drawer.settings.show(settings) | {drawer.settings.layer_config: "model.layers"}
     with pytest.raises(UserError, match="cannot read layer config"):
         drawer.settings.settings(no_path)
+
+
+def test_a_page_that_waits_for_the_device_holds_up_no_other(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    go_on = threading.Event()
+    with (
+        small_studio(tmp_path, tiny_folder) as studio,
+        serving(build_site(studio, Hosts("127.0.0.1"))) as url,
+        ThreadPoolExecutor(MOST_UNFINISHED) as pages,
+    ):
+        studio.worker.submit("other", "Something else", lambda _report: go_on.wait(300))
+        config = httpx.get(f"{url}config").json()
+        desk = next(
+            each["id"]
+            for each in config["components"]
+            if each["props"].get("elem_id") == "read-desk"
+        )
+
+        def read(number: int) -> httpx.Response:
+            question = {"text": f"{number} keys are lost.", "kind": "z", "layers": None}
+            asked = {"component_id": desk, "fn_name": "read_text", "session_hash": f"page{number}"}
+            address = f"{url}gradio_api/component_server"
+            return httpx.post(address, json={**asked, "data": question}, timeout=300)
+
+        texts = [pages.submit(read, number) for number in range(MOST_UNFINISHED - 4)]
+        try:
+            latest = time.monotonic() + 60
+            while len(studio.worker.unfinished()) <= len(texts):
+                assert time.monotonic() < latest, "they wait for each other"
+                time.sleep(0.05)
+            assert httpx.get(url, timeout=60).status_code == 200
+            assert not any(text.done() for text in texts)
+        finally:
+            go_on.set()
+        assert {text.result().json()["ok"] for text in texts} == {True}
 
 
 def test_a_bound_handler_tells_mistakes_and_changes_nothing_when_it_gives_nothing() -> None:

@@ -25,6 +25,7 @@ from readout_ui.app.events import (
     SentFile,
     answering,
     decoded,
+    on_threads,
 )
 from readout_ui.app.jobs import Question
 from readout_ui.app.judge.pairs import MATRIX, pair_call, pair_rows
@@ -88,7 +89,7 @@ class CrosstalkTab(RunTab):
             padding=False,
             apply_default_css=False,
             js_on_load=on_load("judge/crosstalk.js"),
-            server_functions=crosstalk_calls(studio),
+            server_functions=on_threads(crosstalk_calls(studio)),
         )
 
     def take_down(self, run: Run | None) -> Changes:

@@ -21,6 +21,7 @@ from readout_ui.app.events import (
     Request,
     answering,
     bound,
+    on_threads,
 )
 from readout_ui.app.jobs import JobView
 from readout_ui.app.judge.pairs import MATRIX, pair_call, pair_rows
@@ -299,7 +300,7 @@ class ReportPart(Part):
             padding=False,
             apply_default_css=False,
             js_on_load=on_load("judge/report.js"),
-            server_functions=report_calls(studio),
+            server_functions=on_threads(report_calls(studio)),
         )
         self.seen = gr.State(self.key())
         timer = gr.Timer(TICK_SECONDS)

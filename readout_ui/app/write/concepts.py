@@ -11,7 +11,16 @@ import gradio as gr
 from pydantic import Field
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import Answer, Call, Named, Nothing, Request, answering, decoded
+from readout_ui.app.events import (
+    Answer,
+    Call,
+    Named,
+    Nothing,
+    Request,
+    answering,
+    decoded,
+    on_threads,
+)
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.app.write.calls import concept_calls, overview
@@ -110,12 +119,14 @@ def build_concepts_tab(studio: Studio) -> gr.HTML:
         container=False,
         padding=False,
         elem_id="concepts-desk",
-        server_functions=[
-            *concept_calls(studio),
-            *exchange_calls(studio),
-            *draft_calls(studio),
-            *score_calls(studio),
-        ],
+        server_functions=on_threads(
+            [
+                *concept_calls(studio),
+                *exchange_calls(studio),
+                *draft_calls(studio),
+                *score_calls(studio),
+            ]
+        ),
     )
 
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +96,8 @@ class ActivationCache:
         self._memory_bytes = memory_bytes
         self._pending: dict[str, TextActivations] = {}
         self._n_pending = 0
+        self._batches: list[tuple[str, Mapping[str, TextActivations]]] = []
+        self._used: dict[str, None] = {}
         self._writes: deque[Future[None]] = deque()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache")
         self._disk_lock = threading.RLock()
@@ -110,6 +112,7 @@ class ActivationCache:
         """Those of `keys` that are known."""
         wanted = list(dict.fromkeys(keys))
         with self._lock:
+            self._used |= dict.fromkeys(wanted)
             found = {
                 key: held[key]
                 for held in (self._pending, self._memory)
@@ -120,7 +123,6 @@ class ActivationCache:
         if missing:
             with self._disk_lock, self._noting("read"):
                 found |= self._read(missing)
-        self._later(lambda: self._touch(wanted))
         self._remember(found)
         return found
 
@@ -144,33 +146,37 @@ class ActivationCache:
         with self._lock:
             self._pending |= entries
             self._n_pending += _n_bytes(entries)
-        self._later(lambda: self._write(entries, model))
+            self._batches.append((model, entries))
+        self._writes.append(self._writer.submit(self._write))
         while self._writes and self._n_pending > self._room():
             self._writes.popleft().result()
 
     def flush(self) -> None:
         """Wait until everything is on disk."""
+        if self._used:
+            self._writes.append(self._writer.submit(self._write))
         while self._writes:
             self._writes.popleft().result()
 
-    def _later(self, work: Callable[[], None]) -> None:
-        self._writes.append(self._writer.submit(work))
-
-    def _write(self, entries: Mapping[str, TextActivations], model: str) -> None:
-        encoded = {key: encode_entry(key, entry) for key, entry in entries.items()}
+    def _write(self) -> None:
+        """Write all that waits, in one transaction: a slow disk gets fewer and larger ones."""
+        with self._lock:
+            batches, used, self._batches, self._used = self._batches, self._used, [], {}
+        if not batches and not used:
+            return
+        encoded = [
+            (model, {key: encode_entry(key, entry) for key, entry in entries.items()})
+            for model, entries in batches
+        ]
         with self._disk_lock, self._noting("written"):
             if self._disk is not None:
-                self._disk.write(encoded, model, self.max_bytes)
+                self._disk.write(encoded, list(used), self.max_bytes)
         with self._lock:
-            self._n_pending -= _n_bytes(entries)
-            for key, entry in entries.items():
-                if self._pending.get(key) is entry:
-                    del self._pending[key]
-
-    def _touch(self, keys: Sequence[str]) -> None:
-        with self._disk_lock, self._noting("updated"):
-            if self._disk is not None:
-                self._disk.touch(keys)
+            for _, entries in batches:
+                self._n_pending -= _n_bytes(entries)
+                for key, entry in entries.items():
+                    if self._pending.get(key) is entry:
+                        del self._pending[key]
 
     def summary(self) -> CacheSummary:
         """What is held now, by every process that uses the folder."""
@@ -238,7 +244,11 @@ class ActivationCache:
             self._disk = None
         aside = self.path.with_name(FILE_NAME + DAMAGED_SUFFIX)
         try:
-            for rest in ("-wal", "-shm"):  # left beside a new file they would damage it too
+            for rest in (
+                "-journal",
+                "-wal",
+                "-shm",
+            ):  # left beside a new file they would damage it too
                 self.path.with_name(FILE_NAME + rest).unlink(missing_ok=True)
             os.replace(self.path, aside)
             self._disk = EntryDatabase(self.path)

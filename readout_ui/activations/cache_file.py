@@ -8,7 +8,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,8 +32,9 @@ class Entry:
 
     header: str
     """JSON: shapes of both tensors, token count, whether the text was truncated."""
-    payload: bytes | memoryview
-    """Both tensors one after the other, float32, row-major, little-endian as every torch host."""
+    payload: tuple[bytes | memoryview, ...]
+    """Both tensors one after the other, in one part or two; float32, row-major, little-endian as
+    every torch host."""
     checksum: int
     """CRC-32 of key, header and payload. It guards against accidents, which is all it has to do,
     at 1.5 GB/s; SHA-256 would take most of the time of a read."""
@@ -49,8 +50,7 @@ def encode_entry(key: str, activations: TextActivations) -> Entry:
             "truncated": activations.truncated,
         }
     )
-    pooled, tokens = _raw(activations.pooled), _raw(activations.tokens)
-    payload = b"".join((pooled, tokens)) if tokens else pooled
+    payload = _raw(activations.pooled), _raw(activations.tokens)
     return Entry(header, payload, _checksum(key, header, payload))
 
 
@@ -61,12 +61,13 @@ def decode_entry(key: str, entry: Entry) -> TextActivations:
         DamagedEntry: if the checksum does not fit, so nothing half-right is ever returned.
     """
     # A flipped bit may have made them values of another type.
-    typed = isinstance(entry.header, str) and isinstance(entry.payload, bytes)
+    (payload,) = entry.payload
+    typed = isinstance(entry.header, str) and isinstance(payload, bytes)
     if not typed or _checksum(key, entry.header, entry.payload) != entry.checksum:
         raise DamagedEntry(f"checksum of {key} does not fit")
     header: dict[str, Any] = json.loads(entry.header)
     # a bytearray, because torch refuses to promise that it will not write to bytes
-    numbers = torch.frombuffer(bytearray(entry.payload), dtype=torch.float32)
+    numbers = torch.frombuffer(bytearray(payload), dtype=torch.float32)
     n_pooled = torch.Size(header["pooled"]).numel()
     return TextActivations(
         pooled=numbers[:n_pooled].view(header["pooled"]),  # (n_rules, n_layers, d_model)
@@ -81,8 +82,11 @@ def _raw(tensor: Tensor) -> memoryview:
     return tensor.to(torch.float32).contiguous().view(-1).numpy().view(np.uint8).data
 
 
-def _checksum(key: str, header: str, payload: bytes | memoryview) -> int:
-    return zlib.crc32(payload, zlib.crc32(f"{key}\n{header}".encode()))
+def _checksum(key: str, header: str, payload: Sequence[bytes | memoryview]) -> int:
+    checksum = zlib.crc32(f"{key}\n{header}".encode())
+    for part in payload:
+        checksum = zlib.crc32(part, checksum)
+    return checksum
 
 
 _OF_THE_SYSTEM = frozenset(
@@ -136,8 +140,8 @@ class ModelShare:
 class EntryDatabase:
     """Entries by key in one file that several processes may use at once.
 
-    SQLite in WAL mode: every call is one transaction, so a killed writer leaves all of it or
-    nothing. Any method may raise `sqlite3.Error`.
+    Every call is one transaction, so a killed writer or a power cut leaves all of it or nothing.
+    Any method may raise `sqlite3.Error`.
 
     Raises:
         OSError: the folder cannot be made.
@@ -147,7 +151,7 @@ class EntryDatabase:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # SQLite does not wait for its turn when two processes turn on WAL mode at once.
+        # SQLite does not wait for its turn when two processes change the kind of journal at once.
         with FileLock(path.with_name(f"{path.name}.lock"), timeout=BUSY_SECONDS):
             self._open(path)
 
@@ -166,10 +170,10 @@ class EntryDatabase:
         self._rows.text_factory = lambda raw: raw.decode("utf-8", "replace")
         # An entry is some 200 KB: large pages make reading it three times as fast.
         self._rows.execute("PRAGMA page_size = 65536")
-        self._rows.execute("PRAGMA journal_mode = WAL")
-        # In WAL mode safe against a killed process; only a power cut may lose the last rows.
+        # Numbers are written once, to where they stay; a write-ahead log would hold them first.
+        with suppress(sqlite3.OperationalError):  # an older version beside us still holds that log
+            self._rows.execute("PRAGMA journal_mode = TRUNCATE")
         self._rows.execute("PRAGMA synchronous = NORMAL")
-        self._rows.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
         self._rows.executescript(_SCHEMA)
         if _tables(self._rows) != _tables_as_made():
             raise DamagedFile("its tables are not those that were made")
@@ -186,32 +190,52 @@ class EntryDatabase:
                 f"WHERE key IN ({_marks(some)})",
                 some,
             ):
-                found[key] = Entry(header, payload or b"", checksum)
+                found[key] = Entry(header, (payload or b"",), checksum)
         return found
 
-    def write(self, entries: Mapping[str, Entry], model: str, max_bytes: int) -> None:
-        """Stores all of `entries` and drops what was unused for longest above `max_bytes`."""
-        with self._rows:
-            for key, entry in entries.items():
-                self._delete("key = ?", key)
-                row = self._rows.execute(
-                    "INSERT INTO entries (key, model, header, checksum, bytes, used) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (key, model, entry.header, entry.checksum, len(entry.payload), time.time_ns()),
-                )
-                self._rows.execute(
-                    "INSERT INTO payloads VALUES (?, ?)", (row.lastrowid, entry.payload)
-                )
-            self._make_room(max_bytes, sum(len(entry.payload) for entry in entries.values()))
+    def write(
+        self,
+        batches: Sequence[tuple[str, Mapping[str, Entry]]],
+        used: Sequence[str],
+        max_bytes: int,
+    ) -> None:
+        """Stores entries and drops what was unused for longest above `max_bytes`.
 
-    def touch(self, keys: Sequence[str]) -> None:
-        """Notes that these were used now."""
+        Args:
+            batches: the model's name and entries by key.
+            used: keys that were used before; they count as used now.
+            max_bytes: bound on all payloads.
+        """
         with self._rows:
-            for some in _portions(keys):
-                self._rows.execute(
-                    f"UPDATE entries SET used = ? WHERE key IN ({_marks(some)})",
-                    (time.time_ns(), *some),
-                )
+            self._touch(used)
+            written = 0
+            for model, entries in batches:
+                written += sum(self._insert(model, *item) for item in entries.items())
+            if written:
+                self._make_room(max_bytes, written)
+
+    def _insert(self, model: str, key: str, entry: Entry) -> int:
+        self._delete("key = ?", key)
+        n_bytes = sum(map(len, entry.payload))
+        row = self._rows.execute(
+            "INSERT INTO entries (key, model, header, checksum, bytes, used) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (key, model, entry.header, entry.checksum, n_bytes, time.time_ns()),
+        ).lastrowid
+        assert row is not None
+        # Written into place, a payload is copied once; as a value of the statement, four times.
+        self._rows.execute("INSERT INTO payloads VALUES (?, zeroblob(?))", (row, n_bytes))
+        with self._rows.blobopen("payloads", "payload", row) as blob:
+            for part in entry.payload:
+                blob.write(part)
+        return n_bytes
+
+    def _touch(self, keys: Sequence[str]) -> None:
+        for some in _portions(keys):
+            self._rows.execute(
+                f"UPDATE entries SET used = ? WHERE key IN ({_marks(some)})",
+                (time.time_ns(), *some),
+            )
 
     def delete(self, keys: Sequence[str]) -> None:
         """Drops these."""
@@ -233,7 +257,6 @@ class EntryDatabase:
             self._rows.execute("DELETE FROM payloads")
             self._rows.execute("DELETE FROM entries")
         self._rows.execute("VACUUM")
-        self._rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Lets go of the file."""

@@ -19,6 +19,8 @@ _RANGES = {
     "seed": (0, 2**63 - 1),
 }
 _WHOLE = ("top_k", "max_new_tokens", "seed")
+COLDEST = 1e-5
+"""Below this temperature the likeliest token is taken, as in vLLM."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """True when nothing is left to chance."""
-        return self.temperature == 0
+        """True when nothing is left to chance; numbers divided by less would be infinite."""
+        return self.temperature < COLDEST
 
 
 N_LIVE_LAYERS = 4

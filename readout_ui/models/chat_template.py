@@ -174,7 +174,8 @@ class _Rendering:
         self._generation_prompt, self._kwargs = generation_prompt, template_kwargs
         template = str(tokenizer.get_chat_template())
         known = "|".join(rf"</?{tag}>|\[/?{tag}\]" for tag in _THOUGHTS if f"{tag}" in template)
-        self._tags = re.compile(rf"(\s*(?:{known})\s*)" if known else r"((?!))")
+        # Space in front only where it begins: a page of spaces would be searched from every one.
+        self._tags = re.compile(rf"((?:(?<!\s)\s+)?(?:{known})\s*)" if known else r"((?!))")
         self._parts = [self._split(turn) for turn in turns]
         # The separators are whitespace that no template prints: where they are gone, it strips.
         self.contents = [
@@ -236,7 +237,8 @@ class _Rendering:
 
     def _cut(self, rendered: str) -> list[Piece]:
         """Cut a rendered template at the marks and put the turns' texts in their place."""
-        pieces, position, seen = [], 0, set()
+        pieces, position = [], 0
+        missing = [self._last(parts) for parts in self._parts]
         for mark in _MARK.finditer(rendered):
             index, place = int(mark[2]), int(mark[3])
             part, role = self._parts[index][place], TokenRole(self._turns[index].role)
@@ -247,13 +249,12 @@ class _Rendering:
             pieces.append(Piece(own.removesuffix(tag), TokenRole.TEMPLATE))
             pieces.append(Piece(tag + text, role))
             position = mark.end()
-            seen.add((index, place))
+            missing[index].discard(place)
         pieces.append(Piece(rendered[position:], TokenRole.TEMPLATE))
         if any(_SPOILED.search(p.text) for p in pieces if p.role == TokenRole.TEMPLATE):
             raise TemplateRefused("it changes a text")
-        for index, parts in enumerate(self._parts):
-            if not self._last(parts) <= {place for turn, place in seen if turn == index}:
-                raise TemplateRefused(f"it leaves out turn {index + 1}")
+        if left_out := next((turn for turn, places in enumerate(missing, 1) if places), 0):
+            raise TemplateRefused(f"it leaves out turn {left_out}")
         return pieces
 
     @staticmethod

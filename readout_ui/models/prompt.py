@@ -204,7 +204,7 @@ class PromptFrame:
         try:
             return template_pieces(self.tokenizer, turns, generation_prompt, template_kwargs)
         except TemplateRefused as refusal:
-            roles = ", ".join(turn.role for turn in turns)
+            roles = ", ".join([turn.role for turn in turns[:8]] + ["…"] * (len(turns) > 8))
             raise UserError(
                 f"the model's chat template refuses the turns {roles}: {refusal}",
                 fix="let user and assistant alternate, beginning with user",

@@ -19,11 +19,11 @@ from readout_ui.texts.reading import JsonLine, json_lines
 
 HIGHEST_SCORE = 10.0
 
-_SPACED_COLON = re.compile(r"[ \t]*:[ \t]*")
+_SPACED_COLON = re.compile(r"(?:(?<![ \t])[ \t]+)?:[ \t]*")
 _BETWEEN = re.compile(r"\s*;\s*|\s*,(?!\d)\s*|\s+")
 _TAG = re.compile(r"([^\W\d_][\w'’-]*):(.*)")
 _NUMBER = re.compile(r"([+-]?\d{1,6}(?:[.,]\d{1,6})?)(?:/10)?")
-_INSIDE = re.compile(r"(?<![\w/])[^\W\d_][\w'’-]*[ \t]?:[ \t]?\d{1,2}(?:[.,]\d)?(?![\w:./])")
+_INSIDE = re.compile(r"(?<![\w/])[^\W\d_][\w'’-]{0,99}[ \t]?:[ \t]?\d{1,2}(?:[.,]\d)?(?![\w:./])")
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def parse_node(key: str, content: str) -> MemoryNode:
     lines = content.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     tags: list[list[tuple[str, str]]] = []
     while lines and (found := _tags_of(lines[-1])) is not None:
-        tags.insert(0, found)
+        tags.append(found)
         lines.pop()
     text = "\n".join(line.rstrip() for line in lines).strip()
-    scores, problems = _scores(tag for line in tags for tag in line)
+    scores, problems = _scores(tag for line in reversed(tags) for tag in line)
     return MemoryNode(key, text, scores, (*problems, *_inside(text)))
 
 

@@ -218,8 +218,10 @@ def _stems(word: str) -> set[str]:
     return stems
 
 
-_END = re.compile(r"(?P<mark>[.!?…]+)[\"'”’»)\]]*(?=\s|$)|[。！？]+[”」』]*")
+_END = re.compile(r"(?<![.!?…])(?P<mark>[.!?…]+)[\"'”’»)\]]*(?=\s|$)|[。！？]+[”」』]*")
+_AFTER = re.compile(r"\s*(\S)")
 _ABBREVIATIONS = frozenset({"e.g", "i.e", "mr", "mrs", "ms", "dr", "st", "vs", "cf", "approx"})
+_LONGER = 1 + max(map(len, _ABBREVIATIONS))
 _ENGLISH = {"i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves"}
 _GERMAN_DUTCH = {"ich", "mich", "mir", "mein", "meine", "meinen", "meiner", "ik", "mij", "mijn"}
 _ROMANCE = {"je", "j", "m", "moi", "mon", "mes", "yo", "mi", "mis", "io", "mio", "eu", "meu"}
@@ -257,10 +259,12 @@ def is_first_person(text: str) -> bool:
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
     if match["mark"] is None:
         return True
-    after = text[match.end() :].lstrip()
-    if after and after[0].islower():
+    after = _AFTER.match(text, match.end())
+    if after and after[1].islower():
         return False
-    before = re.split(r"[\s(]", text[: match.start()])[-1].casefold()
+    # The word before, or the end of a long one: a look at all of the text would be one too many.
+    start = match.start()
+    before = re.split(r"[\s(]", text[max(0, start - _LONGER) : start])[-1].casefold()
     return match["mark"] != "." or before not in _ABBREVIATIONS
 
 

@@ -395,6 +395,12 @@ def test_settings_out_of_range_are_refused_with_the_range(
         wrong(**{setting: value})
 
 
+def test_so_cold_that_only_the_likeliest_token_is_left() -> None:
+    cold = Sampling(temperature=1e-320, max_new_tokens=8)
+    made = generate(LLAMA, asked(LLAMA), cold)
+    assert made.token_ids == generate(LLAMA, asked(LLAMA), GREEDY).token_ids
+
+
 def test_every_turn_of_a_chat_is_framed_for_the_answer() -> None:
     turns: Sequence[Turn] = [Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")]
     framed = frame_for_answer(LLAMA, turns, "s")

@@ -143,6 +143,17 @@ class Manifest(_Part):
                 raise ValueError(f"{noun} must be named once each, found {list(values)}")
         return self
 
+    @check_after(mode="after")
+    def _check_numbers(self) -> Manifest:
+        best, scores = self.metrics.best_layer, self.metrics.layer_scores
+        if scores is not None and best >= len(scores):
+            raise ValueError(f"the best layer is {best}, scores are of {len(scores)} layers")
+        if not _are_norms((self.model_extra or {}).get("residual_norms", [])):
+            raise ValueError("residual_norms is no list of lengths")
+        if not _are_paths(self.settings.get("layer_config", [])):
+            raise ValueError("settings.layer_config is no list of layer types and module paths")
+        return self
+
     @property
     def contrast(self) -> dict[str, Any] | None:
         """Polarity, prompts and scores of vectors from contrast pairs; None for descriptions."""
@@ -210,6 +221,16 @@ class Manifest(_Part):
     def to_bytes(self) -> bytes:
         """The manifest as JSON: sorted keys, UTF-8, the same bytes for the same content."""
         return json_bytes(self.model_dump(mode="json"))
+
+
+def _are_norms(found: Any) -> bool:
+    lengths = found if isinstance(found, list) else [found]
+    return all(isinstance(length, int | float) and 0 <= length < 1e9 for length in lengths)
+
+
+def _are_paths(found: Any) -> bool:
+    pairs = found if isinstance(found, list | tuple) else [found]
+    return all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -93,6 +93,11 @@ def test_keys_of_another_program_are_kept() -> None:
         ("dtype", "bfloat16", "dtype"),
         ("files", {"readout.safetensors": "short"}, "files"),
         ("model", {"id": "x"}, "model.revision"),
+        ("metrics", {"best_layer": 9, "layer_scores": [0.5], "n_texts": 7}, "best layer is 9"),
+        ("residual_norms", ["long"], "residual_norms"),
+        ("residual_norms", [1e308], "residual_norms"),
+        ("settings", {"layer_config": None}, "layer_config"),
+        ("settings", {"layer_config": [["mlp"]]}, "layer_config"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(key: str, value: object, said: str) -> None:

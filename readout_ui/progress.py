@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -125,3 +126,16 @@ def write_anything(exact: bool = False) -> None:
         if isinstance(stream, io.TextIOWrapper):
             encoding = "utf-8" if exact and stream is sys.stdout else None
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
+            if stream is sys.stdout and stream.isatty():
+                stream.write = _numbering(stream.write)  # type: ignore[method-assign]
+
+
+_MOVES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _numbering(write: Callable[[str], int]) -> Callable[[str], int]:
+    """The same with what moves a terminal's cursor, colours or turns text around by its number.
+
+    Texts and names of concepts come from strangers; only a pipe gets them as they are.
+    """
+    return lambda text: write(_MOVES.sub(lambda sign: f"\\x{ord(sign[0]):02x}", text))

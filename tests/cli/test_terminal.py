@@ -47,6 +47,21 @@ def test_a_terminal_sees_a_bar_for_each_stage_even_if_it_hides_its_width() -> No
     assert "Fitting" in shown
 
 
+def test_only_a_pipe_gets_what_moves_a_terminals_cursor() -> None:
+    program = "from readout_ui.progress import write_anything as start; start(); "
+    said = "print('a\\x1b[31mb\\x9b\\u202e\\tc')"
+    command = [sys.executable, "-c", program + said]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    piped = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    assert piped.decode() == "a\x1b[31mb\x9b\u202e\tc\n"
+    reader, writer = os.openpty()
+    with os.fdopen(writer, "wb") as terminal:
+        subprocess.run(command, stdout=terminal, check=True, env=environment)
+        shown = os.read(reader, 65536).decode()
+    os.close(reader)
+    assert shown.split() == ["a\\x1b[31mb\\x9b\\x202e", "c"]
+
+
 CELL = st.text("abc·é", max_size=5)
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from readout_ui.app.assets import on_load
 from readout_ui.app.events import (
     AWAY,
+    IN_TURN,
     QUIET,
     Call,
     Changes,
@@ -22,6 +23,7 @@ from readout_ui.app.events import (
     components,
     guarded,
     on_threads,
+    seen_if,
 )
 from readout_ui.app.follow import Follower, Task, draw_progress
 from readout_ui.app.jobs import JobState, JobView
@@ -183,8 +185,8 @@ _GEAR = (
 )
 
 _UNTRAINED = (
-    "<span class='moved'>Not trained yet. Describe concepts in a few texts each, press Train, and "
-    "every word of any text is read by them.</span><a href='#/read'>See an example</a>"
+    "<span class='moved'>Not trained yet. Press Train to read any text by your concepts.</span>"
+    "<a href='#/read'>See an example</a>"
 )
 
 
@@ -206,7 +208,7 @@ class Header(Part):
                 draw_model(status), elem_id="model", padding=False, js_on_load=on_load("clicks.js")
             )
             self.cancel = gr.Button(
-                "Cancel", elem_id="cancel-training", visible=False, min_width=80
+                "Cancel", elem_id="cancel-training", elem_classes=AWAY, min_width=80
             )
             self.retrain = gr.Button(
                 elem_id="retrain", min_width=168, **train_button(status, studio.read_only)
@@ -346,7 +348,9 @@ class Clock(Part):
         show, outputs = bound(self.tick), components(self)
         gr.Timer(TICK_SECONDS).tick(show, self.seen, outputs, **QUIET)
         app.load(show, self.seen, outputs, **QUIET)
-        drawer.settings.on_choice(bound(self.settle), {*drawer.settings.all, self.seen}, self.seen)
+        asked = {*drawer.settings.all, self.seen}
+        for each, chosen in drawer.settings.choices():
+            chosen(bound(self.settle, each), asked, self.seen, **IN_TURN)
 
     def tick_after(self, event: Any) -> None:
         """Do not wait for the next second after this event."""
@@ -365,7 +369,7 @@ class Clock(Part):
             header.model: draw_model(status),
             header.retrain: train_button(status, studio.read_only),
             header.cancel: {
-                "visible": stops is not None,
+                "elem_classes": seen_if(stops is not None),
                 "interactive": not (stops and stops.cancelling),
             },
             self.drawer.progress: draw_training(status),
@@ -383,11 +387,12 @@ class Clock(Part):
         buttons = {each: gr.Button(**fresh[each]) for each in fresh if isinstance(each, gr.Button)}
         return {self.seen: {each._id: value for each, value in look.items()}, **fresh, **buttons}
 
-    def settle(self, values: Values) -> Changes:
-        """The settings on this page are the ones that will be used, on every page."""
-        self.studio.choose_settings(self.drawer.settings.settings(values))
-        shown = self.drawer.settings.show(self.studio.settings)
-        return {self.seen: {**values[self.seen], **{each._id: shown[each] for each in shown}}}
+    def settle(self, chosen: Any, values: Values) -> Changes:
+        """One setting that was chosen on this page is used from now on, on every page."""
+        settings = self.drawer.settings
+        self.studio.choose_settings(settings.with_chosen(self.studio.settings, chosen, values))
+        shown = settings.show(self.studio.settings)[chosen]
+        return {self.seen: {**values[self.seen], chosen._id: shown}}
 
 
 def _run_id(status: Status) -> str:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import NAMES, answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
-from readout_ui.app.events import PRIVATE, QUIET, Values, bound, components, guarded
+from readout_ui.app.events import IN_TURN, QUIET, Values, bound, components, guarded
 from readout_ui.app.header import Clock, Header, ModelPicker
 from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
@@ -117,16 +117,17 @@ def _wire_training(
     chooses its settings."""
 
     def start(values: Values) -> None:
-        studio.start_training(drawer.settings.settings(values))
+        drawer.settings.settings(values)  # what makes no sense there is told
+        studio.start_training()
 
     def take_layers(chosen: str | None) -> None:
         studio.choose_settings(replace(studio.settings, layers=use_layers(chosen)))
 
     settings, runs, layers = {*drawer.settings.all}, rooms["Ship"].runs, rooms["Judge"].layers
     started = (
-        header.retrain.click(guarded(start), settings, None, **PRIVATE),
-        rooms["Write"].concepts.train_requested(guarded(start), settings, None, **PRIVATE),
-        layers.use.click(guarded(take_layers), layers.chosen, None, **PRIVATE),
+        header.retrain.click(guarded(start), settings, None, **IN_TURN),
+        rooms["Write"].concepts.train_requested(guarded(start), settings, None, **IN_TURN),
+        layers.use.click(guarded(take_layers), layers.chosen, None, **IN_TURN),
         runs.run_chosen,
     )
     for event in started:

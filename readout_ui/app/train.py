@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from readout_ui.app.events import QUIET, Changes, Part, Values, components
+from readout_ui.app.events import Changes, Part, Values, components
 from readout_ui.app.follow import draw_progress
 from readout_ui.app.jobs import JobState, JobView
 from readout_ui.app.session import Studio
@@ -34,7 +35,7 @@ _READS = {
     "content_mean": "Mean over the text",
     "content_tail": "Mean over its last two thirds",
     "content_last": "Its last token",
-    "template_last": "Last template token (the seed trainer's; for comparison)",
+    "template_last": "Last template token (for comparison)",
 }
 
 
@@ -123,12 +124,11 @@ class SettingsInputs(Part):
         """Every input."""
         return components(self)
 
-    def on_choice(self, handler: Any, inputs: set[Any], outputs: Any) -> None:
-        """What happens once a setting was chosen, or its box left."""
+    def choices(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
+        """Every input, and the event after which it was chosen, or its box left."""
         for each in self.all:
             typed = isinstance(each, gr.Textbox | gr.Number)
-            chosen = each.blur if typed else each.input
-            chosen(handler, inputs, outputs, **QUIET)
+            yield each, each.blur if typed else each.input
 
     def settings(self, values: Values) -> TrainSettings:
         """What is on screen; UserError on values that make no sense."""
@@ -140,6 +140,11 @@ class SettingsInputs(Part):
         lines = str(chosen["layer_config"]).splitlines()
         chosen["layer_config"] = parse_layer_config(line for line in lines if line.strip())
         return TrainSettings(**chosen)
+
+    def with_chosen(self, before: TrainSettings, chosen: Any, values: Values) -> TrainSettings:
+        """Settings with one of them as it is on screen; UserError where that makes no sense."""
+        name = next(name for name, each in vars(self).items() if each is chosen)
+        return replace(before, **{name: getattr(self.settings(values), name)})
 
     def show(self, settings: TrainSettings) -> Changes:
         """Given settings on screen."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ from readout_ui.evaluation.influence import Influence, influences_of
 from readout_ui.evaluation.left_out import LayerTexts, layer_texts, leave_out
 from readout_ui.evaluation.misfits import Misfits, find_misfits
 from readout_ui.evaluation.results import Floats, Rows
-from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, find_shortcuts
+from readout_ui.evaluation.shortcuts import Shortcut, Shortcuts, shortcuts_of
 from readout_ui.vectors.blas import single_thread
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ MOST_OF_A_KIND = 2
 COMMON_PART = 0.5
 """A word or opening is worth a contrast from this part of a concept's descriptions up."""
 _STRONGEST = 12.0
-shortcuts_of = lru_cache(maxsize=2)(find_shortcuts)  # they are the same at every layer
 
 
 @dataclass(frozen=True)

@@ -343,7 +343,7 @@ def beside(name: str, rival: Estimate | None, gain: Estimate | None) -> tuple[st
     """
     if rival is None or gain is None:
         return ()
-    difference = f"the vectors are {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] from it"
+    difference = f"the vectors are above it by {gain}"
     if gain.low > 0:
         return (f"{name} on the same descriptions reaches {rival}; {difference}.",)
     better = "better" if gain.high < 0 else "as well"

@@ -6,14 +6,14 @@ Every step between two yields is short, so that others who share the device neve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Sequence, Set
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from readout_ui.errors import UserError
-from readout_ui.evaluation.advice import Judged, judge_descriptions, shortcuts_of
+from readout_ui.evaluation.advice import Judged, judge_descriptions
 from readout_ui.evaluation.crosstalk import cosine_matrix, cosines_of
 from readout_ui.evaluation.evidence import (
     NO_EVIDENCE,
@@ -26,6 +26,7 @@ from readout_ui.evaluation.logit_lens import RANDOM, LensTokens, logit_lens
 from readout_ui.evaluation.misfits import misfit_pieces
 from readout_ui.evaluation.moved import what_moved
 from readout_ui.evaluation.results import CosineMatrix, Floats, cluster
+from readout_ui.evaluation.shortcuts import shortcuts_of
 from readout_ui.progress import Progress
 from readout_ui.runs.report import (
     ConceptReport,
@@ -281,7 +282,8 @@ def _findings(
             Finding(f"{a.title}. {a.evidence}", f"#/write/{a.concept}") for a in judged.advice
         ]
     found = found[:MOST_FINDINGS]
-    return (*found, *_about_evidence(concepts, evidence))
+    told = {a.concept for a in judged.advice if a.kind == "add"} if judged else set()
+    return (*found, *_about_evidence(concepts, evidence, told))
 
 
 def _about_weak(concept: ConceptReport, evidence: Sequence[Evidence]) -> Finding:
@@ -309,13 +311,19 @@ def _about_pair(pair: PairReport) -> Finding:
 
 
 def _about_evidence(
-    concepts: Sequence[ConceptReport], evidence: Sequence[Evidence]
+    concepts: Sequence[ConceptReport], evidence: Sequence[Evidence], told: Set[str]
 ) -> list[Finding]:
-    """Concepts that were judged by less than the others, or by nothing."""
+    """Concepts that were judged by less than the others, or by nothing.
+
+    Args:
+        concepts: all of them.
+        evidence: what judged them.
+        told: those of whose few texts another finding says it.
+    """
     found = []
     usual = float(np.median([c.n_texts for c in concepts])) if concepts else 0
     few = [c for c in concepts if c.n_texts and c.n_texts <= HALF * usual]
-    for each in few[:NEAREST]:
+    for each in [c for c in few if c.name not in told][:NEAREST]:
         sentence = f"{each.name} has {each.n_texts} texts, the others mostly {usual:.0f}."
         found.append(Finding(sentence, f"#/write/{each.name}"))
     if len(evidence) > 1:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -230,6 +230,9 @@ def find_shortcuts(texts: Sequence[str], groups: TextGroups, seed: int = 0) -> S
     with single_thread():
         models = word_models(library)
     return Shortcuts(tuple(sorted(found, key=lambda s: (s.p, s.concept))), models)
+
+
+shortcuts_of = lru_cache(maxsize=3)(find_shortcuts)  # of a run at every layer, and of the editor
 
 
 def _presence_findings(library: LabelledTexts) -> list[Shortcut]:

@@ -28,10 +28,10 @@ from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, 
 from readout_ui.models.blocks import bare_model, modules
 from readout_ui.models.calling import arguments_by_name, past_length
 from readout_ui.progress import Report, silent
+from readout_ui.vectors.groups import group_texts
 from readout_ui.vectors.training import (
     CALIBRATION_TOKENS,
     capture_settings,
-    group_texts,
     tokens_to_keep,
 )
 from readout_ui.vectors.vectors import ConceptVectors

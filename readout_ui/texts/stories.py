@@ -164,7 +164,7 @@ def read_stories(path: Path, pair_by_name: bool = False) -> StoryLibrary:
 
 
 def scene_of_rows(concepts: Sequence[str], scenes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The scene of every row of `training.group_texts`: concepts in order, neutral ones last."""
+    """The scene of every row of `groups.group_texts`: concepts in order, neutral ones last."""
     neutral = sorted(scenes.keys() - set(concepts))
     return tuple(scene for name in (*concepts, *neutral) for scene in scenes[name])
 

@@ -2,9 +2,11 @@
 
 import hashlib
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from readout_ui.errors import UserError
+from readout_ui.texts.names import against_name, holds_neutral_texts, is_neutral_name
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,25 @@ class TextGroups:
         Contrast texts are not among them: they are no negatives of other concepts.
         """
         return (*(row for rows in self.rows for row in rows), *self.neutral)
+
+
+def group_texts(
+    texts: Mapping[str, Sequence[str]],
+) -> tuple[tuple[str, ...], TextGroups]:
+    """All texts in one row, concepts by name, neutral files, contrasts, and which is whose."""
+    row: list[str] = []
+
+    def place(added: Sequence[str]) -> tuple[int, ...]:
+        row.extend(added)
+        return tuple(range(len(row) - len(added), len(row)))
+
+    concepts = sorted(name for name in texts if not is_neutral_name(name))
+    rows = tuple(place(texts[name]) for name in concepts)
+    others = sorted(name for name in texts if holds_neutral_texts(name))
+    flat = tuple(index for name in others for index in place(texts[name]))
+    against = tuple(place(texts.get(against_name(concept), ())) for concept in concepts)
+    groups = TextGroups(tuple(concepts), rows, flat, against if any(against) else ())
+    return tuple(row), groups
 
 
 @dataclass(frozen=True)

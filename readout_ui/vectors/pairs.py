@@ -21,7 +21,7 @@ from readout_ui.texts.reading import format_descriptions
 from readout_ui.texts.sources import Source
 from readout_ui.texts.stories import StoryLibrary
 from readout_ui.vectors.cross_validation import LayerScores, usual_layer
-from readout_ui.vectors.groups import TextGroups
+from readout_ui.vectors.groups import TextGroups, group_texts
 from readout_ui.vectors.methods import fit_given_pairs
 from readout_ui.vectors.pair_scores import score_pairs
 from readout_ui.vectors.settings import TrainSettings
@@ -36,7 +36,6 @@ from readout_ui.vectors.training import (
     Extracted,
     Fitted,
     capture_settings,
-    group_texts,
     read_corpus,
     tokens_to_keep,
     warnings_of,

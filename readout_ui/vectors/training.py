@@ -24,12 +24,11 @@ from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.pooling import Layered, at_layer, in_one, some_rows
 from readout_ui.progress import Report, silent
-from readout_ui.texts.names import against_name, holds_neutral_texts, is_neutral_name
 from readout_ui.texts.words import cut
 from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.cross_validation import FOLDS, LayerScores, assign_folds, rate_layers
-from readout_ui.vectors.groups import PairSettings, TextGroups
+from readout_ui.vectors.groups import PairSettings, TextGroups, group_texts
 from readout_ui.vectors.mapped import MappedLayer, wide
 from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_center, unit
 from readout_ui.vectors.products import KeptLayer
@@ -349,25 +348,6 @@ def best_of(layers: Sequence[int], scores: LayerScores) -> int:
     if scores.best in layers or ratings is None:
         return scores.best if scores.best in layers else layers[-1]
     return max(layers, key=lambda layer: ratings[layer])
-
-
-def group_texts(
-    texts: Mapping[str, Sequence[str]],
-) -> tuple[tuple[str, ...], TextGroups]:
-    """All texts in one row, concepts by name, neutral files, contrasts, and which is whose."""
-    row: list[str] = []
-
-    def place(added: Sequence[str]) -> tuple[int, ...]:
-        row.extend(added)
-        return tuple(range(len(row) - len(added), len(row)))
-
-    concepts = sorted(name for name in texts if not is_neutral_name(name))
-    rows = tuple(place(texts[name]) for name in concepts)
-    others = sorted(name for name in texts if holds_neutral_texts(name))
-    flat = tuple(index for name in others for index in place(texts[name]))
-    against = tuple(place(texts.get(against_name(concept), ())) for concept in concepts)
-    groups = TextGroups(tuple(concepts), rows, flat, against if any(against) else ())
-    return tuple(row), groups
 
 
 def capture_settings(settings: TrainSettings) -> CaptureSettings:

@@ -65,13 +65,28 @@ def test_settings_chosen_anywhere_are_those_on_every_page(session: Studio) -> No
         clock = Clock(session, app, header, drawer)
     chosen = replace(TrainSettings(), method="pca", seed=7)
     values = {**drawer.settings.show(chosen), clock.seen: clock.seen.value}
-    here = clock.settle(values)[clock.seen]
+    values |= clock.settle(drawer.settings.method, values)
+    here = clock.settle(drawer.settings.seed, values)[clock.seen]
     assert session.settings == chosen
     # A page that was opened before, or after a reload, learns it; the one where it was chosen
     # knows it, so that what a person types there meanwhile stays.
     assert clock.tick(here) == {}
     elsewhere = clock.tick(clock.seen.value)
     assert {drawer.settings.method, drawer.settings.seed, clock.seen} == set(elsewhere)
+    # Nor does that page take back what it has not learnt yet, when something is chosen there.
+    late = {**drawer.settings.show(TrainSettings(batch_size=3)), clock.seen: clock.seen.value}
+    clock.settle(drawer.settings.batch_size, late)
+    assert session.settings == replace(chosen, batch_size=3)
+
+
+def test_settings_and_trainings_are_taken_one_after_another(session: Studio) -> None:
+    steps = [step for step in build_app(session).fns.values() if step.concurrency_id == "settings"]
+    named = [step.name for step in steps]
+    # Train, Ctrl+Enter in the editor, "use these layers", a run chosen in Ship, every setting.
+    assert (named.count("start"), named.count("take_layers")) == (2, 1)
+    with gr.Blocks():
+        assert len(steps) == 4 + len(TrainDrawer(session).settings.all)
+    assert {(step.concurrency_limit, step.trigger_mode) for step in steps} == {(1, "multiple")}
 
 
 def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Studio) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from readout_ui.app.read.chats import TICK_SECONDS
 from tests.support.rooms import wait_until_copied
 from tests.support.studios import address_of, small_studio
 
@@ -156,16 +158,26 @@ def test_a_text_becomes_a_chat_and_a_reload_loses_nothing(open_page: OpenPage) -
     expect(turns(page)).to_have_count(4)
 
 
-def test_escape_stops_the_answer_within_one_token(open_page: OpenPage, served: Served) -> None:
+def test_a_growing_answer_shows_its_means_and_last_token_and_escape_stops_it_within_one_token(
+    open_page: OpenPage, served: Served
+) -> None:
     page = open_page()
     served.gate.allow(3)
     say(page, "Go on")
     expect(status(page)).to_contain_text(re.compile(r"Answering · 3 tokens"))
+    time.sleep(TICK_SECONDS)  # the page is not told of tokens that came sooner after the prompt
+    served.gate.allow(1)
+    rail = page.locator(".rd-left + .rd-rail")
+    last = rail.locator(".rd-last").first
+    expect(rail.locator("h2")).to_have_text("This answer reads as")
+    expect(rail.locator(".rd-sub")).to_contain_text(re.compile(r"mean z of \d tokens? · last “"))
+    expect(last).to_have_text(re.compile(r"^−?\d+\.\d\d$"))
     with page.expect_response(lambda response: "chat_stop" in (response.request.post_data or "")):
         page.keyboard.press("Escape")
     served.gate.allow(-1)
     expect(status(page)).to_contain_text("stopped")
-    expect(status(page)).to_contain_text(re.compile(r"^4 tokens"))
+    expect(status(page)).to_contain_text(re.compile(r"^5 tokens"))
+    expect(last).to_be_hidden()
     expect(page.locator("#chat-send")).to_be_visible()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
+from readout_ui.texts.editing import save_concept
 from tests.support.rooms import wait_until_trained
 from tests.support.studios import address_of, small_studio
 
@@ -61,19 +62,32 @@ def test_there_is_nothing_to_export_before_a_run_is_there_and_after_it_is_delete
 ) -> None:
     page, studio = watched_page(served[0], address="#/ship"), served[1]
     expect(page.locator("#export-about")).to_contain_text("nothing to export")
-    zipped = page.locator("#export-zip")
+    zipped, cancel = page.locator("#export-zip"), page.locator("#cancel-training")
     expect(zipped).to_be_hidden()
+    expect(cancel).to_be_hidden()
     page.locator("#retrain").click()
     wait_until_trained(page)
     expect(zipped).to_be_visible()
+    expect(cancel).to_be_hidden()
     hub, folder = page.locator("#hub-about"), page.locator("#export-folder")
     for _ in range(2):
         page.get_by_role("button", name="Push to the hub").click()
         expect(hub).to_be_visible()
         expect(folder).to_be_hidden()
+        expect(page.locator("#hub-push")).to_be_hidden()  # there is no token
         page.get_by_role("button", name="Write a folder").click()
         expect(folder).to_be_visible()
         expect(hub).to_be_hidden()
+    page.locator("#export-what button").click()
+    scale = page.locator("#export-scale")
+    expect(page.locator("#export-layers")).to_be_visible()
+    expect(scale).to_be_hidden()
+    page.locator("[data-act=format][value=gguf]").check()
+    expect(scale).to_be_visible()
+    expect(page.locator("#export-allow-changed")).to_be_hidden()
+    concept = studio.library().concepts[0]
+    save_concept(studio.folder, concept.name, concept.descriptions[1:], concept.fingerprint)
+    expect(page.locator("#export-allow-changed")).to_be_visible()
     for run in studio.runs.list():
         studio.runs.delete(run.id)
     expect(zipped).to_be_hidden()

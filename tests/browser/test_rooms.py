@@ -179,9 +179,9 @@ def test_settings_are_those_of_the_run_in_use_also_after_a_reload(
     page = watched_page(served.url)
     expect(page.locator(".rooms [aria-current]")).to_have_text("Read")
     page.locator("#train-gear button").click()
+    page.get_by_label("PCA of pairs").check()
     page.get_by_label("Mean difference", exact=True).check()
-    until(page, lambda: served.studio.settings.method == "mean")
-    page.locator("#retrain").click()
+    page.locator("#retrain").click()  # at once
     until(page, lambda: served.studio.run().settings.method == "mean")
     page.reload()
     expect(page.get_by_label("Mean difference", exact=True)).to_be_checked()

@@ -438,6 +438,23 @@ def test_contrast_texts_are_folded_away_and_have_a_page_of_their_own(
     expect(boxes(page).first).to_have_value("I cannot sit still.")
 
 
+def test_words_that_give_a_concept_away_follow_what_is_saved(
+    desk: FolderDesk, open_page: OpenPage
+) -> None:
+    page = open_page()
+    choose(page, "calm")
+    rows, word = page.locator(".rs-telling tbody tr"), "The harbour is quiet."
+    page.get_by_text("Words that give it away").click()
+    expect(page.locator(".rs-telling")).to_contain_text("name it")
+    expect(rows.filter(has_text="harbour")).to_have_count(0)
+    for at in (0, 1):
+        boxes(page).nth(at).fill(f"{word} {at}")
+    press(page, "Control+s")
+    expect(rows.filter(has_text="harbour").locator(".rs-num")).to_have_text(["2", "0"])
+    page.get_by_role("button", name="harbour").click()
+    assert page.evaluate("getSelection().toString()") == "harbour"
+
+
 def test_an_earlier_version_is_shown_and_restored(desk: FolderDesk, open_page: OpenPage) -> None:
     page = open_page()
     before = on_disk(desk, "calm")

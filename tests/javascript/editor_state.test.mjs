@@ -10,6 +10,7 @@ import {
   moved,
   newBox,
   openedState,
+  placesOf,
   redone,
   removed,
   replacedTexts,
@@ -114,4 +115,17 @@ test("boxes whose text stays keep their identity when texts are replaced", () =>
   assert.equal(next.boxes[0].id, state.boxes[2].id);
   assert.equal(next.boxes[2].id, state.boxes[0].id);
   assert.ok(!state.boxes.some((box) => box.id === next.boxes[1].id));
+});
+
+test("a word is found where it stands alone, in any case, and words one after another", () => {
+  const boxes = open(["My hands. Handsome hands", "Don’t, I can't; my, hands"]).boxes;
+  const found = (words) => {
+    return placesOf(boxes, words).map(({ id, from, to }) => {
+      return boxes.find((box) => box.id === id).text.slice(from, to);
+    });
+  };
+  assert.deepEqual(found("hands"), ["hands", "hands", "hands"]);
+  assert.deepEqual(found("my hands"), ["My hands", "my, hands"]);
+  assert.deepEqual(found("don't"), ["Don’t"]);
+  assert.deepEqual(found("elsewhere"), []);
 });

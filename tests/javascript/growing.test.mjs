@@ -8,7 +8,7 @@ import {
   turnsOfPath,
   withTurns,
 } from "../../readout_ui/app/static/read/growing.js";
-import { spelled } from "../../readout_ui/app/static/read/reading.js";
+import { ownTokens, spelled } from "../../readout_ui/app/static/read/reading.js";
 
 const USER = { id: "1", role: "user", text: "Hi you" };
 const MODEL = { id: "2", role: "assistant", text: "" };
@@ -50,6 +50,13 @@ test("news are put where they belong, once, at every layer", () => {
   assert.ok(Number.isNaN(reading.z(4, 1, 0)));
   assert.deepEqual(reading.scored, [false, true, true, false, true, true, false]);
   assert.equal(reading.said, " t4 t5");
+  assert.deepEqual(
+    [reading.answered, ownTokens(reading)],
+    [
+      [4, 5],
+      [4, 5],
+    ],
+  );
   assert.deepEqual(
     reading.turns.map((turn) => turn.positions),
     [

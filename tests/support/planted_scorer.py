@@ -12,8 +12,9 @@ from torch import Tensor
 from readout_ui.evaluation.public import Readout
 from readout_ui.runs.manifest import describe_bare
 from readout_ui.runs.run import Run
+from readout_ui.vectors.groups import group_texts
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import Corpus, group_texts
+from readout_ui.vectors.training import Corpus
 from readout_ui.vectors.vectors import ConceptVectors
 
 D_MODEL = 64

@@ -14,9 +14,10 @@ from readout_ui.models.loading import LoadedModel
 from readout_ui.runs.training import train
 from readout_ui.texts.library import Library
 from readout_ui.vectors.cross_validation import assign_folds
+from readout_ui.vectors.groups import group_texts
 from readout_ui.vectors.methods import METHODS
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import Corpus, extract, group_texts
+from readout_ui.vectors.training import Corpus, extract
 from readout_ui.vectors.whitening import (
     MAPPED,
     Floats,

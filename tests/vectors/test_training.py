@@ -12,8 +12,8 @@ from readout_ui.progress import Cancelled, Progress
 from readout_ui.runs.training import train
 from readout_ui.texts.editing import save_concept
 from readout_ui.texts.library import Library
+from readout_ui.vectors.groups import group_texts
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import group_texts
 from tests.conftest import SMALL_LIBRARY
 from tests.support.tiny_model import save_tiny_model
 

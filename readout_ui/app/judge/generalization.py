@@ -111,6 +111,7 @@ class Found(Part):
                 choices=names, value=kept.name(), elem_classes=seen_if(len(names) > 1)
             ),
             self.no_scores: sentence(NO_SCORES, "about"),
+            self.violin_choice: gr.Dropdown(elem_classes=AWAY),
             self.violins: None,
             self.words: "",
             self.summary: draw_summary(kept, title),
@@ -122,7 +123,7 @@ class Found(Part):
 
     def show_scores(self, found: Generalization) -> Changes:
         """The scores of single texts, which only a judgement of this session has."""
-        choice = gr.update(choices=list(found.concepts), value=[])
+        choice = gr.Dropdown(choices=list(found.concepts), value=[], elem_classes=seen_if(True))
         return {
             self.state: found,
             self.no_scores: "",

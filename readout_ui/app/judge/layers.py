@@ -139,7 +139,7 @@ def _draw_compared(kept: KeptLayers, concept: str | None, best: int, run: Run) -
     if lone:
         text += f"<p class='warning'>Not judged, having one text each: {escape(named(lone))}.</p>"
     heat = draw_heat(labels, scores, (row, layer), best, "layers")
-    sets = table(kept.titles, kept.rows, kind="judged", file="layer-sets")
+    sets = table(kept.titles, kept.rows, file="layer-sets")
     return f"{text}{heat}{sentence(ABOUT_COLOURS, 'about')}{sets}{sentence(ABOUT_SETS, 'about')}"
 
 

@@ -112,7 +112,7 @@ def _moved(report: RunReport) -> str:
 
 def _beside(report: RunReport) -> str:
     said = " ".join(report.beside)
-    return f"<p class='dim small'>{escape(said)}</p>" if said else ""
+    return f"<p class='dim small beside'>{escape(said)}</p>" if said else ""
 
 
 def _figures(report: RunReport) -> str:
@@ -137,7 +137,7 @@ def _figures(report: RunReport) -> str:
         + _figure(
             "judge/cross-talk",
             "Pairs beyond chance",
-            f"{len(report.pairs)} <small>of {n * (n - 1) // 2}</small>",
+            f"{len(report.pairs):,} <small>of {n * (n - 1) // 2:,}</small>",
             f"<span class='v {'bad' if confused else 'ok'}'>{confused} confused</span>",
         )
         + _figure(

@@ -50,8 +50,8 @@ NO_FILE = UserError("there is no file yet", fix="drop a .txt or .jsonl")
 EVERY = "All concepts"
 AMOUNTS = {"Everything": 0, "About 100,000 tokens": 100_000, "About 10,000 tokens": 10_000}
 INTRO = (
-    "Where in a large file is each concept strongest? Plain text (blank lines, or else lines, "
-    "separate texts) or JSON lines, up to 100 MB."
+    "Where in a large file is each concept strongest? Plain text (a blank line ends a text; "
+    "without any, each line is one) or JSON lines, up to 100 MB."
 )
 
 
@@ -204,7 +204,7 @@ class Results(Part):
         """All snippets as "jsonl" or "csv", whatever the filters say."""
         found: Snippets | None = values[self.found]
         if found is None:
-            raise UserError("there is nothing to download yet", fix="press Find snippets")
+            raise UserError("there is nothing to download yet", fix="press Find passages")
         return snippets_jsonl(found) if form == "jsonl" else snippets_csv(found)
 
 
@@ -218,7 +218,7 @@ class Passages(Part):
         self.inputs = Inputs(run)
         with gr.Row(elem_id="snip-go"):
             find = gr.Button(
-                "Find snippets", variant="primary", elem_id="snip-find", scale=0, min_width=160
+                "Find passages", variant="primary", elem_id="snip-find", scale=0, min_width=160
             )
             stop = gr.Button("Stop", elem_id="snip-stop", elem_classes=AWAY, scale=0, min_width=100)
             self.progress = gr.HTML(elem_id="snip-progress", padding=False, min_width=220)
@@ -239,7 +239,7 @@ class Passages(Part):
     def find(self, values: Values) -> Task:
         """Search what is on screen; a search that is stopped shows what it has found."""
         search = self.inputs.search(self.studio, values)
-        job = self.studio.on_device("snippets", "Finding snippets", search.run)
+        job = self.studio.on_device("snippets", "Finding passages", search.run)
 
         def end(view: JobView) -> Changes:
             note, found = ending(view, search)

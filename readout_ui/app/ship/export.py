@@ -29,7 +29,7 @@ from readout_ui.runs.export import BARE_FORMATS, FORMATS
 from readout_ui.runs.hub import GET_TOKEN, NO_TOKEN, hub_token, push
 from readout_ui.runs.run import Run
 
-WITHOUT = (  # the stylesheet hides what a push needs while this is there
+WITHOUT = (
     f"<p class='hub-none'>Nothing can be pushed: {NO_TOKEN}. To push, "
     f"{GET_TOKEN.replace('`', '')}, then press the button again.</p>"
 )
@@ -83,8 +83,9 @@ class ExportCard(Part):
                 js_on_load=on_load("ship/acts.js"),
             )
             self.checks = gr.HTML(draw_checks(studio), elem_id="export-checks", padding=False)
-            self.allow_changed = gr.Checkbox(  # seen where the checks say that some did
+            self.allow_changed = gr.Checkbox(
                 label="Export although descriptions changed since this training",
+                elem_classes=seen_if(studio.changed_descriptions() > 0),
                 elem_id="export-allow-changed",
             )
             self.chosen: set[Any] = {self.concepts, self.layers, self.form, self.scale}
@@ -115,7 +116,8 @@ class ExportCard(Part):
                 value="norm",
                 label="Scale of vectors to steer with",
                 info="A dose is 0.3 of the residual stream's mean length, shared among the layers.",
-                elem_id="export-scale",  # seen while a format that has one is chosen
+                elem_classes=AWAY,  # until a format that has one is chosen
+                elem_id="export-scale",
             )
 
     def _build_places(self) -> None:
@@ -136,7 +138,7 @@ class ExportCard(Part):
             self.write = gr.Button("Write", size="sm", elem_id="export-folder", interactive=write)
         with gr.Column(elem_classes=AWAY, elem_id="hub-form") as self.hub_form:
             self.hub_about = gr.HTML(WITHOUT, elem_id="hub-about")
-            with gr.Column(elem_id="hub-fields"):
+            with gr.Column(elem_classes=AWAY, elem_id="hub-fields") as self.hub_fields:
                 self.repository = gr.Textbox(
                     label="Repository",
                     placeholder="owner/name",
@@ -184,6 +186,7 @@ class ExportCard(Part):
             raise UserError(f"unknown format {form!r}", options=FORMATS)
         return {
             self.form: form,
+            self.scale: gr.Radio(elem_classes=seen_if(form in BARE_FORMATS)),
             self.head: draw_head(self.studio, form, concepts, layers),
             self.code: draw_use(self.studio, form, concepts, layers),
             self.checks: draw_checks(self.studio, form),
@@ -222,10 +225,12 @@ class ExportCard(Part):
 
     def open_hub(self) -> Changes:
         """Show what a push needs, and whether it can be done."""
+        token = hub_token()
         return {
             self.hub_form: gr.Column(elem_classes=seen_if(True)),
             self.folder_form: gr.Column(elem_classes=AWAY),
-            self.hub_about: WITHOUT if hub_token() is None else WITH,
+            self.hub_about: WITHOUT if token is None else WITH,
+            self.hub_fields: gr.Column(elem_classes=seen_if(token is not None)),
             self.said: "",
         }
 
@@ -259,7 +264,7 @@ class ExportCard(Part):
         changes: Changes = {
             self.shown: now,
             self.checks: draw_checks(self.studio, values[self.form]),
-            self.allow_changed: False,
+            self.allow_changed: gr.Checkbox(value=False, elem_classes=seen_if(now[1] != 0)),
         }
         if shown[0] == now[0]:
             return changes
@@ -272,6 +277,7 @@ class ExportCard(Part):
         return {
             **changes,
             self.form: "readout",
+            self.scale: gr.Radio(elem_classes=AWAY),
             self.formats: draw_formats(),
             self.head: draw_head(self.studio),
             self.code: draw_use(self.studio, "readout", [], []),
@@ -304,7 +310,6 @@ def draw_formats() -> str:
     """The formats as radio buttons with a line each."""
     rows = "".join(
         f"<label><input type='radio' name='ship-format' value='{choice.name}' data-act='format'"
-        f"{' data-bare' if choice.name in BARE_FORMATS else ''}"
         f"{' checked' if choice.name == 'readout' else ''}><b>{choice.title}</b>"
         f"<span class='dim small'>{escape(choice.line)}</span></label>"
         for choice in CHOICES

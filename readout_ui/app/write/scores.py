@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
+from math import isnan
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,6 +14,8 @@ from readout_ui.app.events import Answer, Call, Named, Nothing, answering
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.errors import UserError
+from readout_ui.texts.library import Library
+from readout_ui.texts.names import contrasted, is_neutral_name
 
 if TYPE_CHECKING:
     from readout_ui.inference.readout import Readout
@@ -35,6 +38,7 @@ def score_calls(studio: Studio) -> list[Call]:
     """The server functions of the scoreboard's numbers and of a concept's page."""
     return [
         answering("read_scores", Nothing, lambda _r: scores(studio.report())),
+        answering("read_telling", Named, lambda r: telling(studio.library(), r.name)),
         answering("read_passages", Named, lambda r: passages(studio, r.name)),
         answering("try_concept", Try, lambda r: tried(studio, r)),
     ]
@@ -81,6 +85,37 @@ def judged(report: RunReport | None, name: str) -> Answer:
     keys = ("run_id", "layer", "lens_layer", "held_out", "moved")
     about = {key: getattr(report, key) for key in keys}
     return {"judged": {**asdict(found), **about, "findings": findings, "pairs": pairs}}
+
+
+def telling(library: Library, name: str) -> Answer:
+    """What gives a concept's texts away by itself, as they are on disk: words, openings, lengths.
+
+    Those beyond chance come first, then the words that a bag of words relies on most.
+
+    Raises:
+        UserError: there is nothing to compare them with.
+    """
+    from readout_ui.evaluation.shortcuts import shortcuts_of
+    from readout_ui.vectors.groups import group_texts
+
+    texts = {each.name: each.descriptions for each in library.files if each.descriptions}
+    if name not in texts or is_neutral_name(name):
+        return {"telling": None}
+    found = shortcuts_of(*group_texts(texts))
+    model = next(each for each in found.models if each.concept == name)
+    sure = [asdict(each) for each in found.found if each.concept == name]
+    told = {each["what"] for each in sure}
+    words = [asdict(each) for each in model.top if each.inside > 1 and each.word not in told]
+    return {
+        "telling": {
+            "sure": sure,
+            "words": words,
+            "of": model.of,
+            "others": sum(len(own) for key, own in texts.items() if not contrasted(key)) - model.of,
+            "auroc": None if isnan(model.auroc) else model.auroc,
+            "named": model.own_word,
+        }
+    }
 
 
 def passages(studio: Studio, name: str) -> Answer:

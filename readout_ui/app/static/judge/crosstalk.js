@@ -147,7 +147,8 @@ class CrosstalkPage {
     const n = this.data.order.length;
     const confused = pairs.filter((pair) => pair[5] === "confused").length;
     const told = confused ? `; ${confused} confused` : "";
-    this.heading(`${pairs.length} of ${plural((n * (n - 1)) / 2, "pair")} beyond chance${told}`);
+    const all = plural((n * (n - 1)) / 2, "pair");
+    this.heading(`${pairs.length.toLocaleString("en")} of ${all} beyond chance${told}`);
     this.root.querySelector(".about-pairs").textContent =
       "Chance: random groups of the same texts, 5 % false discoveries." +
       (at === MEAN ? " No held-out text judges a mean over layers." : "");

@@ -56,8 +56,9 @@ export function button({ symbol, label, kind = "quiet", iconOnly = false, title,
   );
 }
 
+// "1 pair", "19,900 pairs".
 export function plural(n, one, many = `${one}s`) {
-  return `${n} ${n === 1 ? one : many}`;
+  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 }
 
 export function tableHead(titles) {

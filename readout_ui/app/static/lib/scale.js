@@ -36,8 +36,11 @@ export function number(score, digits = 2) {
   return Number.isFinite(score) ? score.toFixed(digits).replace("-", "−") : "–";
 }
 
-// ".918", "1.00"; empty without a number.
+// ".918", "1.00", "−.25"; empty without a number.
 export function decimals(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
-  return value.toFixed(digits).replace(/^(-?)0\./, "$1.");
+  return value
+    .toFixed(digits)
+    .replace(/^(-?)0\./, "$1.")
+    .replace("-", "−");
 }

@@ -105,6 +105,7 @@ export class Answers {
     }
     turn.text = ending.text;
     reading.growing = false;
+    if (chat.room.reading === reading) chat.room.show(reading); // the bars are of the chat again
     chat.readings.set(turn.id, reading);
     this.settle({ state: "done", ending });
     // The same scores at every layer; a steered answer's are those of the steered model.

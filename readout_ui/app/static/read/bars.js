@@ -16,6 +16,9 @@ export class Bars {
     this.title = el("h2", {}, "This text reads as");
     this.about = el("p", { class: "rd-sub" }, " ");
     this.list = el("div", { class: "rd-bars", role: "group", "aria-label": "Ranked concepts" });
+    // Seen while an answer grows: of which token the second number and the mark are.
+    const columns = ["", "", "mean", "last"].map((words) => el("span", {}, words));
+    this.columns = el("div", { class: "rd-columns", "aria-hidden": "true" }, columns);
     this.chance = el("span", {}, "");
     this.doubt = el(
       "span",
@@ -29,6 +32,7 @@ export class Bars {
       { class: "rd-rail", "aria-label": "What the text reads as" },
       this.title,
       this.about,
+      this.columns,
       this.list,
       el(
         "div",
@@ -45,13 +49,27 @@ export class Bars {
     rove(this.list, NAME);
   }
 
-  // values: by concept; band(concept) -> [low, high] or null; doubts: verdict by name; scale: of z.
-  draw({ title, about, chance, names, values, band, doubts, chosen, single, scale = Z_SCALE }) {
+  // values: by concept; last: those of an answer's last token while it grows, beside its means;
+  // band(concept) -> [low, high] or null; doubts: verdict by name; scale: of z.
+  draw({
+    title,
+    about,
+    chance,
+    names,
+    values,
+    last = null,
+    band,
+    single,
+    scale = Z_SCALE,
+    ...how
+  }) {
     this.title.textContent = title;
     this.about.textContent = about;
     this.chance.textContent = chance;
+    this.element.classList.toggle("rd-live", last !== null);
     const shown = topAndTail(ranked(values), TOP, TAIL);
-    const axis = axisOf(shown, values, band, single, scale);
+    // One that follows every token would jump.
+    const axis = axisOf(shown, values, band, single || last !== null, scale);
     while (this.rows.length < shown.length) this.rows.push(this.addRow());
     this.rows.forEach((row, index) => {
       const concept = shown[index];
@@ -62,14 +80,14 @@ export class Bars {
       fill(row, {
         name: names[concept],
         z: values[concept],
+        now: last?.[concept],
         band: band(concept),
         axis,
-        doubts,
-        chosen,
         scale,
+        ...how,
       });
     });
-    this.doubt.hidden = !shown.some((concept) => concept !== null && doubts[names[concept]]);
+    this.doubt.hidden = !shown.some((concept) => concept !== null && how.doubts[names[concept]]);
     if (!this.list.querySelector(`${NAME}[tabindex="0"]`))
       stopAt(this.list, NAME, this.rows[0]?.name);
   }
@@ -77,25 +95,25 @@ export class Bars {
   addRow() {
     const name = el("button", { type: "button", class: "rd-bar-name", tabindex: -1 });
     const doubt = el("a", { class: "rd-q" }, "?");
-    const [chance, bar, zero] = ["rd-chance", "rd-fill", "rd-zero"].map((kind) =>
-      el("i", { class: kind }),
-    );
-    const value = el("span", { class: "rd-value" });
-    const track = el("span", { class: "rd-track", "aria-hidden": "true" }, chance, bar, zero);
+    const kinds = ["rd-chance", "rd-fill", "rd-zero", "rd-mark"];
+    const [chance, bar, zero, mark] = kinds.map((kind) => el("i", { class: kind }));
+    const [value, last] = ["rd-value", "rd-last"].map((kind) => el("span", { class: kind }));
+    const track = el("span", { class: "rd-track", "aria-hidden": "true" }, chance, bar, zero, mark);
     const box = el(
       "div",
       { class: "rd-bar" },
       el("span", { class: "rd-label" }, name, doubt),
       track,
       value,
+      last,
     );
     this.list.append(box);
-    return { box, name, doubt, chance, bar, zero, value };
+    return { box, name, doubt, chance, bar, zero, mark, value, last };
   }
 }
 
-function fill(row, { name, z, band, axis, doubts, chosen, scale }) {
-  const { box, doubt, chance, bar, zero, value } = row;
+function fill(row, { name, z, now, band, axis, doubts, chosen, scale }) {
+  const { box, doubt, chance, bar, zero, mark, value, last } = row;
   row.name.textContent = name;
   row.name.dataset.concept = name;
   row.name.title = `Colour the text by ${name}`;
@@ -123,7 +141,12 @@ function fill(row, { name, z, band, axis, doubts, chosen, scale }) {
   value.textContent = words;
   const within = Boolean(band) && z >= band[0] && z <= band[1];
   box.classList.toggle("rd-within", within);
-  row.name.setAttribute("aria-label", `${name}, ${words}${within ? ", within chance" : ""}`);
+  const live = now !== undefined;
+  mark.hidden = !live;
+  last.textContent = live ? number(now, 2) : "";
+  if (live) mark.style.left = `${place(now)}%`;
+  const said = [name, words, within && "within chance", live && `last token ${last.textContent}`];
+  row.name.setAttribute("aria-label", said.filter(Boolean).join(", "));
 }
 
 // Lowest and highest value that the bars reach.

@@ -2,6 +2,7 @@
 // chat; side by side on one colour scale, and B - A.
 
 import { el, say } from "../lib/dom.js";
+import { closeDrawer } from "../lib/drawer.js";
 import { current, go, onRoute } from "../lib/route.js";
 import { small } from "./chat_parts.js";
 import { CompareForm, WAYS } from "./compare_form.js";
@@ -54,6 +55,7 @@ export class CompareView {
   show(way) {
     const open = way in WAYS;
     const { root } = this.chat.room;
+    if (open) closeDrawer("read-steer"); // it would lie over one of the two
     if (open) root.append(this.element);
     else this.element.remove();
     root.classList.toggle("rd-comparing", open);

@@ -42,6 +42,13 @@ export class GrowingReading {
     return place < 0 || !this.rows[token] ? Number.NaN : this.rows[token](place, concept);
   }
 
+  // The tokens of the answer so far.
+  get answered() {
+    if (!this.source) return [];
+    const all = [...this.tokens.keys()].slice(this.source.n_prompt);
+    return all.filter((token) => this.scored[token]);
+  }
+
   // What the model has said so far of its turn, with what the turn was begun with.
   get said() {
     const { source, pieces, roles } = this;

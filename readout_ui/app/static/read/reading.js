@@ -57,8 +57,10 @@ export function scoreOf(reading, kind, layer, token, concept) {
     : reading.z(layer, token, concept);
 }
 
-// Tokens that count for the text's means: the model's, or where it says nothing all that count.
+// Tokens that count for the text's means: of an answer that grows its own; else the model's, or
+// where it says nothing all that count.
 export function ownTokens(reading) {
+  if (reading.growing && reading.answered.length) return reading.answered;
   const scored = [...reading.tokens.keys()].filter((token) => reading.scored[token]);
   const own = scored.filter((token) => reading.roles[token] === "assistant");
   if (own.length) return own;

@@ -1,6 +1,6 @@
 // What stands where in the room Read, and how a reading gets there; main.js fetches and decides.
 
-import { button, el } from "../lib/dom.js";
+import { button, el, plural } from "../lib/dom.js";
 import { number, REACH } from "../lib/scale.js";
 import { TOP } from "./bars.js";
 import { offer } from "./fields.js";
@@ -49,7 +49,7 @@ export class ReadScreen {
       this.colours,
       marked,
       el("span", { class: "rd-space" }),
-      legend(),
+      legend("below neutral", "above"),
     );
     this.text = el("div", {
       role: "group",
@@ -178,17 +178,14 @@ export class ReadScreen {
     const single = token !== null;
     const { layer } = this;
     const known = chance && chance.run === reading.run;
-    const who = reading.roles[this.own[0]] === "user" ? "user’s" : "model’s";
+    const at = (one) => reading.concepts.map((_, c) => reading.z(layer, one, c));
+    const live = !single && reading.growing && reading.answered.length > 0;
     this.bars.draw({
-      title: single ? "This word reads as" : "This text reads as",
-      about: single
-        ? `“${named(reading.tokens[token])}” · token ${token + 1} · layer ${layer}`
-        : `mean z of the ${who} ${this.own.length} tokens · layer ${layer}`,
+      ...(single ? this.aboutToken(token) : this.aboutText(live)),
       chance: known ? chanceWords(chance, this.own.length, single) : (this.progress ?? ""),
       names: reading.concepts,
-      values: single
-        ? reading.concepts.map((_, c) => reading.z(layer, token, c))
-        : [...this.values],
+      values: single ? at(token) : [...this.values],
+      last: live ? at(this.own.at(-1)) : null,
       band: (c) => (known ? finite(chance.band(layer, c, single)) : null),
       doubts: state.doubts,
       chosen: this.concept,
@@ -197,6 +194,29 @@ export class ReadScreen {
     this.map.readoutMap?.point(token);
     this.text.querySelector(".rd-on")?.classList.remove("rd-on");
     if (single) this.text.querySelector(`[data-t="${token}"]`)?.classList.add("rd-on");
+  }
+
+  aboutToken(token) {
+    const word = `“${named(this.reading.tokens[token])}”`;
+    return {
+      title: "This word reads as",
+      about: `${word} · token ${token + 1} · layer ${this.layer}`,
+    };
+  }
+
+  aboutText(live) {
+    const { reading, layer, own } = this;
+    const last = named(reading.tokens[own.at(-1)]);
+    if (live)
+      return {
+        title: "This answer reads as",
+        about: `mean z of ${plural(own.length, "token")} · last “${last}” · layer ${layer}`,
+      };
+    const who = reading.roles[own[0]] === "user" ? "user’s" : "model’s";
+    return {
+      title: "This text reads as",
+      about: `mean z of the ${who} ${plural(own.length, "token")} · layer ${layer}`,
+    };
   }
 
   // Which rows there are to choose from, and the concepts that were asked for by name, or null.
@@ -251,7 +271,7 @@ export class ReadScreen {
     this.fit.hidden = map.bar.hidden && !map.whole;
     this.mapLegend.replaceChildren(
       look.kind === "z"
-        ? legend("below neutral", "above")
+        ? legend()
         : el("span", { class: "rd-scale" }, `colours: ${UNITS[look.kind]}`),
     );
     this.files[0].hidden = !reading.asked;
@@ -271,11 +291,14 @@ const finite = (band) => (band.every(Number.isFinite) ? band : null);
 
 function chanceWords(chance, length, single) {
   const stretch = single ? "neutral tokens" : `stretches of ${chance.length} neutral tokens`;
-  const shorter = !single && chance.length < length ? ", the longest there are" : "";
+  // While the band of this length is not there yet, the one before is shown.
+  const asked = !single && chance.asked === length;
+  const shorter = asked && chance.length < length ? ", the longest there are" : "";
   return `chance: 95 % of ${stretch}${shorter}`;
 }
 
 function legend(low = "", high = "") {
-  const ends = [`${low} ${number(-REACH, 0)}`, `+${REACH} z ${high}`].map((words) => words.trim());
-  return el("span", { class: "rd-scale" }, ends[0], el("i"), ends[1]);
+  const words = [low, high].map((end) => el("span", { class: "rd-wide" }, end));
+  const [least, most] = [number(-REACH, 0), `+${REACH} z`];
+  return el("span", { class: "rd-scale" }, words[0], least, el("i"), most, words[1]);
 }

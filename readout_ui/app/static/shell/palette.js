@@ -56,7 +56,7 @@ const KEYS = {
 const press = (id) => () => document.getElementById(id)?.click();
 
 function actions() {
-  const training = document.getElementById("cancel-training");
+  const training = document.querySelector("#cancel-training:not(.away)");
   return [
     { label: "Train", hint: "Action", run: press("retrain") },
     ...(training

@@ -24,6 +24,7 @@ import {
   undone,
 } from "./editor_state.js";
 import { backButton, keysLine, PageHead } from "./page_head.js";
+import { Telling } from "./telling.js";
 import { Passages, TryIt } from "./try_it.js";
 
 const REVIEW_PAUSE = 350;
@@ -70,7 +71,8 @@ export class Editor {
       this.buildTexts(),
     );
     this.contrast = new Contrast(app);
-    this.page.append(this.contrast.root, this.passages.root, this.tryIt.root);
+    this.telling = new Telling(app, this);
+    this.page.append(this.telling.root, this.contrast.root, this.passages.root, this.tryIt.root);
     this.page.hidden = true;
     const onkeydown = (event) => this.keys(event);
     this.root = el(
@@ -192,11 +194,11 @@ export class Editor {
     this.focusBox(this.state.boxes.at(-1).id);
   }
 
-  focusBox(id, caret = null) {
+  focusBox(id, caret = null, end = caret) {
     const box = this.boxes.get(id);
     if (!box) return;
     box.area.focus();
-    if (caret !== null) box.area.setSelectionRange(caret, caret);
+    if (caret !== null) box.area.setSelectionRange(caret, end);
     box.root.scrollIntoView({ block: "nearest" });
   }
 
@@ -257,7 +259,7 @@ export class Editor {
     if (!state) return;
     const row = this.app.row(state.name);
     this.head.draw(state, row, savedForm(state.boxes).length, tokens);
-    this.contrast.follow(row);
+    for (const part of [this.contrast, this.telling]) part.follow(row);
   }
 
   // The report came, or another one did.

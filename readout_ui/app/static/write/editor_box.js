@@ -6,6 +6,12 @@ import { conceptLink } from "./list_rows.js";
 
 export const GROWS_ITSELF = window.CSS && CSS.supports("field-sizing", "content");
 
+const MEANING = {
+  own: "Its score on this concept, left out: standard deviations above the texts of others",
+  "pulls to": "The concept that it brings this one closest to, and its score there",
+  influence: "How far the direction turns without it: 1 − cosine",
+};
+
 export function fitHeight(area) {
   if (GROWS_ITSELF) return;
   area.style.height = "auto";
@@ -131,7 +137,10 @@ export class DescriptionBox {
   }
 
   buildScores({ own, pulls_to: other, pull, influence, advice }) {
-    const line = (title, ...value) => [el("span", {}, title), el("span", {}, value)];
+    const line = (title, ...value) => [
+      el("span", { title: MEANING[title] }, title),
+      el("span", {}, value),
+    ];
     const pulled = el(
       "span",
       { class: advice ? "rs-v rs-v-warn" : "" },

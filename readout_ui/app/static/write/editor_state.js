@@ -153,3 +153,15 @@ export function byRank(boxes, ranks) {
   const rank = (box) => ranks.get(box.id) ?? boxes.length;
   return [...boxes].sort((a, b) => rank(a) - rank(b));
 }
+
+// Where a word, or some words one after another, stand in the boxes: [{id, from, to}].
+export function placesOf(boxes, words) {
+  const parts = words.split(/[^\p{L}\p{N}'’]+/u).map((word) => word.replace(/['’]/g, "['’]"));
+  const letter = "[\\p{L}\\p{N}]";
+  const whole = `(?<!${letter})${parts.join(`(?:(?!${letter})[^])+`)}(?!${letter})`;
+  return boxes.flatMap(({ id, text }) =>
+    [...text.matchAll(new RegExp(whole, "giu"))].map(({ index, 0: found }) => {
+      return { id, from: index, to: index + found.length };
+    }),
+  );
+}

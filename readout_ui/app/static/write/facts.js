@@ -2,6 +2,7 @@
 
 import { el } from "../lib/dom.js";
 import { decimals } from "../lib/scale.js";
+import { named } from "../read/reading.js";
 import { conceptLink, interval } from "./list_rows.js";
 import { TONES } from "./scoreboard.js";
 
@@ -21,7 +22,7 @@ function score(judged) {
   const range = low === null ? "" : `[${decimals(low, 2)}, ${decimals(high, 2)}]`;
   const others = Object.entries(BASELINES)
     .filter(([key]) => judged[key] !== null && judged[key] !== undefined)
-    .map(([key, words]) => `${words} ${decimals(judged[key], 2)}`);
+    .map(([key, words]) => `${words} ${decimals(judged[key], 2)}`.replaceAll(" ", "\u00a0"));
   return section(
     "Held-out AUROC",
     el(
@@ -49,7 +50,7 @@ function nearest({ nearest: near }) {
 function words({ raises, lowers, lens_layer: layer }) {
   if (!raises.length && !lowers.length) return null;
   const tokens = (list) =>
-    el("div", { class: "rs-words" }, list.map((token) => token.trim()).join(", "));
+    el("div", { class: "rs-words" }, list.map((token) => named(token.trim())).join(", "));
   return el(
     "div",
     {},

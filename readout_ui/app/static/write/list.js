@@ -262,6 +262,17 @@ export class ConceptList {
     );
   }
 
+  // Which row is open; drawing 200 of them anew for that would take longer than all the rest.
+  markOpen() {
+    for (const row of this.rows.querySelectorAll(".rs-row")) {
+      const open = row.dataset.key === this.app.selected;
+      row.classList.toggle("rs-current", open);
+      if (open) row.querySelector(".rs-row-name").setAttribute("aria-current", "true");
+      else row.querySelector(".rs-row-name").removeAttribute("aria-current");
+    }
+    this.markStop();
+  }
+
   get links() {
     return [...this.rows.querySelectorAll(".rs-row-name")];
   }

@@ -39,8 +39,9 @@ function scoreCell({ score }) {
 
 function nearestCell({ score }) {
   if (!score?.nearest) return el("td", { class: "rs-fold rs-dim" }, "–");
+  const name = el("span", { title: score.nearest }, score.nearest);
   const cosine = el("span", { class: "rs-dim" }, ` ${decimals(score.cosine, 2)}`);
-  return el("td", { class: "rs-fold" }, score.nearest, cosine);
+  return el("td", { class: "rs-fold" }, el("span", { class: "rs-nearest" }, name, cosine));
 }
 
 function verdictCell(row) {

@@ -133,7 +133,7 @@ class WriteRoom {
     const number = this.asked;
     if (editor.state && editor.state.name !== key && editor.dirty) editor.saver.now();
     this.selected = key;
-    this.list.draw();
+    this.list.markOpen();
     if (key.startsWith("file:")) {
       this.showBroken(key);
       return;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ TOKEN_RULE = "token:"
 """Before the number of the one position that is read, e.g. "token:-1"."""
 FROM_RULE = "from:"
 """Before the number of the content token, counted from 1, from which on all are averaged."""
+Numbers = npt.NDArray[np.float32]
 READ_RULES = CONTENT_RULES + TEMPLATE_RULES
 IN_MEMORY = 2**30
 """Bytes of activations above which they lie in a file."""
@@ -88,17 +89,21 @@ class Rows:
         vars(self).pop("_arrays", None)  # else what was copied stays in memory beside the copy
         return whole
 
-    def layer(self, layer: int, some: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+    def layer(
+        self, layer: int, some: Sequence[int] | None = None, room: Numbers | None = None
+    ) -> Numbers:
         """Of all rows, or some of them, at one layer, (n, d_model)."""
         if "whole" in vars(self):
             return at_layer(self.whole, layer, some)
         chosen = self._arrays if some is None else [self._arrays[row] for row in some]
-        shape = len(chosen), self.d_model
-        joined = np.concatenate([row[layer] for row in chosen]) if chosen else np.zeros(shape)
-        return joined.reshape(shape).astype(np.float32, copy=False)
+        if room is None:
+            room = np.empty((len(chosen), self.d_model), dtype=np.float32)
+        if chosen:
+            np.concatenate([row[layer] for row in chosen], out=room.reshape(-1))
+        return room
 
     @cached_property
-    def _arrays(self) -> list[npt.NDArray[np.float32]]:
+    def _arrays(self) -> list[Numbers]:
         return [row.numpy() for row in self.parts]
 
 
@@ -107,15 +112,33 @@ Layered = Tensor | Rows
 
 
 def at_layer(
-    activations: Layered, layer: int, some: Sequence[int] | None = None
-) -> npt.NDArray[np.float32]:
+    activations: Layered,
+    layer: int,
+    some: Sequence[int] | None = None,
+    room: Numbers | None = None,
+) -> Numbers:
     """All rows, or some of them, at one layer, (n, d_model); maybe where they are, so not to be
-    written to."""
+    written to.
+
+    Args:
+        activations: of texts or of single tokens.
+        layer: which layer.
+        some: which rows; None for all.
+        room: where they are put, (n, d_model), if they are not taken where they are: new memory
+            for every layer takes longer than what is done with it.
+    """
     if isinstance(activations, Rows):
-        return activations.layer(layer, some)
+        return activations.layer(layer, some, room)
     found = activations[:, layer] if some is None else activations[list(some), layer]
-    numbers: npt.NDArray[np.float32] = found.float().numpy()
+    numbers: Numbers = found.float().numpy()
     return numbers
+
+
+def each_layer(activations: Layered) -> Iterator[Numbers]:
+    """All rows at one layer after the other, (n, d_model), each overwritten by the next."""
+    n_rows, n_layers, d_model = activations.shape
+    room = np.empty((n_rows, d_model), dtype=np.float32)
+    return (at_layer(activations, layer, room=room) for layer in range(n_layers))
 
 
 def some_rows(activations: Layered, rows: Sequence[int]) -> Tensor:

@@ -332,10 +332,11 @@ def describe_bare(
 
 def zero_directions(vectors: ConceptVectors) -> tuple[ZeroDirection, ...]:
     """Concept and layer of every direction of length zero, which always reads 0."""
-    empty = (vectors.directions == 0).all(dim=2)  # (n_concepts, n_layers)
+    maybe = (vectors.directions[:, :, 0] == 0).nonzero()  # most differ from 0 at once
     return tuple(
         ZeroDirection(concept=vectors.concepts[row], layer=vectors.layers[column])
-        for row, column in empty.nonzero().tolist()
+        for row, column in maybe.tolist()
+        if not vectors.directions[row, column].any()
     )
 
 

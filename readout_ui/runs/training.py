@@ -18,7 +18,7 @@ from readout_ui.vectors.pairs import text_source
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import TextSource
 from readout_ui.vectors.training import assemble, best_of, chosen_layers
-from readout_ui.vectors.vectors import mean_lengths
+from readout_ui.vectors.vectors import calibrate
 from readout_ui.vectors.whitening import fit_parameters
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ def train(
         fitted = source.fitted(corpus)
         scores = fitted.scores
     with _timed(seconds, "calibrate"):
-        whole = assemble(fitted.directions, extracted, source.probes(corpus), fitted.steering)
+        tokens = extracted.calibration
+        calibration = fitted.calibration or calibrate(fitted.directions, tokens)
+        probes = source.probes(corpus)
+        whole = assemble(fitted.directions, extracted, probes, fitted.steering, calibration)
     instead = source.stand_in(corpus)
     layers = chosen_layers(settings.layers, scores, model.n_layers)
     vectors = whole.select(layers=layers)
@@ -95,7 +98,7 @@ def train(
         source=source.kind,
         contrast=source.contrast(scores),
         fit=fit_parameters(settings.method, instead, corpus.groups),
-        norms=mean_lengths(extracted.calibration),
+        norms=list(calibration.lengths),
     )
     return Run(
         manifest,

@@ -138,10 +138,10 @@ def held_out_blocks(
                 scores = score_held_out(block, assignment)
             yield scores
         return
-    members = assignment.members
+    members, here = assignment.members, None
     for layer in range(activations.shape[1]):
         with single_thread():
-            here = MappedLayer.of(activations, layer, members, method, tokens)
+            here = MappedLayer.of(activations, layer, members, method, tokens, before=here)
             scores = here.held_out(assignment.fold, assignment.n_folds)
         yield scores[assignment.scored][:, None]
 

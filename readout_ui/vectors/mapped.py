@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 
 from readout_ui.activations.pooling import Layered, at_layer
 from readout_ui.errors import UserError
 from readout_ui.vectors.products import KeptLayer, Products
+from readout_ui.vectors.vectors import TokenLayer
 from readout_ui.vectors.whitening import (
     Floats,
     Indices,
@@ -60,6 +60,18 @@ def _require_finite(number: float, layer: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class Directions:
+    """What a map makes of differences at one layer."""
+
+    mapped: Floats
+    """(n_concepts, d_model), of any length; zero where nothing differs."""
+    plain: Floats
+    """The differences themselves, of the same shape."""
+    calibrated: tuple[Floats, Floats, float] | None = None
+    """As `TokenLayer.calibrated` says of the neutral tokens, where the map knows them."""
+
+
+@dataclass(frozen=True, eq=False)
 class MappedLayer:
     """Members' activations at one layer, and what a method's map makes of them."""
 
@@ -67,12 +79,14 @@ class MappedLayer:
     members: Members
     rows: Floats
     """(n_members + n_means + n_tokens, d_model) float32: members minus the mean of their group;
-    means of groups, and of the contrast texts of concepts, minus that of all members; neutral
-    tokens minus their mean."""
+    means of groups, and of the contrast texts of concepts, minus the same text; neutral tokens
+    minus their mean."""
     noise: float
     """Differences below this length are rounding errors of the model's forward pass."""
     scale: Scale
     kept: KeptLayer | None = None
+    tokens: TokenLayer | None = None
+    """The neutral tokens as they were, None where there are none or none are needed."""
 
     @classmethod
     def of(
@@ -83,44 +97,49 @@ class MappedLayer:
         method: str,
         tokens: Layered | None,
         kept: KeptLayer | None = None,
+        before: MappedLayer | None = None,
     ) -> MappedLayer:
         """Of activations (n_texts, n_layers, d_model) and, if any, neutral tokens like them.
 
-        With what was kept of the same layer, which was told of these members.
+        With what was kept of the same layer, which was told of these members. The layer before is
+        of no use afterwards, for its memory is used again.
 
         Raises:
             UserError: activations that are not finite.
         """
-        every: Floats = at_layer(activations, layer)
-        some = every[:0]
-        if tokens is not None and tokens.shape[0] > 1 and method != "mean":
-            some = at_layer(tokens, layer)
+        n_texts, _, d_model = activations.shape
+        if tokens is not None and (tokens.shape[0] < 2 or method == "mean"):
+            tokens = None
         n, n_means = len(members.rows), members.n_groups + len(members.against)
-        rows = np.empty((n + n_means + len(some), every.shape[1]), dtype=np.float32)
+        n_tokens = 0 if tokens is None else tokens.shape[0]
+        shape = n + n_means + n_tokens, d_model
+        rows = np.empty(shape, dtype=np.float32) if before is None else before.rows
         texts, means, others = np.split(rows, [n, n + n_means])
+        every = at_layer(activations, layer, room=texts if members.are_all(n_texts) else None)
         origin = None if kept is None else kept.origin
         if origin is None:
             origin = every[:: max(1, len(every) // _ORIGIN)].mean(axis=0)
-        if kept is not None:
-            kept.origin = origin
-        np.subtract(members.of_texts(every), origin, out=texts)
-        squares = _apart(texts, means[: members.n_groups], members)
         for place, contrasts in enumerate(members.against, start=members.n_groups):
             means[place] = every[list(contrasts)].mean(axis=0) - origin if contrasts else 0
-        counts = members.counts.astype(np.float32)
-        middle = counts @ means[: members.n_groups] / n
-        means -= middle
-        if len(some):
-            np.subtract(some, some[0], out=others)
-            others -= others.mean(axis=0)
-        between = counts @ np.einsum("gd,gd->g", means[: len(counts)], means[: len(counts)])
-        shared = origin + middle
-        length = float(shared @ shared) + float(squares.sum() + between) / n
-        _require_finite(length + float(others.sum()), layer)
-        of_tokens = squares_of(others) if len(some) else None
+        np.subtract(members.of_texts(every), origin, out=texts)
+        squares = _apart(texts, means[: members.n_groups], members)
+        lengths = lengths_of(means[: members.n_groups] + origin)
+        length = float(members.counts @ lengths**2 + squares.sum()) / n
+        neutral, of_tokens = None, None
+        if tokens is not None:
+            some = at_layer(tokens, layer, room=others)
+            neutral = None if kept is None else kept.tokens
+            if neutral is None:
+                neutral = TokenLayer.centred(some, out=others)
+            else:
+                np.subtract(some, neutral.mean, out=others)
+            of_tokens = neutral.squares
+        _require_finite(length + (0.0 if of_tokens is None else float(of_tokens.sum())), layer)
+        if kept is not None:
+            kept.origin, kept.tokens = origin, neutral
         n_spread, n_concepts = len(members.spread()), members.n_groups - 1
-        scale = Scale.of(method, n_concepts, squares, n_spread, of_tokens, len(some))
-        return cls(method, members, rows, NOISE * float(np.sqrt(length)), scale, kept)
+        scale = Scale.of(method, n_concepts, squares, n_spread, of_tokens, n_tokens)
+        return cls(method, members, rows, NOISE * float(np.sqrt(length)), scale, kept, neutral)
 
     @property
     def _n(self) -> int:
@@ -154,14 +173,11 @@ class MappedLayer:
         """Of these, how many are members."""
         return self._n if self._has_all else len(self.members.spread())
 
-    def directions(self, differences: Floats | None = None) -> tuple[Floats, Floats]:
-        """Directions before they are given unit length, and the differences that they are of.
+    def directions(self, differences: Floats | None = None) -> Directions:
+        """Directions before they are given unit length.
 
         Args:
             differences: (n_concepts, d_model); None for those of means.
-
-        Returns:
-            (n_concepts, d_model) each; zero where nothing differs.
         """
         precision = self.scale.precision.astype(np.float32)
         shares = _shares(self.members, self.members.counts)
@@ -170,14 +186,20 @@ class MappedLayer:
         shown = np.linalg.norm(apart, axis=1, keepdims=True) > self.noise
         apart = apart * shown
         if not self.scale.weight and len(self.rows) == self._n + self._n_means:
-            return apart * precision, apart  # nothing is taken off
+            return Directions(apart * precision, apart)  # nothing is taken off
         if differences is None:
             along = self._mapped.scaled[:, self._n_own : self._n_own + self._n_means]
             along = along @ (shares * shown).T
         else:
             along = self._spread @ (apart * precision).T
         taken = self._mapped.taken_off(along)  # (n_rows, n_concepts)
-        return (apart - taken.T @ self._spread) * precision, apart
+        found = (apart - taken.T @ self._spread) * precision
+        calibrated = None
+        if self.tokens is not None:
+            lengths = lengths_of(found)
+            along = self._mapped.left_of_tokens(along, taken) / lengths
+            calibrated = self.tokens.calibrated(found / lengths[:, None], along)
+        return Directions(found, apart, calibrated)
 
     def held_out(self, fold: Indices, n_folds: int) -> Floats:
         """Centred cosine of held-out members with directions that never saw their fold.
@@ -203,11 +225,8 @@ class MappedLayer:
     def _judged(self, held_out: Indices) -> Floats:
         """Scores of some members without them, (n_held_out, n_concepts)."""
         left = _left(self.members, tuple(held_out.tolist()))
-        n, group, stretch, factors = len(held_out), left.group, left.stretch, left.factors
-        mapped = self._mapped
-        across, images, bare = (
-            of[left.chosen] for of in (mapped.across, mapped.images, mapped.bare)
-        )
+        n, stretch, factors = len(held_out), left.stretch, left.factors
+        across, images, bare = self._mapped.among(left.chosen)
         if weight := self.scale.weight:
             inner = stretch @ across[:n, :n] @ stretch
             matrix = np.eye(n, dtype=np.float32) - weight * inner
@@ -215,10 +234,10 @@ class MappedLayer:
             factors = factors.copy()
             factors[:n] += weight * stretch @ solved
         along = across @ factors
-        scores = along[:n] + along[n + group]
+        scores = left.texts @ along
         scores += scores.sum(axis=0) / left.n_left  # the mean of all members is 0
         squares = np.maximum((factors * (images @ factors)).sum(axis=0), _least(images, factors))
-        lengths = _text_lengths(bare, group, left.n_left)
+        lengths = _text_lengths(left.texts @ bare @ left.texts.T, left.n_left)
         found: Floats = scores / (lengths[:, None] * np.sqrt(squares))
         return found
 
@@ -226,7 +245,15 @@ class MappedLayer:
     def _texts(self) -> Floats:
         """(n_members, d_model), minus their mean."""
         texts: Floats = self.rows[: self._n] + self.rows[self._n + self.members.group]
+        texts -= self._middle
         return texts
+
+    @property
+    def _middle(self) -> Floats:
+        """The mean of all members, (d_model,), minus what the means are measured from."""
+        means = self.rows[self._n : self._n + self.members.n_groups]
+        middle: Floats = (self.members.counts / self._n).astype(np.float32) @ means
+        return middle
 
     @cached_property
     def _base(self) -> LinearMap:
@@ -263,7 +290,8 @@ class MappedLayer:
         """As `Members.contrasts`, minus the mean of the members."""
         if not self.members.against:
             return None
-        found = self.rows[self._n + self.members.n_groups :][: len(self.members.against)].copy()
+        found = self.rows[self._n + self.members.n_groups :][: len(self.members.against)]
+        found = found - self._middle
         found[[not texts for texts in self.members.against]] = np.nan
         return found
 
@@ -292,14 +320,14 @@ class _Left:
     the means and of these rows alone.
     """
 
-    group: Indices
-    """(n_held_out,)."""
     n_left: int
     """How many members there are without them."""
-    chosen: tuple[Any, ...]
-    """Where dot products of their rows and of all means are among those of all own rows."""
+    chosen: Indices
+    """Their rows and those of all means, among all own rows."""
     factors: Floats
     """(n_held_out + n_means, n_concepts): how much of these is in each concept's difference."""
+    texts: Floats
+    """(n_held_out, n_held_out + n_means): and in each of these members minus the mean of all."""
     stretch: Floats
     """(n_held_out, n_held_out)."""
 
@@ -312,8 +340,10 @@ def _left(members: Members, held_out: tuple[int, ...]) -> _Left:
     parts = np.concatenate([-shares[:, group] / n_left[group], shares], axis=1)
     chosen = np.array([*held_out, *(len(members.rows) + np.arange(shares.shape[1]))])
     factors = parts.T.astype(np.float32)
-    ends = np.ix_(chosen, chosen)
-    return _Left(group, int(n_left.sum()), ends, factors, _stretch(group, n_left))
+    texts = np.concatenate([np.eye(len(group)), np.zeros((len(group), shares.shape[1]))], axis=1)
+    texts[:, len(group) :][:, : len(counts)] = np.eye(len(counts))[group] - counts / counts.sum()
+    own = texts.astype(np.float32)
+    return _Left(int(n_left.sum()), chosen, factors, own, _stretch(group, n_left))
 
 
 def _shares(members: Members, counts: Indices) -> Floats:
@@ -340,17 +370,13 @@ def _least(images: Floats, factors: Floats) -> Floats:
     return np.maximum(least, np.finfo(np.float32).tiny)
 
 
-def _text_lengths(products: Floats, group: Indices, n_left: int) -> Floats:
+def _text_lengths(texts: Floats, n_left: int) -> Floats:
     """Lengths of held-out members minus the mean of the rest, (n_held_out,).
 
     Args:
-        products: dot products of their rows and of all means.
-        group: (n_held_out,).
+        texts: dot products of these members minus the mean of all.
         n_left: how many others there are.
     """
-    n = len(group)
-    half = products[:, :n] + products[:, n + group]
-    texts = half[:n] + half[n + group]  # (n_held_out, n_held_out)
     squares = np.diag(texts) + 2 * texts.sum(axis=1) / n_left + texts.sum() / n_left**2
     least = np.maximum(1e-7 * np.diag(texts), np.finfo(np.float32).tiny)
     found: Floats = np.sqrt(np.maximum(squares, least))

@@ -163,11 +163,12 @@ def map_differences(
         tokens: neutral tokens (n_tokens, n_layers, d_model), if there are any.
     """
     members, directions = Members.of(groups), _no_directions(activations, groups)
+    here: MappedLayer | None = None
     with single_thread():
         for layer in range(activations.shape[1]):
-            here = MappedLayer.of(activations, layer, members, method, tokens)
+            here = MappedLayer.of(activations, layer, members, method, tokens, before=here)
             apart = None if differences is None else wide(differences, layer)
-            directions[:, layer] = unit(here.directions(apart)[0])
+            directions[:, layer] = unit(here.directions(apart).mapped)
     return directions
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import scipy.linalg
 
+from readout_ui.vectors.vectors import TokenLayer
 from readout_ui.vectors.whitening import Floats, Indices, Scale, component_parts, factor_of
 
 
@@ -32,6 +33,7 @@ class KeptLayer:
     def __init__(self) -> None:
         self.origin: Floats | None = None
         """(d_model,): what members were measured from."""
+        self.tokens: TokenLayer | None = None
         self._method = ""
         self._keys: tuple[tuple[str, ...], ...] = ()
         self._asked: tuple[tuple[str, ...], ...] = ()
@@ -56,14 +58,14 @@ class KeptLayer:
             pairs = zip(keys, self._keys, strict=True)
             self._changed = [group for group, (new, old) in enumerate(pairs) if new != old]
         else:
-            self.origin = self._products = None
+            self.origin = self.tokens = self._products = None
         self._asked = keys
 
     def usual(self, rows: Floats, n_own: int, scale: Scale) -> tuple[Floats, Floats, Indices]:
         """Products over the usual dimensions, numbers at the others, and which these are.
 
         Args:
-            rows: members by group, then means, then tokens.
+            rows: members by group, then the means of groups and of contrasts, then tokens.
             n_own: how many are no tokens.
             scale: which dimensions are not usual.
         """
@@ -75,7 +77,9 @@ class KeptLayer:
             self._products, at_far = _usual(rows, self._far)
         else:
             of_groups = [np.arange(stops[g] - len(self._keys[g]), stops[g]) for g in self._changed]
-            some = np.concatenate([*of_groups, np.arange(stops[-1], n_own)])
+            means = stops[-1] + np.array(self._changed, dtype=np.intp)
+            of_contrasts = np.arange(stops[-1] + len(stops), n_own)
+            some = np.concatenate([*of_groups, means, of_contrasts])
             found, at_far = _usual(rows, self._far, some)
             self._products[some], self._products[:, some] = found, found.T
         return self._products, at_far, self._far
@@ -187,37 +191,39 @@ class Products:
     @cached_property
     def _rest(self) -> tuple[Floats, Floats, Floats]:
         """Beside the base, of own rows: roots of what members take off, how much of each member
-        that is, and its products with the base's images less half of it; (n_members, n_own)."""
+        that is, and its products with the base's images less half of it; (n_own, n_members)."""
         n, weight = self.n_members, self.scale.weight
         if not weight:
-            none = np.zeros((0, self.n_own), dtype=np.float32)
+            none = np.zeros((self.n_own, 0), dtype=np.float32)
             return none, none, none
         solve = scipy.linalg.solve_triangular
         roots = weight**0.5 * solve(self._factor, self._base[:n], trans=1, check_finite=False)
         parts = weight**0.5 * solve(self._factor, roots, check_finite=False)
-        half = self._base_images[:n] - self._base_images[:n, :n] @ parts / 2
-        return roots, parts, half
+        half = self._base_images[:, :n] - parts.T @ self._base_images[:n, :n] / 2
+        return np.ascontiguousarray(roots.T), np.ascontiguousarray(parts.T), half
 
-    @cached_property
-    def across(self) -> Floats:
-        """Of own rows with each other under the map, (n_own, n_own)."""
-        roots = self._rest[0]
-        found: Floats = self._base - roots.T @ roots
-        return found
+    def among(self, own: Indices) -> tuple[Floats, Floats, Floats]:
+        """Dot products of some own rows with each other, (n, n) each.
 
-    @cached_property
-    def images(self) -> Floats:
-        """Of what the map makes of own rows, (n_own, n_own)."""
-        _, parts, half = self._rest
-        shared = parts.T @ half
-        found: Floats = self._base_images - shared - shared.T
-        return found
+        Returns:
+            Under the map, of what the map makes of them, and as they are.
+        """
+        places = np.ix_(own, own)
+        roots, parts, half = (of_rows[own] for of_rows in self._rest)
+        shared, far = parts @ half.T, self.far[own]
+        across: Floats = self._base[places] - roots @ roots.T
+        images: Floats = self._base_images[places] - shared - shared.T
+        bare: Floats = self.usual[places] + far @ far.T
+        return across, images, bare
 
-    @cached_property
-    def bare(self) -> Floats:
-        """Of own rows as they are, (n_own, n_own)."""
-        far = self.far[: self.n_own]
-        found: Floats = self.usual[: self.n_own, : self.n_own] + far @ far.T
+    def left_of_tokens(self, along: Floats, taken: Floats) -> Floats:
+        """Of tokens with what the map makes of differences, (n_tokens, n_differences).
+
+        Args:
+            along: dot products of rows with the differences under the scale.
+            taken: how much of each row the map takes off, as `taken_off` says.
+        """
+        found: Floats = along[self.n_own :] - self.scaled[self.n_own :] @ taken
         return found
 
     def taken_off(self, along: Floats) -> Floats:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
-from readout_ui.activations.pooling import Layered, at_layer, in_one, some_rows
+from readout_ui.activations.pooling import Layered, at_layer, host_block, in_one, some_rows
 from readout_ui.progress import Report, silent
 from readout_ui.texts.words import cut
 from readout_ui.vectors.auroc import Floats
@@ -34,6 +34,7 @@ from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_
 from readout_ui.vectors.products import KeptLayer
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import (
+    Calibration,
     ConceptVectors,
     Probes,
     calibrate,
@@ -248,6 +249,8 @@ class Fitted:
     steering: Tensor | None
     """Of the same shape: what to push with where that is something else."""
     scores: LayerScores
+    calibration: Calibration | None = None
+    """On the neutral tokens, where the fit knows it anyway."""
 
 
 def fit_and_rate(
@@ -266,27 +269,32 @@ def fit_and_rate(
         differences: (n_concepts, n_layers, d_model); None for each concept against all others.
     """
     shape = (len(groups.concepts), *texts.shape[1:])
-    directions = torch.zeros(shape)
-    steering = None if corpus.settings.method == "mean" else torch.zeros(shape)
+    directions = host_block(*shape)
+    steering = None if corpus.settings.method == "mean" else host_block(*shape)
     assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
     known = texts is corpus.activations and groups == corpus.groups
     kept = _KEPT.pop(corpus.cache, {}) if corpus.cache and known else {}
     keys = _keys_by_group(corpus) if known and corpus.cache else None
     method, members = corpus.settings.method, assignment.members
 
+    calibrated: list[tuple[Floats, Floats, float]] = []
+
     def judged() -> Iterator[Floats]:
+        layer = None
         for index in range(texts.shape[1]):
             with single_thread():
                 beside = None
                 if keys is not None:
                     (beside := kept.setdefault(index, KeptLayer())).begin(method, keys)
                 tokens = corpus.neutral_tokens
-                layer = MappedLayer.of(texts, index, members, method, tokens, beside)
+                layer = MappedLayer.of(texts, index, members, method, tokens, beside, layer)
                 given = None if differences is None else wide(differences, index)
-                fitted, plain = layer.directions(given)
-                directions[:, index] = unit(fitted)
+                found = layer.directions(given)
+                directions[:, index] = unit(found.mapped)
                 if steering is not None:
-                    steering[:, index] = unit(plain)
+                    steering[:, index] = unit(found.plain)
+                if found.calibrated:
+                    calibrated.append(found.calibrated)
                 scores = layer.held_out(assignment.fold, FOLDS)
             yield scores[assignment.scored][:, None]
 
@@ -295,7 +303,7 @@ def fit_and_rate(
     deque(blocks, maxlen=0)  # where nothing can be rated, the layers are fitted all the same
     if corpus.cache and sum(layer.n_bytes for layer in kept.values()) <= _MOST_KEPT:
         _KEPT[corpus.cache] = kept
-    return Fitted(directions, steering, scores)
+    return Fitted(directions, steering, scores, Calibration.of(calibrated) if calibrated else None)
 
 
 def _keys_by_group(corpus: Corpus) -> tuple[tuple[str, ...], ...]:
@@ -308,6 +316,7 @@ def assemble(
     extracted: Extracted,
     probes: Sequence[int] | None = None,
     steering: Tensor | None = None,
+    calibration: Calibration | None = None,
 ) -> ConceptVectors:
     """Directions with center, calibration and probe texts.
 
@@ -316,8 +325,10 @@ def assemble(
         extracted: what they were fitted on.
         probes: rows of the texts kept to check a server by; None for some of every concept.
         steering: what a model is pushed along, where that is something else.
+        calibration: of these directions, where it is known.
     """
-    corpus, calibration = extracted.corpus, calibrate(directions, extracted.calibration)
+    corpus = extracted.corpus
+    calibration = calibration or calibrate(directions, extracted.calibration)
     vectors = ConceptVectors(
         concepts=corpus.groups.concepts,
         layers=tuple(range(directions.shape[1])),

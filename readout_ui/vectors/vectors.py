@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from readout_ui.activations.pooling import Layered, at_layer
+from readout_ui.activations.pooling import Layered, each_layer
 from readout_ui.errors import UserError
 from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import TextGroups
-from readout_ui.vectors.whitening import lengths_of
+from readout_ui.vectors.whitening import lengths_of, squares_of
 
 _SMALLEST_SPREAD = 1e-3
 _ROUNDING = 1e-6
@@ -33,6 +33,55 @@ class Calibration:
     """(n_concepts, n_layers), float32."""
     std: Tensor
     """(n_concepts, n_layers), float32, above zero."""
+    lengths: tuple[float, ...]
+    """Of every layer, the mean length of a token."""
+
+    @classmethod
+    def of(cls, layers: Sequence[tuple[Floats, Floats, float]]) -> Calibration:
+        """From mean, deviation and length at one layer after the other."""
+        mean, std, lengths = zip(*layers, strict=True)
+        first, second = (torch.from_numpy(np.stack(some, axis=1)).float() for some in (mean, std))
+        return cls(first, second, lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenLayer:
+    """Tokens at one layer."""
+
+    mean: Floats
+    """(d_model,)."""
+    squares: Floats
+    """(d_model,): sums of squares of what each differs from it by."""
+    lengths: Floats
+    """(n_tokens,)."""
+
+    @classmethod
+    def centred(cls, tokens: Floats, out: Floats) -> TokenLayer:
+        """From tokens (n_tokens, d_model); what each differs from their mean by is put out."""
+        lengths, first = lengths_of(tokens), tokens[0].copy()
+        np.subtract(tokens, first, out=out)  # most of a token is the same in all of them
+        rest = out.mean(axis=0)
+        out -= rest
+        return cls(first + rest, squares_of(out), lengths)
+
+    def calibrated(self, directions: Floats, apart: Floats) -> tuple[Floats, Floats, float]:
+        """Mean and deviation along directions, (n_concepts,) each, and the mean length of a token.
+
+        Args:
+            directions: (n_concepts, d_model), unit length.
+            apart: how far each token is from the mean along them, (n_tokens, n_concepts).
+        """
+        spread, length = (
+            (float(some.sum()) / len(self.lengths)) ** 0.5
+            for some in (self.squares, self.lengths**2)
+        )
+        spread /= len(self.mean) ** 0.5
+        tiny = float(np.finfo(np.float32).tiny)
+        least = max(_SMALLEST_SPREAD * spread, _ROUNDING * length, tiny)
+        rest = apart.astype(np.float64)
+        # What is the same in all tokens is projected once, in float64.
+        mean = directions.astype(np.float64) @ self.mean.astype(np.float64) + rest.mean(axis=0)
+        return mean, np.maximum(rest.std(axis=0), least), float(self.lengths.mean())
 
 
 def calibrate(directions: Tensor, token_activations: Layered) -> Calibration:
@@ -60,39 +109,13 @@ def calibrate(directions: Tensor, token_activations: Layered) -> Calibration:
     if token_activations.shape[0] == 0:
         raise UserError("there is no neutral token to calibrate on", fix="add neutral texts")
     with single_thread():
-        layers = [
-            _calibrate_layer(directions[:, i].numpy(), at_layer(token_activations, i))
-            for i in range(directions.shape[1])
-        ]
-    mean, std = (
-        torch.from_numpy(np.stack(some, axis=1)).float() for some in zip(*layers, strict=True)
-    )
-    return Calibration(mean, std)
-
-
-def _calibrate_layer(directions: Floats, tokens: Floats) -> tuple[Floats, Floats]:
-    """Mean and deviation, (n_concepts,) each, of tokens (n_tokens, d_model) at one layer."""
-    # Most of a token is the same in all tokens: the shared part is projected once, in float64.
-    apart = tokens - tokens[0]
-    shared = tokens[0] + apart.mean(axis=0)  # (d_model,)
-    np.subtract(tokens, shared, out=apart)  # (n_tokens, d_model)
-    rest = (apart @ directions.T).astype(np.float64)  # (n_tokens, n_concepts)
-    mean = directions.astype(np.float64) @ shared.astype(np.float64) + rest.mean(axis=0)
-    return mean, np.maximum(rest.std(axis=0), _smallest_deviation(tokens, apart))
-
-
-def mean_lengths(activations: Layered) -> list[float]:
-    """Of every layer, the mean length of rows (n, n_layers, d_model)."""
-    layers = (at_layer(activations, layer) for layer in range(activations.shape[1]))
-    return [float(lengths_of(layer).mean()) for layer in layers]
-
-
-def _smallest_deviation(tokens: Floats, apart: Floats) -> float:
-    spread, length = (float(np.linalg.norm(some)) / len(some) ** 0.5 for some in (apart, tokens))
-    spread /= tokens.shape[1] ** 0.5
-    tiny = float(np.finfo(np.float32).tiny)
-    smallest: float = max(_SMALLEST_SPREAD * spread, _ROUNDING * length, tiny)
-    return smallest
+        apart = np.empty((token_activations.shape[0], directions.shape[2]), dtype=np.float32)
+        layers = []
+        for i, tokens in enumerate(each_layer(token_activations)):
+            here = TokenLayer.centred(tokens, out=apart)
+            some = directions[:, i].numpy()
+            layers.append(here.calibrated(some, apart @ some.T))
+    return Calibration.of(layers)
 
 
 N_PROBES = 8
@@ -125,7 +148,8 @@ def pooled_scores(vectors: ConceptVectors, pooled: Tensor) -> Tensor:
         pooled: activations at the layers of `vectors`, (n_texts, n_layers, d_model).
     """
     # float64: a massive dimension would cost the digits that tell the texts apart.
-    raw = torch.einsum("tld,cld->tcl", pooled.double(), vectors.directions.double())
+    layers = zip(pooled.unbind(1), vectors.directions.unbind(1), strict=True)
+    raw = torch.stack([texts.double() @ some.double().T for texts, some in layers], dim=2)
     return ((raw - vectors.neutral_mean.double()) / vectors.neutral_std.double()).float()
 
 

@@ -146,8 +146,11 @@ class Members:
 
     def of_texts(self, texts: Floats) -> Floats:
         """The members' rows of all texts, which are not copied where they are the same."""
-        same = len(texts) == len(self.rows) and (self.rows == np.arange(len(texts))).all()
-        return texts if same else texts[self.rows]
+        return texts if self.are_all(len(texts)) else texts[self.rows]
+
+    def are_all(self, n_texts: int) -> bool:
+        """Whether the members are so many texts in their order."""
+        return n_texts == len(self.rows) and bool((self.rows == np.arange(n_texts)).all())
 
     def spread(self) -> Indices:
         """Places of at most MOST_TEXTS members that are not alone in their group."""

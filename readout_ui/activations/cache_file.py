@@ -140,8 +140,8 @@ class ModelShare:
 class EntryDatabase:
     """Entries by key in one file that several processes may use at once.
 
-    Every call is one transaction, so a killed writer or a power cut leaves all of it or nothing.
-    Any method may raise `sqlite3.Error`.
+    Every call is one transaction, so a killed writer leaves all of it or nothing. Any method may
+    raise `sqlite3.Error`.
 
     Raises:
         OSError: the folder cannot be made.

@@ -51,8 +51,13 @@ class UnreadableFile(UserError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library says is wrong: its first line or, where it says nothing, its kind."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+    """What another library says is wrong: its first line or, where it says nothing, its kind.
+
+    A line that ends in a colon says nothing without the next one.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
+    return said[:300].rstrip(".")
 
 
 def visible(text: str) -> str:

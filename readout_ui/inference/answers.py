@@ -176,11 +176,9 @@ class Service:
         if not given:
             raise UserError("there is no prompt", fix="write one")
         request.copies(len(given))
-        return [self._ids(one) if isinstance(one, list) else self._text(one) for one in given]
-
-    def _text(self, text: str) -> FramedChat:
-        require_readable(text, "prompt")
-        return self.model.frame.frame_raw(text)
+        require_readable("".join(one for one in given if isinstance(one, str)), "prompt")
+        frame_raw = self.model.frame.frame_raw
+        return [self._ids(one) if isinstance(one, list) else frame_raw(one) for one in given]
 
     def _ids(self, ids: list[int]) -> FramedChat:
         known = len(self.model.tokenizer)

@@ -28,6 +28,8 @@ DEFAULT_NEW_TOKENS = {"chat": 1024, "text": 16}
 MOST_ANSWERS = 16
 """Of one request: prompts times `n`."""
 MOST_STOPS = 16
+MOST_TURNS = 10_000
+"""More are framed for seconds, and no context window holds them."""
 NOTES = (
     *("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
     *("name", "parallel_tool_calls"),
@@ -252,7 +254,7 @@ class Common(BaseModel):
 class ChatRequest(Common):
     """The body of POST /v1/chat/completions."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, max_length=MOST_TURNS)
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from readout_ui.errors import UserError, library_error
+from readout_ui.errors import UserError, first_line, library_error
 from readout_ui.models.blocks import text_config
 
 if TYPE_CHECKING:
@@ -128,3 +128,26 @@ def quiet_transformers() -> Iterator[None]:
         control.set_verbosity(level)
         if had_bars:
             control.enable_progress_bar()
+
+
+class LibraryErrors(AbstractContextManager[None]):
+    """Whatever libraries say of a model's files inside the block, as one error for a person.
+
+    Of any kind: a number that is a text in config.json, a division by its zero heads, a tokenizer
+    of a later version (a bare `Exception`), a pickle that holds code.
+
+    Args:
+        what: what cannot be done.
+        where: the model.
+    """
+
+    def __init__(self, what: str, where: str) -> None:
+        self._what, self._where = what, where
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Raise a UserError in the place of another error."""
+        if isinstance(error, Exception) and not isinstance(error, UserError):
+            why = first_line(error)
+            if "ignore_mismatched_sizes" in why:
+                why = "its weights have other shapes than its config.json says"
+            raise UserError(f"{self._what} ({why})", where=self._where) from error

@@ -132,6 +132,13 @@ def _adapted(found: Checkpoint, trust_remote_code: bool, report: Report) -> Chec
     base = str(read_json(found.folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "")
     if not base:
         raise UserError("this adapter does not say which model it is for", where=found.name)
+    stacked = UserError(
+        f"{found.name} is an adapter for {base}, which is an adapter itself",
+        fix="merge that one into its model first",
+    )
+    place = Path(base).expanduser()
+    if (place / ADAPTER_CONFIG).is_file() and not (place / "config.json").is_file():
+        raise stacked
     try:
         model = find_checkpoint(base, None, trust_remote_code, report)
     except UserError as error:
@@ -139,6 +146,8 @@ def _adapted(found: Checkpoint, trust_remote_code: bool, report: Report) -> Chec
             f"{found.name} is an adapter for {base}, which cannot be had ({error.what})",
             fix=f"get {base} or merge the adapter into it first",
         ) from error
+    if model.adapter is not None:
+        raise stacked
     return replace(model, name=found.name, revision=found.revision, adapter=found.folder)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from readout_ui.errors import UserError, first_line
+from readout_ui.errors import UserError
 from readout_ui.models.adapters import ADAPTER_CONFIG, merge_adapter
 from readout_ui.models.blocks import (
     BlockPaths,
@@ -18,7 +18,7 @@ from readout_ui.models.blocks import (
     n_layers,
     resolve_blocks,
 )
-from readout_ui.models.calling import quiet_transformers, settle_outputs
+from readout_ui.models.calling import LibraryErrors, quiet_transformers, settle_outputs
 from readout_ui.models.checkpoints import (
     Checkpoint,
     find_checkpoint,
@@ -62,14 +62,10 @@ def load_tokenizer(checkpoint: Checkpoint, trusted: bool) -> "PreTrainedTokenize
     """
     from transformers import AutoTokenizer
 
-    try:
+    with LibraryErrors("its tokenizer cannot be loaded", checkpoint.name):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             checkpoint.folder, trust_remote_code=trusted, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise UserError(
-            f"its tokenizer cannot be loaded ({first_line(error)})", where=checkpoint.name
-        ) from error
     return tokenizer
 
 
@@ -86,7 +82,6 @@ def load_weights(
         UserError: transformers cannot load it, or weights are missing.
     """
     import torch
-    from safetensors import SafetensorError
 
     options = {
         "dtype": dtype,
@@ -97,13 +92,9 @@ def load_weights(
     }
     if quantization != "none":
         options["quantization_config"] = _bitsandbytes(quantization, dtype)
-    kind = _auto_class(checkpoint, trusted)
-    try:
+    with LibraryErrors("the model cannot be loaded", checkpoint.name):
+        kind = _auto_class(checkpoint, trusted)
         found = within_memory(partial(kind.from_pretrained, checkpoint.folder, **options))
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the model cannot be loaded ({first_line(error)})", where=checkpoint.name
-        ) from error
     if isinstance(found, Shortage):
         device = torch.device("cuda" if device_map == "auto" else device_map)
         raise found.error(device, "the weights", checkpoint.name, "choose --quantization 4bit")

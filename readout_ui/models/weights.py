@@ -143,18 +143,23 @@ def _read_header(file: Path) -> dict[str, Any]:
         if length > size:
             raise UserError("this weights file is cut off or damaged", where=str(file))
         try:
-            header = json.loads(opened.read(length))
-        except ValueError as error:
+            header = dict(json.loads(opened.read(length)))
+            header.pop("__metadata__", None)
+            sizes = [
+                (len(t["shape"]), t["dtype"], *map(int, t["data_offsets"])) for t in header.values()
+            ]
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise UserError("this weights file is damaged", where=str(file)) from error
-    header.pop("__metadata__", None)
-    end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    end = 8 + length + max((stop for *_, stop in sizes), default=0)
     if end > size:
         raise UserError(f"this weights file is cut off ({size} of {end} bytes)", where=str(file))
-    return dict(header)
+    return header
 
 
 def require_no_pointer(file: Path) -> None:
-    """Refuse what Git LFS leaves in the place of a file that was not fetched."""
+    """Refuse what is no file, and what Git LFS leaves in the place of one that was not fetched."""
+    if not file.is_file():
+        raise UserError("this is no regular file", where=str(file), fix="fetch the model again")
     with file.open("rb") as opened:
         if opened.read(len(_POINTER)) != _POINTER:
             return

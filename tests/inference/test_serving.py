@@ -209,6 +209,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"messages": [{"role": "user", "content": "word " * 5000}]}, 400, "tokens"),
     ({"messages": [{"role": "user", "content": "a" * 600_000}]}, 400, "600,000 characters"),
     ({"messages": [{"role": "user", "content": "hi \ud83d"}]}, 400, "U+D83D"),
+    ({"messages": [{"role": "user", "content": ""}] * 10_001}, 400, "at most 10000 items"),
 ]
 
 
@@ -342,6 +343,7 @@ def test_completions_take_texts_lists_and_token_ids(client: Any, service: Servic
         ([], "no prompt"),
         ("", "empty"),
         ([[]], "empty"),
+        (["a" * 260_000] * 2, "520,000 characters"),
     ):
         with pytest.raises(openai.BadRequestError, match=words):
             client.completions.create(prompt=wrong, **asked)

@@ -265,6 +265,72 @@ def test_an_adapter_that_cannot_be_merged_is_refused_with_the_cause(
         load(write_adapter(tmp_path / "my-lora", folder, **changes))
 
 
+def test_an_adapter_for_an_adapter_is_refused_and_none_of_both_is_forgotten(
+    folder: Path, tmp_path: Path
+) -> None:
+    first = write_adapter(tmp_path / "first", folder)
+    second = write_adapter(tmp_path / "second", folder, base_model_name_or_path=str(first))
+    itself = write_adapter(
+        tmp_path / "itself", folder, base_model_name_or_path=f"{tmp_path}/itself"
+    )
+    for adapter in (second, itself):
+        with pytest.raises(UserError, match=r"which is an adapter itself; merge that one"):
+            load(adapter)
+
+
+def config(**changes: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    return change
+
+
+def content(name: str, raw: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(raw)
+
+
+def pickled(folder: Path) -> None:
+    """Weights whose opening would run a program."""
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'exit 1'\ntR.")
+
+
+def no_file(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (config(num_hidden_layers="2"), "cannot be loaded"),
+        (config(num_attention_heads=0), "cannot be loaded"),
+        (config(dtype="float7", torch_dtype="float7"), "float7"),
+        (config(quantization_config="x"), "cannot be loaded"),
+        (config(hidden_size=64), r"other shapes than its config\.json says|size mismatch"),
+        (content("tokenizer_config.json", b"[]"), "its tokenizer cannot be loaded"),
+        (content("tokenizer_config.json", b'{"tokenizer_class": 5}'), "its tokenizer cannot"),
+        (content("generation_config.json", b"[]"), "cannot be loaded"),
+        (content("model.safetensors", (9).to_bytes(8, "little") + b'{"a": {}}'), "is damaged"),
+        (content("model.safetensors", (4).to_bytes(8, "little") + b"[[]]"), "is damaged"),
+        (pickled, "cannot be loaded"),
+        (no_file("model.safetensors"), "is no regular file"),
+        (no_file("config.json"), "is no regular file"),
+    ],
+)
+def test_whatever_a_models_files_hold_is_told_in_one_sentence(
+    damage: Callable[[Path], object], said: str, folder: Path
+) -> None:
+    damage(folder)
+    with pytest.raises(UserError, match=said) as refused:
+        load(folder)
+    assert len(str(refused.value)) < 500
+
+
 def test_an_adapter_for_another_model_names_the_first_weight_that_does_not_fit(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ onto that layer's vectors in every forward pass, and gives `[n_layers][n_concept
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -293,12 +293,14 @@ def _module(model: nn.Module, name: str) -> nn.Module:
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text("utf-8"))
-        named: Sequence[Any] = [manifest[key] for key in ("concepts", "layers", "hidden_size")]
+        concepts, layers, width = (manifest[key] for key in ("concepts", "layers", "hidden_size"))
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"is no manifest of a readout: {error}", where=str(path)) from error
-    if not (named[0] and named[1] and isinstance(named[2], int)):
+    lists = [(concepts, str), (layers, int)]
+    fit = all(isinstance(some, list) and {*map(type, some)} == {kind} for some, kind in lists)
+    if not fit or not isinstance(width, int):
         raise UserError("names no concepts, layers or hidden size", where=str(path))
     return dict(manifest)
 

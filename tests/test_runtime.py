@@ -114,6 +114,16 @@ def test_a_damaged_export_is_refused_by_file(export: Path, damage: str) -> None:
         load(export)
 
 
+@pytest.mark.parametrize("about", ["[" * 100_000, "[1]", '{"concepts": "abc"}', '{"layers": 3}'])
+def test_an_altered_manifest_is_refused_by_file(export: Path, about: str) -> None:
+    file = export / "readout.json"
+    whole = json.loads(file.read_text("utf-8"))
+    changed = about if about.startswith("[") else json.dumps(whole | json.loads(about))
+    file.write_text(changed, "utf-8")
+    with pytest.raises(UserError, match=r"readout\.json"):
+        load(export)
+
+
 def test_without_calibration_raw_scores_are_still_there(export: Path) -> None:
     (export / "calibration.safetensors").unlink()
     readout = load(export)

@@ -288,7 +288,7 @@ def _kind(snapshot: Path) -> str:
     try:
         config = json_module.loads((snapshot / "config.json").read_text("utf-8"))
         kinds = [str(kind) for kind in config.get("architectures") or ()]
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return ""
     if any(part in kind for kind in kinds for part in _NOT_TEXT):
         return ""

@@ -98,7 +98,7 @@ class Server:
             said = self._json(data)
             if "error" in said:
                 raise self.error(f"it says: {printable(str(_at(said, 'error', 'message')))}")
-            yield from said.get("choices") or ()
+            yield from rows_named(said, "choices")
 
     def error(self, what: str, fix: str = "look at the server's own output") -> UserError:
         """What to raise of it."""
@@ -123,7 +123,7 @@ class Server:
     def _json(self, text: str) -> dict[str, Any]:
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise self.error("it answers something else than JSON", "name the server's address")

@@ -159,7 +159,7 @@ def _first_model(url: str, headers: Mapping[str, str]) -> str:
     try:
         listed = json.loads("".join(_lines(f"{url}/models", headers, None)))
         return str(listed["data"][0]["id"])
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         fix = "name one with --endpoint-model"
         raise UserError("the endpoint lists no model", where=url, fix=fix) from None
 
@@ -200,5 +200,5 @@ def _piece(line: str, url: str) -> str:
             raise UserError(f"the endpoint reports: {said}", where=url)
         choice = value["choices"][0] if value.get("choices") else {}
         return str((choice.get("delta") or choice.get("message") or {}).get("content") or "")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError("the endpoint answers something else than chats", where=url) from None

@@ -43,11 +43,11 @@ def open_model(spec: ModelSpec, report: Report = silent) -> LoadedModel:
     Raises:
         UserError: as `load_model`.
     """
-    file, known = None, None
-    with suppress(OSError, ValueError):  # what cannot be read is as good as nothing
+    file = None
+    # What cannot be read, or does not say what it should, is as good as nothing.
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         file = cache_folder() / "known" / f"{_key(spec, report)}.json"
         known = json.loads(file.read_text("utf-8"))
-    if known is not None:
         return RememberedModel.of(spec, known, cache(lambda: load_model(spec, report)))
     model = load_model(spec, report)
     if file is not None:

@@ -211,6 +211,22 @@ def test_a_server_that_cannot_serve_is_one_sentence(here: Studio, url: str, tmp_
             assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("answer", ["[" * 100_000, '{"a":' * 100_000, "null", '{"data": 5}', ""])
+def test_whatever_a_server_answers_is_one_sentence(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "_lines", lambda *_asked: iter([answer]))
+    with pytest.raises(UserError, match=r"something else than JSON|lists no model"):
+        _ = Server("http://there").model
+
+
+def test_a_chunk_without_a_list_of_choices_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ['data: {"choices": 5}', 'data: {"choices": [{"text": "a"}]}', "data: [DONE]"]
+    monkeypatch.setattr(Server, "_lines", lambda *_asked: iter(lines))
+    monkeypatch.setattr(Server, "model", ("there", True))
+    assert list(Server("http://there").growing({})) == [{"text": "a"}]
+
+
 def test_a_tokenizer_that_frames_texts_otherwise_is_refused(there: ServedStudio) -> None:
     model = there._loaded()
     vars(model).update(frame=replace(model.frame, fingerprint="0" * 64))

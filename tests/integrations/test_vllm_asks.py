@@ -50,6 +50,9 @@ def test_everything_can_be_asked_at_once() -> None:
 
 
 def test_a_concept_fires_at_the_normal_quantile_of_the_false_positive_rate() -> None:
+    rare = ask(readout_watch=["calm"], readout_false_positives=1e-300)
+    assert rare is not None
+    assert 37 < rare.threshold < 38
     found = ask(readout_watch=["calm"], readout_false_positives=0.05)
     assert found is not None
     assert found.threshold == pytest.approx(1.645, abs=1e-3)

@@ -7,6 +7,8 @@ import pytest
 from readout_vllm.errors import ReadoutError
 from readout_vllm.export import Export, load_export
 from readout_vllm.settings import Settings, from_environment
+from safetensors.numpy import load as read_tensors
+from safetensors.numpy import save
 
 from tests.integrations.exported import CONCEPTS, LAYERS, WIDTH, write_export
 from tests.support.trained_example import make_run
@@ -87,6 +89,16 @@ def test_a_file_that_the_manifest_does_not_know_is_refused(tmp_path: Path) -> No
         ({"hidden_size": 9}, r"layer_1.vectors is \(3, 8\), the manifest wants \(3, 9\)"),
         ({"layers": [1, 2]}, "the tensor layer_2.vectors is missing"),
         ({"layers": [1, 1]}, "different whole numbers"),
+        ({"layers": 3}, "different whole numbers"),
+        ({"layers": [True, 3]}, "different whole numbers"),
+        ({"concepts": "abc"}, "a list of different names"),
+        ({"concepts": ["calm", "calm", "sad"]}, "a list of different names"),
+        ({"concepts": [["calm"], 1, None]}, "a list of different names"),
+        ({"hidden_size": "8"}, "hidden_size must be a whole number"),
+        ({"hidden_size": -8}, "hidden_size must be a whole number"),
+        ({"model": ["small"]}, "model must be an object"),
+        ({"read": "mlp"}, "read must be an object"),
+        ({"files": [1]}, "files must be an object"),
         ({"read": {"layer_type": "mlp"}}, "read at 'mlp'"),
     ],
 )
@@ -97,8 +109,23 @@ def test_a_manifest_that_does_not_fit_is_refused_in_a_sentence(
         load(write_export(tmp_path, calibrated=False, **changes))
 
 
+def test_a_calibration_that_would_divide_by_zero_is_refused(tmp_path: Path) -> None:
+    folder = write_export(tmp_path, files={})
+    file = folder / "calibration.safetensors"
+    tensors = {
+        key: value * ("mean" in key) for key, value in read_tensors(file.read_bytes()).items()
+    }
+    file.write_bytes(save(tensors))
+    with pytest.raises(ReadoutError, match="neutral_std holds a number that is not above 0"):
+        load(folder)
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     folder = write_export(tmp_path)
+    (folder / "readout.json").write_text("[" * 100_000)
+    with pytest.raises(ReadoutError, match="is no JSON"):
+        load(folder)
+    write_export(tmp_path)
     (folder / "calibration.safetensors").unlink()
     with pytest.raises(ReadoutError, match=r"calibration.safetensors is missing"):
         load(folder)

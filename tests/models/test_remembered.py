@@ -80,6 +80,15 @@ def test_changed_files_are_loaded_again(spec: ModelSpec, tmp_path: Path) -> None
     assert changed.identity == load_model(spec).identity
 
 
+@pytest.mark.parametrize("note", ["{", "[]", "{}", '{"frames": 5}', '{"frames": [{}, {}]}'])
+def test_a_damaged_note_is_as_good_as_none(spec: ModelSpec, tmp_path: Path, note: str) -> None:
+    open_model(spec)
+    (file,) = (tmp_path / "cache" / "known").glob("*.json")
+    file.write_text(note)
+    assert not isinstance(open_model(spec), RememberedModel)
+    assert isinstance(open_model(spec), RememberedModel)
+
+
 def test_a_note_that_does_not_fit_the_loaded_model_is_refused(
     spec: ModelSpec, tmp_path: Path
 ) -> None:

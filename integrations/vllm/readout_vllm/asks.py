@@ -83,7 +83,7 @@ def ask_of(
         summary=_summaries(found),
         top=_top(found, len(concepts)),
         watch=watch,
-        threshold=NormalDist().inv_cdf(1 - _rate(found)) if watch else 0.0,
+        threshold=-NormalDist().inv_cdf(_rate(found)) if watch else 0.0,
         stop=_switch(found, "readout_stop"),
     )
     if ask.z and not calibrated:

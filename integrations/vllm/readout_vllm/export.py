@@ -133,6 +133,8 @@ def _calibration(
         np.stack([_taken(tensors, f"layer_{i}.{key}", shape, path) for i in layers])
         for key in ("neutral_mean", "neutral_std")
     )
+    if not (std > 0).all():
+        raise ReadoutError(f"{path}: neutral_std holds a number that is not above 0")
     return mean, std
 
 
@@ -154,17 +156,29 @@ def _manifest(path: Path) -> dict[str, Any]:
             f"{path} cannot be read ({error.strerror}); name the manifest with "
             "VLLM_READOUT_MANIFEST"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReadoutError(f"{path} is no JSON: {error}") from error
     if not isinstance(about, dict):
         raise ReadoutError(f"{path} is no manifest of a readout: it holds no object")
     for key in ("concepts", "layers", "hidden_size"):
         if not about.get(key):
             raise ReadoutError(f"{path} is no manifest of a readout: {key} is missing")
-    layers = about["layers"]
-    if not all(isinstance(i, int) and i >= 0 for i in layers) or len(set(layers)) != len(layers):
-        raise ReadoutError(f"{path}: layers must be different whole numbers, not {layers}")
+    if not _are_different(about["concepts"], str):
+        raise ReadoutError(f"{path}: concepts must be a list of different names")
+    if not _are_different(about["layers"], int) or min(about["layers"]) < 0:
+        raise ReadoutError(f"{path}: layers must be different whole numbers, not {about['layers']}")
+    if type(about["hidden_size"]) is not int or about["hidden_size"] < 1:
+        raise ReadoutError(f"{path}: hidden_size must be a whole number above 0")
+    for key in ("model", "metrics", "read", "files"):
+        if not isinstance(about.get(key) or {}, dict):
+            raise ReadoutError(f"{path}: {key} must be an object with named keys")
     return about
+
+
+def _are_different(values: Any, kind: type) -> bool:
+    """Whether this is a list of values of one kind, each once; True is no number."""
+    is_list = isinstance(values, list) and all(type(value) is kind for value in values)
+    return is_list and len(set(values)) == len(values)
 
 
 def _bytes(path: Path) -> bytes:
@@ -176,7 +190,7 @@ def _bytes(path: Path) -> bytes:
 
 def _check_hash(about: dict[str, Any], path: Path, raw: bytes) -> None:
     files = about.get("files")
-    expected = files.get(path.name) if isinstance(files, dict) else None
+    expected = (files or {}).get(path.name)
     if expected and hashlib.sha256(raw).hexdigest() != expected:
         raise ReadoutError(
             f"{path} is not the file that the manifest lists (its sha256 differs); export again"
@@ -186,7 +200,7 @@ def _check_hash(about: dict[str, Any], path: Path, raw: bytes) -> None:
 def _tensors(raw: bytes, path: Path) -> Mapping[str, Any]:
     try:
         return load(raw)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:  # bfloat16 among others
         raise ReadoutError(f"{path} is no safetensors file: {error}") from error
 
 

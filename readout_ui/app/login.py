@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from readout_ui.app.jobs import CALLER
 from readout_ui.errors import UserError
 from readout_ui.files import read_bytes, shown
-from readout_ui.inference.gate import Guesses, client_of, same_secret
+from readout_ui.inference.gate import Guesses, client_of, limited, same_secret
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -113,9 +113,9 @@ class Login:
         return None
 
     async def _enter(self, request: Request) -> Response:
-        if int(request.headers.get("content-length", "0")) > LONGEST_FORM:
-            raise HTTPException(413, "The form is too long.")
-        form = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+        # Counted as it comes: a body in chunks does not say its length.
+        body = await Request(request.scope, limited(request.receive, LONGEST_FORM)).body()
+        form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
         self._check(request, (form.get("username", [""])[0], form.get("password", [""])[0]))
         response: Response = JSONResponse({"success": True})
         if _is_page(request):

@@ -299,6 +299,16 @@ def test_a_browser_gets_a_page_to_log_in_and_leaves_with_log_out(locked: Site) -
         assert browser.get("/logout").status_code == 401
 
 
+@pytest.mark.parametrize("content", [b"a=&" * 5000, iter([b"a=&" * 2500] * 2)])
+def test_a_long_form_is_refused_whether_it_says_its_length_or_not(
+    locked: Site, content: bytes | Iterator[bytes]
+) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = httpx.post(f"{locked.url}login", content=content, headers=form)
+    assert answer.status_code == 413
+    assert "10,000 bytes" in answer.text
+
+
 def test_wrong_guesses_take_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("readout_ui.inference.gate.time.monotonic", lambda: now[0])

@@ -61,6 +61,7 @@ def open_page(browser: Browser, url: str, theme: str, size: tuple[int, int]) -> 
     """The app in one theme and size, with a trained run in use."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]})
     page.goto(f"{url}?__theme={theme}")
+    expect(page.locator("#model-chip.ready")).to_be_visible(timeout=300_000)
     expect(page.locator("#retrain")).to_have_text("Train · up to date", timeout=300_000)
     return page
 

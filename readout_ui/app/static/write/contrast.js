@@ -9,7 +9,12 @@ export class Contrast {
     this.title = el("summary", {});
     this.body = el("div", {});
     const ontoggle = () => this.fill();
-    this.details = el("details", { class: "rs-folded rs-contrast", ontoggle }, this.title, this.body);
+    this.details = el(
+      "details",
+      { class: "rs-folded rs-contrast", ontoggle },
+      this.title,
+      this.body,
+    );
     this.back = el("a", { class: "rs-button rs-soft" });
     this.root = el("section", { class: "rs-sect" }, this.details, this.back);
   }

@@ -41,21 +41,22 @@ export class Telling {
 
   draw({ sure, words, of, others, auroc, named }) {
     const rows = [
-      ...sure.map((one) => this.row(one, "beyond chance")),
-      ...words.map((one) => this.row({ ...one, what: one.word, kind: "word" }, "may be chance")),
+      ...sure.map((one) => this.row(one, "rs-sure")),
+      ...words.map((one) => this.row({ ...one, what: one.word, kind: "word" }, "")),
     ];
     const alone = auroc === null ? "" : `Words alone find them with AUROC ${decimals(auroc, 2)}`;
     const about = [
       alone && `${alone}, each text left out in turn; .50 is chance.`,
       named ? `${named} of ${plural(of, "text")} name it.` : "None names it.",
     ];
+    const chance = sure.length ? "Bold ones are beyond chance." : "All of them may be chance.";
     const advice = rows.length
       ? "Vectors may learn these instead of the meaning. Use them in texts of other concepts too, " +
-        "or write texts without them."
+        `or write texts without them. ${chance}`
       : "No word, opening, length or mark stands out.";
     const small = (line) => el("p", { class: "rs-small" }, line);
     if (!rows.length) return [small(advice), small(about.filter(Boolean).join(" "))];
-    const titles = ["Word", `in its ${plural(of, "text")}`, `in ${others} others`, ""];
+    const titles = ["Word", `in its ${plural(of, "text")}`, `in ${others} others`];
     const head = titles.map((title, at) => el("th", { scope: "col", class: numeric(at) }, title));
     const table = el(
       "table",
@@ -66,7 +67,7 @@ export class Telling {
     return [small(advice), table, small(about.filter(Boolean).join(" "))];
   }
 
-  row({ what, kind, inside, outside }, chance) {
+  row({ what, kind, inside, outside }, look) {
     const counted = kind === "word" || kind === "opening";
     const times = (n) => (counted ? String(n) : `${n.toFixed(1)} per text`);
     const name = counted
@@ -82,10 +83,10 @@ export class Telling {
         )
       : el("span", {}, what);
     const note = KINDS[kind] ? el("span", { class: "rs-dim" }, ` ${KINDS[kind]}`) : null;
-    const cells = [[name, note], times(inside), times(outside), chance];
+    const cells = [[name, note], times(inside), times(outside)];
     return el(
       "tr",
-      { class: chance === "beyond chance" ? "rs-sure" : "" },
+      { class: look },
       cells.map((cell, at) => el("td", { class: numeric(at) }, cell)),
     );
   }
@@ -100,4 +101,4 @@ export class Telling {
   }
 }
 
-const numeric = (at) => (at === 1 || at === 2 ? "rs-num" : "");
+const numeric = (at) => (at ? "rs-num" : "");

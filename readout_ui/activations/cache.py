@@ -244,11 +244,8 @@ class ActivationCache:
             self._disk = None
         aside = self.path.with_name(FILE_NAME + DAMAGED_SUFFIX)
         try:
-            for rest in (
-                "-journal",
-                "-wal",
-                "-shm",
-            ):  # left beside a new file they would damage it too
+            # Left beside a new file they would damage it too.
+            for rest in ("-journal", "-wal", "-shm"):
                 self.path.with_name(FILE_NAME + rest).unlink(missing_ok=True)
             os.replace(self.path, aside)
             self._disk = EntryDatabase(self.path)

@@ -4,6 +4,7 @@ Weights and tokenizer from a folder, by transformers, with its errors in plain w
 """
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ def load_weights(
         device = torch.device("cuda" if device_map == "auto" else device_map)
         raise found.error(device, "the weights", checkpoint.name, "choose --quantization 4bit")
     model, info = found
-    notes = (*_check_complete(checkpoint, info["missing_keys"]), *_offloaded(model))
+    unused = _unused(info["unexpected_keys"])
+    notes = (*_check_complete(checkpoint, info["missing_keys"]), *unused, *_offloaded(model))
     if checkpoint.adapter is not None:
         kind = merge_adapter(model, checkpoint.adapter)
         notes = (*notes, f"the {kind} adapter {checkpoint.adapter.name} is merged into the weights")
@@ -153,6 +155,18 @@ def _check_complete(checkpoint: Checkpoint, missing: list[str]) -> tuple[str, ..
             where=checkpoint.name,
         )
     return ()
+
+
+def _unused(unexpected: Iterable[str]) -> tuple[str, ...]:
+    """What the checkpoint holds beside the model; a config of fewer layers leaves some out."""
+    names = sorted(unexpected)
+    if not names:
+        return ()
+    rest = ", ..." if len(names) > 3 else ""
+    return (
+        f"{len(names)} weights of the checkpoint have no place in the model that its config.json "
+        f"describes and are not used ({', '.join(names[:3])}{rest})",
+    )
 
 
 def _bitsandbytes(quantization: str, dtype: "torch.dtype") -> Any:

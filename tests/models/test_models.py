@@ -194,6 +194,14 @@ def test_a_folder_that_cannot_be_loaded_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_weights_that_the_config_leaves_out_are_named(folder: Path) -> None:
+    whole = load(folder)
+    assert not [note for note in whole.notes if "not used" in note]
+    edit_config(folder, num_hidden_layers=whole.n_layers - 1, layer_types=None)
+    (note,) = [note for note in load(folder).notes if "not used" in note]
+    assert f"model.layers.{whole.n_layers - 1}.input_layernorm.weight" in note
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -7,6 +7,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
+from copy import copy
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -230,7 +231,10 @@ def _refusal(program: Callable[..., Any], error: ValidationError) -> UserError:
 
 
 def answer_in_json(app: gr.Blocks, address: str) -> None:
-    """Make an app's MCP tools answer in JSON; gradio would write Python's `repr`.
+    """Make an app's MCP tools answer in JSON, and never hold each other up.
+
+    Gradio would write Python's `repr`, and call its own app through one client for all tools, which
+    stands still for good as soon as some 40 of them wait.
 
     Args:
         app: what serves them.
@@ -238,12 +242,19 @@ def answer_in_json(app: gr.Blocks, address: str) -> None:
     """
     server: Any = app.mcp_server_obj
     server._local_url = address
-    as_content = server.postprocess_output_data
+    as_content, program = server.postprocess_output_data, server.get_block_fn_from_endpoint_name
 
     def in_json(data: list[Any], root_url: str) -> Any:
         return as_content([_text(value) for value in data], root_url)
 
+    def called_at_once(name: str) -> Any:
+        found = copy(program(name))
+        if found is not None:
+            found.queue = False
+        return found
+
     server.postprocess_output_data = in_json
+    server.get_block_fn_from_endpoint_name = called_at_once
 
 
 def _text(value: Any) -> Any:

@@ -50,6 +50,13 @@ DEVICE: dict[str, Any] = {**PRIVATE, "concurrency_id": "device", "concurrency_li
 """For events that wait for the device worker, which itself runs one job at a time."""
 
 
+class Told(gr.Error):
+    """A sentence for whoever asked, a tool's caller too: he would get gradio's own as a `repr`."""
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
 def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
     """Show a UserError as its sentence instead of a masked failure; jobs learn who asks."""
 
@@ -59,9 +66,9 @@ def guarded(handler: Callable[Params, Result]) -> Callable[Params, Result]:
         try:
             return handler(*args, **kwargs)
         except UserError as error:
-            raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+            raise Told(str(error), title="That did not work", print_exception=False) from None
         except Cancelled:
-            raise gr.Error("It was cancelled.", title="Stopped", print_exception=False) from None
+            raise Told("It was cancelled.", title="Stopped", print_exception=False) from None
         finally:
             ASKING.reset(asking)
 

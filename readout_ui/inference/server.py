@@ -48,9 +48,9 @@ class Ticket:
         self._moved = asyncio.Event()
 
     async def moved(self) -> None:
-        """Wait until the place is another one."""
-        self._moved.clear()
+        """Wait until the place is another one than when this was last waited for."""
         await self._moved.wait()
+        self._moved.clear()
 
     async def turn(self) -> None:
         """Wait until no other is before it."""

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import http.client
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from readout_ui.errors import UserError
 from readout_ui.inference.gate import Guesses, Hosts
 from tests.conftest import SMALL_LIBRARY
 from tests.support.running_app import serving
+from tests.support.studios import device_taken
 
 HOSTS = Hosts("127.0.0.1", ("studio.example:8443", "other.example"))
 LOGIN = ("anna", "pass:wörd")
@@ -398,17 +398,14 @@ def test_the_address_of_its_own_is_one_that_can_be_asked() -> None:
 def test_a_reading_whose_caller_has_gone_is_cancelled(studio: Studio) -> None:
     studio.load_model().result()
     studio.start_training().result()
-    go = threading.Event()
-    before = studio.worker.submit("other", "Something long", lambda _report: go.wait(60))
-    with serving(build_site(studio, HOSTS)) as url:
+    with device_taken(studio), serving(build_site(studio, HOSTS)) as url:
         call, asked = f"{url}gradio_api/call/read_text", ["Hi.", "assistant", "z", None, None, 3]
         event = httpx.post(call, json={"data": asked}).json()["event_id"]
         with httpx.stream("GET", f"{call}/{event}", timeout=30):
             reading = until(lambda: studio.worker.latest("read"))
             until(lambda: reading._waiting)
         until(lambda: reading.view().state is JobState.CANCELLED)
-        assert before.view().state is JobState.RUNNING
-        go.set()
+        assert [job.kind for job in studio.worker.unfinished()] == ["other"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from readout_ui.models.prompt import frame_for
 from readout_ui.models.tokens import TokenPieces
 from tests.support.architectures import CHATML, tiny_tokenizer
 from tests.support.loaded_tiny import load_tiny
-from tests.support.studios import small_studio
+from tests.support.studios import device_taken, small_studio
 
 ONE, TWO = "1" * 32, "2" * 32
 SAMPLING = Sampling(temperature=0, max_new_tokens=6)
@@ -45,10 +45,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iter
 @pytest.fixture
 def blocked(trained: Studio) -> Iterator[threading.Event]:
     """The device works on something else until the event is set."""
-    go_on = threading.Event()
-    trained.worker.submit("train", "Training", lambda _report: go_on.wait(30))
-    yield go_on
-    go_on.set()
+    with device_taken(trained) as go_on:
+        yield go_on
 
 
 def test_an_answer_has_every_token_with_its_role_and_its_piece_of_the_text(trained: Studio) -> None:
@@ -146,7 +144,7 @@ def test_whoever_waits_sees_what_comes_before(trained: Studio, blocked: threadin
         assert calls["chat_ask"](asking(chat))["ok"]
     waiting = calls["chat_poll"](polling(TWO))
     assert (waiting["state"], waiting["news"]) == ("waiting", None)
-    assert list(waiting["before"]) == ["Training", "Answering in a chat"]
+    assert list(waiting["before"]) == ["Something else", "Answering in a chat"]
 
 
 def test_a_stop_before_its_turn_comes_asks_the_model_nothing(

@@ -1,21 +1,22 @@
 """The whole page without a browser: how its events are wired, and what a tick changes."""
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import httpx
 import pytest
 
 from readout_ui.app.api_answers import NAMES
+from readout_ui.app.assets import STATIC
 from readout_ui.app.events import Changes, Values, bound, components
 from readout_ui.app.header import Clock, Header
 from readout_ui.app.jobs import MOST_UNFINISHED
-from readout_ui.app.page import build_app, build_site
+from readout_ui.app.page import MOST_EVENTS, build_app, build_site
 from readout_ui.app.session import Studio
 from readout_ui.app.status import StudioOptions
 from readout_ui.app.train import TrainDrawer
@@ -24,7 +25,7 @@ from readout_ui.errors import UserError
 from readout_ui.inference.gate import Hosts
 from readout_ui.vectors.settings import TrainSettings
 from tests.support.running_app import serving
-from tests.support.studios import small_studio
+from tests.support.studios import device_taken, small_studio
 
 
 @pytest.fixture
@@ -105,40 +106,53 @@ def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Stud
         drawer.settings.settings(no_path)
 
 
-def test_a_page_that_waits_for_the_device_holds_up_no_other(
-    tmp_path: Path, tiny_folder: Path
+def test_more_events_run_at_once_than_may_wait_for_the_device(session: Studio) -> None:
+    shared = {"device", "following", "programs"}
+    events = build_app(session).fns.values()
+    limits = {e.concurrency_id: e.concurrency_limit for e in events if e.concurrency_id in shared}
+    assert limits.keys() == shared
+    assert sum(limits.values()) < MOST_EVENTS
+
+
+def posted_by_a_page(url: str, text: str) -> dict[str, Any]:
+    """What a page posts so that a text is read."""
+    parts = httpx.get(f"{url}config").json()["components"]
+    desk = next(each["id"] for each in parts if each["props"].get("elem_id") == "read-desk")
+    asked = {"component_id": desk, "fn_name": "read_text", "session_hash": text}
+    question = {"text": text, "kind": "z", "layers": None}
+    return {"url": f"{url}gradio_api/component_server", "json": {**asked, "data": question}}
+
+
+def posted_by_a_program(url: str, text: str) -> dict[str, Any]:
+    """The same of a program that calls the tool."""
+    call = {"name": "read_text", "arguments": {"text": text}}
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    headers = {"accept": "application/json, text/event-stream"}
+    return {"url": f"{url}gradio_api/mcp/", "json": asked, "headers": headers}
+
+
+@pytest.mark.parametrize("posted", [posted_by_a_page, posted_by_a_program])
+def test_who_waits_for_the_device_holds_up_nobody_else(
+    posted: Callable[[str, str], dict[str, Any]], tmp_path: Path, tiny_folder: Path
 ) -> None:
-    go_on = threading.Event()
     with (
         small_studio(tmp_path, tiny_folder) as studio,
-        serving(build_site(studio, Hosts("127.0.0.1"))) as url,
-        ThreadPoolExecutor(MOST_UNFINISHED) as pages,
+        serving(build_site(studio, Hosts("127.0.0.1"), tools_at="http://127.0.0.1:1/")) as url,
+        ThreadPoolExecutor(MOST_UNFINISHED) as others,
+        device_taken(studio) as go_on,
     ):
-        studio.worker.submit("other", "Something else", lambda _report: go_on.wait(300))
-        config = httpx.get(f"{url}config").json()
-        desk = next(
-            each["id"]
-            for each in config["components"]
-            if each["props"].get("elem_id") == "read-desk"
-        )
-
-        def read(number: int) -> httpx.Response:
-            question = {"text": f"{number} keys are lost.", "kind": "z", "layers": None}
-            asked = {"component_id": desk, "fn_name": "read_text", "session_hash": f"page{number}"}
-            address = f"{url}gradio_api/component_server"
-            return httpx.post(address, json={**asked, "data": question}, timeout=300)
-
-        texts = [pages.submit(read, number) for number in range(MOST_UNFINISHED - 4)]
-        try:
-            latest = time.monotonic() + 60
-            while len(studio.worker.unfinished()) <= len(texts):
-                assert time.monotonic() < latest, "they wait for each other"
-                time.sleep(0.05)
-            assert httpx.get(url, timeout=60).status_code == 200
-            assert not any(text.done() for text in texts)
-        finally:
-            go_on.set()
-        assert {text.result().json()["ok"] for text in texts} == {True}
+        asked = [posted(url, f"{number} keys are lost.") for number in range(MOST_UNFINISHED - 4)]
+        texts = [others.submit(lambda each=each: httpx.post(timeout=300, **each)) for each in asked]
+        latest = time.monotonic() + 60
+        while len(studio.worker.unfinished()) <= len(texts):
+            assert time.monotonic() < latest, "they wait for each other"
+            time.sleep(0.05)
+        assert httpx.get(url, timeout=60).status_code == 200
+        script = f"{url}gradio_api/file={STATIC.as_posix()}/lib/route.js"
+        assert httpx.get(script, timeout=60).status_code == 200
+        assert not any(text.done() for text in texts)
+        go_on.set()
+        assert all("concepts" in text.result().text for text in texts)
 
 
 def test_a_bound_handler_tells_mistakes_and_changes_nothing_when_it_gives_nothing() -> None:

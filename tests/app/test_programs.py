@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from readout_ui.app.page import build_app, build_site, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.inference.gate import Hosts
 from tests.support.readme_code import code_blocks
-from tests.support.studios import small_studio
+from tests.support.studios import device_taken, small_studio
 
 gr: Any = pytest.importorskip("gradio")
 ROWS = [
@@ -288,9 +287,7 @@ async def talk(url: str) -> tuple[Any, Any, Any, Any]:
 
 
 def test_an_mcp_client_that_leaves_ends_its_work_and_no_others(served: Served) -> None:
-    worker, held = served.studio.worker, threading.Event()
-    worker.submit("hold", "Holding the device", lambda _report: held.wait(60))
-    with ThreadPoolExecutor(1) as another:
+    with ThreadPoolExecutor(1) as another, device_taken(served.studio) as held:
         stays = another.submit(
             served.client.predict, "The kettle is on.", top=1, api_name="/read_text"
         )

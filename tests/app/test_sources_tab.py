@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -48,6 +47,7 @@ from readout_ui.texts.tags import read_tags
 from readout_ui.vectors.pairs import pair_source
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.sources import neutral_texts_of
+from tests.support.studios import device_taken
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -267,13 +267,11 @@ def test_descriptions_that_change_do_not_concern_a_run_of_pairs(studio: Studio) 
 
 
 def test_a_training_that_runs_is_not_joined_by_another(studio: Studio) -> None:
-    go_on = threading.Event()
-    studio.worker.submit("hold", "Holding", lambda report: go_on.wait(20))
-    studio.start_training()
-    source = pair_source(shipped_pairs("irony"), {"_a": ("A text.",)})
-    with pytest.raises(UserError, match="under way"):
-        studio.start_training_from(source, TrainSettings())
-    go_on.set()
+    with device_taken(studio):
+        studio.start_training()
+        source = pair_source(shipped_pairs("irony"), {"_a": ("A text.",)})
+        with pytest.raises(UserError, match="under way"):
+            studio.start_training_from(source, TrainSettings())
 
 
 def test_a_page_that_leaves_does_not_stop_the_training(studio: Studio, tab: SourcesTab) -> None:
@@ -482,13 +480,11 @@ def test_a_run_of_pairs_can_stand_beside_one_of_descriptions(studio: Studio) -> 
 
 def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio, tab: SourcesTab) -> None:
     before = trained_on_irony(studio)
-    go_on = threading.Event()
-    studio.worker.submit("hold", "Holding", lambda report: go_on.wait(20))
-    watching = followed(studio, tab, irony(tab))
-    waiting = next(watching)
-    assert "1 job before this one: Holding" in waiting[tab.follower.progress]
-    studio.cancel_training()
-    go_on.set()
+    with device_taken(studio):
+        watching = followed(studio, tab, irony(tab))
+        waiting = next(watching)
+        assert "1 job before this one: Something else" in waiting[tab.follower.progress]
+        studio.cancel_training()
     ended = list(watching)[-1]
     assert "Cancelled." in ended[tab.follower.progress]
     assert tab.trained not in ended

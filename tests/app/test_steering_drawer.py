@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from readout_ui.app.read.chat import chat_calls
 from readout_ui.app.read.steering import layers_to_read
 from readout_ui.app.session import Studio
-from tests.support.studios import small_studio
+from tests.support.studios import device_taken, small_studio
 from tests.support.trained_example import make_run
 
 ONE, TWO = "1" * 32, "2" * 32
@@ -109,17 +108,13 @@ def test_a_sweep_is_asked_for_polled_and_shown_at_any_layer(call: Any, trained: 
 
 
 def test_a_sweep_that_nobody_wants_any_more_ends(call: Any, trained: Studio) -> None:
-    go_on = threading.Event()
-    trained.worker.submit("train", "Training", lambda _report: go_on.wait(30))
-    try:
+    with device_taken(trained):
         asked = {**TOLD, "recipe": "2 calm", "factors": "0,1"}
         for _ in range(2):  # the second one takes the place of the first
             call("sweep_ask", chat=TWO, **asked)
         waiting = call("sweep_poll", chat=TWO, layer=0)
-        assert (waiting["state"], list(waiting["before"])) == ("waiting", ["Training"])
+        assert (waiting["state"], list(waiting["before"])) == ("waiting", ["Something else"])
         call("sweep_stop", chat=TWO)
-    finally:
-        go_on.set()
     assert finished(call, TWO, layer=0)["state"] == "cancelled"
 
 

@@ -554,6 +554,16 @@ def test_places_move_up_when_somebody_leaves() -> None:
     assert third.before == 0
 
 
+def test_a_place_that_moves_while_it_is_told_is_not_missed() -> None:
+    async def told_late() -> None:
+        queue = Queue(most_waiting=1)
+        first, second = queue.join(), queue.join()
+        queue.leave(first)
+        await asyncio.wait_for(second.moved(), 5)
+
+    asyncio.run(told_late())
+
+
 def test_chat_template_kwargs_reach_the_template(model: LoadedModel) -> None:
     thinking = "{% if enable_thinking is defined and not enable_thinking %}no thinking{% endif %}"
     tokenizer = tiny_tokenizer(CHATML + thinking)

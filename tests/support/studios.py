@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,10 +36,23 @@ def small_studio(
         model = model or save_tiny_model(folder / "tiny")
         studio = Studio(StudioOptions(library, runs, model=str(model), report=False))
         studio.load_model().result()
-        if train:
-            studio.start_training().result()
-        yield studio
-        studio.close()
+        try:
+            if train:
+                studio.start_training().result()
+            yield studio
+        finally:
+            studio.close()
+
+
+@contextmanager
+def device_taken(studio: Studio) -> Iterator[threading.Event]:
+    """The device works on something else until the event is set or the body ends, however."""
+    go_on = threading.Event()
+    studio.worker.submit("other", "Something else", lambda _report: go_on.wait(300))
+    try:
+        yield go_on
+    finally:
+        go_on.set()
 
 
 @contextmanager
@@ -48,5 +62,7 @@ def address_of(app: gr.Blocks, **options: Any) -> Iterator[str]:
 
     look = options or {"css_paths": STYLES, "ssr_mode": False}
     _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **look)
-    yield url
-    app.close()
+    try:
+        yield url
+    finally:
+        app.close()

@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 from pydantic import Field
 
 from readout_ui.app.api_answers import (
+    MOST_AT_ONCE,
     NAMES,
     ConceptFile,
     ConceptList,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 # No `from __future__ import annotations`: gradio turns the annotations into JSON schemas.
 
 
-PUBLIC: dict[str, Any] = {"concurrency_id": "programs", "concurrency_limit": 4}
+PUBLIC: dict[str, Any] = {"concurrency_id": "programs", "concurrency_limit": MOST_AT_ONCE}
 Top = Annotated[int, Field(ge=0)]
 TokenCount = Annotated[int, Field(ge=1, le=100)]
 DraftCount = Annotated[int, Field(ge=1, le=MOST_DRAFTS)]

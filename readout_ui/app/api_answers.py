@@ -12,11 +12,12 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 import numpy as np
+from anyio import CapacityLimiter
 from gradio_client.utils import is_file_obj_with_meta
 from pydantic import ValidationError, validate_call
 from typing_extensions import TypedDict
 
-from readout_ui.app.events import guarded
+from readout_ui.app.events import beside, guarded
 from readout_ui.app.status import Status
 from readout_ui.errors import UserError
 from readout_ui.evaluation.judgements import Generalization
@@ -204,6 +205,8 @@ NAMES = (
     *("geometry", "logit_lens"),
 )
 """Every endpoint there is; gradio keeps "predict" for the page's own direct calls."""
+MOST_AT_ONCE = 4
+"""How many programs, and how many tools, are answered at once; the others wait their turn."""
 
 
 def checked(program: Callable[Params, Result]) -> Callable[Params, Result]:
@@ -234,7 +237,8 @@ def answer_in_json(app: gr.Blocks, address: str) -> None:
     """Make an app's MCP tools answer in JSON, and never hold each other up.
 
     Gradio would write Python's `repr`, and call its own app through one client for all tools, which
-    stands still for good as soon as some 40 of them wait.
+    stands still for good as soon as some 40 of them wait. They wait on threads of their own: those
+    of gradio also deliver the page.
 
     Args:
         app: what serves them.
@@ -243,14 +247,15 @@ def answer_in_json(app: gr.Blocks, address: str) -> None:
     server: Any = app.mcp_server_obj
     server._local_url = address
     as_content, program = server.postprocess_output_data, server.get_block_fn_from_endpoint_name
+    limiter = CapacityLimiter(MOST_AT_ONCE)
 
     def in_json(data: list[Any], root_url: str) -> Any:
         return as_content([_text(value) for value in data], root_url)
 
     def called_at_once(name: str) -> Any:
         found = copy(program(name))
-        if found is not None:
-            found.queue = False
+        if found is not None and found.fn is not None:
+            found.queue, found.fn = False, beside(found.fn, limiter)
         return found
 
     server.postprocess_output_data = in_json

@@ -190,15 +190,19 @@ def on_threads(calls: Iterable[Call]) -> list[Callable[..., Awaitable[Answer]]]:
     can wait: those of gradio also deliver the page itself.
     """
     limiter = CapacityLimiter(2 * MOST_UNFINISHED)
+    return [beside(call, limiter) for call in calls]
 
-    def beside(call: Call) -> Callable[..., Awaitable[Answer]]:
-        @functools.wraps(call)
-        async def answer(data: object, sender: gr.Request | None = None) -> Answer:
-            return await to_thread.run_sync(call, data, sender, limiter=limiter)
 
-        return answer
+def beside(
+    call: Callable[Params, Result], limiter: CapacityLimiter
+) -> Callable[Params, Awaitable[Result]]:
+    """The same on a thread of the limiter, which waits its turn there."""
 
-    return [beside(call) for call in calls]
+    @functools.wraps(call)
+    async def answer(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        return await to_thread.run_sync(functools.partial(call, *args, **kwargs), limiter=limiter)
+
+    return answer
 
 
 def decoded(content: str) -> bytes:

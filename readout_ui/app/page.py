@@ -14,7 +14,6 @@ from readout_ui.app.api_answers import NAMES, answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
 from readout_ui.app.events import IN_TURN, QUIET, Values, bound, components, guarded
 from readout_ui.app.header import Clock, Header, ModelPicker
-from readout_ui.app.jobs import MOST_UNFINISHED
 from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
 from readout_ui.app.rooms import JudgeRoom, ReadRoom, ShipRoom, WriteRoom
@@ -104,9 +103,8 @@ def build_site(
     # As `launch` does. Only then gradio refuses files that no visitor uploaded, such as /etc/passwd
     # in the place of an upload, and tells in its streams that they are alive.
     page.has_launched = page.is_running = True
-    page._queue.max_thread_count = MOST_EVENTS
-    # Of their own, with those of tools: gradio would take the ones that deliver the page.
-    page.max_threads = MOST_EVENTS + MOST_UNFINISHED
+    # On threads of their own: gradio would take those that deliver the page.
+    page.max_threads = page._queue.max_thread_count = MOST_EVENTS
     if tools_at:
         answer_in_json(page, tools_at)
     site.add_middleware(WatchPages, left=studio.worker.leave)

@@ -133,33 +133,6 @@ def test_parts_of_a_room_have_addresses_too(parts: str, watched_page: Callable[.
     expect(page.locator("#Write-Con")).to_be_visible()
 
 
-def test_of_two_addresses_at_once_the_last_one_is_open(
-    parts: str, watched_page: Callable[..., Page]
-) -> None:
-    page = watched_page(parts)
-    expect(page.locator("#Write-Con")).to_be_visible()
-    for _ in range(2):
-        page.evaluate(AT_ONCE, ["#/judge", "#/write"])
-        page.evaluate(FRAMES)
-    expect(page.locator("#Write-Con")).to_be_visible()
-    expect(page.locator("#room-judge")).to_be_hidden()
-
-
-AT_ONCE = """async (addresses) => {
-  for (const address of addresses)
-    await new Promise((done) => {
-      window.addEventListener("hashchange", done, { once: true });
-      window.location.hash = address;
-    });
-}"""
-"""Opens addresses, each as soon as the page has heard of the one before."""
-FRAMES = """() => new Promise((done) => {
-  const next = (left) => (left ? requestAnimationFrame(() => next(left - 1)) : done());
-  next(20);
-})"""
-"""Comes back when the page has been drawn so many times."""
-
-
 def test_the_drawer_holds_the_settings_and_gives_the_focus_back(
     served: Served, watched_page: Callable[..., Page]
 ) -> None:
@@ -346,7 +319,7 @@ def test_a_room_opens_at_its_top_and_one_that_was_left_where_it_was(
     expect(page.locator("#runs tbody tr")).to_have_count(len(served.studio.runs.list()))
     page.wait_for_function("document.documentElement.scrollHeight > 900")
     page.evaluate("scrollTo(0, 300)")
-    # Where it is left, whatever has come above it meanwhile: news of packs, of an export.
+    # Chromium keeps what is seen in its place: news that come above it meanwhile move it down.
     page.evaluate("addEventListener('hashchange', () => { window.was ??= scrollY }, true)")
     page.get_by_role("link", name="Judge").click()
     page.wait_for_function("scrollY === 0 && document.querySelector('#room-judge .report h1')")

@@ -44,7 +44,11 @@ IN_TURN: dict[str, Any] = {
 as they were made, so that Train takes what was chosen the moment before."""
 
 LATEST: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
-"""For updates that may be asked for while one is made: the last one follows when it has ended."""
+"""For choices, and updates that may be asked for while one is made: the last one follows when it
+has ended. Gradio's own manner loses it."""
+
+EACH: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
+"""For those that carry details of their own, which a later one would not have: none is lost."""
 
 DEVICE: dict[str, Any] = {**PRIVATE, "concurrency_id": "device", "concurrency_limit": 4}
 """For events that wait for the device worker, which itself runs one job at a time."""

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import NAMES, answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
-from readout_ui.app.events import IN_TURN, QUIET, Values, bound, components, guarded
+from readout_ui.app.events import IN_TURN, LATEST, Values, bound, components, guarded
 from readout_ui.app.header import Clock, Header, ModelPicker
 from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
@@ -45,7 +45,7 @@ def build_app(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="Readout Studio", analytics_enabled=False) as app:
         header = Header(studio)
         drawer, picker = TrainDrawer(studio), ModelPicker(studio)
-        header.model.select(bound(picker.refresh), None, components(picker), **QUIET)
+        header.model.select(bound(picker.refresh), None, components(picker), **LATEST)
         # Tabs whose strip is not seen: a room comes onto the page at its first visit.
         with gr.Tabs(elem_id="rooms", selected=studio.home()):
             for name, build in ROOMS.items():

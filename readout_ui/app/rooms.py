@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import LATEST, QUIET, Part, bound, components, on_threads
+from readout_ui.app.events import LATEST, Part, bound, components, on_threads
 from readout_ui.app.header import Clock
 from readout_ui.app.judge.crosstalk import CrosstalkTab
 from readout_ui.app.judge.generalization import GeneralizationTab
@@ -50,7 +50,7 @@ class JudgeRoom(Part):
             (new_texts, self.leaderboard),
             (layers, self.layers),
         ):
-            tab.select(bound(part.refresh), part.shown, components(part), **QUIET)
+            tab.select(bound(part.refresh), part.shown, components(part), **LATEST)
 
     def follow(self, clock: Clock) -> None:
         """Keep up with the run in use."""

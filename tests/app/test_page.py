@@ -107,6 +107,20 @@ def test_settings_on_screen_are_the_settings_that_are_trained_with(session: Stud
         drawer.settings.settings(no_path)
 
 
+def test_no_choice_is_lost_while_an_earlier_one_is_under_way(session: Studio) -> None:
+    choices = {"input", "blur", "select"}
+    events = [
+        event
+        for event in build_app(session).fns.values()
+        if event.fn and choices & {name for _, name in event.targets}
+    ]
+    assert len(events) > 20
+    for event in events:
+        detailed = gr.EventData in event.fn.__annotations__.values()
+        kept = {"multiple"} if detailed else {"multiple", "always_last"}
+        assert event.trigger_mode in kept, (event.targets, event.fn)
+
+
 def test_more_events_run_at_once_than_may_wait_for_the_device(session: Studio) -> None:
     shared = {"device", "following", "programs"}
     events = build_app(session).fns.values()

@@ -422,6 +422,7 @@ def test_nothing_is_pushed_without_a_token_and_only_on_the_button_with_one(
     page = open_page()
     head = page.get_by_role("button", name="Push to the hub")
     head.click()
+    expect(page.locator("#hub-about")).to_be_visible()  # it has its words before that, unseen
     expect(page.locator("#hub-about")).to_contain_text("there is no hub token on this machine")
     expect(page.locator("#hub-push")).to_be_hidden()
     with hub_stand_in() as hub:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from readout_ui.app.assets import STYLES
 from readout_ui.app.jobs import JobState
 from readout_ui.app.session import Studio
 from readout_ui.app.write import calls
@@ -25,6 +24,7 @@ from readout_ui.texts.library import Library
 from readout_ui.texts.tags import change_tags, read_tags
 from tests.support.reports import make_concept, make_report
 from tests.support.rooms import until
+from tests.support.studios import address_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -107,14 +107,8 @@ def served() -> Iterator[Served]:
                 gr.Markdown("Another tab")
         asked = gr.Textbox(elem_id="asked")
         tab.train_requested(lambda: "training asked", None, asked, api_visibility="private")
-    _, url, _ = app.launch(
-        prevent_thread_lock=True,
-        quiet=True,
-        css_paths=STYLES,
-        ssr_mode=False,
-    )
-    yield Served(desk, url)
-    app.close()
+    with address_of(app) as url:
+        yield Served(desk, url)
 
 
 @pytest.fixture
@@ -238,7 +232,7 @@ def test_everything_in_the_editor_works_from_the_keyboard(
     expect(link(page, "calm")).to_be_focused()
     press(page, "ArrowDown", "Enter")
     expect(page.locator(".rs-name")).to_have_text("happy")
-    assert on_disk(desk, "calm") == (second, first, third)
+    until(page, lambda: on_disk(desk, "calm") == (second, first, third))  # saved meanwhile
 
 
 def test_undo_takes_back_typing_in_whole_steps_and_saves_that_too(

@@ -57,9 +57,18 @@ def device_taken(studio: Studio) -> Iterator[threading.Event]:
 
 @contextmanager
 def address_of(app: gr.Blocks, **options: Any) -> Iterator[str]:
-    """The address of a page while it is served, by default in our styles."""
+    """The address of a page while it is served, by default in our styles and with a tick a second.
+
+    Gradio's script waits for good where the stream of events is closed while it sends one; the
+    next event ends that. The whole page has its clock, a part of it had none.
+    """
+    import gradio as gr
+
     from readout_ui.app.assets import STYLES
 
+    if not options:
+        with app:
+            gr.Timer().tick(lambda: None)
     look = options or {"css_paths": STYLES, "ssr_mode": False}
     _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **look)
     try:

@@ -11,7 +11,6 @@ from readout_ui.app.events import (
     AWAY,
     DEVICE,
     LATEST,
-    QUIET,
     Changes,
     Part,
     Values,
@@ -94,7 +93,7 @@ class Found(Part):
                 self.check_words = gr.Button("Check words", elem_id="generalization-check-words")
                 self.words = gr.HTML(elem_id="generalization-words")
         asked: set[Any] = {self.state, self.violin_choice}
-        self.violin_choice.input(bound(self.redraw_violins), asked, self.violins, **QUIET)
+        self.violin_choice.input(bound(self.redraw_violins), asked, self.violins, **LATEST)
 
     def show(self, kept: KeptTexts, every: Sequence[KeptTexts], title: str) -> Changes:
         """One judgement as it is kept, without the scores of single texts.
@@ -185,7 +184,7 @@ class GeneralizationTab(Part):
         for button, show in ((judge, self.judge), (self.found.check_words, self.check_words)):
             manner = {**DEVICE, "show_progress_on": button}
             button.click(bound(show), self.inputs.asked, outputs, **manner)
-        self.found.before.input(bound(self.show_before), self.found.before, outputs, **QUIET)
+        self.found.before.input(bound(self.show_before), self.found.before, outputs, **LATEST)
 
     def refresh(self, shown: str) -> Changes:
         """What changes after a run was made or chosen, and when the tab is opened."""
@@ -328,12 +327,12 @@ class Inputs(Part):
     def _wire(self) -> None:
         """Whatever is chosen, pasted or uploaded shows its columns and suggestions at once."""
         source, files, parts = self.source, self.files, [*self.sources.values()]
-        source.input(bound(self.show_source), source, parts, **QUIET)
+        source.input(bound(self.show_source), source, parts, **LATEST)
         changed = [source.input, self.parts.input, self.pasted.change, files.upload, files.clear]
         gr.on(changed, bound(self.show_brought), {source, *parts}, components(self), **LATEST)
         chosen: set[Any] = {self.brought, self.text, self.labels}
         columns = [self.text.input, self.labels.input]
-        gr.on(columns, bound(self.show_mapping), chosen, self.mapping, **QUIET)
+        gr.on(columns, bound(self.show_mapping), chosen, self.mapping, **LATEST)
 
     def show_source(self, chosen: str) -> Changes:
         """Only the chosen source is on the page."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 import numpy as np
 
-from readout_ui.app.events import AWAY, DEVICE, QUIET, Changes, Part, bound, components, seen_if
+from readout_ui.app.events import AWAY, DEVICE, LATEST, Changes, Part, bound, components, seen_if
 from readout_ui.app.jobs import Question
 from readout_ui.app.judge.kept import KeptLayers, keep_layers, read_kept
 from readout_ui.app.session import Studio
@@ -164,7 +164,7 @@ class LayersTab(Part):
         outputs, manner = components(self), {**DEVICE, "show_progress_on": compare}
         compare.click(bound(self.compare), self.concept, outputs, **manner)
         more.click(bound(self.add_layer), self.concept, outputs, **manner)
-        self.concept.input(bound(self.draw), self.concept, outputs, **QUIET)
+        self.concept.input(bound(self.draw), self.concept, outputs, **LATEST)
 
     def refresh(self, shown: str) -> Changes:
         """What changes after a run was made or chosen, and when the tab is opened."""

@@ -13,6 +13,7 @@ from readout_ui.app.assets import calling, on_load
 from readout_ui.app.events import (
     AWAY,
     DEVICE,
+    EACH,
     QUIET,
     Changes,
     Part,
@@ -154,7 +155,7 @@ class ExportCard(Part):
     def _wire(self) -> None:
         outputs = components(self)
         known: set[Any] = {self.concepts, self.layers}
-        self.formats.select(bound(self.pick), known, outputs, **QUIET)
+        self.formats.select(bound(self.pick), known, outputs, **EACH)
         gr.on(
             [self.concepts.change, self.layers.change],
             bound(self.show_use),

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import calling, on_load
-from readout_ui.app.events import DEVICE, QUIET, Changes, Part, bound, components
+from readout_ui.app.events import DEVICE, EACH, QUIET, Changes, Part, bound, components
 from readout_ui.app.session import Studio
 from readout_ui.app.ship.bring import certify
 from readout_ui.app.widgets import count
@@ -61,11 +61,11 @@ class PacksBox(Part):
         self.list = gr.HTML(
             draw_packs(studio), elem_id="packs", padding=False, js_on_load=on_load("ship/acts.js")
         )
-        outputs, quiet = components(self), {**DEVICE, **QUIET}
+        outputs, quiet, each = components(self), {**DEVICE, **QUIET}, {**DEVICE, **EACH}
         self.changed: tuple[Any, ...] = (
             take.upload(bound(self.install), take, outputs, **quiet),
-            self.told.select(bound(self.act), None, outputs, **quiet),
-            self.list.select(bound(self.act), None, outputs, **quiet),
+            self.told.select(bound(self.act), None, outputs, **each),
+            self.list.select(bound(self.act), None, outputs, **each),
         )
 
     def install(self, path: str | None) -> Changes:

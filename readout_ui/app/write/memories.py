@@ -16,7 +16,6 @@ from readout_ui.app.events import (
     AWAY,
     LATEST,
     PRIVATE,
-    QUIET,
     Changes,
     Part,
     Values,
@@ -128,7 +127,7 @@ class MemoryInputs(Part):
         """What follows from a file or another threshold."""
         file, given, outputs = self.file, {*self.thresholds}, components(self)
         events = [file.upload, file.clear, self.text.submit, self.table.submit]
-        gr.on(events, bound(self.show), {file, self.text, self.table, *given}, outputs, **QUIET)
+        gr.on(events, bound(self.show), {file, self.text, self.table, *given}, outputs, **LATEST)
         changed = [threshold.input for threshold in self.thresholds]
         gr.on(changed, bound(self.show_counts), {self.memories, *given}, outputs, **LATEST)
 

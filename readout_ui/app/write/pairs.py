@@ -155,7 +155,7 @@ class PairInputs(Part):
         mapping = self.asked - {self.leave_out}
         file, outputs = self.file, components(self)
         events = [self.chosen.input, file.upload, file.clear]
-        gr.on(events, bound(self.show_file), {self.chosen, file}, outputs, **QUIET)
+        gr.on(events, bound(self.show_file), {self.chosen, file}, outputs, **LATEST)
         # Whatever changes a column, the last look is at the columns as they stand on screen.
         changed = [column.change for column in self.columns]
         gr.on(changed, bound(self.show_mapping), mapping, outputs, **LATEST)

@@ -17,6 +17,7 @@ import gradio as gr
 
 from readout_ui.app.events import (
     AWAY,
+    LATEST,
     PRIVATE,
     QUIET,
     Changes,
@@ -94,7 +95,7 @@ class StoryInputs(Part):
         )
         self.asked: set[Any] = {self.file, self.pair_by_name, self.recipe}
         events = [self.file.upload, self.file.clear, self.pair_by_name.input]
-        gr.on(events, bound(self.show), self.asked, self.about, **QUIET)
+        gr.on(events, bound(self.show), self.asked, self.about, **LATEST)
 
     def show(self, values: Values) -> Changes:
         """What was dropped."""
@@ -202,7 +203,7 @@ class SourcesTab(Part):
         def show_source(chosen: str) -> Changes:
             return {box: gr.Column(elem_classes=seen_if(chosen == n)) for n, box in boxes.items()}
 
-        self.source.input(show_source, self.source, list(boxes.values()), **QUIET)
+        self.source.input(show_source, self.source, list(boxes.values()), **LATEST)
         sources = self.pairs.asked | self.stories.asked | self.memories.asked
         asked = {self.source, *components(self.settings), *sources}
         self.follower.wire(button, self.train, asked, [self.trained])

@@ -119,7 +119,7 @@ def test_the_matrix_outlines_pairs_and_a_click_opens_one(
     expect(page.locator("dialog.judge-pair")).to_contain_text(b)
 
 
-def test_a_report_that_comes_while_the_page_is_open_is_painted_too(
+def test_reports_that_come_while_the_page_is_open_are_painted_too(
     tmp_path: Path, watched_page: OpenPage
 ) -> None:
     from readout_ui.app.page import build_site
@@ -128,9 +128,15 @@ def test_a_report_that_comes_while_the_page_is_open_is_painted_too(
         page = watched_page(url)
         open_room(page, "judge")
         expect(page.locator(".report h1")).to_contain_text("not judged yet")
-        studio.runs.keep_report(report_of(studio))
-        expect(page.locator(".report .scale")).to_contain_text("+.50")
-        expect(page.locator(".report canvas")).not_to_have_js_property("width", 300)  # unpainted
+        first = report_of(studio)
+        for day, headline in enumerate(("1 pair is confused", "Judged again: the same numbers"), 1):
+            made = f"2026-11-0{day}T12:00:00"
+            studio.runs.keep_report(replace(first, headline=headline, made=made))
+            expect(page.locator(".report h1")).to_have_text(headline)
+            expect(page.locator(".report .scale")).to_contain_text("+.50")
+            expect(page.locator(".report canvas")).not_to_have_js_property(
+                "width", 300
+            )  # unpainted
 
 
 def test_tables_and_the_whole_report_are_saved(

@@ -13,7 +13,7 @@ const address = (a, b) => addressOfPair(a, b, "");
 export function start({ element, server }) {
   const page = new ReportPage(element, server);
   page.take();
-  const changes = { childList: true, subtree: true, attributeFilter: ["data-report"] };
+  const changes = { childList: true, subtree: true, attributeFilter: ["data-report", "style"] };
   new MutationObserver(() => page.take()).observe(element, changes);
   startSaving();
 }
@@ -31,9 +31,11 @@ class ReportPage {
     const root = this.element.querySelector(".report");
     const canvas = root?.querySelector("canvas") ?? null;
     const told = root?.dataset.report ?? "";
-    // Gradio may keep the node of an older report and change what is in it.
-    const known = root === this.root && canvas === this.view?.canvas && told === this.told;
-    if (!root || known) return;
+    // Gradio may keep the nodes of an older report and change what is in them: an equal one, judged
+    // again, also loses what was drawn.
+    const drawn = !canvas || canvas.style.width !== "";
+    const same = root === this.root && canvas === this.view?.canvas && told === this.told;
+    if (!root || (same && drawn)) return;
     Object.assign(this, { root, told, data: told ? JSON.parse(told) : null });
     if (!canvas || !this.data) return;
     const { order: names, cosines, pairs } = this.data;

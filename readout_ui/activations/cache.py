@@ -168,9 +168,14 @@ class ActivationCache:
             (model, {key: encode_entry(key, entry) for key, entry in entries.items()})
             for model, entries in batches
         ]
-        with self._disk_lock, self._noting("written"):
-            if self._disk is not None:
-                self._disk.write(encoded, list(used), self.max_bytes)
+        with self._disk_lock:
+            for _ in range(2):  # again, where the file was damaged and a new one took its place
+                disk = self._disk
+                with self._noting("written"):
+                    if disk is not None:
+                        disk.write(encoded, list(used), self.max_bytes)
+                if self._disk is disk:
+                    break
         with self._lock:
             for _, entries in batches:
                 self._n_pending -= _n_bytes(entries)

@@ -205,12 +205,16 @@ class EntryDatabase:
             batches: the model's name and entries by key.
             used: keys that were used before; they count as used now.
             max_bytes: bound on all payloads.
+
+        Raises:
+            DamagedFile: what was written is not found again.
         """
         with self._rows:
             self._touch(used)
             written = 0
             for model, entries in batches:
                 written += sum(self._insert(model, *item) for item in entries.items())
+                self._require_found(entries)
             if written:
                 self._make_room(max_bytes, written)
 
@@ -229,6 +233,17 @@ class EntryDatabase:
             for part in entry.payload:
                 blob.write(part)
         return n_bytes
+
+    def _require_found(self, written: Mapping[str, Entry]) -> None:
+        """With a damaged index SQLite writes without a word what it does not find again."""
+        for some in _portions(list(written)):
+            found = self._rows.execute(
+                "SELECT key, checksum FROM entries JOIN payloads USING (id) "
+                f"WHERE key IN ({_marks(some)})",
+                some,
+            )
+            if dict(found) != {key: written[key].checksum for key in some}:
+                raise DamagedFile("what was written is not found again")
 
     def _touch(self, keys: Sequence[str]) -> None:
         for some in _portions(keys):

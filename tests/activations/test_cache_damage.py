@@ -1,6 +1,7 @@
 """A flipped byte in the cache's file: what was stored is right or missing, and it works again."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -28,6 +29,26 @@ def held(cache: ActivationCache) -> dict[str, TextActivations]:
 
 def is_right(found: dict[str, TextActivations]) -> bool:
     return all(torch.equal(found[key].pooled, ENTRIES[key].pooled) for key in found)
+
+
+@pytest.mark.parametrize("bit", [1, 2, 8])
+def test_what_a_damaged_index_leads_astray_is_written_to_a_new_file(
+    bit: int, tmp_path: Path
+) -> None:
+    cache = ActivationCache(tmp_path)
+    cache.put_many(ENTRIES, "model")
+    cache.close()
+    file = tmp_path / "activations.sqlite3"
+    damaged = bytearray(file.read_bytes())
+    index = re.search(rb"key2.{3,5}key1", damaged)  # whole rows lie farther apart
+    assert index is not None
+    damaged[index.start()] ^= bit
+    file.write_bytes(damaged)
+    cache = ActivationCache(tmp_path)
+    assert is_right(held(cache))
+    cache.put_many(ENTRIES, "model")
+    cache.close()
+    assert held(ActivationCache(tmp_path)).keys() == ENTRIES.keys()
 
 
 def test_any_flipped_byte_costs_entries_at_most(tmp_path: Path) -> None:

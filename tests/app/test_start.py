@@ -31,7 +31,8 @@ def test_by_default_only_this_machine_can_reach_the_app() -> None:
 
 
 def test_a_missing_description_folder_ends_in_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    command = [sys.executable, "app.py", "--descriptions", str(tmp_path / "none")]
+    folder, port = str(tmp_path / "none"), str(free_port())
+    command = [sys.executable, "app.py", "--descriptions", folder, "--port", port]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "none" in run.stderr

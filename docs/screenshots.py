@@ -79,6 +79,8 @@ def show(page: Page, tab: str) -> None:
     if tab in STEPS:
         STEPS[tab](page)
     page.wait_for_timeout(2000)
+    expect(page.locator("#cancel-training")).to_be_hidden(timeout=300_000)  # all is judged
+    page.wait_for_timeout(500)
 
 
 def read_text(page: Page) -> None:

@@ -38,7 +38,8 @@ def draw_summary(found: KeptTexts, title: str) -> str:
         beside.insert(0, ("Bag of words, same descriptions", _interval(macro.words), gain))
     if macro.embedding is not None and macro.embedding_gain is not None:
         gain = f"vectors minus embedding {_interval(macro.embedding_gain, signed=True)}"
-        beside.insert(0, ("Sentence embedding, same", _interval(macro.embedding), gain))
+        row = ("Sentence embedding, same descriptions", _interval(macro.embedding), gain)
+        beside.insert(0, row)
     elif macro.words is not None:
         beside.insert(0, ("Sentence embedding", "not installed", f"<code>{INSTALL}</code>"))
     rows = [

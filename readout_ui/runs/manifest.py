@@ -229,8 +229,9 @@ def _are_norms(found: Any) -> bool:
 
 
 def _are_paths(found: Any) -> bool:
-    pairs = found if isinstance(found, list | tuple) else [found]
-    return all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs)
+    return isinstance(found, list | tuple) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in found
+    )
 
 
 def json_bytes(value: Any) -> bytes:

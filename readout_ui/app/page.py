@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import NAMES, answer_in_json
 from readout_ui.app.assets import ASK_AGAIN, STYLES
+from readout_ui.app.clock import Clock
 from readout_ui.app.events import IN_TURN, LATEST, Values, bound, components, guarded
-from readout_ui.app.header import Clock, Header, ModelPicker
+from readout_ui.app.header import Header, ModelPicker
 from readout_ui.app.judge.layers import use_layers
 from readout_ui.app.login import Login, ServedRoutes, WatchPages
 from readout_ui.app.rooms import JudgeRoom, ReadRoom, ShipRoom, WriteRoom

@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import on_load
+from readout_ui.app.clock import Clock
 from readout_ui.app.events import LATEST, Part, bound, components, on_threads
-from readout_ui.app.header import Clock
 from readout_ui.app.judge.crosstalk import CrosstalkTab
 from readout_ui.app.judge.generalization import GeneralizationTab
 from readout_ui.app.judge.layers import LayersTab

@@ -1,5 +1,6 @@
 """The whole page without a browser: how its events are wired, and what a tick changes."""
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ import pytest
 
 from readout_ui.app.api_answers import MOST_AT_ONCE, NAMES
 from readout_ui.app.assets import STATIC
+from readout_ui.app.clock import Clock
 from readout_ui.app.events import Changes, Values, bound, components
-from readout_ui.app.header import Clock, Header
+from readout_ui.app.header import Header
 from readout_ui.app.jobs import MOST_UNFINISHED
 from readout_ui.app.page import MOST_EVENTS, build_app, build_site
 from readout_ui.app.session import Studio
@@ -119,6 +121,15 @@ def test_no_choice_is_lost_while_an_earlier_one_is_under_way(session: Studio) ->
         detailed = gr.EventData in event.fn.__annotations__.values()
         kept = {"multiple"} if detailed else {"multiple", "always_last"}
         assert event.trigger_mode in kept, (event.targets, event.fn)
+
+
+def test_no_question_of_the_page_is_answered_on_its_event_loop(session: Studio) -> None:
+    parts = build_app(session).blocks.values()
+    asked = [
+        getattr(part, name) for part in parts for name in part.get_config().get("server_fns") or ()
+    ]
+    assert len(asked) > 40
+    assert all(map(inspect.iscoroutinefunction, asked))
 
 
 def test_more_events_run_at_once_than_may_wait_for_the_device(session: Studio) -> None:

@@ -1,35 +1,37 @@
 """What reading, training and speaking cost on a GPU: at most 10 minutes, nothing is downloaded.
 
     python -m bench.gpu                              # an 8B Llama shape with random bf16 weights
+    python -m bench.gpu --shape 70b --only training  # as wide and deep as a 70B model, 14B weights
     python -m bench.gpu --device cpu --shape tiny    # checks the benchmark itself
 
 Needs torch, transformers and accelerate beside what the package needs. Exits 1 where a goal is
-missed and writes what it found as JSON. Not yet run on a GPU.
+missed and writes what it found as JSON, part by part.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import random
 import tempfile
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from bench import gpu_checks
 from bench.results import Row
 from readout_ui.activations.cache import ActivationCache
-from readout_ui.activations.extract import read_activations
+from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
-from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
 from readout_ui.inference.forward import frame_content, read_chat
 from readout_ui.inference.generation import frame_for_answer, generate
@@ -44,14 +46,21 @@ from readout_ui.runs.training import train
 from readout_ui.texts.library import Library
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import ConceptVectors
-from tests.support.architectures import CHATML, available, tiny_tokenizer
-from tests.support.loaded_tiny import load_tiny, random_vectors
+from tests.support.architectures import CHATML, tiny_tokenizer
+from tests.support.loaded_tiny import random_vectors
 
 SHAPES = {  # layers, width, inner width, heads, key-value heads, vocabulary
     "tiny": (4, 64, 128, 4, 2, 384),
     "1b": (16, 2048, 8192, 32, 8, 128_256),
     "8b": (32, 4096, 14_336, 32, 8, 128_256),
+    "70b": (80, 8192, 1024, 64, 8, 128_256),  # narrow inside its blocks, so that one card holds it
 }
+RETRAIN_GOALS = {"70b": "<= 1.5"}
+SYSTEM = (
+    "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    "<|im_end|>\n"
+)
+"""The bundled model's own: 60 % of a framed text is the start that all share, as it is there."""
 WORDS = ("calm", "warm", "breath", "slow", "even", "afraid", "hands", "shake", "harbour", "empty")
 ROUNDS = 3
 
@@ -60,10 +69,17 @@ class Bench:
     """One device with one model, and the figures so far."""
 
     def __init__(self, shape: str, device: torch.device, n_concepts: int, n_texts: int) -> None:
-        self.device, self.rows = device, list[Row]()
+        self.shape, self.device, self.rows = shape, device, list[Row]()
         self.goals = shape != "tiny"
         self.n_concepts, self.n_texts = n_concepts, n_texts
-        self.model = random_model(shape, device)
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        """Made when it is first asked for."""
+        started = time.perf_counter()
+        made = random_model(self.shape, self.device)
+        self.add("making and identifying the model", time.perf_counter() - started, "s")
+        return made
 
     def add(self, name: str, value: float, unit: str, goal: str = "") -> None:
         """Note a figure and print it; goals are those of the 8B shape."""
@@ -100,7 +116,7 @@ class Bench:
 
 def random_model(shape: str, device: torch.device) -> LoadedModel:
     layers, width, inner, heads, shared, vocabulary = SHAPES[shape]
-    tokenizer = tiny_tokenizer(CHATML)
+    tokenizer = tiny_tokenizer(SYSTEM + CHATML)
     make: Any = LlamaConfig
     config = make(
         num_hidden_layers=layers,
@@ -132,7 +148,7 @@ def library(folder: Path, n_concepts: int, n_texts: int) -> Library:
     return Library(folder)
 
 
-def training(bench: Bench) -> ConceptVectors:
+def training(bench: Bench) -> None:
     """Capture against a bare forward, the first training, and a retrain after one edit."""
     model = bench.model
     with tempfile.TemporaryDirectory() as temporary:
@@ -140,28 +156,40 @@ def training(bench: Bench) -> ConceptVectors:
         texts = library(folder / "texts", bench.n_concepts, bench.n_texts)
         every = [text for file in texts.files for text in file.descriptions]
 
-        def capture() -> None:
+        def capture() -> Activations:
             forget_prefix(model)
-            read_activations(model, every, CaptureSettings())
+            return read_activations(model, every, CaptureSettings())
 
         framed = sorted((model.frame.frame(text, 256).token_ids for text in every), key=len)
         bare_forward(model, framed)
         bare = bench.seconds(lambda: bare_forward(model, framed))
         bench.add("bare forward of all texts", bare, "s")
-        capture()
+        print(*capture().notes)
         bench.add("capture / bare forward", bench.seconds(capture) / bare, "x", "<= 0.5")
         bench.add("peak of a capture above the weights", bench.peak(capture), "GiB", "<= 4")
         cache = ActivationCache(folder / "cache")
-        first = bench.seconds(lambda: train(texts, model, TrainSettings(), cache), rounds=1)
-        bench.add("first training", first, "s", "<= 3")
-        edited = folder / "texts" / "concept00.txt"
-        edited.write_text("I feel calm.\n\n" + edited.read_text("utf-8"), "utf-8")
-        changed = Library(folder / "texts")
-        again = bench.seconds(lambda: train(changed, model, TrainSettings(), cache), rounds=1)
-        bench.add("retrain after one edit", again, "s", "<= 0.5")
-        vectors = train(changed, model, TrainSettings(), cache).vectors
+        timed_training(bench, "first training", "<= 3", texts, cache)
+        goal = RETRAIN_GOALS.get(bench.shape, "<= 0.5")
+        for edit in range(ROUNDS):
+            edited = folder / "texts" / "concept00.txt"
+            edited.write_text(f"I feel calm {edit}.\n\n" + edited.read_text("utf-8"), "utf-8")
+            changed, name = Library(folder / "texts"), "retrain after one edit"
+            timed_training(bench, f"{name}, {edit + 1}", goal, changed, cache)
         cache.close()
-    return vectors
+
+
+def timed_training(
+    bench: Bench, name: str, goal: str, texts: Library, cache: ActivationCache
+) -> None:
+    """One training, whole and by part."""
+    parts: dict[str, float] = {}
+
+    def run() -> None:
+        parts.update(train(texts, bench.model, TrainSettings(), cache).timings)
+
+    bench.add(name, bench.seconds(run, rounds=1), "s", goal)
+    for part, seconds in parts.items():
+        bench.add(f"{name}, of which {part}", seconds, "s")
 
 
 def bare_forward(model: LoadedModel, framed: list[tuple[int, ...]], budget: int = 16_384) -> None:
@@ -179,113 +207,126 @@ def bare_forward(model: LoadedModel, framed: list[tuple[int, ...]], budget: int 
         start = stop
 
 
-def speaking(bench: Bench, vectors: ConceptVectors, n_tokens: int) -> None:
-    """What reading and steering add to every token of an answer."""
-    model = bench.model
-    prompt = frame_for_answer(model, [Turn("user", "How do you feel right now?")])
-    norms = dict.fromkeys(range(model.n_layers), 3.0)
-    setup = SteeringSetup((Steer(vectors.concepts[0], vectors.layers, 0.05),))
+class Speaker:
+    """Answers of one model: bare, read or steered."""
 
-    def speak(read: ConceptVectors | None = None, steer: bool = False) -> None:
+    def __init__(self, bench: Bench) -> None:
+        self.model = bench.model
+        layers, concepts = (
+            tuple(range(self.model.n_layers)),
+            tuple(map(str, range(bench.n_concepts))),
+        )
+        self.vectors = random_vectors(self.model, layers, concepts)
+        self.prompt = frame_for_answer(self.model, [Turn("user", "How do you feel right now?")])
+        self._norms = dict.fromkeys(layers, 3.0)
+        self._setup = SteeringSetup((Steer(concepts[0], layers, 0.05),))
+
+    def speak(self, n_tokens: int, read: ConceptVectors | None = None, steer: bool = False) -> None:
+        """A greedy answer, in which what was read is asked for after every token."""
+
         def hear(live: Live) -> None:
-            live.reading(len(prompt.token_ids) + live.n_tokens - 2)
+            live.reading(len(self.prompt.token_ids) + live.n_tokens - 2)
+
+        def steering(_prompt: object) -> Any:
+            lengths = [len(self.prompt.token_ids)]
+            return steered(self.model, self._setup, self.vectors, self._norms, lengths)
 
         generate(
-            model,
-            prompt,
+            self.model,
+            self.prompt,
             Sampling(max_new_tokens=n_tokens, temperature=0.0),
             vectors=read,
             on_text=hear if read else None,
-            steering=(lambda p: steered(model, setup, vectors, norms, [len(p.token_ids)]))
-            if steer
-            else None,
+            steering=steering if steer else None,
         )
 
-    def per_token(work: Callable[[], None]) -> float:
-        return bench.seconds(work) / n_tokens * 1e3
 
-    speak()
-    plain = per_token(speak)
-    bench.add("answer, bare", plain, "ms/token")
-    some = vectors.select(layers=vectors.layers[:: max(1, len(vectors.layers) // 4)][:4])
-    for name, read in (("4 layers", some), ("all layers", vectors)):
-        cost = per_token(lambda read=read: speak(read)) - plain  # type: ignore[misc]
-        bench.add(f"live readout, {name}", cost, "ms/token", "<= 1")
-    cost = per_token(lambda: speak(steer=True)) - plain
-    bench.add("steering at every layer", cost, "ms/token", "<= 1")
-    long = "I feel calm and the harbour was empty. " * (40 if not bench.goals else 700)
-    content = frame_content(model.frame, long, "assistant")
-    bench.add(
-        f"peak of reading {len(content.token_ids)} tokens",
-        bench.peak(lambda: read_chat(model, some, content)),
-        "GiB",
-        "<= 4",
-    )
-
-
-def recovery(bench: Bench) -> None:
-    """Real memory that runs out: the same work is done afterwards, with the memory of before."""
-    if bench.device.type != "cuda":
-        return
-    model = bench.model
-    vectors = random_vectors(model, (0, model.n_layers - 1))
-    prompt = frame_for_answer(model, [Turn("user", "How do you feel? " * 50)])
-    content = frame_content(model.frame, "I feel calm. " * 300, "assistant")
-    works: dict[str, Callable[[], object]] = {
-        "capture": lambda: read_activations(model, ["I feel calm. " * 40], CaptureSettings()),
-        "reading": lambda: read_chat(model, vectors, content),
-        "answer": lambda: generate(model, prompt, Sampling(max_new_tokens=8), vectors=vectors),
+def speaking(bench: Bench, n_tokens: int) -> None:
+    """What reading and steering add to every token of an answer, in time and in waits."""
+    speaker = Speaker(bench)
+    every = speaker.vectors
+    some = every.select(layers=every.layers[:: max(1, len(every.layers) // 4)][:4])
+    ways: dict[str, Callable[[int], None]] = {
+        "answer, bare": speaker.speak,
+        "live readout, 4 layers": partial(speaker.speak, read=some),
+        "live readout, all layers": partial(speaker.speak, read=every),
+        "steering at every layer": partial(speaker.speak, steer=True),
     }
-    for name, work in works.items():
-        release_memory()
-        before = torch.cuda.memory_allocated(bench.device)
-        total = torch.cuda.get_device_properties(bench.device).total_memory
-        torch.cuda.set_per_process_memory_fraction((before + 2**20) / total, bench.device)
-        refused = 0
-        with suppress(UserError):
-            refused = 1
-            work()
-            refused = 0
-        torch.cuda.set_per_process_memory_fraction(1.0, bench.device)
-        gc.collect()
-        left = torch.cuda.memory_allocated(bench.device) - before
-        bench.add(f"{name} without memory: bytes left behind", left, "times", "<= 0")
-        bench.add(f"{name} without memory: one sentence", refused, "times", ">= 1")
+    speaker.speak(2)
+    # In turns, so that a card that slows down as it warms up slows all alike.
+    rounds = [
+        [bench.seconds(partial(way, n_tokens), 1) for way in ways.values()] for _ in range(ROUNDS)
+    ]
+    bare, *others = (min(times) / n_tokens * 1e3 for times in zip(*rounds, strict=True))
+    bench.add("answer, bare", bare, "ms/token")
+    for name, cost in zip(list(ways)[1:], others, strict=True):
+        bench.add(name, cost - bare, "ms/token", "<= 1")
+    counts = [waits_per_token(bench, way) for way in ways.values()]
+    for name, count, goal in zip(ways, counts, (2, 4, 4, 2), strict=True):
+        bench.add(f"{name}, waits of the host", count, "per token", f"<= {goal}")
+    long = "I feel calm and the harbour was empty. " * (40 if not bench.goals else 700)
+    content = frame_content(bench.model.frame, long, "assistant")
+    name = f"peak of reading {len(content.token_ids)} tokens"
+    bench.add(name, bench.peak(lambda: read_chat(bench.model, some, content)), "GiB", "<= 4")
+
+
+def waits_per_token(bench: Bench, speak: Callable[[int], None]) -> float:
+    """How often the host waits for the device, as torch itself counts it; 0 on a CPU."""
+    few, more = (waits(bench, partial(speak, n_tokens)) for n_tokens in (8, 24))
+    for place, count in (more - few).most_common(6):
+        print(f"         {count / 16:.2f} {place}")
+    return (more.total() - few.total()) / 16
+
+
+def waits(bench: Bench, work: Callable[[], None]) -> Counter[str]:
+    """By line of code."""
+    if bench.device.type != "cuda":
+        return Counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
         work()
-
-
-def equality(bench: Bench) -> None:
-    """Largest relative difference to the CPU in float32, of every architecture."""
-    for name in available():
-        cpu = load_tiny(name)
-        there = load_tiny(name)
-        there.model.to(bench.device)  # type: ignore[arg-type]
-        there = replace(there, device=bench.device)
-        texts = ["I feel calm and warm.", "The harbour was empty; the boats had left."]
-        one, two = (read_activations(m, texts, CaptureSettings()).pooled for m in (cpu, there))
-        difference = float(((one - two).norm(dim=-1) / one.norm(dim=-1)).max())
-        bench.add(f"difference to the CPU, {name}", difference, "x", "<= 1e-4")
+        torch.cuda.set_sync_debug_mode("default")
+    told = (one for one in caught if "synchroniz" in str(one.message))
+    return Counter(f"{Path(one.filename).name}:{one.lineno}" for one in told)
 
 
 def main() -> int:
+    parts: dict[str, Callable[[Bench], None]] = {
+        "training": training,
+        "speaking": lambda bench: speaking(bench, chosen.tokens),
+        "recovery": gpu_checks.recovery,
+        "overflow": gpu_checks.overflow,
+        "equality": gpu_checks.equality,
+        "loading": gpu_checks.loading,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=tuple(SHAPES), default="8b")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--concepts", type=int, default=36)
     parser.add_argument("--texts", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--only", nargs="+", choices=tuple(parts), default=tuple(parts))
     parser.add_argument("--out", type=Path, default=Path("bench/results/gpu.json"))
     chosen = parser.parse_args()
     bench = Bench(chosen.shape, torch.device(chosen.device), chosen.concepts, chosen.texts)
-    speaking(bench, training(bench), chosen.tokens)
-    recovery(bench)
-    equality(bench)
-    missed = [row for row in bench.rows if row.verdict == "missed"]
-    figures = [{**asdict(row), "verdict": row.verdict} for row in bench.rows]
-    title = f"{chosen.shape} on {chosen.device}, torch {torch.__version__}"
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps({"title": title, "rows": figures}, indent=2) + "\n", "utf-8")
-    return int(bool(missed))
+    for name in chosen.only:
+        parts[name](bench)
+        write(chosen.out, f"{chosen.shape} on {described(bench.device)}", bench.rows)
+    return int(any(row.verdict == "missed" for row in bench.rows))
+
+
+def described(device: torch.device) -> str:
+    """The card or the processor, and the version of torch."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return f"{name}, torch {torch.__version__}"
+
+
+def write(out: Path, title: str, rows: list[Row]) -> None:
+    """What was found so far; a part that ends the process leaves what came before it."""
+    figures = [{**asdict(row), "verdict": row.verdict} for row in rows]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"title": title, "rows": figures}, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import dataclasses
 import gc
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,34 @@ def test_a_lost_device_saves_once_and_refuses_all_further_work() -> None:
             job.result()
     assert saved == ["saved"]
     worker.close()
+
+
+BREAKS_THE_CARD = """
+import torch
+from readout_ui.app.jobs import Worker
+from readout_ui.errors import UserError
+
+def beyond_the_table(_report):
+    table = torch.nn.Embedding(10, 4, device="cuda")
+    table(torch.tensor([99], device="cuda"))
+    torch.cuda.synchronize()
+
+saved = []
+worker = Worker(save=lambda: saved.append("saved"))
+for work in (beyond_the_table, lambda _report: saved.append("more work")):
+    try:
+        worker.submit("read", "Reading", work).result()
+    except UserError as error:
+        print(error, saved)
+"""
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_real_card_that_stopped_asks_for_a_restart() -> None:
+    run = [sys.executable, "-c", BREAKS_THE_CARD]  # the card is lost to the whole process
+    said = subprocess.run(run, capture_output=True, text=True, check=False).stdout.splitlines()
+    assert len(said) == 2
+    assert all("restart Readout Studio" in line and line.endswith("['saved']") for line in said)
 
 
 # Numbers

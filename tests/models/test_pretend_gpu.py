@@ -1,5 +1,6 @@
 """On a pretend GPU: the same numbers, no mixed devices, no float64, few waits."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, 
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel
 from readout_ui.models.weights import weights_fingerprint
-from tests.support.architectures import HYBRID
+from tests.support.architectures import HYBRID, available
 from tests.support.loaded_tiny import load_tiny, random_vectors
 from tests.support.pretend_gpu import MixedDevices, PretendGpu, on_pretend_gpu
 
@@ -34,8 +35,6 @@ CASES += [(name, FP32, 2) for name in ("mixtral", HYBRID[-1])]
 
 
 def half(model: LoadedModel, dtype: torch.dtype) -> LoadedModel:
-    import dataclasses
-
     model.model.to(dtype)  # type: ignore[arg-type]
     return dataclasses.replace(model, dtype=dtype)
 
@@ -117,6 +116,22 @@ def test_everything_runs_there_and_gives_the_same(
         assert weights_fingerprint(model.model) == weights_fingerprint(plain.model)
     assert gpu.float64 == {}
     assert not (n_devices == 1 and gpu.moved)
+
+
+REAL_BOUNDS = {FP32: 1e-4, BF16: 5e-2, FP16: 1e-2}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("dtype", REAL_BOUNDS)
+def test_a_real_gpu_gives_the_same(name: str, dtype: torch.dtype) -> None:
+    plain, model = half(load_tiny(name), dtype), half(load_tiny(name), dtype)
+    model.model.to("cuda")  # type: ignore[arg-type]
+    model = dataclasses.replace(model, device=torch.device("cuda:0"))
+    for work in WORK:
+        for ours, theirs in zip(work(model), work(plain), strict=True):
+            close(ours, theirs, REAL_BOUNDS[dtype])
+    assert weights_fingerprint(model.model) == weights_fingerprint(plain.model)
 
 
 def close(ours: Any, theirs: Any, bound: float) -> None:

@@ -20,17 +20,22 @@ def load_tiny(name: str = "llama", context_length: int | None = 512, **changes: 
     return replace(loaded, context_length=context_length)
 
 
-def random_vectors(model: LoadedModel, layers: tuple[int, ...] = (0, 2)) -> ConceptVectors:
-    """Three random directions at some layers."""
+def random_vectors(
+    model: LoadedModel,
+    layers: tuple[int, ...] = (0, 2),
+    concepts: tuple[str, ...] = ("calm", "afraid", "sad"),
+) -> ConceptVectors:
+    """Random directions at some layers."""
     random = torch.Generator().manual_seed(1)
-    directions = torch.randn(3, len(layers), model.d_model, generator=random)
+    n_concepts = len(concepts)
+    directions = torch.randn(n_concepts, len(layers), model.d_model, generator=random)
     return ConceptVectors(
-        concepts=("calm", "afraid", "sad"),
+        concepts=concepts,
         layers=layers,
         directions=directions / directions.norm(dim=-1, keepdim=True),
         center=torch.randn(len(layers), model.d_model, generator=random),
-        neutral_mean=torch.randn(3, len(layers), generator=random),
-        neutral_std=torch.rand(3, len(layers), generator=random) + 0.5,
+        neutral_mean=torch.randn(n_concepts, len(layers), generator=random),
+        neutral_std=torch.rand(n_concepts, len(layers), generator=random) + 0.5,
     )
 
 

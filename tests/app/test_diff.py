@@ -23,7 +23,7 @@ def edit_and_retrain(studio: Studio) -> str:
 def compared(studio: Studio, one: str, other: str) -> str:
     with gr.Blocks():
         place = DiffBox(studio)
-    return str(place.compare(gr.EventData(None, {"old": one, "new": other}))[place.shown])
+    return str(place.compare(gr.EventData(None, {"old": one, "new": other}))[place.found])
 
 
 def test_two_runs_are_compared_in_texts_scores_and_turns(trained: Studio) -> None:

@@ -74,9 +74,12 @@ def built(studio: Studio) -> GeneralizationTab:
         return GeneralizationTab(studio)
 
 
-def pasted(studio: Studio, tab: GeneralizationTab, text: str = PASTED) -> Changes:
+def pasted(
+    studio: Studio, tab: GeneralizationTab, text: str = PASTED, before: Brought | None = None
+) -> Changes:
     inputs = tab.inputs
     values: Values = {
+        inputs.brought: before or inputs.brought.value,
         inputs.source: "paste",
         inputs.parts: [],
         inputs.pasted: text,
@@ -91,6 +94,15 @@ def pasted_request(studio: Studio, **changes: Any) -> Request:
     text, labels = shown[inputs.text]["value"], shown[inputs.labels]["value"]
     request = Request(shown[inputs.brought], text, labels, shown[inputs.mapping], 0, 0.8, "")
     return replace(request, **changes)
+
+
+def test_the_same_texts_looked_at_twice_leave_the_columns_as_they_were_chosen(
+    studio: Studio,
+) -> None:
+    tab = built(studio)
+    brought = pasted(studio, tab)[tab.inputs.brought]
+    assert pasted(studio, tab, before=brought) == {}
+    assert pasted(studio, tab, PASTED + "\ncalm: One more.", brought) != {}
 
 
 def test_pasted_texts_show_columns_and_suggested_concepts(studio: Studio) -> None:

@@ -109,8 +109,22 @@ def brought_from(path: Path) -> BroughtPairs:
     return bring_pairs(FILE, str(path))
 
 
-def shown_of(pairs: PairInputs, chosen: str, path: str | None) -> Changes:
-    return pairs.show_file({pairs.chosen: chosen, pairs.file: path})
+def shown_of(
+    pairs: PairInputs, chosen: str, path: str | None, before: BroughtPairs | None = None
+) -> Changes:
+    before = before or pairs.brought.value
+    return pairs.show_file({pairs.chosen: chosen, pairs.file: path, pairs.brought: before})
+
+
+def test_the_same_file_looked_at_twice_leaves_the_columns_as_they_were_chosen(
+    pairs: PairInputs, memories: MemoryInputs, tmp_path: Path
+) -> None:
+    brought = shown_of(pairs, "tom", None)[pairs.brought]
+    assert shown_of(pairs, "tom", None, brought) == {}
+    dump = tmp_path / "dump.jsonl"
+    dump.write_text(memory_lines(), encoding="utf-8")
+    nodes = dropped(memories, dump)[memories.memories]
+    assert dropped(memories, dump, nodes) == {}
 
 
 def test_a_shipped_set_states_its_polarity_and_its_name(pairs: PairInputs) -> None:
@@ -145,7 +159,7 @@ def test_without_known_columns_both_are_asked_for(tmp_path: Path, pairs: PairInp
     shown = shown_of(pairs, FILE, str(pair_file(tmp_path)))
     assert [shown[each].value for each in (pairs.positive, pairs.negative)] == [None, None]
     assert "choose both sides among the question, warm, cold" in shown[pairs.about]
-    nothing = shown_of(pairs, FILE, None)
+    nothing = shown_of(pairs, FILE, None, shown[pairs.brought])
     assert "JSON" in nothing[pairs.about]
     assert set(nothing) == set(shown)
 
@@ -375,9 +389,12 @@ def memory_lines() -> str:
 THRESHOLDS = {"lowest": 8, "mentions": 0, "characters": 20, "most": 500}
 
 
-def dropped(memories: MemoryInputs, path: Path, **changes: Any) -> Changes:
+def dropped(
+    memories: MemoryInputs, path: Path, before: Memories | None = None, **changes: Any
+) -> Changes:
     """What is shown of a dump under these thresholds."""
     filled = {**THRESHOLDS, "file": str(path), "text": "", "table": "", **changes}
+    filled["memories"] = before or memories.memories.value
     return memories.show({getattr(memories, n): value for n, value in filled.items()})
 
 
@@ -475,7 +492,7 @@ def test_a_run_of_pairs_can_stand_beside_one_of_descriptions(studio: Studio) -> 
     for used in (pairs, described):
         studio.use_run(used.id)
         chosen = gr.EventData(None, {"old": described.id, "new": pairs.id})
-        assert ">gone<" in place.compare(chosen)[place.shown]
+        assert ">gone<" in place.compare(chosen)[place.found]
 
 
 def test_a_cancelled_training_leaves_the_vectors_in_use(studio: Studio, tab: SourcesTab) -> None:

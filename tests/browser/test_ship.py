@@ -22,8 +22,8 @@ from readout_ui.runs.store import RunStore
 from tests.runs.test_packs import packable_run
 from tests.support.hub_stand_in import TOKEN, hub_stand_in
 from tests.support.reports import make_report
-from tests.support.rooms import wait_until_copied
-from tests.support.studios import address_of, small_studio
+from tests.support.rooms import until, wait_until_copied
+from tests.support.studios import address_of, device_taken, small_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -152,6 +152,19 @@ def row(page: Page, name: str) -> Locator:
     return page.locator("#runs tbody tr").filter(has=page.get_by_text(name, exact=True))
 
 
+def sheet_of(page: Page, name: str) -> Locator:
+    """What is done with a run, opened."""
+    page.get_by_role("button", name=f"Name, note, tags, delete: {name}", exact=True).click()
+    return page.get_by_role("dialog", name=name)
+
+
+def rename(page: Page, before: str, name: str) -> None:
+    sheet = sheet_of(page, before)
+    sheet.get_by_label("Name").fill(name)
+    page.keyboard.press("Enter")
+    expect(row(page, name)).to_have_count(1)
+
+
 # Runs
 
 
@@ -232,9 +245,13 @@ def test_forty_runs_are_ten_until_the_others_are_asked_for_or_searched(
     expect(rows).to_have_count(10)
     page.get_by_label("Find a run").fill("DIARY")
     expect(rows).to_have_count(1)
+    rename(page, rows.locator(".title").inner_text(), "found again")  # the list is drawn anew
+    expect(rows).to_have_count(1)
     page.get_by_label("Find a run").fill("")
     expect(rows).to_have_count(10)
     page.get_by_role("button", name="Show all 40 runs").click()
+    expect(rows).to_have_count(40)
+    rename(page, "found again", "once more")
     expect(rows).to_have_count(40)
 
 
@@ -278,6 +295,36 @@ def test_any_two_runs_are_compared_by_choosing_them(
     expect(page.locator("#diff-found h2")).to_have_text("third try − second try")
     expect(page.locator("#diff-found")).to_contain_text("all 4 concepts")
     expect(page.get_by_label("New run").locator(":checked")).to_have_text("third try")
+
+
+def test_what_is_asked_for_while_a_diff_is_worked_out_is_shown_last(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    another_run(served)
+    another_run(served, "third try", hours=-2)
+    page, worker = open_page(), served.studio.worker
+    with device_taken(served.studio):
+        page.get_by_role("button", name="Diff against second try").click()
+        until(page, lambda: any(job.title == "Comparing runs" for job in worker.unfinished()))
+        page.get_by_role("button", name="Diff against third try").click()
+        expect(page.get_by_label("Old run").locator(":checked")).to_have_text("third try")
+    expect(page.locator("#diff-found h2")).to_have_text("third try − first run")
+
+
+def test_runs_stay_picked_when_another_one_is_deleted(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    another_run(served)
+    another_run(served, "third try", hours=-2)
+    page = open_page()
+    page.get_by_label("New run").select_option(label="second try")
+    page.get_by_label("Old run").select_option(label="first run")
+    sheet = sheet_of(page, "third try")
+    sheet.get_by_role("button", name="Delete", exact=True).click()
+    sheet.get_by_role("button", name="Delete it for good").click()
+    expect(page.get_by_label("New run").locator("option")).to_have_count(2)
+    expect(page.get_by_label("New run").locator(":checked")).to_have_text("second try")
+    expect(page.get_by_label("Old run").locator(":checked")).to_have_text("first run")
 
 
 # Packs

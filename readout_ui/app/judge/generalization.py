@@ -329,7 +329,8 @@ class Inputs(Part):
         source, files, parts = self.source, self.files, [*self.sources.values()]
         source.input(bound(self.show_source), source, parts, **LATEST)
         changed = [source.input, self.parts.input, self.pasted.change, files.upload, files.clear]
-        gr.on(changed, bound(self.show_brought), {source, *parts}, components(self), **LATEST)
+        asked = {self.brought, source, *parts}
+        gr.on(changed, bound(self.show_brought), asked, components(self), **LATEST)
         chosen: set[Any] = {self.brought, self.text, self.labels}
         columns = [self.text.input, self.labels.input]
         gr.on(columns, bound(self.show_mapping), chosen, self.mapping, **LATEST)
@@ -343,6 +344,8 @@ class Inputs(Part):
         """Columns and suggested mapping of what was brought; none where the guesses do not fit."""
         parts, pasted, files = (values[box] for box in self.sources.values())
         brought = bring(values[self.source], parts, pasted, files)
+        if brought == values[self.brought]:  # looked at twice: what was chosen meanwhile counts
+            return {}
         columns, text, labels = brought.columns()
         changes: Changes = {
             self.brought: brought,

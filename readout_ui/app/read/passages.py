@@ -12,7 +12,6 @@ import gradio as gr
 from readout_ui.app.events import (
     AWAY,
     LATEST,
-    QUIET,
     Changes,
     Part,
     Values,
@@ -73,7 +72,7 @@ class Inputs(Part):
         self.about = gr.HTML(elem_id="snip-file-about", padding=False)  # what was dropped
         self.how = {self.layer, self.kind, self.width, self.amount, self.n_kept}
         events = [self.file.upload, self.file.clear]
-        gr.on(events, bound(self.show_file), self.file, [self.about, self.field], **QUIET)
+        gr.on(events, bound(self.show_file), self.file, [self.about, self.field], **LATEST)
 
     def _build_choices(self, run: Run | None) -> None:
         with gr.Row():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import gradio as gr
 
 from readout_ui.app.assets import on_load
-from readout_ui.app.events import DEVICE, Changes, Part, bound
+from readout_ui.app.events import PRIVATE, Changes, Part, bound
 from readout_ui.app.jobs import Question
 from readout_ui.app.session import Studio
 from readout_ui.app.widgets import count, short, table
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 SHOWN_TEXTS = 50
 """Changed texts that are listed; the rest is counted."""
+COMPARING: dict[str, Any] = {
+    **PRIVATE,
+    "trigger_mode": "multiple",
+    "concurrency_id": "compare",
+    "concurrency_limit": 1,
+}
+"""One after another as they were asked for, wherever: what is shown last was asked for last."""
 
 
 class DiffBox(Part):
@@ -34,18 +41,19 @@ class DiffBox(Part):
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self.shown = gr.HTML(
+        self.choice = gr.HTML(
             draw_choice(studio),
             elem_id="diff",
             padding=False,
-            js_on_load=on_load("ship/acts.js", "compare"),
+            js_on_load=on_load("ship/picks.js", "compare"),
         )
-        self.compare_on(self.shown)
+        self.found = gr.HTML(elem_id="diff-place", padding=False)
+        self.compare_on(self.choice)
 
     def compare_on(self, source: gr.HTML) -> None:
         """Compare the runs that a click in a part of the page names."""
-        manner = {**DEVICE, "show_progress_on": self.shown}
-        source.compare(bound(self.compare), None, [self.shown], **manner)
+        manner = {**COMPARING, "show_progress_on": self.choice}
+        source.compare(bound(self.compare), None, [self.found], **manner)
 
     def compare(self, event: gr.EventData) -> Changes:
         """What moved: words, settings, a row for each concept, and the changed texts.
@@ -61,27 +69,21 @@ class DiffBox(Part):
 
         diff = compare_runs(old, new)
         changes, reason = _score_changes(self.studio, diff)
-        return {self.shown: draw_diff(self.studio, diff, changes, reason)}
+        return {self.found: draw_diff(self.studio, diff, changes, reason)}
 
     def refresh(self) -> Changes:
-        """The choice of runs, after one was made, named, used or deleted."""
-        return {self.shown: draw_choice(self.studio)}
+        """The choice of runs, after one was made, named, used or deleted; what was found stays."""
+        return {self.choice: draw_choice(self.studio)}
 
 
-def draw_choice(studio: Studio, old: str = "", new: str = "") -> str:
-    """Two lists of runs; nothing while there are fewer than two.
-
-    Args:
-        studio: whose runs.
-        old: the one that is chosen; by default the one before the run in use.
-        new: the other; by default the run in use.
-    """
+def draw_choice(studio: Studio) -> str:
+    """Two lists of runs, at first the one in use and that before; nothing for fewer than two."""
     runs = studio.runs.list()
     if len(runs) < 2:
         return ""
     ids, used = [run.id for run in runs], studio.runs.current()
-    new = new or (used.id if used else ids[0])
-    old = old or next((run_id for run_id in ids[ids.index(new) + 1 :]), ids[0])
+    new = used.id if used else ids[0]
+    old = next((run_id for run_id in ids[ids.index(new) + 1 :]), ids[0])
     picked = (("New", "new", new), ("Old", "old", old))
     lists = " − ".join(_list_of(studio, runs, *one) for one in picked)
     return (
@@ -110,10 +112,9 @@ def draw_diff(studio: Studio, diff: RunDiff, changes: ScoreChanges | None, reaso
     lines += [f"Settings: {escape('; '.join(diff.settings))}."] if diff.settings else []
     words = "".join(f"<p>{line}</p>" for line in lines if line)
     return (
-        f"{draw_choice(studio, diff.old, diff.new)}<section class='box' id='diff-found'><header>"
-        f"<h2>{escape(new)} − {escape(old)}</h2><span class='sp'></span><a class='btn sm' "
-        f"download='what-moved.csv' href='{link}'>CSV</a></header>{words}{_table(rows)}"
-        f"{_texts(diff.texts)}</section>"
+        f"<section class='box' id='diff-found'><header><h2>{escape(new)} − {escape(old)}</h2>"
+        f"<span class='sp'></span><a class='btn sm' download='what-moved.csv' href='{link}'>CSV</a>"
+        f"</header>{words}{_table(rows)}{_texts(diff.texts)}</section>"
     )
 
 

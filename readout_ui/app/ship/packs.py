@@ -61,9 +61,9 @@ class PacksBox(Part):
         self.list = gr.HTML(
             draw_packs(studio), elem_id="packs", padding=False, js_on_load=on_load("ship/acts.js")
         )
-        outputs, quiet, each = components(self), {**DEVICE, **QUIET}, {**DEVICE, **EACH}
+        outputs, each = components(self), {**DEVICE, **EACH}
         self.changed: tuple[Any, ...] = (
-            take.upload(bound(self.install), take, outputs, **quiet),
+            take.upload(bound(self.install), take, outputs, **each),
             self.told.select(bound(self.act), None, outputs, **each),
             self.list.select(bound(self.act), None, outputs, **each),
         )

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from readout_ui.app.assets import calling, on_load
-from readout_ui.app.events import DEVICE, IN_TURN, QUIET, Changes, Part, bound, components
+from readout_ui.app.events import DEVICE, EACH, IN_TURN, QUIET, Changes, Part, bound, components
 from readout_ui.app.session import Studio
 from readout_ui.app.ship.bring import bring
 from readout_ui.app.ship.packs import pack_to_download
@@ -56,7 +56,7 @@ class RunsList(Part):
         self.run_chosen: Any = self.list.select(bound(self.act), None, everything, **IN_TURN)
         saved = calling("ship/acts.js", "download")
         self.run_chosen.success(None, self.file, js=saved, **QUIET)
-        take.upload(bound(self.bring), take, everything, **{**DEVICE, **QUIET})
+        take.upload(bound(self.bring), take, everything, **{**DEVICE, **EACH})
 
     def act(self, event: gr.EventData) -> Changes:
         """Use, name, delete or pack the run that was clicked."""

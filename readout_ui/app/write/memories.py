@@ -66,7 +66,7 @@ SERVER = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Memories:
     """The nodes of a dump."""
 
@@ -127,7 +127,8 @@ class MemoryInputs(Part):
         """What follows from a file or another threshold."""
         file, given, outputs = self.file, {*self.thresholds}, components(self)
         events = [file.upload, file.clear, self.text.submit, self.table.submit]
-        gr.on(events, bound(self.show), {file, self.text, self.table, *given}, outputs, **LATEST)
+        asked = {self.memories, file, self.text, self.table, *given}
+        gr.on(events, bound(self.show), asked, outputs, **LATEST)
         changed = [threshold.input for threshold in self.thresholds]
         gr.on(changed, bound(self.show_counts), {self.memories, *given}, outputs, **LATEST)
 
@@ -135,6 +136,8 @@ class MemoryInputs(Part):
         """What was dropped, with its concepts by count."""
         text, table = values[self.text].strip(), values[self.table].strip()
         memories = read_memories(values[self.file], text, table)
+        if memories == values[self.memories]:  # looked at twice: what was chosen meanwhile counts
+            return {}
         counted = self.show_counts(values | {self.memories: memories})
         return {self.memories: memories, **counted}
 

@@ -155,7 +155,7 @@ class PairInputs(Part):
         mapping = self.asked - {self.leave_out}
         file, outputs = self.file, components(self)
         events = [self.chosen.input, file.upload, file.clear]
-        gr.on(events, bound(self.show_file), {self.chosen, file}, outputs, **LATEST)
+        gr.on(events, bound(self.show_file), {self.chosen, file, self.brought}, outputs, **LATEST)
         # Whatever changes a column, the last look is at the columns as they stand on screen.
         changed = [column.change for column in self.columns]
         gr.on(changed, bound(self.show_mapping), mapping, outputs, **LATEST)
@@ -172,6 +172,8 @@ class PairInputs(Part):
         """The columns of what was chosen or dropped, and what they make of it."""
         chosen = values[self.chosen]
         brought = bring_pairs(chosen, values[self.file])
+        if brought == values[self.brought]:  # looked at twice: what was chosen meanwhile counts
+            return {}
         table = brought.table
         changes: Changes = {
             self.file: gr.File(elem_classes=seen_if(chosen == FILE)),

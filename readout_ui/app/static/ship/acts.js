@@ -1,11 +1,12 @@
 // Clicks in Ship's lists and cards. What carries `data-act` goes to the server as the component's
 // `select`, with its other data attributes; `data-copy` is copied; runs are compared by `compare`.
 
+import { page } from "../lib/dom.js";
 import { openRunSheet } from "./run_sheet.js";
 
 const SHOWN_MS = 1500;
 
-export function start({ element, trigger }) {
+export function start({ element, trigger, watch }) {
   const send = (values) => trigger("select", values);
   element.addEventListener("click", (event) => {
     const clicked = event.target.closest("[data-act], [data-copy]");
@@ -18,6 +19,10 @@ export function start({ element, trigger }) {
   });
   element.addEventListener("input", ({ target }) => {
     if ("filter" in target.dataset) filter(element, target.value);
+  });
+  watch("value", () => {
+    const search = element.querySelector("[data-filter]");
+    if (search) filter(element, search.value); // the rows are other ones
   });
 }
 
@@ -32,9 +37,19 @@ function act(clicked, send, trigger) {
 
 // The two runs of a click: those of the row, or those that are picked in the lists beside it.
 function compared(clicked, { old, new: now, picked }) {
-  if (!picked) return { old, new: now };
+  if (!picked) return pick({ old, new: now });
   const [newer, older] = clicked.parentElement.querySelectorAll("select");
   return { old: older.value, new: newer.value };
+}
+
+// The lists say what is compared.
+function pick(runs) {
+  for (const [which, run] of Object.entries(runs)) {
+    const list = page().querySelector(`#diff [data-pick=${which}]`);
+    list.value = run;
+    list.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+  return runs;
 }
 
 // The first press asks, the second one does it.
@@ -60,8 +75,7 @@ function filter(element, typed) {
 }
 
 function showAll(clicked) {
-  clicked.parentElement.querySelector("table").classList.add("all");
-  clicked.remove();
+  clicked.parentElement.dataset.all = ""; // stays when the list is drawn anew
 }
 
 async function copy(button) {

@@ -1,7 +1,8 @@
 """The one error a person can fix: what is wrong, where, what to do and which options exist."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from unicodedata import category
@@ -80,37 +81,62 @@ def forget_frames(error: BaseException) -> None:
 
     A kept error keeps the local variables of every function it passed: hidden states, caches.
     """
+    for one in _causes(error):
+        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those along its cause and its context, each once."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
     while waiting:
         one = waiting.pop()
         if one is not None and id(one) not in seen:
             seen.add(id(one))
-            traceback.clear_frames(one.__traceback__)
-            one.__traceback__ = None
             waiting += [one.__cause__, one.__context__]
+            yield one
 
 
 _LOST = (
     "device-side assert",
     "illegal memory access",
+    "illegal instruction",
+    "misaligned address",
+    "invalid program counter",
+    "hardware stack error",
+    "shared address space",
+    "launch timed out",
     "unspecified launch failure",
     "uncorrectable",
+    "cuda error: unknown error",
 )
+"""The errors after which CUDA answers every call with the same error, as its manual lists them."""
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether a GPU refuses all further work of this process, whatever it is."""
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(phrase in words for phrase in _LOST)
+    """Whether a GPU refuses all further work of this process, also where another error says so."""
+    said = (str(one).lower() for one in _causes(error) if isinstance(one, RuntimeError))
+    return any(phrase in words for words in said for phrase in _LOST)
 
 
-def device_lost() -> UserError:
+def device_lost(error: BaseException) -> UserError:
     """What to say then."""
     return UserError(
-        "the GPU stopped working for this process (the terminal has the traceback)",
+        f"the GPU stopped working for this process ({first_line(error)})",
         fix="restart Readout Studio; texts and runs are saved",
     )
+
+
+@contextmanager
+def naming_lost_device() -> Iterator[None]:
+    """Inside, a GPU that refuses all further work is one sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_device_lost(error):
+            raise
+        raise device_lost(error) from None
 
 
 def library_error(library: str, what: str) -> UserError:

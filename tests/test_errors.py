@@ -38,6 +38,19 @@ def test_the_command_line_says_so_and_shows_no_traceback(
     assert f"cannot work with transformers {version('transformers')}" in capsys.readouterr().err
 
 
+def test_the_command_line_names_a_gpu_that_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_args: object, **_options: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nSearch for...")
+
+    monkeypatch.setattr(cli, "app", lost)
+    assert cli.run(["models"]) == 2
+    said = capsys.readouterr().err
+    assert "stopped working for this process (CUDA error: an illegal memory access" in said
+    assert said.count("\n") == 1
+
+
 def test_an_answer_of_the_hub_that_tells_no_status_is_no_answer_of_status_none() -> None:
     with pytest.raises(UserError, match=f"huggingface_hub {version('huggingface_hub')}"):
         _refused("me/vectors", ValueError("another kind of error"))

@@ -61,13 +61,12 @@ def capture_batch(
             use_cache=keep_states or past is not None,
             **before,
         )
-    if not pool.taken:
+    if not pool.rows.taken:
         raise not_run(paths.names[0])
-    rows = pool.on_host()  # (n_texts * n_rules + n_kept, n_layers, d_model)
-    n_pooled = batch.weights.shape[0] * batch.weights.shape[1]
-    # One sum is not finite where a number is not, and takes no memory of the numbers' size.
-    if not rows[:n_pooled].sum().isfinite():
+    if not pool.rows.finite:
         raise not_finite(model.dtype, model.device)
+    rows = pool.rows.on_host()  # (n_texts * n_rules + n_kept, n_layers, d_model)
+    n_pooled = batch.weights.shape[0] * batch.weights.shape[1]
     return PooledBatch(
         pooled=rows[:n_pooled].view(*batch.weights.shape[:2], *rows.shape[1:]),
         kept=rows[n_pooled:],
@@ -75,30 +74,38 @@ def capture_batch(
     )
 
 
-class _Pool:
-    """Pooled and kept rows of every layer, written in place on the layer's own device."""
+class _Rows:
+    """Rows of every layer, written in place on the layer's own device; no hook waits for it."""
 
-    def __init__(self, batch: TokenBatch, n_layers: int) -> None:
-        self._batch, self._n_layers = batch, n_layers
+    def __init__(self, n_rows: int, n_layers: int) -> None:
+        self._n_rows, self._n_layers = n_rows, n_layers
         self._rows: dict[torch.device, Tensor] = {}
         self._layers: dict[torch.device, list[int]] = {}
-        self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
+        self._sums: list[Tensor] = []
 
     @property
     def taken(self) -> bool:
         """Whether anything has come."""
         return bool(self._rows)
 
-    def take(self, layer: int, activation: Tensor) -> None:
-        """Pool one layer's output; `recording` calls it."""
-        device = activation.device
-        activation = _per_token(self._batch, activation)
-        weights, rows, columns = self._constants(device)
-        pooled = torch.bmm(weights, activation.float())  # (n_texts, n_rules, d_model)
-        place = self._room(device, activation.shape[-1])[:, layer]
-        n_pooled = pooled.shape[0] * pooled.shape[1]
-        place[:n_pooled] = pooled.flatten(0, 1)
-        place[n_pooled:] = activation[rows, columns]  # (n_kept, d_model)
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers are that were looked at."""
+        device = self._sums[0].device
+        return bool(torch.stack([one.to(device) for one in self._sums]).sum().isfinite())
+
+    def put(self, layer: int, device: torch.device, *parts: Tensor) -> None:
+        """Keep a layer's rows, (n, d_model) in each part.
+
+        The first is looked at, and those in a format that may overflow.
+        """
+        place, start = self._room(device, parts[0].shape[-1])[:, layer], 0
+        for part in parts:
+            place[start : start + len(part)] = part
+            if start == 0 or part.dtype != torch.float32:
+                # Not finite where a number is not, and it takes no memory of the numbers' size.
+                self._sums.append(part.sum(dtype=torch.float32))
+            start += len(part)
         self._layers.setdefault(device, []).append(layer)
 
     def on_host(self) -> Tensor:
@@ -116,13 +123,31 @@ class _Pool:
 
     def _room(self, device: torch.device, d_model: int) -> Tensor:
         if device not in self._rows:
-            n_texts, n_rules, _ = self._batch.weights.shape
-            shape = (n_texts * n_rules + len(self._batch.kept_rows), self._n_layers, d_model)
+            shape = (self._n_rows, self._n_layers, d_model)
             with torch.inference_mode(False):  # what stays is an ordinary tensor
                 on_host = device.type == "cpu"
                 room = host_block(*shape) if on_host else torch.empty(shape, device=device)
                 self._rows[device] = room
         return self._rows[device]
+
+
+class _Pool:
+    """Pools a batch; what is left of every layer is in `rows`."""
+
+    def __init__(self, batch: TokenBatch, n_layers: int) -> None:
+        n_texts, n_rules, _ = batch.weights.shape
+        self.rows = _Rows(n_texts * n_rules + len(batch.kept_rows), n_layers)
+        self._batch = batch
+        self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def take(self, layer: int, activation: Tensor) -> None:
+        """Pool one layer's output; `recording` calls it."""
+        device = activation.device
+        activation = _per_token(self._batch, activation)
+        weights, rows, columns = self._constants(device)
+        pooled = torch.bmm(weights, activation.float())  # (n_texts, n_rules, d_model)
+        kept = activation[rows, columns]  # (n_kept, d_model)
+        self.rows.put(layer, device, pooled.flatten(0, 1), kept)
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         if device not in self._moved:
@@ -159,11 +184,12 @@ def capture_by(
     """One batch pooled by the caller's function, (n_texts, n_layers, d_model) float32 on the CPU.
 
     Raises:
-        UserError: the function returns another shape, or a module was not run.
+        UserError: the function returns another shape or numbers that are not finite, or a module
+            was not run.
     """
     batch = pad_batch(feeds, model.device)
     mask = batch.weights[:, 0] > 0  # (n_texts, n_fed)
-    layers: dict[int, Tensor] = {}
+    rows = _Rows(len(feeds), len(paths.names))
 
     def take(layer: int, activation: Tensor) -> None:
         hidden = _per_token(batch, activation).float()
@@ -174,12 +200,14 @@ def capture_by(
                 f"{tuple(hidden.shape)}",
                 fix=f"return one row per text, {(len(feeds), hidden.shape[-1])}",
             )
-        layers[layer] = found.float().cpu()
+        rows.put(layer, hidden.device, found)
 
     with inference(model.model), recording(model.model, paths, take):
         bare_model(model.model)(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         )
-    if not layers:
+    if not rows.taken:
         raise not_run(paths.names[0])
-    return torch.stack([layers[layer] for layer in sorted(layers)], 1)
+    if not rows.finite:
+        raise not_finite(model.dtype, model.device)
+    return rows.on_host()

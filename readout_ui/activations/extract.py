@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from readout_ui.activations.batches import Feed, batch_end, default_token_budget
+from readout_ui.activations.batches import Feed, default_token_budget
 from readout_ui.activations.cache import ActivationCache, cache_key
 from readout_ui.activations.capture import Pooling, capture_by
 from readout_ui.activations.passes import (
+    BatchLimits,
     CaptureSettings,
     Wanted,
     compute,
     frame_text,
+    in_batches,
     read_paths,
     timed,
 )
@@ -315,16 +317,14 @@ def _pool_by(
         Feed(frame_text(framed_model, t, settings.max_length), 0, ("content_mean",)) for t in texts
     ]
     order = sorted(range(len(texts)), key=lambda row: -feeds[row].n_tokens)
-    lengths = [feeds[row].n_tokens for row in order]
-    budget = settings.token_budget or default_token_budget(model)
     pooled = torch.empty(len(texts), len(paths.names), model.d_model)
-    start = 0
-    while start < len(order):
-        stop = batch_end(lengths, start, budget, settings.batch_size)
-        rows = order[start:stop]
-        pooled[rows] = capture_by(model, paths, [feeds[row] for row in rows], pooling)
-        report(Progress(STAGE, stop, len(order)))
-        start = stop
+    limits = BatchLimits(settings.token_budget or default_token_budget(model), settings.batch_size)
+    work = partial(capture_by, model, paths, pooling=pooling)
+    n_done = 0
+    for found, _note in in_batches(model, [feeds[row] for row in order], limits, work):
+        pooled[order[n_done : n_done + len(found)]] = found
+        n_done += len(found)
+        report(Progress(STAGE, n_done, len(order)))
     return pooled
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from readout_ui.activations.capture import PooledBatch, capture_batch
 from readout_ui.activations.pooling import TextActivations, rule_group, token_index
 from readout_ui.activations.prefix import NO_PREFIX, SharedPrefix, find_prefix
 from readout_ui.errors import UserError
-from readout_ui.models.devices import Shortage, within_memory
+from readout_ui.models.devices import Result, Shortage, within_memory
 from readout_ui.models.prompt import FRAMES
 from readout_ui.models.workers import SpreadModel
 
@@ -131,37 +131,60 @@ def run_passes(
     Raises:
         UserError: a single text does not fit into memory.
     """
-    texts = sorted(feeds, key=lambda text: feeds[text].n_tokens, reverse=True)
-    lengths = [feeds[text].n_tokens for text in texts]
+    texts = iter(sorted(feeds, key=lambda text: feeds[text].n_tokens, reverse=True))
+    longest_first = sorted(feeds.values(), key=lambda feed: feed.n_tokens, reverse=True)
+    work = partial(_read_batch, model, paths, prefix)
+    for found, note in in_batches(model, longest_first, limits, work):
+        yield PassedBatch({next(texts): entry for entry in found}, note)
+
+
+def in_batches(
+    model: LoadedModel,
+    feeds: Sequence[Feed],
+    limits: BatchLimits,
+    work: Callable[[Sequence[Feed]], Result],
+) -> Iterator[tuple[Result, str]]:
+    """What `work` makes of some texts at a time, fewer once memory runs out, with a note of that.
+
+    Args:
+        model: the loaded model.
+        feeds: the longest first.
+        limits: how many at once.
+        work: what is done with a batch.
+
+    Raises:
+        UserError: a single text does not fit into memory.
+    """
+    lengths = [feed.n_tokens for feed in feeds]
     budget, start, note = limits.token_budget, 0, ""
-    while start < len(texts):
+    while start < len(feeds):
         stop = batch_end(lengths, start, budget, limits.batch_size, limits.text_tokens)
-        batch = {text: feeds[text] for text in texts[start:stop]}
-        passed = within_memory(partial(_read_batch, model, paths, batch, prefix))
-        if isinstance(passed, Shortage):
-            if len(batch) == 1:
-                n_tokens = next(iter(batch.values())).n_tokens
-                what, lower = f"one text of {n_tokens} tokens", "choose a smaller maximum length"
-                raise passed.error(model.device, what, model.name, lower)
-            budget = len(batch) * (lengths[start] + limits.text_tokens) // 2
+        done = within_memory(partial(work, feeds[start:stop]))
+        if isinstance(done, Shortage):
+            if stop - start == 1:
+                what, lower = (
+                    f"one text of {lengths[start]} tokens",
+                    "choose a smaller maximum length",
+                )
+                raise done.error(model.device, what, model.name, lower)
+            budget = (stop - start) * (lengths[start] + limits.text_tokens) // 2
             note = f"Memory ran out: from here on at most {budget} tokens at once."
             continue
-        yield PassedBatch(passed, note)
+        yield done, note
         start, note = stop, ""
 
 
 def _read_batch(
-    model: LoadedModel, paths: BlockPaths, batch: Mapping[str, Feed], prefix: SharedPrefix
-) -> dict[str, TextActivations]:
-    feeds = list(batch.values())
+    model: LoadedModel, paths: BlockPaths, prefix: SharedPrefix, feeds: Sequence[Feed]
+) -> list[TextActivations]:
     padded = pad_batch(feeds, model.device)
     past = None if prefix.states is None else prefix.repeated(len(feeds), model.device)
     captured = capture_batch(model, paths, padded, past)
-    return dict(zip(batch, _per_text(captured, feeds, padded.kept_counts), strict=True))
+    return list(_per_text(captured, feeds, padded.kept_counts))
 
 
 def _per_text(
-    captured: PooledBatch, feeds: list[Feed], kept_counts: tuple[int, ...]
+    captured: PooledBatch, feeds: Sequence[Feed], kept_counts: tuple[int, ...]
 ) -> Iterator[TextActivations]:
     kept = torch.split(captured.kept, list(kept_counts))
     for pooled, tokens, feed in zip(captured.pooled, kept, feeds, strict=True):

@@ -211,7 +211,8 @@ class Worker:
     """
 
     def __init__(self, save: Callable[[], object] = lambda: None) -> None:
-        self._save, self._lost = save, False
+        self._save = save
+        self._lost: BaseException | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._lock = threading.Lock()
         self._jobs: deque[Job[object]] = deque()
@@ -317,17 +318,17 @@ class Worker:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _guarded(self, work: Callable[[Report], Result], report: Report) -> Result:
-        if not self._lost:
+        if self._lost is None:
             try:
                 return work(report)
-            except RuntimeError as error:
+            except (RuntimeError, UserError) as error:
                 if not is_device_lost(error):
                     raise
                 _log.error("The device was lost", exc_info=error)
+                self._lost = error
                 forget_frames(error)
-            self._lost = True
             self._save()
-        raise device_lost()
+        raise device_lost(self._lost)
 
     def _unfinished(self, kind: str) -> Job[object] | None:
         same = (job for job in self._jobs if job.kind == kind and not job.future.done())

@@ -24,7 +24,7 @@ from readout_ui.cli.read import read, snippets
 from readout_ui.cli.steer import steer
 from readout_ui.cli.train import train, train_examples, train_stories
 from readout_ui.cli.train_pairs import train_pairs
-from readout_ui.errors import UserError, missing_import
+from readout_ui.errors import UserError, missing_import, naming_lost_device
 from readout_ui.progress import Cancelled, write_anything
 
 app = typer.Typer(
@@ -59,9 +59,10 @@ def run(
     given = list(sys.argv[1:] if arguments is None else arguments)
     write_anything(exact=not {"--json", "--csv"}.isdisjoint(given))
     try:
-        status = app(
-            given or ["--help"], prog_name="readout-ui", standalone_mode=False, obj=start_app
-        )
+        with naming_lost_device():
+            status = app(
+                given or ["--help"], prog_name="readout-ui", standalone_mode=False, obj=start_app
+            )
         sys.stdout.flush()
     except (UserError, _UsageError) as error:
         return _complain(error)

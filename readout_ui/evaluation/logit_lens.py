@@ -8,6 +8,7 @@ than a random one does, the lens says nothing about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import torch
 
 from readout_ui.errors import UserError
 from readout_ui.evaluation.results import Rows
+from readout_ui.models.devices import Shortage, not_finite, within_memory
 from readout_ui.models.tokens import visible_tokens
+from readout_ui.models.weights import held_weight
 from readout_ui.vectors.metrics import random_directions
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from readout_ui.vectors.vectors import ConceptVectors
 
 N_TOKENS = 10
+AT_ONCE = 32
+"""Directions whose logits are on the device together; a vocabulary has up to 260,000 columns."""
 RANDOM = "random direction"
 """Stands where a concept's name would."""
 
@@ -58,11 +63,18 @@ def logit_lens(
         seed: of the random direction.
 
     Raises:
-        UserError: the vectors have no such layer, or the model no final norm or unembedding.
+        UserError: the vectors have no such layer, the model no final norm or unembedding, there is
+            no memory for the logits, or they are not finite.
     """
     own = vectors.select(layers=[layer]).directions[:, 0]
     random = random_directions(1, 1, own.shape[1], seed)[:, 0]
-    logits = direction_logits(model.model, torch.cat([own.float(), random]))
+    directions = torch.cat([own.float(), random])
+    logits = within_memory(partial(direction_logits, model.model, directions))
+    if isinstance(logits, Shortage):
+        what, lower = f"the logits of {AT_ONCE} directions", "wait until less is running"
+        raise logits.error(model.device, what, model.name, lower)
+    if not logits.sum().isfinite():
+        raise not_finite(model.dtype, model.device)
     logits = (logits - logits.mean(dim=1, keepdim=True)) / logits.std(dim=1, keepdim=True)
     high, low = logits.topk(n, dim=1), logits.topk(n, dim=1, largest=False)
 
@@ -89,12 +101,16 @@ def direction_logits(model: nn.Module, directions: Tensor) -> Tensor:
     """
     norm, head = _final_norm(model), _unembedding(model)
     weight = norm.weight if isinstance(norm.weight, torch.Tensor) else head
-    at = directions.to(weight.device, weight.dtype)
+    # accelerate takes what is on the CPU to weights that it has yet to fetch.
+    home = torch.device("cpu") if weight.is_meta else weight.device
+    parts = []
     with torch.inference_mode():
-        # A norm with a bias gives something for nothing, which is no direction's doing.
-        normed = norm(at) - norm(torch.zeros_like(at))
-        logits: Tensor = (normed.to(head.device, head.dtype) @ head.T).float().cpu()
-    return logits
+        for some in torch.split(directions, AT_ONCE):
+            at = some.to(home, weight.dtype)
+            # A norm with a bias gives something for nothing, which is no direction's doing.
+            normed = norm(at) - norm(torch.zeros_like(at))
+            parts.append((normed.to(head.device, head.dtype) @ head.T).cpu().float())
+    return torch.cat(parts)
 
 
 def _final_norm(model: nn.Module) -> Any:
@@ -121,4 +137,5 @@ def _unembedding(model: nn.Module) -> Tensor:
             "the model's unembedding is not there as plain numbers, so there is no logit lens",
             fix="load the model without quantization",
         )
-    return weight.detach()
+    name = next((name for name, each in model.named_parameters() if each is weight), "")
+    return held_weight(model, name, weight).detach()

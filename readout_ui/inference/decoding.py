@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import proxy
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
@@ -104,6 +105,11 @@ class TokenTracker(StoppingCriteria):
         """Whether every row has ended."""
         return all(self.finish)
 
+    def end_early(self) -> None:
+        """The pass that only feeds the last token ends behind the last layer that is read."""
+        if self.over:
+            raise FarEnough
+
     def expect(self, found: torch.Tensor, due: Sequence[int], otherwise: _Otherwise) -> None:
         """Raise `otherwise()` with the next tokens unless `found`, (n_rows,), is what is due.
 
@@ -165,8 +171,9 @@ class NextLogits(LogitsProcessor):
         assert self.own is not None
         chances = self.own[row].float().log_softmax(-1)
         top = chances.topk(min(count, len(chances)))
-        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return float(chances[token]), [(int(index), float(value)) for index, value in pairs]
+        pairs = torch.stack([top.indices.float(), top.values], dim=1)  # ids: exact to 16 million
+        (_, own), *found = torch.cat([chances[token].expand(1, 2), pairs]).tolist()  # in one wait
+        return own, [(int(index), value) for index, value in found]
 
 
 def decoding_config(
@@ -200,9 +207,8 @@ def end_tokens(model: LoadedModel) -> frozenset[int]:
     configured = required(model.model.generation_config, "eos_token_id", "transformers")
     several = configured if isinstance(configured, list | tuple) else [configured]
     tokenizer: Any = model.tokenizer
-    special = special_tokens(model)
     after = tokenizer(model.frame.after, add_special_tokens=False)["input_ids"][:1]
-    ends = [*several, tokenizer.eos_token_id, *(token for token in after if token in special)]
+    ends = [*several, tokenizer.eos_token_id, *(t for t in after if t in special_tokens(model))]
     return frozenset(token for token in ends if isinstance(token, int))
 
 
@@ -228,7 +234,8 @@ def _fed_wrongly(fed: Any, due: tuple[int, int]) -> UserError:
 class Live:
     """A generation under way; use it inside `on_text` only, on the thread that generates.
 
-    Nothing is worked out or moved from the device before it is asked for.
+    Nothing is worked out or moved from the device before it is asked for. `answers` is a proxy, as
+    a circle of references would keep the device's memory until garbage is collected.
     """
 
     def __init__(self, answers: Answers, row: int) -> None:
@@ -281,12 +288,8 @@ class Answers:
         self.longest = max(len(prompt.token_ids) for prompt in prompts)
         self.limit, self.note = room_for_answer(model, self.longest, sampling.max_new_tokens)
         self.logits = NextLogits(sampling, self.longest)
-        self.projector: Projector | None = None
-        if vectors is not None:
-            self.projector = Projector(vectors, len(prompts), self._after_pass)
-            self._scorer = Scorer(vectors)
         self._special = special_tokens(model)
-        live = [Live(self, row) for row in range(len(prompts))]
+        live = [Live(proxy(self), row) for row in range(len(prompts))]
         self.tracker = TokenTracker(
             len(prompts),
             self.limit,
@@ -295,6 +298,10 @@ class Answers:
             extra_pass=vectors is not None,
             on_token=(lambda: on_text(live)) if on_text else (lambda: None),
         )
+        self.projector: Projector | None = None
+        if vectors is not None:
+            self.projector = Projector(vectors, len(prompts), self.tracker.end_early)
+            self._scorer = Scorer(vectors)
 
     def grow(self, sampling: Sampling) -> None:
         """Run transformers' `generate` until every row has ended."""
@@ -312,11 +319,6 @@ class Answers:
                 logits_processor=[FiniteLogits(self.tracker, overflow), self.logits],
             )
         self.tracker.fetched(ids[:, -1])  # what the last pass was fed is looked at as well
-
-    def _after_pass(self) -> None:
-        """The pass that only feeds the last token ends behind the last layer that is read."""
-        if self.tracker.over:
-            raise FarEnough
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Scores are told apart by the order of the passes, so each must feed what is expected.
@@ -349,8 +351,7 @@ class Answers:
 
     def text(self, row: int) -> str:
         """The new tokens of a row as text."""
-        ids = self.tracker.rows[row]
-        return str(self.model.tokenizer.decode(ids, skip_special_tokens=True))
+        return str(self.model.tokenizer.decode(self.tracker.rows[row], skip_special_tokens=True))
 
     def reading(self, row: int, start: int = 0) -> Reading | None:
         """Scores of a row's tokens from `start` on, as far as they were fed."""

@@ -209,7 +209,10 @@ def _require_cache(model: LoadedModel, prompts: Sequence[FramedChat], n_new: int
     passed = _turning_point(model, len(longest.token_ids) + n_new, N_STEPS)
     tried = _TRIED.setdefault(model, {})
     if passed and passed not in tried:
-        tried[passed] = why_no_cache(model.model, repeated(longest.token_ids, passed))
+        ids = repeated(longest.token_ids, passed)
+        found = within_memory(partial(why_no_cache, model.model, ids))
+        if not isinstance(found, Shortage):  # else the answer will say what it has no memory for
+            tried[passed] = found
     why = why or tried.get(passed, "")
     if why:
         raise UserError(
@@ -252,10 +255,17 @@ def _may_stand_together(model: LoadedModel, prompts: Sequence[FramedChat], n_new
 @contextmanager
 def _seeded(device: torch.device, seed: int) -> Iterator[None]:
     """Torch's chance starts from `seed` and is as before afterwards."""
-    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    # A seed goes to every device, whichever the model is on.
+    begun: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count()) if begun else ()
+    before = torch.mps.get_rng_state() if device.type == "mps" else None
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
-        yield
+        try:
+            yield
+        finally:
+            if before is not None:
+                torch.mps.set_rng_state(before)
 
 
 def _answers(

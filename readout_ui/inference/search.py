@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from readout_ui.activations.batches import Feed, batch_end, default_token_budget, pad_batch
+from readout_ui.activations.batches import (
+    Feed,
+    batch_end,
+    default_token_budget,
+    pad_batch,
+    tokens_beside_a_text,
+)
 from readout_ui.activations.hooks import inference, recording
 from readout_ui.activations.prefix import SharedPrefix, find_prefix
 from readout_ui.errors import UserError
@@ -112,16 +118,17 @@ class WindowReader:
             self._prefix = find_prefix(self.model, self._paths, [each.framed for each in windows])
         order = sorted(windows, key=lambda each: -len(each.framed.token_ids))
         lengths = [len(each.framed.token_ids) - self._prefix.n_tokens for each in order]
+        beside = tokens_beside_a_text(self.model, self._prefix.n_tokens, 0)
         start = 0
         while start < len(order):
-            stop = batch_end(lengths, start, self._budget)
+            stop = batch_end(lengths, start, self._budget, text_tokens=beside)
             batch = order[start:stop]
             scores = within_memory(partial(self._score, batch))
             if isinstance(scores, Shortage):
                 if len(batch) == 1:
                     tokens, model = f"{lengths[start]} tokens", self.model
                     raise scores.error(model.device, tokens, model.name, "split the longest texts")
-                self._budget = len(batch) * lengths[start] // 2
+                self._budget = len(batch) * (lengths[start] + beside) // 2
                 continue
             yield batch, scores
             start = stop

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from readout_ui.errors import UserError, printable
+from readout_ui.errors import UserError, naming_lost_device, printable
 from readout_ui.inference.answers import (
     Asked,
     Choice,
@@ -274,9 +274,11 @@ class Answering:
         def send(piece: Piece) -> None:
             loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
-        self._task = asyncio.ensure_future(
-            asyncio.to_thread(self._service.answer, self._asked, send, self._stopped.is_set)
-        )
+        def answer() -> list[Choice]:
+            with naming_lost_device():
+                return self._service.answer(self._asked, send, self._stopped.is_set)
+
+        self._task = asyncio.ensure_future(asyncio.to_thread(answer))
         self._task.add_done_callback(self._ended)
         while (piece := await self._pieces.get()) is not None:
             yield piece

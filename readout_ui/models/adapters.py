@@ -3,10 +3,12 @@
 import math
 import re
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from readout_ui.errors import UserError
+from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.models.weights import read_json, require_no_pointer
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def merge_adapter(model: "nn.Module", folder: Path) -> str:
         What it is: LoRA, DoRA or IA3.
 
     Raises:
-        UserError: it is of another kind, or does not fit this model.
+        UserError: it is of another kind, does not fit this model, or there is no memory for it.
     """
     import torch
 
@@ -33,13 +35,18 @@ def merge_adapter(model: "nn.Module", folder: Path) -> str:
     with torch.inference_mode():
         for key in tensors:
             try:
-                _merge(model, settings, tensors, key)
+                merged = within_memory(partial(_merge, model, settings, tensors, key))
             except (AttributeError, KeyError, RuntimeError) as error:
                 raise UserError(
                     f"the adapter's {key} fits nothing in {type(model).__name__}",
                     where=folder.name,
                     fix="check that it was trained for this model",
                 ) from error
+            if isinstance(merged, Shortage):
+                device = next(model.parameters()).device
+                raise merged.error(
+                    device, f"the adapter's {key}", folder.name, "merge it with PEFT"
+                )
     return kind
 
 

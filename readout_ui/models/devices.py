@@ -151,7 +151,13 @@ def _free_ram() -> int:
     return int(psutil.virtual_memory().available)
 
 
-_PHRASES = ("out of memory", "can't allocate memory", "not enough memory")
+_PHRASES = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "status_alloc_failed",  # cuBLAS and cuDNN, of their own workspaces
+    "invalid buffer size",  # MPS, of one tensor alone
+)
 _WANTED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
 LESS = "free memory, or choose a smaller model, a lower --dtype or another --device"
 

@@ -59,16 +59,16 @@ def try_model(model: nn.Module, token_ids: Sequence[int], room: int | None = Non
     near = max((n for n in turning_points(model) if n <= LONGEST), default=0)
     ids = repeated(token_ids, min(max(N_TOKENS, near + N_TOKENS // 3), room or LONGEST * 2))
     n_start = max(1, len(ids) // 3)
-    whole = within_memory(partial(_whole, model, ids))
-    if isinstance(whole, Shortage):
-        return ""  # The reading itself will say what there is no memory for.
-    start = _whole(model, ids[:n_start])
-    if difference(whole[:, :n_start], start) > _bound(whole.dtype):
+    if within_memory(partial(_looks_ahead, model, ids, n_start)) is True:
         raise UserError(
             f"{_kind(model)} reads what comes after a token too, so it is no causal language model",
             fix=_OTHER_FIX,
         )
-    return why_no_cache(model, ids[:n_start]) if n_start + N_STEPS < len(ids) else ""
+    if n_start + N_STEPS >= len(ids):
+        return ""
+    why = within_memory(partial(why_no_cache, model, ids[:n_start]))
+    # The reading itself will say what there is no memory for.
+    return "" if isinstance(why, Shortage) else why
 
 
 _TURNING = re.compile(
@@ -96,6 +96,7 @@ def why_no_cache(model: nn.Module, token_ids: Sequence[int]) -> str:
     """Why the scores of tokens that `generate` adds to these would be wrong; "" if right.
 
     Raises:
+        RuntimeError: memory ran out, which says nothing about the model.
         UserError: with a cache these tokens themselves are read otherwise, so that whatever is read
             of the model may be wrong.
     """
@@ -104,7 +105,7 @@ def why_no_cache(model: nn.Module, token_ids: Sequence[int]) -> str:
         whole = _states(model, text)
     except (*CANNOT_RUN, UserError) as error:
         if is_out_of_memory(error):
-            return ""
+            raise
         said = error.what if isinstance(error, UserError) else first_line(error)
         return f"{_kind(model)} cannot go on from a cache ({said})"
     n_given, bound = len(token_ids), _bound(whole.dtype)
@@ -138,6 +139,12 @@ def difference(expected: Tensor, found: Tensor) -> float:
 def _bound(dtype: torch.dtype) -> float:
     """What rounding and experts chosen by a hair's breadth stay below; a wrong token does not."""
     return 0.01 if torch.finfo(dtype).bits >= 32 else 0.1
+
+
+def _looks_ahead(model: nn.Module, token_ids: Sequence[int], n_start: int) -> bool:
+    """Whether the first tokens are read otherwise where others follow."""
+    whole, start = _whole(model, token_ids), _whole(model, token_ids[:n_start])
+    return difference(whole[:, :n_start], start) > _bound(whole.dtype)
 
 
 def _whole(model: nn.Module, token_ids: Sequence[int]) -> Tensor:

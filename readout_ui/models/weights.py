@@ -6,7 +6,7 @@ The identity is made of exact integer sums over their raw bits.
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -218,14 +218,28 @@ def weights_fingerprint(model: "nn.Module") -> str:
     """
     import torch
 
-    names, sums = [], []
+    names, sums = {}, {}
     with torch.inference_mode():
         for name, parameter in sorted(model.named_parameters()):
-            names.append(f"{name} {tuple(parameter.shape)} {parameter.dtype}")
-            sums.append(_bit_sums(held_weight(model, name, parameter)))
-    numbers = [row.tolist() for row in sums]
-    identity = json.dumps([names, numbers, _settings(model)])
+            names[name] = f"{name} {tuple(parameter.shape)} {parameter.dtype}"
+            sums[name] = _bit_sums(held_weight(model, name, parameter))
+    numbers = {name: row.tolist() for name, row in sums.items()}
+    for twin in _twins(model, numbers):
+        del names[twin], numbers[twin]
+    identity = json.dumps([[*names.values()], [*numbers.values()], _settings(model)])
     return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _twins(model: "nn.Module", numbers: Mapping[str, list[int]]) -> list[str]:
+    """The head, where accelerate parted it from the embeddings that it shares to offload one."""
+    owner: Any = model
+    ends = (owner.get_input_embeddings(), owner.get_output_embeddings())
+    table, head = (getattr(end, "weight", None) for end in ends)
+    if table is None or head is None or table is head or not (table.is_meta or head.is_meta):
+        return []
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    first, second = names.get(id(table), ""), names.get(id(head), "")
+    return [second] if second and numbers.get(first) == numbers[second] else []
 
 
 def config_digest(model: "nn.Module") -> str:

@@ -7,13 +7,14 @@ alone and offline. Directions are fitted on it as mean differences, scores are c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.progress import Progress, Report, silent
 from readout_ui.vectors.auroc import Floats
 
@@ -78,7 +79,7 @@ def embed(texts: Sequence[str], folder: Path, report: Report = silent) -> Floats
     for start in range(0, len(new), _BATCH):
         report(Progress("Sentence embedding", start, len(new), "texts"))
         some = new[start : start + _BATCH]
-        found.update(zip(some, _read(some, folder), strict=True))
+        found.update(zip(some, _read_some(some, folder), strict=True))
     return np.stack([found[text] for text in texts])
 
 
@@ -86,6 +87,19 @@ def embed(texts: Sequence[str], folder: Path, report: Report = silent) -> Floats
 def _known(_folder: Path) -> dict[str, Floats]:
     """Embeddings of this process by text: two kilobytes each."""
     return {}
+
+
+def _read_some(texts: Sequence[str], folder: Path) -> Floats:
+    """Embeddings of texts; where memory runs out, of half of them at a time."""
+    import torch
+
+    found = within_memory(partial(_read, texts, folder))
+    if not isinstance(found, Shortage):
+        return found
+    if len(texts) == 1:
+        raise found.error(torch.device("cpu"), "one text", NAME, "close other programs")
+    middle = len(texts) // 2
+    return np.concatenate([_read_some(some, folder) for some in (texts[:middle], texts[middle:])])
 
 
 def _read(texts: Sequence[str], folder: Path) -> Floats:

@@ -270,6 +270,18 @@ def test_other_mistakes_are_said_in_the_same_form(url: str, service: Service) ->
     assert httpx.post(f"{url}/completions", content=parts, timeout=60).status_code == 413
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_gpu_that_stopped_is_named_to_every_client(
+    stream: bool, url: str, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_given: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(service, "answer", lost)
+    body = {"model": service.model.name, "messages": ASK, "stream": stream}
+    assert "restart Readout Studio" in post(url, body).text
+
+
 def test_other_sites_and_unknown_hosts_are_refused(url: str) -> None:
     for headers, status in (
         ({"host": "evil.example"}, 421),

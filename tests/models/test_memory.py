@@ -4,32 +4,47 @@ import dataclasses
 import gc
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from readout_ui.activations.batches import tokens_beside_a_text
-from readout_ui.activations.extract import read_activations
+from readout_ui.activations.extract import extract_activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
 from readout_ui.app.jobs import JobState, Worker
 from readout_ui.app.read.compare import model_of
 from readout_ui.app.status import StudioOptions
-from readout_ui.errors import UserError
-from readout_ui.inference.forward import frame_content, perplexity, read_chat
-from readout_ui.inference.generation import frame_for_answer, generate_batch
+from readout_ui.errors import UserError, is_device_lost
+from readout_ui.evaluation.logit_lens import logit_lens
+from readout_ui.inference.forward import frame_content, next_tokens, perplexity, read_chat
+from readout_ui.inference.generation import _seeded, frame_for_answer, generate_batch
 from readout_ui.inference.sampling import Sampling
+from readout_ui.inference.search import WindowReader
 from readout_ui.inference.steering import steered
 from readout_ui.inference.steering_setup import Steer, SteeringSetup
 from readout_ui.models import devices
+from readout_ui.models.adapters import merge_adapter
+from readout_ui.models.calling import LibraryErrors
 from readout_ui.models.chat_template import Turn
-from readout_ui.models.devices import choose_device, choose_dtype, free_bytes, wrong_torch
-from readout_ui.models.loading import LoadedModel
+from readout_ui.models.devices import (
+    choose_device,
+    choose_dtype,
+    free_bytes,
+    is_out_of_memory,
+    wrong_torch,
+)
+from readout_ui.models.loading import LoadedModel, _bitsandbytes, _offloaded
+from readout_ui.models.trial import try_model
 from readout_ui.models.weights import weight_bytes, weights_fingerprint
+from readout_ui.texts.streams import Passage
+from readout_ui.vectors.sentence_embedding import embed
 from tests.support.loaded_tiny import load_tiny, random_readout, random_vectors
 from tests.support.pretend_gpu import PretendGpu, on_pretend_gpu
 from tests.support.tiny_model import save_tiny_model
@@ -59,15 +74,39 @@ def capture(model: LoadedModel) -> Any:
     return read_activations(model, texts, CaptureSettings()).pooled.numpy()
 
 
-WORK = [read, surprise, speak, capture]
+def capture_by_hand(model: LoadedModel) -> Any:
+    def mean(hidden: Any, mask: Any) -> Any:
+        weights = mask.float()  # (n_texts, n_tokens)
+        return (hidden * weights[:, :, None]).sum(dim=1) / weights.sum(dim=1, keepdim=True)
+
+    return extract_activations([LONG[: 40 + i] for i in range(8)], model, pooling=mean).numpy()
 
 
-@pytest.mark.parametrize("work", WORK)
+def follow(model: LoadedModel) -> Any:
+    ids = frame_content(model.frame, LONG, "assistant").token_ids
+    return np.array([chance for _token, chance in next_tokens(model, ids)])
+
+
+def search(model: LoadedModel) -> Any:
+    reader = WindowReader(model, random_vectors(model, (1,)), "z")
+    passages = [Passage(LONG[: 150 + i], i, 0) for i in range(4)]
+    found = reader.scores([window for one in passages for window in reader.windows(one)])
+    return np.concatenate([scores for _batch, several in found for scores in several])
+
+
+def lens(model: LoadedModel) -> Any:
+    return [found.raised for found in logit_lens(model, random_vectors(model), 0)]
+
+
+WORK = [read, surprise, speak, capture, capture_by_hand, follow, search]
+
+
+@pytest.mark.parametrize("work", [*WORK, lens])
 def test_no_memory_is_one_sentence_and_nothing_stays(work: Callable[[LoadedModel], Any]) -> None:
     with PretendGpu() as gpu:
         model = on_pretend_gpu(load_tiny(context_length=None), torch.float32)
         before = gpu.used
-        gpu.capacity = before + 2**13
+        gpu.capacity = before + 2**12
         with pytest.raises(
             UserError, match=r"no memory for .* more was needed, .* are free; "
         ) as no:
@@ -93,6 +132,122 @@ def test_where_halving_helps_the_numbers_are_the_same(work: Callable[[LoadedMode
         assert gpu.used == before
 
 
+@pytest.mark.parametrize("work", [*WORK, lens])
+def test_memory_is_free_at_once_and_not_when_the_garbage_is_collected(
+    work: Callable[[LoadedModel], Any],
+) -> None:
+    with PretendGpu() as gpu:
+        model = on_pretend_gpu(load_tiny(context_length=None), torch.float32)
+        work(model)  # what is tried and looked up once
+        forget_prefix(model)
+        gc.collect()
+        before = gpu.used
+        gc.disable()
+        try:
+            work(model)
+            forget_prefix(model)
+            assert gpu.used == before
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("work", [*WORK, lens])
+def test_wherever_memory_runs_out_it_is_one_sentence(work: Callable[[LoadedModel], Any]) -> None:
+    with PretendGpu() as gpu:
+        model = on_pretend_gpu(load_tiny(context_length=None), torch.float32)
+        if work is speak:
+            work(model)  # whether it takes padding is tried once
+            gc.collect()
+        before = gpu.used
+        gpu.reset()
+        work(model)
+        n_taken = gpu.taken
+        for share in (0.0, 0.4, 0.7, 0.95):
+            forget_prefix(model)
+            gpu.reset()
+            gpu.full_after = int(share * n_taken)
+            with pytest.raises(UserError, match="no memory for"):
+                work(model)
+            gc.collect()
+            assert gpu.used == before
+
+
+def test_a_trial_without_memory_says_nothing_of_the_model() -> None:
+    with PretendGpu() as gpu:
+        model = on_pretend_gpu(load_tiny(context_length=None), torch.float32)
+        ids = list(range(5, 20))
+        gpu.reset()
+        assert try_model(model.model, ids) == ""
+        n_taken = gpu.taken
+        for share in (0.1, 0.2, 0.5, 0.9):
+            gpu.reset()
+            gpu.full_after = int(share * n_taken)
+            assert try_model(model.model, ids) == ""
+
+
+def test_a_trial_of_a_long_answer_that_had_no_memory_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, said = load_tiny("mistral", sliding_window=16), [torch.OutOfMemoryError("out of memory")]
+
+    def tried(*_given: object) -> str:
+        if said:
+            raise said.pop()
+        return "it forgets"
+
+    monkeypatch.setattr("readout_ui.inference.generation.why_no_cache", tried)
+    prompt = frame_for_answer(model, [Turn("user", LONG)])
+    assert generate_batch(model, [prompt], GREEDY)[0].token_ids
+    with pytest.raises(UserError, match="it forgets, so the scores"):
+        generate_batch(model, [prompt], GREEDY)
+
+
+def test_an_adapter_without_memory_is_not_said_to_fit_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}', "utf-8")
+    save_file({"x.lora_A.weight": torch.ones(1, 1)}, tmp_path / "adapter_model.safetensors")
+
+    def full(*_given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    monkeypatch.setattr("readout_ui.models.adapters._merge", full)
+    with pytest.raises(UserError, match=r"no memory for the adapter's x.*2\.00 MiB more"):
+        merge_adapter(load_tiny().model, tmp_path)
+
+
+def test_sentence_embeddings_go_in_smaller_parts_where_memory_runs_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_few(texts: Sequence[str], _folder: Path) -> Any:
+        if len(texts) > most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return np.array([[float(len(text)), 1.0] for text in texts])
+
+    monkeypatch.setattr("readout_ui.vectors.sentence_embedding._read", read_few)
+    texts, most = ["a", "bb", "ccc", "dddd", "eeeee"], 2
+    assert embed(texts, tmp_path)[:, 0].tolist() == [1, 2, 3, 4, 5]
+    most = 0
+    with pytest.raises(UserError, match="cpu has no memory for one text"):
+        embed(["another"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "full"),
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("Invalid buffer size: 12.50 GiB", True),
+        ("MPS backend out of memory (max allowed: 18.13 GB). Tried to allocate 1.25 GB", True),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.", True),
+        ("CUDA error: misaligned address", False),
+        ("The size of tensor a (3) must match the size of tensor b (4)", False),
+    ],
+)
+def test_full_memory_is_known_by_what_every_library_says_of_it(said: str, full: bool) -> None:
+    assert is_out_of_memory(RuntimeError(said)) == full
+
+
 def test_a_failed_job_keeps_no_tensor() -> None:
     with PretendGpu() as gpu:
         worker = Worker()
@@ -112,16 +267,38 @@ def test_a_failed_job_keeps_no_tensor() -> None:
         worker.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "lost"),
+    [
+        ("CUDA error: device-side assert triggered\nCompile with...", True),
+        ("CUDA error: an illegal memory access was encountered", True),
+        ("CUDA error: misaligned address", True),
+        ("CUDA error: the launch timed out and was terminated", True),
+        ("CUDA error: unknown error", True),
+        ("CUDA out of memory. Tried to allocate 2.00 MiB.", False),
+        ("CUDA error: no kernel image is available for execution on the device", False),
+    ],
+)
+def test_a_lost_device_is_known_by_its_words_also_behind_another_error(
+    said: str, lost: bool
+) -> None:
+    assert is_device_lost(RuntimeError(said)) == lost
+    with pytest.raises(UserError) as behind, LibraryErrors("it cannot be loaded", "a model"):
+        raise RuntimeError(said)
+    assert is_device_lost(behind.value) == lost
+
+
 def test_a_lost_device_saves_once_and_refuses_all_further_work() -> None:
     saved: list[str] = []
     worker = Worker(save=lambda: saved.append("saved"))
 
     def lost(_report: object) -> None:
-        raise RuntimeError("CUDA error: device-side assert triggered\nCompile with...")
+        with LibraryErrors("it cannot be loaded", "a model"):
+            raise RuntimeError("CUDA error: device-side assert triggered\nCompile with...")
 
     for work in (lost, lambda _report: saved.append("more work")):
         job = worker.submit("read", "Reading", work)
-        with pytest.raises(UserError, match="restart Readout Studio"):
+        with pytest.raises(UserError, match=r"assert triggered.*restart Readout Studio"):
             job.result()
     assert saved == ["saved"]
     worker.close()
@@ -182,7 +359,34 @@ def test_an_overflow_ends_an_answer_before_a_token_is_drawn(
         generate_batch(overflowing, [prompt], sampling, vectors=vectors)
 
 
-@pytest.mark.parametrize("work", [read, surprise, capture])
+def test_an_overflow_in_a_token_that_is_only_kept_is_no_less_one() -> None:
+    model = load_tiny()
+    model.model.to(torch.float16)  # type: ignore[arg-type]
+    model = dataclasses.replace(model, dtype=torch.float16)
+
+    def overflow(_module: object, _inputs: object, output: Any) -> None:
+        (output[0] if isinstance(output, tuple) else output)[:, 6] = torch.inf
+
+    last = model.model.get_submodule("model.layers.2")
+    with_kept, text = {"keep_tokens": {LONG[:80]: 20}}, [LONG[:80]]
+    settings = CaptureSettings(read="content_last", share_prefix=False)
+    hook = last.register_forward_hook(overflow)
+    with pytest.raises(UserError, match=r"overflow in float16"):
+        read_activations(model, text, settings, **with_kept)  # type: ignore[arg-type]
+    hook.remove()
+    assert read_activations(model, text, settings, **with_kept).kept.isfinite().all()  # type: ignore[arg-type]
+
+
+def test_a_logit_lens_of_a_model_that_overflows_says_so() -> None:
+    model = load_tiny()
+    with torch.no_grad():
+        model.model.get_submodule("model.norm").weight.fill_(60000.0)  # type: ignore[operator, union-attr]
+    model.model.to(torch.float16)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"overflow in float16"):
+        lens(dataclasses.replace(model, dtype=torch.float16))
+
+
+@pytest.mark.parametrize("work", [read, surprise, capture, capture_by_hand, follow, search])
 def test_an_overflow_is_one_sentence_with_a_format_that_works(
     overflowing: LoadedModel, work: Callable[[LoadedModel], Any]
 ) -> None:
@@ -217,6 +421,15 @@ def test_emulated_bfloat16_does_not_count(
 ) -> None:
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda _device: capability)
     assert choose_dtype("auto", torch.device("cuda:0")) == dtype
+
+
+@pytest.mark.parametrize(("newer", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_an_apple_gpu_computes_bfloat16_since_macos_14(
+    newer: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {(14, 0): newer}
+    monkeypatch.setattr("torch.backends.mps.is_macos_or_newer", lambda *version: known[version])
+    assert choose_dtype("auto", torch.device("mps")) == dtype
 
 
 @pytest.mark.skipif(bool(torch.version.cuda), reason="this torch knows CUDA")
@@ -264,20 +477,79 @@ def test_what_quantization_leaves_whole_is_counted_whole(tmp_path: Path) -> None
     assert weight_bytes(folder, 0.6, 2) == pytest.approx(expected, abs=1)
 
 
+def test_four_bits_are_nf4_and_computed_in_the_models_format(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: "0.50.0")
+    config = _bitsandbytes("4bit", torch.bfloat16)
+    assert (config.load_in_4bit, config.bnb_4bit_quant_type) == (True, "nf4")
+    assert config.bnb_4bit_compute_dtype == torch.bfloat16
+    assert _bitsandbytes("8bit", torch.bfloat16).load_in_8bit
+
+
+def test_parts_that_found_no_room_on_the_gpus_are_told_with_what_that_costs() -> None:
+    places = {"model.embed_tokens": 0, "model.layers.0": 0, "model.layers.1": "cpu", "lm_head": 0}
+    model: Any = SimpleNamespace(hf_device_map=places)
+    (note,) = _offloaded(model)
+    assert note.startswith("1 of 4 parts of the model have no room on the GPUs")
+    assert "many times as long" in note
+    for whole in ({"": 0}, {"": "cpu"}, None):
+        model.hf_device_map = whole
+        assert _offloaded(model) == ()
+
+
+def test_windows_of_a_search_count_their_copies_of_the_prefix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("readout_ui.inference.search.default_token_budget", lambda _model: 200)
+    with PretendGpu():
+        model = on_pretend_gpu(load_tiny(context_length=None), torch.float32)
+        reader = WindowReader(model, random_vectors(model, (1,)), "z")
+        passages = [Passage(f"{i} I feel calm.", i, 0) for i in range(60)]
+        windows = [window for one in passages for window in reader.windows(one)]
+        batches = [batch for batch, _scores in reader.scores(windows)]
+        prefix = reader._prefix
+        assert prefix is not None
+        copy = tokens_beside_a_text(model, prefix.n_tokens, 0)
+        assert copy > 0
+        for batch in batches:
+            longest = max(len(each.framed.token_ids) for each in batch) - prefix.n_tokens
+            assert len(batch) * (longest + copy) <= 200
+
+
+def test_a_seed_leaves_an_apple_gpus_chance_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = [torch.tensor([7], dtype=torch.uint8)]
+    monkeypatch.setattr("torch.mps.get_rng_state", lambda: states[-1])
+    monkeypatch.setattr("torch.mps.set_rng_state", states.append)
+    with pytest.raises(KeyError), _seeded(torch.device("mps"), 3):
+        raise KeyError
+    assert len(states) == 2
+    assert states[0] is states[1]
+
+
 def test_the_second_model_of_a_comparison_is_quantized_like_the_first(tmp_path: Path) -> None:
     options = StudioOptions(tmp_path, tmp_path, quantization="4bit")
     assert model_of(random_readout(load_tiny()).run, "org/model", options).quantization == "4bit"
 
 
-def test_weights_without_room_are_told_from_where_they_lie(tmp_path: Path) -> None:
-    from accelerate import cpu_offload
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("disk", [False, True])
+def test_weights_without_room_are_told_from_where_they_lie(
+    tied: bool, disk: bool, tmp_path: Path
+) -> None:
+    from accelerate import cpu_offload, disk_offload
 
-    plain, away = load_tiny(), load_tiny().model
-    cpu_offload(away, execution_device=torch.device("cpu"))
-    assert next(away.parameters()).is_meta
-    assert weights_fingerprint(away) == plain.fingerprint
+    plain, away = (load_tiny(tie_word_embeddings=tied) for _ in range(2))
+    if disk:
+        disk_offload(away.model, str(tmp_path), execution_device=torch.device("cpu"))
+    else:
+        cpu_offload(away.model, execution_device=torch.device("cpu"))
+    assert next(away.model.parameters()).is_meta
+    assert weights_fingerprint(away.model) == plain.fingerprint
+    assert lens(away) == lens(plain)
     expected = read(dataclasses.replace(plain, context_length=None))
-    moved = dataclasses.replace(plain, model=away, context_length=None)
+    moved = dataclasses.replace(away, context_length=None)
     np.testing.assert_allclose(read(moved), expected, atol=1e-6)
 
 

@@ -10,12 +10,13 @@ import torch
 import transformers
 
 from readout_ui import runtime
-from readout_ui.activations.extract import read_activations
+from readout_ui.activations.extract import extract_activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
 from readout_ui.inference.decoding import Live
 from readout_ui.inference.forward import frame_content, perplexity, read_chat
 from readout_ui.inference.generation import frame_for_answer, generate, generate_batch
+from readout_ui.inference.projection import Projector
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering import steered
 from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, Where
@@ -160,23 +161,31 @@ OWN_WAITS = 2 if transformers.__version__ >= "5" else 4
 """Waits per token of the library's own loop."""
 
 
-@pytest.mark.parametrize("n_devices", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "n_devices"), [("llama", 1), ("llama", 2), ("mixtral", 1), (HYBRID[-1], 1)]
+)
 def test_waits_per_token_are_few_and_do_not_grow_with_the_layers(
-    gpu: PretendGpu, n_devices: int
+    gpu: PretendGpu, name: str, n_devices: int
 ) -> None:
-    model = on_pretend_gpu(load_tiny("llama", num_hidden_layers=6), BF16, n_devices)
-    vectors = random_vectors(model, tuple(range(6)))
-    setup = SteeringSetup((Steer("calm", tuple(range(6)), 0.05),))
+    more = {"num_hidden_layers": 6} if name == "llama" else {}
+    model = on_pretend_gpu(load_tiny(name, **more), BF16, n_devices)
+    layers = tuple(range(model.n_layers))
+    vectors = random_vectors(model, layers)
+    setup = SteeringSetup((Steer("calm", layers, 0.05),))
     prompt = prompts(model)[0]
 
-    def speak(n_tokens: int, live: bool = False, steer: bool = False) -> None:
+    def speak(
+        n_tokens: int, live: bool = False, steer: bool = False, likeliest: bool = False
+    ) -> None:
         def hear(so_far: Live) -> None:
             if live:
                 so_far.reading(len(prompt.token_ids) + so_far.n_tokens - 2)
+            if likeliest:
+                so_far.likeliest(3)
 
         def steering(_prompt: object) -> Any:
             lengths = [len(prompt.token_ids)]
-            return steered(model, setup, vectors, dict.fromkeys(range(6), 3.0), lengths)
+            return steered(model, setup, vectors, dict.fromkeys(layers, 3.0), lengths)
 
         generate(
             model,
@@ -188,9 +197,38 @@ def test_waits_per_token_are_few_and_do_not_grow_with_the_layers(
         )
 
     bare = per_token(gpu, speak)
-    assert bare <= OWN_WAITS
-    assert per_token(gpu, lambda n: speak(n, live=True)) <= bare + 2
+    # A mixture's own experts wait for what the router chose.
+    assert bare <= OWN_WAITS or name != "llama"
+    assert per_token(gpu, lambda n: speak(n, live=True)) <= bare + n_devices
     assert per_token(gpu, lambda n: speak(n, steer=True)) <= bare
+    assert per_token(gpu, lambda n: speak(n, likeliest=True)) <= bare + 1
+
+
+@pytest.mark.parametrize("n_devices", [1, 2])
+def test_reading_a_token_costs_one_product_and_one_copy_a_device_late_as_early(
+    gpu: PretendGpu, n_devices: int
+) -> None:
+    costs: dict[int, list[tuple[int, int, int]]] = {}
+    for n_layers in (4, 8):
+        vectors = random_vectors(load_tiny(num_hidden_layers=n_layers), tuple(range(n_layers)))
+        projector, costs[n_layers] = Projector(vectors), []
+        for token in range(300):
+            states = [
+                torch.ones(1, 1, 32, device=f"cuda:{layer * n_devices // n_layers}")
+                for layer in range(n_layers)
+            ]
+            gpu.reset()
+            for layer, state in enumerate(states):
+                projector(layer, state)
+            assert projector.projections(start=token).n_tokens == 1
+            costs[n_layers].append((gpu.launches, gpu.waits, gpu.copied))
+        assert {*costs[n_layers][10:20]} == {*costs[n_layers][-10:]}
+    (launches, waits, copied), (more_launches, more_waits, more_copied) = (
+        costs[n_layers][-1] for n_layers in (4, 8)
+    )
+    assert more_launches - launches == 4  # a copy for each further layer, and no product
+    assert (waits, more_waits) == (n_devices, n_devices)
+    assert more_copied == 2 * copied
 
 
 def test_a_reading_and_a_capture_wait_a_few_times_however_many_layers(gpu: PretendGpu) -> None:
@@ -200,6 +238,7 @@ def test_a_reading_and_a_capture_wait_a_few_times_however_many_layers(gpu: Prete
         gpu.reset()
         read_activations(model, TEXTS, CaptureSettings(share_prefix=False))
         reading(model)
+        extract_activations(TEXTS, model, pooling=lambda hidden, _mask: hidden[:, -1])
         counts.append(gpu.waits)
     assert counts[0] == counts[1]
 

@@ -125,6 +125,8 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, capacity: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.capacity, self.used, self.peak = capacity, 0, 0
+        self.full_after: int | None = None
+        """How many allocations since `reset` still find room; None for all."""
         self._last = torch.device("cuda:0")
         self._storages: dict[int, int] = {}
         self._patches = ExitStack()
@@ -133,7 +135,7 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
         """Count from nothing; what is in use stays."""
-        self.launches = 0
+        self.launches = self.taken = self.copied = 0
         self.wait_places: collections.Counter[str] = collections.Counter()
         self.moved: collections.Counter[str] = collections.Counter()
         self.float64: collections.Counter[str] = collections.Counter()
@@ -244,6 +246,7 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name == "_to_copy" and asked is not None:
             here, there = bool(ours), asked.type == "cuda"
             waits += here != there
+            self.copied += args[0].nbytes * (here != there)
             if here and there and asked != ours[0].place:
                 self.moved[_place()] += 1
         if name == "copy_":
@@ -256,12 +259,14 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         key, size = storage.data_ptr(), storage.nbytes()
         if not size or key in self._storages:
             return
-        if self.capacity is not None and self.used + size > self.capacity:
-            free = self.capacity - self.used
+        self.taken += 1
+        capacity = 80 * 2**30 if self.capacity is None else self.capacity
+        full = self.full_after is not None and self.taken > self.full_after
+        if full or self.used + size > capacity:
+            free = capacity - self.used
             raise torch.OutOfMemoryError(
                 f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. GPU 0 has a total "
-                f"capacity of {self.capacity / 2**20:.2f} MiB of which {free / 2**20:.2f} MiB is "
-                "free."
+                f"capacity of {capacity / 2**20:.2f} MiB of which {free / 2**20:.2f} MiB is free."
             )
         self._storages[key] = size
         self.used += size

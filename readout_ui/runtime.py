@@ -156,7 +156,8 @@ class Watch:
         """Raw scores, (n_rows, n_tokens, n_layers, n_concepts) float32 on the CPU.
 
         Raises:
-            UserError: no pass was read, or passes had different numbers of rows.
+            UserError: no pass was read, passes had different numbers of rows, or the model's
+                numbers overflowed.
         """
         shape = (len(self._readout.layers), len(self._readout.concepts))
         self._require_passes()
@@ -171,19 +172,19 @@ class Watch:
         # What one device has of all passes is put together there and copied once.
         for number, (places, _scores) in enumerate(self._passes[0]):
             there = torch.cat([one[number][1] for one in self._passes], dim=2)
-            whole[:, :, places] = there.cpu().permute(1, 2, 0, 3)
+            whole[:, :, places] = _finite(there.cpu()).permute(1, 2, 0, 3)
         return whole
 
     def latest(self, row: int = 0) -> list[list[float]]:
         """`[n_layers][n_concepts]` of the newest token of a row.
 
         Raises:
-            UserError: no pass was read yet.
+            UserError: no pass was read yet, or the model's numbers overflowed.
         """
         self._require_passes()
         found: dict[int, list[float]] = {}
         for places, scores in self._passes[-1]:
-            found |= zip(places, scores[:, row, -1].tolist(), strict=True)
+            found |= zip(places, _finite(scores[:, row, -1].cpu()).tolist(), strict=True)
         return [found[place] for place in range(len(found))]
 
     def _require_passes(self) -> None:
@@ -213,6 +214,16 @@ class Watch:
         if device not in self._on_device:
             self._on_device[device] = self._readout.vectors.to(device)
         return self._on_device[device]
+
+
+def _finite(scores: Tensor) -> Tensor:
+    """The same scores; UserError where some are no numbers."""
+    if not scores.isfinite().all():
+        raise UserError(
+            "the model's numbers overflow in its number format",
+            fix="load it in bfloat16 or float32",
+        )
+    return scores
 
 
 @contextmanager

@@ -155,6 +155,16 @@ def test_scores_of_a_pass_with_gradients_keep_no_graph(export: Path, plain: Any)
     assert torch.equal(watch.scores(), scores_of(plain, load(export)))
 
 
+def test_numbers_that_overflow_are_a_sentence_and_no_scores(export: Path, plain: Any) -> None:
+    with torch.no_grad():
+        plain.model.layers[2].mlp.down_proj.weight.fill_(torch.inf)
+    with watching(plain, load(export)) as watch:
+        plain(torch.tensor([[5, 6, 7]]))
+    for ask in (watch.scores, watch.latest):
+        with pytest.raises(UserError, match="overflow in its number format; load it in bfloat16"):
+            ask()
+
+
 def test_before_any_pass_there_is_a_sentence_and_no_index_error(export: Path, plain: Any) -> None:
     with watching(plain, load(export)) as watch:
         for asked in (watch.scores, watch.latest):

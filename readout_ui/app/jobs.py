@@ -280,11 +280,16 @@ class Worker:
         self._pool.submit(self._do_piece, job, pieces).add_done_callback(go_on)
 
     def _do_piece(self, job: Job[Result], pieces: Generator[None, None, Result]) -> None:
-        if job.future.running() or job.future.set_running_or_notify_cancel():
+        if not (job.future.running() or job.future.set_running_or_notify_cancel()):
+            return
+        try:
             job.run(partial(self._guarded, lambda _report: next(pieces)))
             if job.view().cancelling:
                 raise Cancelled
-            self._queue_piece(job, pieces)
+        except BaseException:
+            pieces.close()  # The error is kept, and with it would be all that they hold.
+            raise
+        self._queue_piece(job, pieces)
 
     def latest(self, kind: str) -> Job[object] | None:
         """The newest job of a kind, finished or not."""

@@ -4,8 +4,9 @@ import dataclasses
 import gc
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,7 @@ from readout_ui.models.devices import (
 from readout_ui.models.loading import LoadedModel, _bitsandbytes, _offloaded
 from readout_ui.models.trial import try_model
 from readout_ui.models.weights import weight_bytes, weights_fingerprint
+from readout_ui.progress import Cancelled
 from readout_ui.texts.streams import Passage
 from readout_ui.vectors.sentence_embedding import embed
 from tests.support.loaded_tiny import load_tiny, random_readout, random_vectors
@@ -264,6 +266,46 @@ def test_a_failed_job_keeps_no_tensor() -> None:
             job.result()
         gc.collect()
         assert (job.view().state, gpu.used) == (JobState.FAILED, 0)
+        worker.close()
+
+
+def test_a_job_in_pieces_that_is_cancelled_keeps_no_tensor() -> None:
+    with PretendGpu() as gpu:
+        worker, begun = Worker(), Event()
+
+        def work(_report: object) -> Generator[None, None, int]:
+            held = gpu.placed(torch.zeros(2**10), "cuda:0")
+            while True:
+                begun.set()
+                yield
+                assert len(held)
+
+        job = worker.submit_pieces("report", "Judging", work)
+        assert begun.wait(60)
+        assert gpu.used
+        job.cancel()
+        with pytest.raises(Cancelled):
+            job.result()
+        worker.close()
+        gc.collect()
+        assert (job.view().state, gpu.used) == (JobState.CANCELLED, 0)
+
+
+def test_what_keeps_the_words_of_a_failure_keeps_no_tensor(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with PretendGpu() as gpu:
+        worker = Worker()
+
+        def work(_report: object) -> None:
+            held = gpu.placed(torch.zeros(2**10), "cuda:0")
+            raise ValueError(len(held))
+
+        with pytest.raises(ValueError, match="1024") as kept:
+            worker.submit("read", "Reading", work).result()
+        gc.collect()
+        assert caplog.records[-1].exc_info is not None
+        assert (kept.traceback[-1].name, gpu.used) == ("run", 0)
         worker.close()
 
 

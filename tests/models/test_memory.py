@@ -4,7 +4,9 @@ import dataclasses
 import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -20,7 +22,7 @@ from readout_ui.activations.extract import extract_activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
 from readout_ui.app.jobs import JobState, Worker
-from readout_ui.app.read.compare import model_of
+from readout_ui.app.read.compare import model_of, read_with_other_model
 from readout_ui.app.status import StudioOptions
 from readout_ui.errors import UserError, is_device_lost
 from readout_ui.evaluation.logit_lens import logit_lens
@@ -41,7 +43,13 @@ from readout_ui.models.devices import (
     is_out_of_memory,
     wrong_torch,
 )
-from readout_ui.models.loading import LoadedModel, _bitsandbytes, _offloaded
+from readout_ui.models.loading import (
+    LoadedModel,
+    ModelSpec,
+    _bitsandbytes,
+    _offloaded,
+    load_model,
+)
 from readout_ui.models.trial import try_model
 from readout_ui.models.weights import weight_bytes, weights_fingerprint
 from readout_ui.progress import Cancelled
@@ -172,6 +180,46 @@ def test_wherever_memory_runs_out_it_is_one_sentence(work: Callable[[LoadedModel
                 work(model)
             gc.collect()
             assert gpu.used == before
+
+
+def test_weights_that_find_no_memory_while_they_are_loaded_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_given: object, **_options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", full)
+    with pytest.raises(UserError, match=r"for the weights: 2\.00 MiB more .* --quantization 4bit"):
+        load_model(ModelSpec(str(save_tiny_model(tmp_path / "tiny")), device="cpu"))
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_second_model_of_a_comparison_is_gone_when_it_was_read(
+    fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def load(*_given: object) -> LoadedModel:
+        model = load_tiny()
+        seen.append(weakref.ref(model.model))
+        return model
+
+    monkeypatch.setattr("readout_ui.models.loading.load_model", load)
+    run = random_readout(load_tiny()).run
+    if not fits:
+        monkeypatch.setattr(type(run), "refuse_other_model", refuse)
+    worker, spec = Worker(), ModelSpec("org/model", device="cpu")
+    job = worker.submit(
+        "read", "Comparing", lambda told: read_with_other_model(spec, run, "Hi there", "raw", told)
+    )
+    with nullcontext() if fits else pytest.raises(UserError, match="another model"):
+        job.result()
+    assert [one() for one in seen] == [None]  # although the job is still held
+    worker.close()
+
+
+def refuse(*_given: object) -> None:
+    raise UserError("another model")
 
 
 def test_a_trial_without_memory_says_nothing_of_the_model() -> None:

@@ -94,19 +94,15 @@ class _Rows:
         device = self._sums[0].device
         return bool(torch.stack([one.to(device) for one in self._sums]).sum().isfinite())
 
-    def put(self, layer: int, device: torch.device, *parts: Tensor) -> None:
-        """Keep a layer's rows, (n, d_model) in each part.
-
-        The first is looked at, and those in a format that may overflow.
-        """
-        place, start = self._room(device, parts[0].shape[-1])[:, layer], 0
-        for part in parts:
-            place[start : start + len(part)] = part
-            if start == 0 or part.dtype != torch.float32:
-                # Not finite where a number is not, and it takes no memory of the numbers' size.
-                self._sums.append(part.sum(dtype=torch.float32))
-            start += len(part)
+    def place(self, layer: int, device: torch.device, d_model: int) -> Tensor:
+        """Where a layer's rows are put, (n_rows, d_model)."""
         self._layers.setdefault(device, []).append(layer)
+        return self._room(device, d_model)[:, layer]
+
+    def look_at(self, part: Tensor) -> None:
+        """Keep whether these numbers are finite."""
+        # A sum is not finite where a number is not, and takes no memory of the numbers' size.
+        self._sums.append(part.sum(dtype=torch.float32))
 
     def on_host(self) -> Tensor:
         """(n_rows, n_layers, d_model) float32: one transfer for each device."""
@@ -138,23 +134,28 @@ class _Pool:
         n_texts, n_rules, _ = batch.weights.shape
         self.rows = _Rows(n_texts * n_rules + len(batch.kept_rows), n_layers)
         self._batch = batch
-        self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
+        self._moved: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def take(self, layer: int, activation: Tensor) -> None:
         """Pool one layer's output; `recording` calls it."""
         device = activation.device
-        activation = _per_token(self._batch, activation)
-        weights, rows, columns = self._constants(device)
-        pooled = torch.bmm(weights, activation.float())  # (n_texts, n_rules, d_model)
-        kept = activation[rows, columns]  # (n_kept, d_model)
-        self.rows.put(layer, device, pooled.flatten(0, 1), kept)
+        hidden = _per_token(self._batch, activation).float()
+        weights, kept = self._constants(device)
+        place = self.rows.place(layer, device, hidden.shape[-1])
+        pooled, tokens = place.split((len(place) - len(kept), len(kept)))
+        # Made where they stay: to copy them there takes a third longer.
+        torch.bmm(weights, hidden, out=pooled.view(*weights.shape[:2], -1))
+        torch.index_select(hidden.flatten(0, 1), 0, kept, out=tokens)
+        self.rows.look_at(pooled)
+        if activation.dtype != torch.float32:  # which may overflow
+            self.rows.look_at(tokens)
 
-    def _constants(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The read rules as averages, and the kept tokens' places among all of the batch."""
         if device not in self._moved:
             batch = self._batch
-            given = (batch.weights, batch.kept_rows, batch.kept_columns)
-            weights, rows, columns = (tensor.to(device) for tensor in given)
-            self._moved[device] = weights, rows, columns
+            kept = batch.kept_rows * batch.input_ids.shape[1] + batch.kept_columns
+            self._moved[device] = batch.weights.to(device), kept.to(device)
         return self._moved[device]
 
 
@@ -200,7 +201,8 @@ def capture_by(
                 f"{tuple(hidden.shape)}",
                 fix=f"return one row per text, {(len(feeds), hidden.shape[-1])}",
             )
-        rows.put(layer, hidden.device, found)
+        rows.place(layer, hidden.device, hidden.shape[-1]).copy_(found)
+        rows.look_at(found)
 
     with inference(model.model), recording(model.model, paths, take):
         bare_model(model.model)(

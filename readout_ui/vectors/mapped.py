@@ -7,13 +7,15 @@ tokens with each other; only directions are as wide as the model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from readout_ui.activations.pooling import Layered, at_layer
 from readout_ui.errors import UserError
+from readout_ui.vectors.held_out import leaving, shares_of
 from readout_ui.vectors.products import KeptLayer, Products
 from readout_ui.vectors.vectors import TokenLayer
 from readout_ui.vectors.whitening import (
@@ -30,6 +32,7 @@ from readout_ui.vectors.whitening import (
 
 NOISE = 1e-6
 """Of a text's length; float32 forward passes in other batches differ by a few 1e-7."""
+_FEW = 16
 _ORIGIN = 16
 """Texts whose mean is taken off at first: what all texts share would cost digits."""
 
@@ -78,9 +81,9 @@ class MappedLayer:
     method: str
     members: Members
     rows: Floats
-    """(n_members + n_means + n_tokens, d_model) float32: members minus the mean of their group;
-    means of groups, and of the contrast texts of concepts, minus the same text; neutral tokens
-    minus their mean."""
+    """(n_members + n_tokens + n_means, d_model) float32: members minus the mean of their group;
+    neutral tokens minus their mean; means of groups, and of the contrast texts of concepts, minus
+    the same text."""
     noise: float
     """Differences below this length are rounding errors of the model's forward pass."""
     scale: Scale
@@ -112,27 +115,28 @@ class MappedLayer:
             tokens = None
         n, n_means = len(members.rows), members.n_groups + len(members.against)
         n_tokens = 0 if tokens is None else tokens.shape[0]
-        shape = n + n_means + n_tokens, d_model
+        shape = n + n_tokens + n_means, d_model
         rows = np.empty(shape, dtype=np.float32) if before is None else before.rows
-        texts, means, others = np.split(rows, [n, n + n_means])
-        every = at_layer(activations, layer, room=texts if members.are_all(n_texts) else None)
+        texts, others, means = np.split(rows, [n, n + n_tokens])
         origin = None if kept is None else kept.origin
         if origin is None:
-            origin = every[:: max(1, len(every) // _ORIGIN)].mean(axis=0)
+            few = range(0, n_texts, max(1, n_texts // _ORIGIN))
+            origin = at_layer(activations, layer, few).mean(axis=0)
         for place, contrasts in enumerate(members.against, start=members.n_groups):
-            means[place] = every[list(contrasts)].mean(axis=0) - origin if contrasts else 0
-        np.subtract(members.of_texts(every), origin, out=texts)
-        squares = _apart(texts, means[: members.n_groups], members)
+            found = at_layer(activations, layer, contrasts).mean(axis=0) if contrasts else origin
+            means[place] = found - origin
+        squares = _apart(activations, layer, origin, members, texts, means)
         lengths = lengths_of(means[: members.n_groups] + origin)
         length = float(members.counts @ lengths**2 + squares.sum()) / n
         neutral, of_tokens = None, None
         if tokens is not None:
-            some = at_layer(tokens, layer, room=others)
             neutral = None if kept is None else kept.tokens
             if neutral is None:
-                neutral = TokenLayer.centred(some, out=others)
+                neutral = TokenLayer.centred(at_layer(tokens, layer, room=others), out=others)
             else:
-                np.subtract(some, neutral.mean, out=others)
+                for part in _portions(n_tokens):
+                    some = at_layer(tokens, layer, range(n_tokens)[part], others[part])
+                    np.subtract(some, neutral.mean, out=others[part])
             of_tokens = neutral.squares
         _require_finite(length + (0.0 if of_tokens is None else float(of_tokens.sum())), layer)
         if kept is not None:
@@ -149,17 +153,25 @@ class MappedLayer:
     def _n_means(self) -> int:
         return self.members.n_groups + len(self.members.against)
 
+    @property
+    def _n_tokens(self) -> int:
+        return len(self.rows) - self._n - self._n_means
+
+    @property
+    def _means(self) -> Floats:
+        """(n_means, d_model)."""
+        return self.rows[len(self.rows) - self._n_means :]
+
     @cached_property
     def _mapped(self) -> Products:
-        n_tokens = len(self.rows) - self._n - self._n_means
+        n_own = len(self._spread) - self._n_tokens - self._n_means
         kept = self.kept if self._has_all else None
-        return Products.of(self._spread, self._n_own, n_tokens, self.scale, self.method, kept)
+        return Products.of(self._spread, n_own, self._n_tokens, self.scale, self.method, kept)
 
     @cached_property
     def _has_all(self) -> bool:
         """Whether every member that is not alone in its group is in the map."""
-        counts = self.members.counts
-        return len(self.members.spread()) == int(counts[counts > 1].sum())
+        return self.members.all_spread
 
     @cached_property
     def _spread(self) -> Floats:
@@ -168,11 +180,6 @@ class MappedLayer:
             return self.rows  # a member alone in its group is zero and changes nothing
         return np.concatenate([self.rows[self.members.spread()], self.rows[self._n :]])
 
-    @property
-    def _n_own(self) -> int:
-        """Of these, how many are members."""
-        return self._n if self._has_all else len(self.members.spread())
-
     def directions(self, differences: Floats | None = None) -> Directions:
         """Directions before they are given unit length.
 
@@ -180,25 +187,28 @@ class MappedLayer:
             differences: (n_concepts, d_model); None for those of means.
         """
         precision = self.scale.precision.astype(np.float32)
-        shares = _shares(self.members, self.members.counts)
-        means = self.rows[self._n : self._n + self._n_means]
-        apart = shares @ means if differences is None else differences.astype(np.float32)
-        shown = np.linalg.norm(apart, axis=1, keepdims=True) > self.noise
-        apart = apart * shown
-        if not self.scale.weight and len(self.rows) == self._n + self._n_means:
+        shares = shares_of(self.members, self.members.counts)
+        apart = shares @ self._means if differences is None else differences.astype(np.float32)
+        shown = lengths_of(apart)[:, None] > self.noise
+        apart *= shown
+        if not self.scale.weight and not self._n_tokens:
             return Directions(apart * precision, apart)  # nothing is taken off
+        n_taken = len(self._spread) - self._n_means
+        rows = self._spread[:n_taken]
         if differences is None:
-            along = self._mapped.scaled[:, self._n_own : self._n_own + self._n_means]
-            along = along @ (shares * shown).T
+            along = self._mapped.scaled[:n_taken, n_taken:] @ (shares * shown).T
         else:
-            along = self._spread @ (apart * precision).T
-        taken = self._mapped.taken_off(along)  # (n_rows, n_concepts)
-        found = (apart - taken.T @ self._spread) * precision
+            along = rows @ (apart * precision).T
+        taken = self._mapped.taken_off(along)  # (n_taken, n_concepts)
+        found = taken.T @ rows
+        np.subtract(apart, found, out=found)
+        found *= precision
         calibrated = None
         if self.tokens is not None:
             lengths = lengths_of(found)
+            found /= lengths[:, None]
             along = self._mapped.left_of_tokens(along, taken) / lengths
-            calibrated = self.tokens.calibrated(found / lengths[:, None], along)
+            calibrated = self.tokens.calibrated(found, along)
         return Directions(found, apart, calibrated)
 
     def held_out(self, fold: Indices, n_folds: int) -> Floats:
@@ -224,41 +234,47 @@ class MappedLayer:
 
     def _judged(self, held_out: Indices) -> Floats:
         """Scores of some members without them, (n_held_out, n_concepts)."""
-        left = _left(self.members, tuple(held_out.tolist()))
-        n, stretch, factors = len(held_out), left.stretch, left.factors
-        across, images, bare = self._mapped.among(left.chosen)
-        if weight := self.scale.weight:
-            inner = stretch @ across[:n, :n] @ stretch
-            matrix = np.eye(n, dtype=np.float32) - weight * inner
-            solved = np.linalg.solve(matrix, stretch @ (across[:n] @ factors))
-            factors = factors.copy()
-            factors[:n] += weight * stretch @ solved
+        left = leaving(self.members, tuple(held_out.tolist()))
+        n, factors = len(held_out), left.factors
+        across = self._mapped.among(left.chosen)
         along = across @ factors
+        if weight := np.float32(self.scale.weight):
+            back = np.linalg.solve(left.inner - weight * across[:n, :n], weight * along[:n])
+            factors = factors.copy()
+            factors[:n] += back
+            along += across[:, :n] @ back
         scores = left.texts @ along
         scores += scores.sum(axis=0) / left.n_left  # the mean of all members is 0
-        squares = np.maximum((factors * (images @ factors)).sum(axis=0), _least(images, factors))
-        lengths = _text_lengths(left.texts @ bare @ left.texts.T, left.n_left)
+        squares = self._mapped.squares(held_out, factors, (factors * along).sum(axis=0))
+        squares = np.maximum(squares, self._mapped.common * _least(across, factors))
+        lengths = _text_lengths(self._text_products[np.ix_(held_out, held_out)], left.n_left)
         found: Floats = scores / (lengths[:, None] * np.sqrt(squares))
         return found
 
     @cached_property
+    def _text_products(self) -> Floats:
+        """Of members minus their mean, (n_members, n_members)."""
+        shares = (self.members.counts / self._n).astype(np.float32)
+        return self._mapped.of_texts(self.members.group, shares)
+
+    @cached_property
     def _texts(self) -> Floats:
         """(n_members, d_model), minus their mean."""
-        texts: Floats = self.rows[: self._n] + self.rows[self._n + self.members.group]
+        texts: Floats = self.rows[: self._n] + self._means[self.members.group]
         texts -= self._middle
         return texts
 
     @property
     def _middle(self) -> Floats:
         """The mean of all members, (d_model,), minus what the means are measured from."""
-        means = self.rows[self._n : self._n + self.members.n_groups]
+        means = self._means[: self.members.n_groups]
         middle: Floats = (self.members.counts / self._n).astype(np.float32) @ means
         return middle
 
     @cached_property
     def _base(self) -> LinearMap:
         """The part of the map that needs no text."""
-        tokens = self.rows[self._n + self._n_means :]
+        tokens = self.rows[self._n : self._n + self._n_tokens]
         precision = self.scale.precision.astype(np.float32)
         taken = self._mapped.token_parts.T @ (tokens * precision)
         return LinearMap(self.scale.precision, taken.astype(np.float32))
@@ -290,78 +306,51 @@ class MappedLayer:
         """As `Members.contrasts`, minus the mean of the members."""
         if not self.members.against:
             return None
-        found = self.rows[self._n + self.members.n_groups :][: len(self.members.against)]
-        found = found - self._middle
+        found = self._means[self.members.n_groups :] - self._middle
         found[[not texts for texts in self.members.against]] = np.nan
         return found
 
 
-def _apart(texts: Floats, means: Floats, members: Members) -> Floats:
-    """Take the means of their groups off members, in place, and keep these.
+def _apart(
+    activations: Layered,
+    layer: int,
+    origin: Floats,
+    members: Members,
+    texts: Floats,
+    means: Floats,
+) -> Floats:
+    """Members minus the means of their groups, and these minus the origin, put into their room.
+
+    One group after the other: what is done with its few texts is done in the processor's cache.
+
+    Args:
+        activations: (n_texts, n_layers, d_model).
+        layer: which layer.
+        origin: (d_model,), what is taken off first.
+        members: which text belongs to which group.
+        texts: room for the members, (n_members, d_model).
+        means: room for the means of their groups, and more behind it, (n_means, d_model).
 
     Returns:
         (d_model,): sums of squares of those members that a map is estimated from.
     """
+    thinned = not members.all_spread
+    squares = np.zeros_like(origin)
     stops = np.cumsum(members.counts)
     for group, (stop, count) in enumerate(zip(stops, members.counts, strict=True)):
-        own = texts[stop - count : stop]
+        own, rows = texts[stop - count : stop], members.rows[stop - count : stop]
+        np.subtract(at_layer(activations, layer, rows.tolist(), own), origin, out=own)
         np.add.reduce(own, axis=0, out=means[group])  # many times as fast as np.add.reduceat
         means[group] /= max(count, 1)
         own -= means[group]
-    places = members.spread()
-    return squares_of(texts if len(places) == len(texts) else texts[places])
+        if not thinned:
+            squares += squares_of(own)
+    return squares_of(texts[members.spread()]) if thinned else squares
 
 
-@dataclass(frozen=True, eq=False)
-class _Left:
-    """What leaving some members out is at every layer.
-
-    It moves the means of their groups by a part of their own rows, so that directions are made of
-    the means and of these rows alone.
-    """
-
-    n_left: int
-    """How many members there are without them."""
-    chosen: Indices
-    """Their rows and those of all means, among all own rows."""
-    factors: Floats
-    """(n_held_out + n_means, n_concepts): how much of these is in each concept's difference."""
-    texts: Floats
-    """(n_held_out, n_held_out + n_means): and in each of these members minus the mean of all."""
-    stretch: Floats
-    """(n_held_out, n_held_out)."""
-
-
-@lru_cache(maxsize=16)
-def _left(members: Members, held_out: tuple[int, ...]) -> _Left:
-    group, counts = members.group[list(held_out)], members.counts
-    n_left = counts - np.bincount(group, minlength=len(counts))
-    shares = _shares(members, n_left)  # (n_concepts, n_means)
-    parts = np.concatenate([-shares[:, group] / n_left[group], shares], axis=1)
-    chosen = np.array([*held_out, *(len(members.rows) + np.arange(shares.shape[1]))])
-    factors = parts.T.astype(np.float32)
-    texts = np.concatenate([np.eye(len(group)), np.zeros((len(group), shares.shape[1]))], axis=1)
-    texts[:, len(group) :][:, : len(counts)] = np.eye(len(counts))[group] - counts / counts.sum()
-    own = texts.astype(np.float32)
-    return _Left(int(n_left.sum()), chosen, factors, own, _stretch(group, n_left))
-
-
-def _shares(members: Members, counts: Indices) -> Floats:
-    """How much of every mean is in each concept's difference, (n_concepts, n_means).
-
-    Args:
-        members: whose concepts.
-        counts: (n_groups,), how many texts each mean is of.
-    """
-    own = np.eye(len(counts) - 1, len(counts))
-    left = counts.sum() - counts[:-1, None]
-    shares = own - (1 - own) * counts / left
-    if members.against:
-        known = np.array([bool(texts) for texts in members.against])
-        shares[known] = own[known]
-        shares = np.concatenate([shares, -np.diag(known.astype(float))], axis=1)
-    found: Floats = shares.astype(np.float32)
-    return found
+def _portions(n: int) -> Iterator[slice]:
+    """A few rows at a time, which the processor's cache holds."""
+    return (slice(start, start + _FEW) for start in range(0, n, _FEW))
 
 
 def _least(images: Floats, factors: Floats) -> Floats:
@@ -380,13 +369,4 @@ def _text_lengths(texts: Floats, n_left: int) -> Floats:
     squares = np.diag(texts) + 2 * texts.sum(axis=1) / n_left + texts.sum() / n_left**2
     least = np.maximum(1e-7 * np.diag(texts), np.finfo(np.float32).tiny)
     found: Floats = np.sqrt(np.maximum(squares, least))
-    return found
-
-
-def _stretch(group: Indices, n_left: Indices) -> Floats:
-    """The symmetric root of 1 + 1 / n_left for held-out members of the same group."""
-    n_out = np.bincount(group)[group]
-    same = group[:, None] == group
-    root = (np.sqrt(1 + n_out / n_left[group]) - 1) / n_out
-    found: Floats = (np.eye(len(group)) + same * root).astype(np.float32)
     return found

@@ -339,11 +339,13 @@ def _no_directions(activations: Layered, groups: TextGroups) -> Tensor:
     return torch.zeros(len(groups.concepts), n_layers, d_model)  # (n_concepts, n_layers, d_model)
 
 
-def unit(vectors: _Array) -> Tensor:
-    """Rows scaled to length 1, float32; rows of no length stay zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scale = np.where(lengths > 0, 1 / np.maximum(lengths, np.finfo(np.float64).tiny), 0.0)
-    return torch.from_numpy((vectors * scale).astype(np.float32))
+def unit(vectors: _Array, out: _Array | None = None) -> Tensor:
+    """Rows scaled to length 1, float32, maybe put out; those of no length stay zero."""
+    lengths = np.sqrt(np.einsum("cd,cd->c", vectors, vectors))[:, None]
+    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    if out is None:
+        out = np.empty(vectors.shape, dtype=np.float32)
+    return torch.from_numpy(np.multiply(vectors, scale, out=out, casting="same_kind"))
 
 
 def _fit_pairs(

@@ -290,9 +290,9 @@ def fit_and_rate(
                 layer = MappedLayer.of(texts, index, members, method, tokens, beside, layer)
                 given = None if differences is None else wide(differences, index)
                 found = layer.directions(given)
-                directions[:, index] = unit(found.mapped)
+                unit(found.mapped, out=directions.numpy()[:, index])
                 if steering is not None:
-                    steering[:, index] = unit(found.plain)
+                    unit(found.plain, out=steering.numpy()[:, index])
                 if found.calibrated:
                     calibrated.append(found.calibrated)
                 scores = layer.held_out(assignment.fold, FOLDS)

@@ -158,6 +158,11 @@ class Members:
         step = max(1, -(-len(places) // MOST_TEXTS))
         return places[::step]
 
+    @property
+    def all_spread(self) -> bool:
+        """Whether none is left out of `spread` but those alone in their group."""
+        return len(self.spread()) == int(self.counts[self.counts > 1].sum())
+
     def sums(self, texts: Floats) -> Floats:
         """Sum of each group's texts, (n_groups, d_model); texts are those of the members."""
         shown = self.counts > 0
@@ -282,6 +287,8 @@ class Scale:
             share = 1 - share
         weight = share * odds / float((squares / variance).mean()) if share else 0.0
         far = np.flatnonzero(known[0] / n_rows > _NEARLY * variance.min())
+        if 2 * len(far) > len(variance):
+            far = np.arange(len(variance))  # what few others have in common is lost in rounding
         return cls(1 / variance, token_weight, weight, far)
 
 

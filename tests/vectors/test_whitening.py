@@ -145,9 +145,21 @@ def test_held_out_scores_are_those_of_a_training_without_the_fold() -> None:
     np.testing.assert_allclose(scores[held_out], expected, atol=0.03)  # the scale is that of all
 
 
+@pytest.mark.parametrize("n_rows", [1, 80, 81, 331])
+def test_the_inverse_by_halves_is_the_inverse(n_rows: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(n_rows, 400)).astype(np.float32)
+    matrix = np.eye(n_rows, dtype=np.float32) + rows @ rows.T / 40
+    expected = np.linalg.inv(matrix.astype(np.float64))
+    np.testing.assert_allclose(products.inverse_of(matrix), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_narrow", [0, 1, 5])
 @pytest.mark.parametrize("method", ["whitened", "neutral_pcs"])
-def test_a_fold_is_taken_out_of_the_whole_map_as_if_it_had_never_been_in_it(method: str) -> None:
-    texts, tokens = drawn(massive=30.0)
+def test_a_fold_is_taken_out_of_the_whole_map_as_if_it_had_never_been_in_it(
+    method: str, n_narrow: int
+) -> None:
+    """With one scale for all dimensions but a wide one, for most of them, and for none."""
+    texts, tokens = drawn(massive=30.0, n_narrow=n_narrow)
     assignment = assign_folds(GROUPS, 3, seed=1)  # some folds hold two texts of a concept
     layer = MappedLayer.of(texts, 1, assignment.members, method, tokens)
     for fold in range(3):

@@ -142,7 +142,8 @@ class _Pool:
         hidden = _per_token(self._batch, activation).float()
         weights, kept = self._constants(device)
         place = self.rows.place(layer, device, hidden.shape[-1])
-        pooled, tokens = place.split((len(place) - len(kept), len(kept)))
+        n_pooled = len(place) - len(kept)
+        pooled, tokens = place[:n_pooled], place[n_pooled:]
         # Made where they stay: to copy them there takes a third longer.
         torch.bmm(weights, hidden, out=pooled.view(*weights.shape[:2], -1))
         torch.index_select(hidden.flatten(0, 1), 0, kept, out=tokens)

@@ -842,6 +842,9 @@ def test_steering_is_tried_in_two_short_answers(desk: FolderDesk, open_page: Ope
     expect(answers.nth(0)).to_contain_text("I went home.")
     expect(answers.nth(1)).to_contain_text("+0.3 calm")
     expect(answers.nth(1)).to_contain_text("Trying calm")
+    judge(desk, run_id="a report that came later", concepts=(make_concept("calm", 0.83),))
+    expect(page.locator(".rs-fact-grid")).to_contain_text(".830")
+    expect(answers.nth(1)).to_contain_text("Trying calm")
 
 
 def test_the_strongest_passages_of_the_last_search_stand_on_the_page(

@@ -278,7 +278,7 @@ export class Editor {
     const trained = this.head.trained(row) && !neutral;
     this.head.facts.show(judged, row);
     this.passages.show(name, trained);
-    this.tryIt.show(name, trained);
+    this.tryIt.root.hidden = !trained; // its answers stay when a report comes
     // Nothing moves below a caret.
     if (!this.list.contains(document.activeElement)) this.rankBoxes();
     this.draw();
@@ -365,6 +365,7 @@ export class Editor {
     this.blank.hidden = true;
     this.state = openedState(concept);
     this.saver.takeUpDraft();
+    this.tryIt.open(this.state.name);
     this.takeJudged(judged);
     this.reviewSoon(0);
   }

@@ -48,10 +48,9 @@ export class TryIt {
     );
   }
 
-  show(name, trained) {
+  open(name) {
     this.name = name;
     this.asked += 1;
-    this.root.hidden = !trained;
     this.label.firstChild.textContent = name;
     this.slider.setAttribute("aria-label", `Strength of ${name}`);
     this.answers.replaceChildren();

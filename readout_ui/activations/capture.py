@@ -106,10 +106,10 @@ class _Rows:
 
     def on_host(self) -> Tensor:
         """(n_rows, n_layers, d_model) float32: one transfer for each device."""
-        if len(self._rows) == 1:
-            return next(iter(self._rows.values())).cpu()
         first = next(iter(self._rows.values()))
-        whole = torch.empty(first.shape)
+        if len(self._rows) == 1:
+            return first if first.device.type == "cpu" else host_block(*first.shape).copy_(first)
+        whole = host_block(*first.shape)
         for device, rows in self._rows.items():
             layers = self._layers[device]
             low = min(layers)  # A list of layers would itself be copied to the device first.

@@ -22,6 +22,7 @@ from readout_ui.texts.sources import Source
 from readout_ui.texts.stories import StoryLibrary
 from readout_ui.vectors.cross_validation import LayerScores, usual_layer
 from readout_ui.vectors.groups import TextGroups, group_texts
+from readout_ui.vectors.layer_fits import Fitted
 from readout_ui.vectors.methods import fit_given_pairs
 from readout_ui.vectors.pair_scores import score_pairs
 from readout_ui.vectors.settings import TrainSettings
@@ -34,7 +35,6 @@ from readout_ui.vectors.sources import (
 from readout_ui.vectors.training import (
     Corpus,
     Extracted,
-    Fitted,
     capture_settings,
     read_corpus,
     tokens_to_keep,

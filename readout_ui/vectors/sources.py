@@ -25,16 +25,10 @@ from readout_ui.vectors.contrasts import (
 )
 from readout_ui.vectors.cross_validation import FOLDS, LayerScores, cross_validated_layers
 from readout_ui.vectors.groups import TextGroups
+from readout_ui.vectors.layer_fits import Fitted, fit_and_rate
 from readout_ui.vectors.methods import map_differences
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import (
-    Corpus,
-    Extracted,
-    Fitted,
-    extract,
-    fit,
-    fit_and_rate,
-)
+from readout_ui.vectors.training import Corpus, Extracted, extract, fit
 from readout_ui.vectors.vectors import ConceptVectors
 from readout_ui.vectors.whitening import MOST_TEXTS, stand_in
 

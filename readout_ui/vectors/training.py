@@ -11,27 +11,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from readout_ui.activations.extract import Activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
-from readout_ui.activations.pooling import Layered, at_layer, host_block, in_one, some_rows
+from readout_ui.activations.pooling import Layered, at_layer, in_one, some_rows
 from readout_ui.progress import Report, silent
 from readout_ui.texts.words import cut
-from readout_ui.vectors.auroc import Floats
-from readout_ui.vectors.blas import single_thread
-from readout_ui.vectors.cross_validation import FOLDS, LayerScores, assign_folds, rate_layers
+from readout_ui.vectors.cross_validation import LayerScores
 from readout_ui.vectors.groups import PairSettings, TextGroups, group_texts
-from readout_ui.vectors.mapped import MappedLayer, wide
-from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_center, unit
-from readout_ui.vectors.products import KeptLayer
+from readout_ui.vectors.methods import Method, OwnMethod, method_named, neutral_center
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.vectors import (
     Calibration,
@@ -51,10 +45,6 @@ if TYPE_CHECKING:
 CALIBRATION_TOKENS = 256
 """Tokens kept for calibration over all neutral texts: enough for a stable mean and spread of a
 projection, small enough (256 x 80 x 8192 floats = 0.7 GB) for the largest models."""
-_MOST_KEPT = 2**28
-"""Bytes of dot products that are kept between trainings: 80 layers of 700 texts and tokens."""
-_KEPT: WeakKeyDictionary[ActivationCache, dict[int, KeptLayer]] = WeakKeyDictionary()
-"""Of the last training with a cache; taken away while one is at work, which changes it."""
 NO_NEUTRAL = (
     "There are no neutral texts, so z-scores compare with the descriptions themselves. "
     "Add a file whose name starts with _ (for example _baseline.txt) for a true zero."
@@ -238,77 +228,6 @@ def fit(corpus: Corpus) -> Tensor:
     torch.Size([2, 30, 576])
     """
     return corpus.method(corpus.pooled, corpus.groups, corpus.pairing, corpus.tokens)
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """Directions at all layers and how well each layer tells held-out texts apart."""
-
-    directions: Tensor
-    """(n_concepts, n_layers, d_model), float32, of unit length or zero."""
-    steering: Tensor | None
-    """Of the same shape: what to push with where that is something else."""
-    scores: LayerScores
-    calibration: Calibration | None = None
-    """On the neutral tokens, where the fit knows it anyway."""
-
-
-def fit_and_rate(
-    corpus: Corpus, texts: Layered, groups: TextGroups, differences: Tensor | None
-) -> Fitted:
-    """Fit a linear method and cross-validate it, one layer after the other.
-
-    Beside the directions, plain differences are kept to push with: a whitened direction says best
-    where a text lies; pushed along, it moves the model no further towards the concept than the
-    mean does (`bench.steering`).
-
-    Args:
-        corpus: whose settings and neutral tokens are used.
-        texts: what the map is estimated from, (n_texts, n_layers, d_model).
-        groups: which of their rows belong to which concept.
-        differences: (n_concepts, n_layers, d_model); None for each concept against all others.
-    """
-    shape = (len(groups.concepts), *texts.shape[1:])
-    directions = host_block(*shape)
-    steering = None if corpus.settings.method == "mean" else host_block(*shape)
-    assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
-    known = texts is corpus.activations and groups == corpus.groups
-    kept = _KEPT.pop(corpus.cache, {}) if corpus.cache and known else {}
-    keys = _keys_by_group(corpus) if known and corpus.cache else None
-    method, members = corpus.settings.method, assignment.members
-
-    calibrated: list[tuple[Floats, Floats, float]] = []
-
-    def judged() -> Iterator[Floats]:
-        layer = None
-        for index in range(texts.shape[1]):
-            with single_thread():
-                beside = None
-                if keys is not None:
-                    (beside := kept.setdefault(index, KeptLayer())).begin(method, keys)
-                tokens = corpus.neutral_tokens
-                layer = MappedLayer.of(texts, index, members, method, tokens, beside, layer)
-                given = None if differences is None else wide(differences, index)
-                found = layer.directions(given)
-                unit(found.mapped, out=directions.numpy()[:, index])
-                if steering is not None:
-                    unit(found.plain, out=steering.numpy()[:, index])
-                if found.calibrated:
-                    calibrated.append(found.calibrated)
-                scores = layer.held_out(assignment.fold, FOLDS)
-            yield scores[assignment.scored][:, None]
-
-    blocks = judged()
-    scores = rate_layers(blocks, assignment, texts.shape[1])
-    deque(blocks, maxlen=0)  # where nothing can be rated, the layers are fitted all the same
-    if corpus.cache and sum(layer.n_bytes for layer in kept.values()) <= _MOST_KEPT:
-        _KEPT[corpus.cache] = kept
-    return Fitted(directions, steering, scores, Calibration.of(calibrated) if calibrated else None)
-
-
-def _keys_by_group(corpus: Corpus) -> tuple[tuple[str, ...], ...]:
-    members = (*corpus.groups.rows, corpus.groups.neutral)
-    return tuple(tuple(corpus.keys[row] for row in rows) for rows in members)
 
 
 def assemble(

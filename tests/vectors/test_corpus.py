@@ -12,8 +12,9 @@ from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from readout_ui.progress import Progress
 from readout_ui.runs.training import train
 from readout_ui.texts.library import Library
+from readout_ui.vectors.layer_fits import fit_and_rate
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import assemble, extract, fit_and_rate, read_corpus
+from readout_ui.vectors.training import assemble, extract, read_corpus
 from tests.conftest import SMALL_LIBRARY
 from tests.support.tiny_model import save_tiny_model
 

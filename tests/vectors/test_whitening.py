@@ -15,10 +15,11 @@ from readout_ui.vectors.cross_validation import (
     cross_validated_layers,
 )
 from readout_ui.vectors.groups import PairSettings, TextGroups
+from readout_ui.vectors.layer_fits import Fitted, fit_and_rate
 from readout_ui.vectors.mapped import MappedLayer
 from readout_ui.vectors.methods import METHODS
 from readout_ui.vectors.settings import TrainSettings
-from readout_ui.vectors.training import Corpus, Fitted, fit_and_rate
+from readout_ui.vectors.training import Corpus
 from readout_ui.vectors.whitening import SHRINKAGE, Floats, Indices, map_of, stand_in
 
 N_CONCEPTS, EACH, N_NEUTRAL, D_MODEL = 6, 5, 7, 20

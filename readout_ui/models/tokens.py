@@ -65,10 +65,16 @@ def added_by_itself(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def visible_tokens(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> tuple[str, ...]:
-    """Each token as the model sees it: space "·", newline "⏎", tab "⇥", loose bytes "<0xE2>"."""
+    """Each token as the model sees it: space "·", newline "⏎", tab "⇥", loose bytes "<0xE2>".
+
+    Models often have more rows than their tokenizer has tokens; such an id is shown as "<#151800>".
+    """
     pieces = tokenizer.convert_ids_to_tokens(list(token_ids))
     added, byte_level = _spelling(tokenizer, len(tokenizer))
-    return tuple(_visible(str(piece), byte_level and piece not in added) for piece in pieces)
+    return tuple(
+        f"<#{index}>" if piece is None else _visible(str(piece), byte_level and piece not in added)
+        for index, piece in zip(token_ids, pieces, strict=True)
+    )
 
 
 @lru_cache(maxsize=4)

@@ -491,3 +491,11 @@ def test_the_bundled_tokenizer_frames_odd_texts_exactly(text: str, bundled_model
     framed = bundled_model.frame.frame(text, 10_000)
     assert content(bundled_model.tokenizer, framed) == text.strip()
     assert framed.content_start == 37
+
+
+def test_an_id_beyond_the_tokenizer_is_shown_as_its_number() -> None:
+    tokenizer = tiny_tokenizer()
+    assert visible_tokens(tokenizer, [len(tokenizer) + 7, 1]) == (
+        f"<#{len(tokenizer) + 7}>",
+        "<|im_start|>",
+    )

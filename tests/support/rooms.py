@@ -58,6 +58,6 @@ def wait_until_copied(page: Page, wanted: str) -> None:
 def until(page: Page, true: Callable[[], bool]) -> None:
     """Wait for something behind the page, such as a file: some changes are shown before."""
     deadline = time.monotonic() + PATIENCE_MS / 1000
-    while not true() and time.monotonic() < deadline:
+    while not (found := true()) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
-    assert true()
+    assert found

@@ -5,7 +5,6 @@ Memory that runs out, numbers that overflow, every tiny architecture against the
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from readout_ui.models.devices import release_memory
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
 from tests.support.architectures import available
 from tests.support.full_card import full_card
-from tests.support.loaded_tiny import load_tiny, random_vectors
+from tests.support.loaded_tiny import load_overflowing, load_tiny, on_device, random_vectors
 
 if TYPE_CHECKING:
     from bench.gpu import Bench
@@ -69,8 +68,7 @@ def recovery(bench: Bench) -> None:
         before = held(bench.device)
         with full_card(bench.device):
             said = refusal(work, model)
-        gc.collect()
-        left = torch.cuda.memory_allocated(bench.device) - before
+        left = held(bench.device) - before
         bench.add(f"{name} without memory: bytes left behind", left, "times", "<= 0")
         bench.add(f"{name} without memory: one sentence", "no memory" in said, "times", ">= 1")
         print(f"         {said}")
@@ -79,13 +77,7 @@ def recovery(bench: Bench) -> None:
 
 def overflow(bench: Bench) -> None:
     """Activations too large for float16: a sentence, and the device works on."""
-    model = on(bench.device, load_tiny("llama", context_length=None))
-    with torch.no_grad():
-        for name in ("up_proj", "gate_proj", "down_proj"):
-            weight = model.model.get_submodule(f"model.layers.1.mlp.{name}").weight
-            weight.mul_(20000).clamp_(-60000, 60000)  # type: ignore[operator, union-attr]
-    model.model.to(torch.float16)  # type: ignore[arg-type]
-    model = replace(model, dtype=torch.float16)
+    model = replace(on_device(load_overflowing(), bench.device), context_length=None)
     for name, work in kinds_of_work().items():
         told = "overflow in float16" in refusal(work, model)
         bench.add(f"{name} beyond float16: one sentence", told, "times", ">= 1")
@@ -99,7 +91,7 @@ def equality(bench: Bench) -> None:
     for name in available():
         one, two = (
             read_activations(model, TEXTS, CaptureSettings()).pooled
-            for model in (load_tiny(name), on(bench.device, load_tiny(name)))
+            for model in (load_tiny(name), on_device(load_tiny(name), bench.device))
         )
         bench.add(f"difference to the CPU, {name}", difference(two, one), "x", "<= 1e-4")
 
@@ -161,12 +153,6 @@ def held(device: torch.device) -> float:
     """Bytes of the device that are in use."""
     release_memory()
     return float(torch.cuda.memory_allocated(device)) if device.type == "cuda" else 0.0
-
-
-def on(device: torch.device, model: LoadedModel) -> LoadedModel:
-    """The same model there."""
-    model.model.to(device)  # type: ignore[arg-type]
-    return replace(model, device=device)
 
 
 def refusal(work: Work, model: LoadedModel) -> str:

@@ -131,10 +131,9 @@ def run_passes(
     Raises:
         UserError: a single text does not fit into memory.
     """
-    texts = iter(sorted(feeds, key=lambda text: feeds[text].n_tokens, reverse=True))
-    longest_first = sorted(feeds.values(), key=lambda feed: feed.n_tokens, reverse=True)
-    work = partial(_read_batch, model, paths, prefix)
-    for found, note in in_batches(model, longest_first, limits, work):
+    longest_first = dict(sorted(feeds.items(), key=lambda one: one[1].n_tokens, reverse=True))
+    texts, work = iter(longest_first), partial(_read_batch, model, paths, prefix)
+    for found, note in in_batches(model, [*longest_first.values()], limits, work):
         yield PassedBatch({next(texts): entry for entry in found}, note)
 
 

@@ -55,7 +55,13 @@ from readout_ui.progress import Cancelled
 from readout_ui.texts.streams import Passage
 from readout_ui.vectors.sentence_embedding import embed
 from tests.support.full_card import full_card
-from tests.support.loaded_tiny import load_tiny, random_readout, random_vectors
+from tests.support.loaded_tiny import (
+    load_overflowing,
+    load_tiny,
+    on_device,
+    random_readout,
+    random_vectors,
+)
 from tests.support.pretend_gpu import PretendGpu, on_pretend_gpu
 from tests.support.tiny_model import save_tiny_model
 
@@ -427,14 +433,7 @@ def test_a_real_card_that_stopped_asks_for_a_restart() -> None:
 
 @pytest.fixture
 def overflowing() -> LoadedModel:
-    """A model whose activations are too large for float16 from its second layer on."""
-    model = load_tiny()
-    with torch.no_grad():
-        for name in ("up_proj", "gate_proj", "down_proj"):
-            weight = model.model.get_submodule(f"model.layers.1.mlp.{name}").weight
-            weight.mul_(20000).clamp_(-60000, 60000)  # type: ignore[operator, union-attr]
-    model.model.to(torch.float16)  # type: ignore[arg-type]
-    return dataclasses.replace(model, dtype=torch.float16)
+    return load_overflowing()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -646,9 +645,7 @@ def test_weights_without_room_are_told_from_where_they_lie(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("work", WORK)
 def test_a_real_gpu_has_its_memory_back(work: Callable[[LoadedModel], Any]) -> None:
-    model = load_tiny(context_length=None)
-    model.model.to("cuda")  # type: ignore[arg-type]
-    model = dataclasses.replace(model, device=torch.device("cuda:0"))
+    model = on_device(load_tiny(context_length=None), torch.device("cuda:0"))
     work(model)
     forget_prefix(model)
     before = torch.cuda.memory_allocated()

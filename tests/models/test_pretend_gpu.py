@@ -24,7 +24,7 @@ from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel
 from readout_ui.models.weights import weights_fingerprint
 from tests.support.architectures import HYBRID, available
-from tests.support.loaded_tiny import load_tiny, random_vectors
+from tests.support.loaded_tiny import load_tiny, on_device, random_vectors
 from tests.support.pretend_gpu import MixedDevices, PretendGpu, on_pretend_gpu
 
 TEXTS = [f"I feel calm and warm {'and even ' * (i % 4)}{i}." for i in range(12)]
@@ -129,8 +129,7 @@ REAL_BOUNDS = {FP32: 1e-4, BF16: 1e-1, FP16: 5e-2}
 @pytest.mark.parametrize("dtype", REAL_BOUNDS)
 def test_a_real_gpu_gives_the_same(name: str, dtype: torch.dtype) -> None:
     plain, model = half(load_tiny(name), dtype), half(load_tiny(name), dtype)
-    model.model.to("cuda")  # type: ignore[arg-type]
-    model = dataclasses.replace(model, device=torch.device("cuda:0"))
+    model = on_device(model, torch.device("cuda:0"))
     for work in WORK:
         for ours, theirs in zip(work(model), work(plain), strict=True):
             close(ours, theirs, REAL_BOUNDS[dtype])

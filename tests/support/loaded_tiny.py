@@ -20,6 +20,23 @@ def load_tiny(name: str = "llama", context_length: int | None = 512, **changes: 
     return replace(loaded, context_length=context_length)
 
 
+def on_device(model: LoadedModel, device: torch.device) -> LoadedModel:
+    """The same model there."""
+    model.model.to(device)  # type: ignore[arg-type]
+    return replace(model, device=device)
+
+
+def load_overflowing() -> LoadedModel:
+    """A model whose activations are too large for float16 from its second layer on."""
+    model = load_tiny()
+    with torch.no_grad():
+        for name in ("up_proj", "gate_proj", "down_proj"):
+            weight = model.model.get_submodule(f"model.layers.1.mlp.{name}").weight
+            weight.mul_(20000).clamp_(-60000, 60000)  # type: ignore[operator, union-attr]
+    model.model.to(torch.float16)  # type: ignore[arg-type]
+    return replace(model, dtype=torch.float16)
+
+
 def random_vectors(
     model: LoadedModel,
     layers: tuple[int, ...] = (0, 2),

@@ -23,6 +23,10 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.devices import release_memory
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
+from readout_ui.vectors.groups import TextGroups
+from readout_ui.vectors.layer_fits import fit_and_rate
+from readout_ui.vectors.settings import TrainSettings
+from readout_ui.vectors.training import Corpus
 from tests.support.architectures import available
 from tests.support.full_card import full_card
 from tests.support.loaded_tiny import load_overflowing, load_tiny, on_device, random_vectors
@@ -94,6 +98,23 @@ def equality(bench: Bench) -> None:
             for model in (load_tiny(name), on_device(load_tiny(name), bench.device))
         )
         bench.add(f"difference to the CPU, {name}", difference(two, one), "x", "<= 1e-4")
+    one, two = (fitted(bench, device) for device in (torch.device("cpu"), bench.device))
+    bench.add("difference to the CPU, a fit", difference(two, one), "x", "<= 1e-4")
+
+
+def fitted(bench: Bench, device: torch.device) -> torch.Tensor:
+    """Directions of random texts, as many and as wide as the bench's, at four layers."""
+    n_concepts, n_texts, d_model = bench.n_concepts, bench.n_texts, bench.model.d_model
+    generator = torch.Generator().manual_seed(0)
+    n_rows = (n_concepts + 1) * n_texts
+    texts, tokens = (torch.randn(n, 4, d_model, generator=generator) + 3 for n in (n_rows, 256))
+    rows = torch.arange(n_rows).reshape(-1, n_texts).tolist()
+    names = tuple(f"concept{place:02d}" for place in range(n_concepts))
+    groups = TextGroups(names, tuple(map(tuple, rows[:-1])), tuple(rows[-1]))
+    corpus = Corpus(
+        ("",) * n_rows, groups, texts, TrainSettings(), neutral_tokens=tokens, device=device
+    )
+    return fit_and_rate(corpus, texts, groups, None).directions
 
 
 def loading(bench: Bench, make: Callable[[], LoadedModel]) -> None:

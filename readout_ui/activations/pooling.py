@@ -141,6 +141,14 @@ def each_layer(activations: Layered) -> Iterator[Numbers]:
     return (at_layer(activations, layer, room=room) for layer in range(n_layers))
 
 
+def some_layers(activations: Layered, layers: range) -> Tensor:
+    """All rows at some layers that follow each other, (n, n_some_layers, d_model) float32."""
+    start, stop = layers.start, layers.stop
+    if isinstance(activations, Rows) and "whole" not in vars(activations):
+        return torch.stack([part[start:stop] for part in activations.parts])
+    return in_one(activations)[:, start:stop].float()
+
+
 def some_rows(activations: Layered, rows: Sequence[int]) -> Tensor:
     """Some rows at all layers, (n, n_layers, d_model)."""
     if isinstance(activations, Rows):

@@ -263,6 +263,13 @@ class LoadedModel:
         """All but the frame that decides activations: weights, and how the config runs them."""
         return f"{self.fingerprint} {config_digest(self.model)}"
 
+    @property
+    def works_on(self) -> "torch.device":
+        """Its device once it is loaded; until something asks for that, the CPU."""
+        import torch
+
+        return vars(self).get("device") or torch.device("cpu")
+
     @cached_property
     def _without_frame(self) -> "LoadedModel":
         return self.with_frame(raw_frame(self.frame))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from readout_ui.activations.pooling import Layered, Rows
+from readout_ui.activations.pooling import Layered, some_layers
 from readout_ui.vectors.auroc import Bools, Floats, grouped_auroc
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.groups import TextGroups
@@ -90,10 +90,7 @@ def layer_blocks(activations: Layered) -> Iterator[Floats]:
     together = max(1, _BLOCK // (n_texts * d_model))
     for start in range(0, n_layers, together):
         layers = range(start, min(start + together, n_layers))
-        if isinstance(activations, Rows):
-            yield np.stack([activations.layer(layer) for layer in layers], axis=1)
-        else:
-            yield activations[:, layers.start : layers.stop].float().numpy()
+        yield some_layers(activations, layers).numpy()
 
 
 def score_held_out(activations: Floats, assignment: Assignment) -> Floats:

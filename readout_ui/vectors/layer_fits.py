@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
 from readout_ui.activations.pooling import Layered, host_block
+from readout_ui.models.devices import Shortage, within_memory
 from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.blas import single_thread
 from readout_ui.vectors.cross_validation import (
@@ -22,6 +24,7 @@ from readout_ui.vectors.cross_validation import (
     assign_folds,
     rate_layers,
 )
+from readout_ui.vectors.device_fits import DEVICE_METHODS, fitted_on_device
 from readout_ui.vectors.groups import TextGroups
 from readout_ui.vectors.mapped import MappedLayer, wide
 from readout_ui.vectors.methods import unit
@@ -66,10 +69,14 @@ def fit_and_rate(
         groups: which of their rows belong to which concept.
         differences: (n_concepts, n_layers, d_model); None for each concept against all others.
     """
+    assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
+    if corpus.device.type == "cuda" and corpus.settings.method in DEVICE_METHODS:
+        done = within_memory(partial(_on_device, corpus, texts, assignment, differences))
+        if not isinstance(done, Shortage):
+            return done
     known = texts is corpus.activations and groups == corpus.groups
     cache = corpus.cache if known else None
     kept = _KEPT.pop(cache, {}) if cache else {}
-    assignment = assign_folds(groups, FOLDS, corpus.settings.seed)
     fits = _LayerFits(corpus, texts, assignment, differences, kept if cache else None)
     with single_thread():
         blocks = map(fits.scores, range(texts.shape[1]))
@@ -78,6 +85,32 @@ def fit_and_rate(
     if cache and sum(layer.n_bytes for layer in kept.values()) <= _MOST_KEPT:
         _KEPT[cache] = kept
     return Fitted(fits.directions, fits.steering, scores, fits.calibration)
+
+
+def _on_device(
+    corpus: Corpus, texts: Layered, assignment: Assignment, differences: Tensor | None
+) -> Fitted:
+    """The same where the model is, many layers at once."""
+    method, tokens = corpus.settings.method, corpus.neutral_tokens
+    n_layers = texts.shape[1]
+    shape = assignment.n_groups - 1, n_layers, texts.shape[2]
+    directions, start = host_block(*shape), 0
+    steering = None if method == "mean" else host_block(*shape)
+    scores, calibrated = [], []
+    for some in fitted_on_device(texts, tokens, assignment, method, differences, corpus.device):
+        stop = start + len(some.directions)
+        directions[:, start:stop] = some.directions.transpose(0, 1)
+        if steering is not None:
+            steering[:, start:stop] = some.plain.transpose(0, 1)
+        scores.append(some.scores)
+        calibrated += some.calibrated
+        start = stop
+    return Fitted(
+        directions,
+        steering,
+        rate_layers(scores, assignment, n_layers),
+        Calibration.of(calibrated) if calibrated else None,
+    )
 
 
 @dataclass(eq=False)

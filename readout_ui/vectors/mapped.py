@@ -49,11 +49,16 @@ def layer_of(activations: Layered, layer: int) -> Floats:
         UserError: they are not finite.
     """
     texts = wide(activations, layer)
-    _require_finite(float(texts.sum()), layer)
+    require_finite(float(texts.sum()), layer)
     return texts
 
 
-def _require_finite(number: float, layer: int) -> None:
+def require_finite(number: float, layer: int) -> None:
+    """Of a layer's activations, any number that is not finite where they are not.
+
+    Raises:
+        UserError: it is not.
+    """
     if not np.isfinite(number):
         raise UserError(
             "the model's activations are not finite numbers",
@@ -138,7 +143,7 @@ class MappedLayer:
                     some = at_layer(tokens, layer, range(n_tokens)[part], others[part])
                     np.subtract(some, neutral.mean, out=others[part])
             of_tokens = neutral.squares
-        _require_finite(length + (0.0 if of_tokens is None else float(of_tokens.sum())), layer)
+        require_finite(length + (0.0 if of_tokens is None else float(of_tokens.sum())), layer)
         if kept is not None:
             kept.origin, kept.tokens = origin, neutral
         n_spread, n_concepts = len(members.spread()), members.n_groups - 1

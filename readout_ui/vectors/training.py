@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.models.loading import LoadedModel
 
+CPU = torch.device("cpu")
 CALIBRATION_TOKENS = 256
 """Tokens kept for calibration over all neutral texts: enough for a stable mean and spread of a
 projection, small enough (256 x 80 x 8192 floats = 0.7 GB) for the largest models."""
@@ -72,6 +73,8 @@ class Corpus:
     """Of every row, what is the same exactly where its numbers are; empty where nobody knows."""
     cache: ActivationCache | None = None
     """Beside which a fit keeps dot products for the next one."""
+    device: torch.device = CPU
+    """Where the model is; a GPU fits linear methods as well."""
 
     def __post_init__(self) -> None:
         shape = tuple(self.activations.shape)
@@ -196,6 +199,7 @@ def extract(
             neutral_tokens=found.tokens if neutral else None,
             keys=found.keys,
             cache=cache,
+            device=model.works_on,
         ),
         calibration=found.tokens,
         neutral=neutral,

@@ -156,6 +156,8 @@ _PHRASES = (
     "can't allocate memory",
     "not enough memory",
     "status_alloc_failed",  # cuBLAS and cuDNN, of their own workspaces
+    "cublascreate(handle)",  # whatever else they say where there is no room to begin
+    "cusolverdncreate(handle)",
     "invalid buffer size",  # MPS, of one tensor alone
 )
 _WANTED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", re.IGNORECASE)

@@ -292,6 +292,13 @@ def test_sentence_embeddings_go_in_smaller_parts_where_memory_runs_out(
     ("said", "full"),
     [
         ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", True),
+        (
+            "cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when calling "
+            "`cusolverDnCreate(handle)`",
+            True,
+        ),
+        ("cusolver error: CUSOLVER_STATUS_EXECUTION_FAILED", False),
         ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
         ("Invalid buffer size: 12.50 GiB", True),
         ("MPS backend out of memory (max allowed: 18.13 GB). Tried to allocate 1.25 GB", True),

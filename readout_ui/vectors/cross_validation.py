@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,9 @@ class Assignment:
     against: tuple[tuple[int, ...], ...] = ()
     """As `TextGroups.against`: in every fold's directions, held out in none."""
 
-    @property
+    @cached_property
     def members(self) -> Members:
-        """The same without folds."""
+        """The same without folds; one object, for what follows from it is kept by it."""
         return Members(self.rows, self.group, self.n_groups, self.against)
 
     @property

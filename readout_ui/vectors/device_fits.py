@@ -257,7 +257,7 @@ def _means(texts: Tensor, members: Members) -> Tensor:
 
 def _residuals(texts: Tensor, members: Members, means: Tensor) -> Tensor:
     """Members that a map is made of minus the mean of their group, (n_layers, n, d_model)."""
-    places = members.spread()
+    places = members.spread
     at = np.stack([members.rows[places], members.group[places]])
     rows, group = torch.from_numpy(at).to(texts.device)
     return texts[:, rows] - means[:, group]

@@ -146,7 +146,7 @@ class MappedLayer:
         require_finite(length + (0.0 if of_tokens is None else float(of_tokens.sum())), layer)
         if kept is not None:
             kept.origin, kept.tokens = origin, neutral
-        n_spread, n_concepts = len(members.spread()), members.n_groups - 1
+        n_spread, n_concepts = len(members.spread), members.n_groups - 1
         scale = Scale.of(method, n_concepts, squares, n_spread, of_tokens, n_tokens)
         return cls(method, members, rows, NOISE * float(np.sqrt(length)), scale, kept, neutral)
 
@@ -183,7 +183,7 @@ class MappedLayer:
         """The rows, with only those members that the map is estimated from."""
         if self._has_all:
             return self.rows  # a member alone in its group is zero and changes nothing
-        return np.concatenate([self.rows[self.members.spread()], self.rows[self._n :]])
+        return np.concatenate([self.rows[self.members.spread], self.rows[self._n :]])
 
     def directions(self, differences: Floats | None = None) -> Directions:
         """Directions before they are given unit length.
@@ -296,7 +296,7 @@ class MappedLayer:
         texts, images = self._texts[kept], self._images[kept]
         mapped = None if contrasts is None else self._base.images(contrasts)
         found = mean_differences(part, images, mapped)
-        places = part.spread()
+        places = part.spread
         if len(places) and weight:
             rows, of_rows = part.residuals(texts, places), part.residuals(images, places)
             taken = taken_off(rows @ of_rows.T, of_rows, weight)
@@ -350,7 +350,7 @@ def _apart(
         own -= means[group]
         if not thinned:
             squares += squares_of(own)
-    return squares_of(texts[members.spread()]) if thinned else squares
+    return squares_of(texts[members.spread]) if thinned else squares
 
 
 def _portions(n: int) -> Iterator[slice]:

@@ -152,16 +152,17 @@ class Members:
         """Whether the members are so many texts in their order."""
         return n_texts == len(self.rows) and bool((self.rows == np.arange(n_texts)).all())
 
+    @cached_property
     def spread(self) -> Indices:
         """Places of at most MOST_TEXTS members that are not alone in their group."""
         places = np.flatnonzero(self.counts[self.group] > 1)
         step = max(1, -(-len(places) // MOST_TEXTS))
         return places[::step]
 
-    @property
+    @cached_property
     def all_spread(self) -> bool:
         """Whether none is left out of `spread` but those alone in their group."""
-        return len(self.spread()) == int(self.counts[self.counts > 1].sum())
+        return len(self.spread) == int(self.counts[self.counts > 1].sum())
 
     def sums(self, texts: Floats) -> Floats:
         """Sum of each group's texts, (n_groups, d_model); texts are those of the members."""
@@ -217,7 +218,7 @@ def map_of_members(
     method: str, texts: Floats, members: Members, tokens: Floats | None
 ) -> LinearMap:
     """The same from the members' own activations, (n_members, d_model) float64."""
-    places = members.spread()
+    places = members.spread
     residuals = members.residuals(texts, places)
     base = base_map(method, residuals, members, tokens)
     if not base.weight or not len(places):

@@ -81,3 +81,42 @@ class AskAgain:
 
 
 ASK_AGAIN = Middleware(AskAgain)
+
+
+class StartAgain:
+    """ASGI middleware: puts the script that watches the page's start in front of all others.
+
+    Gradio adds what it is given for the head only when its own scripts have come and run.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        script = (STATIC / "shell" / "start.js").read_bytes()
+        self.head = b"<head><script>" + script + b"</script>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; the page comes back with the script in its head."""
+        started: list[Message] = []  # told when the page is there and its length is known
+
+        async def insert(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                started.append(message)
+                return
+            if started:
+                body = message["body"].replace(b"<head>", self.head, 1)
+                message = {**message, "body": body}
+                begun = started.pop()
+                MutableHeaders(scope=begun)["Content-Length"] = str(len(body))
+                await send(begun)
+            await send(message)
+
+        await self.app(scope, receive, insert if _is_page(scope) else send)
+
+
+def _is_page(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] != "GET":
+        return False
+    return str(scope["path"]).removeprefix(scope.get("root_path", "")) in ("", "/")
+
+
+START_AGAIN = Middleware(StartAgain)

@@ -34,14 +34,20 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 """For polling and small updates that must not flash."""
 
-IN_TURN: dict[str, Any] = {
-    **QUIET,
-    "trigger_mode": "multiple",
-    "concurrency_id": "settings",
-    "concurrency_limit": 1,
-}
-"""For what chooses the settings of a training and what starts one: all of them, one after another
-as they were made, so that Train takes what was chosen the moment before."""
+
+def in_turn(queue: str) -> dict[str, Any]:
+    """For events that are answered one after another as they were made, in a queue of this name."""
+    return {
+        **QUIET,
+        "trigger_mode": "multiple",
+        "concurrency_id": queue,
+        "concurrency_limit": 1,
+    }
+
+
+IN_TURN = in_turn("settings")
+"""For what chooses the settings of a training and what starts one, so that Train takes what was
+chosen the moment before."""
 
 LATEST: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
 """For choices, and updates that may be asked for while one is made: the last one follows when it

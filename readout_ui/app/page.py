@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from starlette.types import ASGIApp
 
 from readout_ui.app.api import publish_programs
 from readout_ui.app.api_answers import NAMES, answer_in_json
-from readout_ui.app.assets import ASK_AGAIN, STYLES
+from readout_ui.app.assets import ASK_AGAIN, START_AGAIN, STYLES
 from readout_ui.app.clock import Clock
 from readout_ui.app.events import IN_TURN, LATEST, Values, bound, components, guarded
 from readout_ui.app.header import Header, ModelPicker
@@ -81,8 +81,15 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "show_error": False,
         "ssr_mode": False,
         "allowed_paths": [str(studio.options.runs)],
-        "app_kwargs": {"middleware": [ASK_AGAIN]},
+        "app_kwargs": {"middleware": [ASK_AGAIN, START_AGAIN]},
     }
+
+
+class Known(dict[int, Any]):
+    """The page's events, or its components, as gradio looks them up by the number it was sent."""
+
+    def __missing__(self, number: int) -> Any:
+        raise HTTPException(404, f"There is nothing of number {number} here; reload the page.")
 
 
 def build_site(
@@ -97,6 +104,7 @@ def build_site(
         tools_at: own address, where the named endpoints are MCP tools too; the footer says so.
     """
     page, site = build_app(studio), FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    page.default_config.fns, page.blocks = Known(page.fns), Known(page.blocks)
     options = {**launch_options(studio), "mcp_server": bool(tools_at)}
     if tools_at:
         options["footer_links"] = ["api"]

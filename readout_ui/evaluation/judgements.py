@@ -334,7 +334,7 @@ def _value(estimate: Estimate | None) -> str:
 
 
 def beside(name: str, rival: Estimate | None, gain: Estimate | None) -> tuple[str, ...]:
-    """What a baseline reaches and how far the vectors are above it, as a sentence if it is known.
+    """What a baseline reaches and how far the vectors are from it, as a sentence if it is known.
 
     Args:
         name: of the baseline, to begin the sentence with.
@@ -343,7 +343,7 @@ def beside(name: str, rival: Estimate | None, gain: Estimate | None) -> tuple[st
     """
     if rival is None or gain is None:
         return ()
-    difference = f"the vectors are above it by {gain}"
+    difference = f"the vectors are {gain.above_or_below('it')}"
     if gain.low > 0:
         return (f"{name} on the same descriptions reaches {rival}; {difference}.",)
     better = "better" if gain.high < 0 else "as well"

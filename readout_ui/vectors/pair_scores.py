@@ -132,18 +132,17 @@ def baseline_rows(held_out: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def embedding_sentence(held_out: Mapping[str, Any]) -> str:
-    """How far the direction is above the sentence embedding; empty where that is not known."""
+    """How far the direction is from the sentence embedding; empty where that is not known."""
     if "above_embedding" not in held_out:
         return ""
     low, high = held_out["above_embedding"]
     found = held_out["accuracy"][held_out["best"]] - held_out["embedding_accuracy"]
-    difference = f"{found:+.2f} [{low:+.2f}, {high:+.2f}]"
+    side, low_end, high_end = ("above", low, high) if found >= 0 else ("below", 0 - high, 0 - low)
+    by = f"by {abs(found):.2f} [{low_end:.2f}, {high_end:.2f}]"
     if low > 0:
-        return f"Accuracy is above that of a sentence embedding on the same pairs by {difference}."
+        return f"Accuracy is above that of a sentence embedding on the same pairs {by}."
     better = "better" if high < 0 else "as well"
-    return (
-        f"A sentence embedding tells these pairs apart {better}: accuracy is {difference} from its."
-    )
+    return f"A sentence embedding tells these pairs apart {better}: accuracy is {side} its {by}."
 
 
 def _beside(hits: Floats, embedding: Floats, seed: int) -> dict[str, Any]:

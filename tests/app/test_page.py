@@ -4,6 +4,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,16 +13,18 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from readout_ui.app.api_answers import MOST_AT_ONCE, NAMES
 from readout_ui.app.assets import STATIC
-from readout_ui.app.clock import Clock
+from readout_ui.app.clock import Clock, Shown
 from readout_ui.app.events import Changes, Values, bound, components
 from readout_ui.app.header import Header
 from readout_ui.app.jobs import MOST_UNFINISHED
 from readout_ui.app.page import MOST_EVENTS, build_app, build_site
 from readout_ui.app.session import Studio
-from readout_ui.app.status import StudioOptions
+from readout_ui.app.status import Status, StudioOptions
 from readout_ui.app.train import TrainDrawer
 from readout_ui.app.widgets import table
 from readout_ui.errors import UserError
@@ -49,38 +52,123 @@ def test_handlers_of_several_inputs_get_them_by_name(session: Studio) -> None:
     assert by_position == []
 
 
-def test_a_tick_sends_what_differs_and_then_nothing(session: Studio) -> None:
+@pytest.fixture
+def clock(session: Studio) -> Clock:
     with gr.Blocks() as app:
-        header, drawer = Header(session), TrainDrawer(session)
-        clock = Clock(session, app, header, drawer)
-    changes = clock.tick({})
-    assert set(changes) == set(components(clock))
-    assert changes[header.retrain].value == "Train"
-    assert clock.tick(clock.seen.value) == {}, "a fresh page shows what was built"
-    seen = changes[clock.seen]
-    assert clock.tick(seen) == {}
-    stale = {**seen, clock.run._id: "another"}
-    assert set(clock.tick(stale)) == {clock.run, clock.seen}
+        return Clock(session, app, Header(session), TrainDrawer(session))
 
 
-def test_settings_chosen_anywhere_are_those_on_every_page(session: Studio) -> None:
-    with gr.Blocks() as app:
-        header, drawer = Header(session), TrainDrawer(session)
-        clock = Clock(session, app, header, drawer)
+def fresh(clock: Clock) -> Shown:
+    """What gradio keeps of a page that was just opened."""
+    shown: Shown = deepcopy(clock.shown.value)
+    return shown
+
+
+def test_a_tick_sends_what_differs_and_then_nothing(clock: Clock) -> None:
+    shown = Shown({})
+    changes = clock.tick(shown)
+    assert set(changes) == {*components(clock)} - {clock.shown}
+    assert changes[clock.header.retrain].value == "Train"
+    assert clock.tick(shown) == {}
+    shown.values[clock.run._id] = "another"
+    assert set(clock.tick(shown)) == {clock.run, clock.arrived}
+    assert clock.tick(fresh(clock)) == {}, "a fresh page shows what was built"
+
+
+def test_settings_chosen_anywhere_are_those_on_every_page(session: Studio, clock: Clock) -> None:
+    settings, here, elsewhere = clock.drawer.settings, fresh(clock), fresh(clock)
     chosen = replace(TrainSettings(), method="pca", seed=7)
-    values = {**drawer.settings.show(chosen), clock.seen: clock.seen.value}
-    values |= clock.settle(drawer.settings.method, values)
-    here = clock.settle(drawer.settings.seed, values)[clock.seen]
+    values = {**settings.show(chosen), clock.shown: here, clock.arrived: 0}
+    clock.settle(settings.method, values)
+    clock.settle(settings.seed, values)
     assert session.settings == chosen
     # A page that was opened before, or after a reload, learns it; the one where it was chosen
     # knows it, so that what a person types there meanwhile stays.
     assert clock.tick(here) == {}
-    elsewhere = clock.tick(clock.seen.value)
-    assert {drawer.settings.method, drawer.settings.seed, clock.seen} == set(elsewhere)
+    late = replace(TrainSettings(), batch_size=3)
+    assert {settings.method, settings.seed, clock.arrived} == set(clock.tick(fresh(clock)))
     # Nor does that page take back what it has not learnt yet, when something is chosen there.
-    late = {**drawer.settings.show(TrainSettings(batch_size=3)), clock.seen: clock.seen.value}
-    clock.settle(drawer.settings.batch_size, late)
+    values = {**settings.show(late), clock.shown: elsewhere, clock.arrived: 0}
+    clock.settle(settings.batch_size, values)
     assert session.settings == replace(chosen, batch_size=3)
+
+
+class OpenPage:
+    """The method on a page, whose choices and news travel for a while."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.shown, self.method = clock, fresh(clock), clock.drawer.settings.method
+        self.screen: dict[Any, Any] = {self.method: self.method.value, clock.arrived: 0}
+        self.choices: list[Values] = []
+        self.news: list[Changes] = []
+
+    def choose(self, method: str) -> None:
+        self.screen[self.method] = method
+        settings = self.clock.drawer.settings
+        shown = settings.show(replace(self.clock.studio.settings, method=method))
+        self.choices.append({**shown, **self.screen, self.clock.shown: self.shown})
+
+    def settle(self) -> None:
+        if self.choices:
+            self.clock.settle(self.method, self.choices.pop(0))
+
+    def tick(self) -> None:
+        """One at a time, as gradio's timer."""
+        if not self.news:
+            self.news.append(self.clock.tick(self.shown))
+
+    def hear(self) -> None:
+        if self.news:
+            self.screen |= {k: v for k, v in self.news.pop().items() if k in self.screen}
+
+
+STEPS = st.sampled_from(["mean", "pca", "logistic", "settle", "tick", "hear"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(st.lists(st.tuples(st.booleans(), STEPS), max_size=14))
+@example([(False, "pca"), (False, "settle"), (True, "tick"), (True, "mean"), (True, "settle")])
+def test_two_pages_end_with_the_method_that_is_used_whatever_overtakes_what(
+    session: Studio, clock: Clock, steps: list[tuple[bool, str]]
+) -> None:
+    pages = OpenPage(clock), OpenPage(clock)
+    for which, step in steps:
+        page = pages[which]
+        if step in ("settle", "tick", "hear"):
+            getattr(page, step)()
+        else:
+            page.choose(step)
+    for page in pages:
+        while page.choices:
+            page.settle()
+    for page in pages:
+        for _ in range(2):
+            page.hear()
+            page.tick()
+        page.hear()
+    assert {page.screen[page.method] for page in pages} == {session.settings.method}
+    session.choose_settings(TrainSettings())
+
+
+def test_nothing_is_chosen_while_a_tick_looks(
+    session: Studio, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, method = fresh(clock), clock.drawer.settings.method
+    chosen = clock.drawer.settings.show(TrainSettings(method="pca"))
+    values = {**chosen, clock.shown: shown, clock.arrived: 0}
+    status = session.status
+
+    def looking() -> Status:
+        choosing = pool.submit(clock.settle, method, values)
+        with pytest.raises(TimeoutError):
+            choosing.result(timeout=0.3)
+        return status()
+
+    with ThreadPoolExecutor() as pool:
+        monkeypatch.setattr(session, "status", looking)
+        assert clock.tick(shown) == {}
+        monkeypatch.undo()
+    assert session.settings.method == shown.values[method._id] == "pca"
 
 
 def test_settings_and_trainings_are_taken_one_after_another(session: Studio) -> None:
@@ -206,3 +294,32 @@ def test_a_table_escapes_titles_and_puts_them_beside_the_cells() -> None:
     assert "<td class='n' data-title='n'>1</td>" in drawn
     with pytest.raises(ValueError, match="zip"):
         table(("a", "b"), [("only one",)])
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("queue/join", {"data": [], "fn_index": 9999, "session_hash": "a"}),
+        (
+            "component_server",
+            {"data": {}, "component_id": 9999, "fn_name": "a", "session_hash": "b"},
+        ),
+    ],
+)
+def test_a_number_that_the_page_does_not_have_is_refused_in_a_sentence(
+    session: Studio, path: str, asked: dict[str, Any]
+) -> None:
+    with serving(build_site(session, Hosts("127.0.0.1"))) as url:
+        answer = httpx.post(f"{url}gradio_api/{path}", json=asked)
+    assert answer.status_code == 404
+    assert answer.json() == {"detail": "There is nothing of number 9999 here; reload the page."}
+
+
+def test_the_page_brings_the_watch_over_its_start_before_all_other_scripts(
+    session: Studio,
+) -> None:
+    with serving(build_site(session, Hosts("127.0.0.1"))) as url:
+        page = httpx.get(url).text
+    watch = (STATIC / "shell" / "start.js").read_text(encoding="utf-8")
+    assert page.split("<script", 2)[1].startswith(f">{watch}")
+    assert page.rstrip().endswith("</html>")

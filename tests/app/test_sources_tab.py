@@ -427,6 +427,25 @@ def test_memories_are_counted_and_their_tags_reach_no_model(
     assert read_examples(tmp_path / "out") == examples
 
 
+def test_another_threshold_leaves_the_concepts_that_are_chosen(
+    tmp_path: Path, memories: MemoryInputs
+) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.write_text(memory_lines(), encoding="utf-8")
+    nodes = dropped(memories, path)[memories.memories]
+    values = with_concepts(memories, nodes, "warmth")
+    fewer = memories.show_counts(values | {memories.lowest: 10})[memories.concepts]
+    # No value goes to the page, so that none comes over what is chosen there meanwhile.
+    assert fewer["choices"] == [("clarity (12 for)", "clarity"), ("warmth (0 for)", "warmth")]
+    assert "value" not in fewer
+    with pytest.raises(UserError, match=r"warmth: no node is an example for it"):
+        memories.examples(values | {memories.lowest: 10})
+    empty = memories.show_counts(values | {memories.lowest: None})
+    assert set(empty) == {memories.about}, "while a number is typed"
+    none = memories.show_counts(values | {memories.concepts: []})[memories.concepts]
+    assert none["value"] == ["clarity", "warmth"]
+
+
 def test_memories_of_a_database_are_read_as_well(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     with closing(sqlite3.connect(path)) as database:

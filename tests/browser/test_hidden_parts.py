@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.texts.editing import save_concept
-from tests.support.rooms import wait_until_trained
+from tests.support.rooms import until, wait_until_trained
 from tests.support.studios import address_of, small_studio
 
 if TYPE_CHECKING:
@@ -55,6 +56,30 @@ def test_the_columns_of_pairs_are_there_with_their_file_alone(
     expect(page.locator("#src-memory-packed")).to_be_hidden()
     page.get_by_label("Contrast pairs", exact=True).click()
     expect(positive).to_be_visible()
+
+
+def test_the_place_to_export_to_that_was_pressed_last_is_open(
+    served: tuple[str, Studio], watched_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, studio = watched_page(served[0], address="#/ship"), served[1]
+    studio.start_training().result()
+    to_hub = page.get_by_role("button", name="Push to the hub")
+    expect(to_hub).to_be_visible()
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow_token() -> None:
+        asked.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr("readout_ui.app.ship.export.hub_token", slow_token)
+    to_hub.click()
+    until(page, asked.is_set)
+    page.get_by_role("button", name="Write a folder").click()
+    page.wait_for_timeout(1000)
+    go_on.set()
+    page.wait_for_timeout(1000)  # the first answer would come after the second
+    expect(page.locator("#export-folder")).to_be_visible()
+    expect(page.locator("#hub-about")).to_be_hidden()
 
 
 def test_there_is_nothing_to_export_before_a_run_is_there_and_after_it_is_deleted(

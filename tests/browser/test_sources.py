@@ -125,6 +125,41 @@ def test_a_pair_file_is_imported_swapped_trained_judged_and_exported(
     assert contrast["polarity"] == "positive = warm, negative = cold, prompt = asked"
 
 
+def test_concepts_of_memories_that_are_chosen_stay_when_a_threshold_is_changed(
+    served: Served, watched_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = watched_page(served.url, address="#/write?from=memories")
+    dump = tmp_path / "dump.jsonl"
+    tagged = [("warmth", 8), ("warmth", 9), ("clarity", 8), ("clarity", 9), ("sorrow", 9)]
+    notes = [
+        {
+            "key": f"{tag}{i}",
+            "content": f"Note {i} of {tag} in a long winter is here.\n{tag}:{score}",
+        }
+        for i, (tag, score) in enumerate(tagged)
+    ]
+    dump.write_text("\n".join(map(json.dumps, notes)), encoding="utf-8")
+    drop(page, "src-memory-file", dump)
+    chosen = page.locator("#src-memory-concepts .token")
+    expect(chosen).to_have_count(3)
+    chosen.filter(has_text="clarity").locator(".token-remove").click()
+    expect(chosen).to_have_count(2)
+    page.get_by_label("Lowest score for").fill("9")
+    expect(page.locator("#src-memory-about")).to_contain_text("Scored 9 or more")
+    expect(chosen).to_contain_text(["warmth (1 for)", "sorrow (1 for)"])
+    expect(chosen).to_have_count(2)
+    page.locator("#src-memory-concepts input").click()
+    page.get_by_role("option", name="clarity (1 for)").click()
+    expect(chosen).to_have_count(3)
+    page.keyboard.press("Tab")  # the list goes
+    page.locator("#src-memory-zip").click()
+    with page.expect_download() as download:
+        page.locator("#src-memory-packed a").first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        folders = {name.split("/")[0] for name in archive.namelist() if "/" in name}
+    assert folders == {"clarity", "sorrow", "warmth"}
+
+
 def test_stories_and_memories_are_trained_on_a_phone(
     served: Served, watched_page: Callable[..., Page], tmp_path: Path
 ) -> None:

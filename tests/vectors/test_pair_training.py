@@ -170,6 +170,17 @@ def test_a_sentence_embedding_is_asked_on_the_same_folds() -> None:
     assert "installed" not in str(baseline_rows(held_out))
 
 
+def test_a_difference_is_said_by_its_side_and_never_with_a_minus() -> None:
+    held_out = {"accuracy": [0.8], "best": 0, "embedding_accuracy": 0.9}
+    said = embedding_sentence({**held_out, "above_embedding": (-0.25, 0.05)})
+    assert said.endswith("as well: accuracy is below its by 0.10 [-0.05, 0.25].")
+    said = embedding_sentence({**held_out, "above_embedding": (-0.25, 0.0)})
+    assert "by 0.10 [0.00, 0.25]" in said
+    held_out["embedding_accuracy"] = 0.5
+    said = embedding_sentence({**held_out, "above_embedding": (0.1, 0.45)})
+    assert said.endswith("on the same pairs by 0.30 [0.10, 0.45].")
+
+
 def test_without_the_sentence_embedding_its_row_says_how_to_get_it() -> None:
     found = score_pairs(planted(8, 3.0, 0), some_pairs(8), "mean")
     assert found is not None

@@ -20,6 +20,7 @@ from readout_ui.app.events import (
     Values,
     bound,
     components,
+    in_turn,
     seen_if,
 )
 from readout_ui.app.session import Studio
@@ -169,8 +170,9 @@ class ExportCard(Part):
         made = self.zip.click(bound(self.make_zip), self.chosen, done, **quiet)
         made.success(None, self.file, js=calling("ship/acts.js", "download"), **QUIET)
         self.write.click(bound(self.write_folder), {*self.chosen, self.folder}, done, **quiet)
-        self.to_folder.click(bound(self.open_folder), None, outputs, **QUIET)
-        self.to_hub.click(bound(self.open_hub), None, outputs, **QUIET)
+        place = in_turn("export-place")  # the last one that is pressed stays open
+        self.to_folder.click(bound(self.open_folder), None, outputs, **place)
+        self.to_hub.click(bound(self.open_hub), None, outputs, **place)
         asked = {*self.chosen, self.repository, self.public}
         self.push.click(bound(self.push_to_hub), asked, done, **QUIET)
 

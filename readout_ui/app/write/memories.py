@@ -130,7 +130,7 @@ class MemoryInputs(Part):
         asked = {self.memories, file, self.text, self.table, *given}
         gr.on(events, bound(self.show), asked, outputs, **LATEST)
         changed = [threshold.input for threshold in self.thresholds]
-        gr.on(changed, bound(self.show_counts), {self.memories, *given}, outputs, **LATEST)
+        gr.on(changed, bound(self.show_counts), self.asked, outputs, **LATEST)
 
     def show(self, values: Values) -> Changes:
         """What was dropped, with its concepts by count."""
@@ -138,32 +138,36 @@ class MemoryInputs(Part):
         memories = read_memories(values[self.file], text, table)
         if memories == values[self.memories]:  # looked at twice: what was chosen meanwhile counts
             return {}
-        counted = self.show_counts(values | {self.memories: memories})
+        counted = self.show_counts(values | {self.memories: memories, self.concepts: []})
         return {self.memories: memories, **counted}
 
     def show_counts(self, values: Values) -> Changes:
-        """Concepts to choose from and the table of them, under these thresholds."""
-        memories = values[self.memories]
-        nothing = gr.update(choices=[], value=[])
+        """Concepts to choose from and the table of them, under these thresholds.
+
+        What is chosen stays: a person may choose while the counts are on their way. Where nothing
+        is, concepts with enough examples are.
+        """
+        memories, chosen = values[self.memories], values[self.concepts]
         if memories.problem or not memories.file:
             problem = (
                 sentence(memories.problem, "failed") if memories.problem else sentence(TO_BEGIN)
             )
-            return {self.concepts: nothing, self.about: problem}
+            return {self.concepts: gr.update(choices=[], value=[]), self.about: problem}
         try:
             extraction = prepare(memories.nodes, self.settings(values))
             ready = chosen_concepts(extraction)
         except UserError as error:
-            return {self.concepts: nothing, self.about: sentence(str(error), "failed")}
+            return {self.about: sentence(str(error), "failed")}
         counts = {count.concept: count for count in extraction.counts()}
-        labels = [(f"{c} ({counts[c].n_positive} for)", c) for c in ready]
+        numbers = {c: counts[c].n_positive if c in counts else 0 for c in (*ready, *chosen)}
+        choices = [(f"{concept} ({n} for)", concept) for concept, n in numbers.items()]
         enough = [
             c for c in ready if min(counts[c].n_positive, counts[c].n_negative) >= FEWEST_EXAMPLES
         ]
-        chosen = (enough or list(ready))[:CHOSEN]
+        first: dict[str, Any] = {} if chosen else {"value": (enough or list(ready))[:CHOSEN]}
         problems = [f"{n.key}: {problem}" for n in memories.nodes for problem in n.problems]
         return {
-            self.concepts: gr.update(choices=labels, value=chosen),
+            self.concepts: gr.update(choices=choices, **first),
             self.about: draw_memories(extraction, problems),
         }
 

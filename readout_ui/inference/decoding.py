@@ -5,7 +5,7 @@ and why, what is read of each, and what transformers' `generate` is told.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -231,6 +231,12 @@ def _fed_wrongly(fed: Any, due: tuple[int, int]) -> UserError:
     return library_error("transformers", what)
 
 
+def _unmasked(
+    _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, {**kwargs, "attention_mask": None}
+
+
 class Live:
     """A generation under way; use it inside `on_text` only, on the thread that generates.
 
@@ -310,7 +316,7 @@ class Answers:
         self._prompt, overflow = (ids, mask), partial(not_finite, self.model.dtype, ids.device)
         self._counted = [len(prompt.token_ids) for prompt in self.prompts]
         watch = whole.register_forward_pre_hook(self._check_fed, with_kwargs=True)
-        with own_choices(whole), watch, suppress(FarEnough):
+        with own_choices(whole), watch, self._not_asked_for_padding(), suppress(FarEnough):
             whole.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -319,6 +325,15 @@ class Answers:
                 logits_processor=[FiniteLogits(self.tracker, overflow), self.logits],
             )
         self.tracker.fetched(ids[:, -1])  # what the last pass was fed is looked at as well
+
+    def _not_asked_for_padding(self) -> AbstractContextManager[object]:
+        """On a device, rows as long as each other go without a mask of ones.
+
+        Whether it is all ones the library asks the device before every pass, and waits.
+        """
+        if len(set(self._counted)) > 1 or self.model.device.type == "cpu":
+            return nullcontext()
+        return self.model.model.register_forward_pre_hook(_unmasked, with_kwargs=True)
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Scores are told apart by the order of the passes, so each must feed what is expected.

@@ -333,7 +333,8 @@ class Answers:
         """
         if len(set(self._counted)) > 1 or self.model.device.type == "cpu":
             return nullcontext()
-        return self.model.model.register_forward_pre_hook(_unmasked, with_kwargs=True)
+        # Before others, so that steering too counts tokens on the host.
+        return self.model.model.register_forward_pre_hook(_unmasked, prepend=True, with_kwargs=True)
 
     def _check_fed(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Scores are told apart by the order of the passes, so each must feed what is expected.

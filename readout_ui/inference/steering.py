@@ -2,14 +2,14 @@
 
 The library's own position masks count inside one forward call, so under a KV cache they never meet
 a generated token. Here its vectors and operators are applied everywhere, and what they would add is
-zeroed outside the positions that were asked for, counted from the prompt's first real token.
+zeroed outside the positions that were asked for, counted from the prompt's first real token. What
+is only added needs no operator, and costs one kernel a layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -17,8 +17,8 @@ from steering_vectors import (
     SteeringVector,
     ablation_operator,
     ablation_then_addition_operator,
-    addition_operator,
 )
+from steering_vectors.torch_utils import untuple_tensor
 from torch import Tensor, nn
 
 from readout_ui.activations.extract import read_activations
@@ -37,7 +37,8 @@ from readout_ui.vectors.training import (
 from readout_ui.vectors.vectors import ConceptVectors
 
 if TYPE_CHECKING:
-    from steering_vectors.steering_vector import PatchDeltaOperator
+    from steering_vectors.steering_vector import PatchDeltaOperator, SteeringPatchHandle
+    from torch.utils.hooks import RemovableHandle
 
     from readout_ui.activations.cache import ActivationCache
     from readout_ui.models.blocks import BlockPaths
@@ -100,23 +101,18 @@ def steered(
     require_fit(model, vectors)
     paths = read_blocks(model, vectors)
     positions = _Positions(model.model, setup.where, prompt_lengths)
-    homes = [_home(module, model.device) for module in modules(model.model, paths)]
-    patches = [patch for one in active for patch in _patches(one, vectors, norms, positions, homes)]
-    matchers = cast(Any, {"decoder_block": _matcher(paths)})
+    pushes = [(one, _units(one, vectors, norms)) for one in active]
     with ExitStack() as stack:
         for module in dict.fromkeys((model.model, bare_model(model.model))):
             hook = module.register_forward_pre_hook(positions.see, with_kwargs=True)
             stack.callback(hook.remove)
-        for patch in patches:
-            handle = patch.vector.patch_activations(
-                model.model,
-                matchers,
-                patch.operator,
-                patch.multiplier,
-                # One entry, which the library broadcasts over all tokens of a call.
-                token_indices=torch.ones(1, device=patch.device),
-            )
-            stack.callback(handle.remove)
+        for steer, units in pushes:
+            if steer.operator == "add":
+                patched = _added(model, paths, steer.multiplier, units, positions)
+            else:
+                patched = _operated(model, paths, steer, units, positions)
+            for handle in patched:
+                stack.callback(handle.remove)
         return Patch(stack.pop_all())
 
 
@@ -189,13 +185,15 @@ class _Positions:
         lengths = torch.tensor(prompt_lengths)[:, None]  # (n_rows or 1, 1)
         self._lengths = {lengths.device: lengths}
         self._masks: dict[torch.device, Tensor] = {}
+        self._alike: bool | None = None
+        """What is so of every token of the forward; None where they differ or nobody knows."""
 
     def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Work out the mask of a forward from what it is called with.
 
         The attention mask reaches back over the cache and shows the padding. Where it is not
         given as one row of zeros and ones per text (transformers leaves it out where nothing is
-        padded), the cache's own length must do.
+        padded), the cache's own length must do, which the host knows.
 
         Raises:
             UserError: neither tells where the tokens are.
@@ -210,8 +208,7 @@ class _Positions:
         elif attention is None or not self._fits(tokens.shape[1]):
             past = past_length(module, given)
             n_rows, n_tokens = tokens.shape[:2]
-            counted = torch.arange(past, past + n_tokens, device=tokens.device)
-            self._choose(counted.repeat(n_rows, 1))
+            self._choose(torch.arange(past, past + n_tokens).expand(n_rows, -1))
 
     def keep(self, delta: Tensor, activation: Tensor) -> Tensor:
         """`delta` where tokens are steered, 0 elsewhere."""
@@ -221,6 +218,13 @@ class _Positions:
             return delta.reshape(-1, delta.shape[-1]) * mask.reshape(-1, 1)
         return delta * mask[:, :, None]
 
+    def add(self, delta: Tensor, activation: Tensor) -> None:
+        """Add `delta`, (d_model,) float32, in place where tokens are steered."""
+        if self._alike is None:
+            activation.add_(self.keep(delta, activation))
+        elif self._alike:
+            activation.add_(delta)
+
     def _fits(self, n_tokens: int) -> bool:
         return any(mask.shape[1] == n_tokens for mask in self._masks.values())
 
@@ -228,7 +232,10 @@ class _Positions:
         prompt = _on(positions.device, self._lengths)
         if len(prompt) not in (1, len(positions)):
             raise ValueError(f"{len(prompt)} prompt lengths for {len(positions)} rows")
-        self._masks = {positions.device: steered_positions(self._where, positions, prompt)}
+        mask = steered_positions(self._where, positions, prompt)
+        self._masks, self._alike = {mask.device: mask}, None
+        if mask.device.type == "cpu" and bool(mask.all()) == bool(mask.any()):
+            self._alike = bool(mask.all())
 
 
 def _on(device: torch.device, copies: dict[torch.device, Tensor]) -> Tensor:
@@ -272,27 +279,8 @@ def _positions(tokens: Tensor, attention: Tensor) -> Tensor:
     return torch.arange(width - n_new, width, device=attention.device)[None] - padding
 
 
-@dataclass(frozen=True, eq=False)
-class _Patch:
-    """One steer in the library's words."""
-
-    vector: SteeringVector
-    operator: PatchDeltaOperator
-    multiplier: float
-    device: torch.device
-
-
-def _patches(
-    steer: Steer,
-    vectors: ConceptVectors,
-    norms: Mapping[int, float],
-    positions: _Positions,
-    homes: Sequence[torch.device],
-) -> Iterator[_Patch]:
-    """One for every device that has steered layers.
-
-    The vector is the direction, one unit long: the residual stream's length, or 1.
-    """
+def _units(steer: Steer, vectors: ConceptVectors, norms: Mapping[int, float]) -> dict[int, Tensor]:
+    """By layer the direction (d_model,), one unit long: the residual stream's length, or 1."""
     directions = vectors.select([steer.concept], steer.layers).directions[0]  # (n_layers, d_model)
     lengths = [norms[layer] if steer.unit == "norm" else 1.0 for layer in steer.layers]
     units = directions.float() * torch.tensor(lengths)[:, None]  # (n_layers, d_model)
@@ -301,24 +289,64 @@ def _patches(
             raise UserError(
                 f"{steer.concept} has no direction at layer {layer}", fix="choose another layer"
             )
-    change = _change(steer)
+    return dict(zip(steer.layers, units, strict=True))
+
+
+def _added(
+    model: LoadedModel,
+    paths: BlockPaths,
+    multiplier: float,
+    units: Mapping[int, Tensor],
+    positions: _Positions,
+) -> Iterator[RemovableHandle]:
+    """Hooks that add what the library's patch with its `addition_operator` adds."""
+    blocks = modules(model.model, paths)
+    for layer, unit in units.items():
+        home = _home(blocks[layer], model.device)
+        # In float32: a sum with half precision is rounded once, inside the kernel.
+        delta = multiplier * unit.to(home)
+        yield blocks[layer].register_forward_hook(_adding({home: delta}, positions))
+
+
+def _adding(deltas: dict[torch.device, Tensor], positions: _Positions) -> Callable[..., None]:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        activation = output if isinstance(output, Tensor) else untuple_tensor(output)
+        positions.add(_on(activation.device, deltas), activation)
+
+    return hook
+
+
+def _operated(
+    model: LoadedModel,
+    paths: BlockPaths,
+    steer: Steer,
+    units: Mapping[int, Tensor],
+    positions: _Positions,
+) -> Iterator[SteeringPatchHandle]:
+    """The library's own patches with an operator, one for every device that has steered layers."""
+    change, blocks = _change(steer), modules(model.model, paths)
 
     def operator(activation: Tensor, vector: Tensor) -> Tensor:
         return positions.keep(change(activation.float(), vector), activation)
 
-    multiplier = 1.0 if steer.operator in _SHARE_OPERATORS else steer.multiplier
-    layers = list(zip(steer.layers, units, strict=True))
-    for device in dict.fromkeys(homes[layer] for layer in steer.layers):
-        there = {layer: unit.to(device) for layer, unit in layers if homes[layer] == device}
-        yield _Patch(SteeringVector(there), operator, multiplier, device)
+    matchers = cast(Any, {"decoder_block": _matcher(paths)})
+    homes = {layer: _home(blocks[layer], model.device) for layer in units}
+    for device in dict.fromkeys(homes.values()):
+        there = {layer: unit.to(device) for layer, unit in units.items() if homes[layer] == device}
+        yield SteeringVector(there).patch_activations(
+            model.model,
+            matchers,
+            operator,
+            1.0 if steer.operator in _SHARE_OPERATORS else steer.multiplier,
+            # One entry, which the library broadcasts over all tokens of a call.
+            token_indices=torch.ones(1, device=device),
+        )
 
 
 def _change(steer: Steer) -> PatchDeltaOperator:
     """What is added to an activation; the library's ablation knows no multiplier, so it is here."""
     if callable(steer.operator):
         return steer.operator
-    if steer.operator == "add":
-        return addition_operator()
     if steer.operator == "ablate_then_add":
         return ablation_then_addition_operator()
     ablate, share, value = ablation_operator(), steer.multiplier, steer.value or 0.0

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from steering_vectors import SteeringVector
 from torch import Tensor
 from transformers import __version__ as version
 
@@ -392,6 +393,27 @@ def test_half_precision_models_are_steered_in_their_own_precision(vectors: Conce
             after = stream(half, 1, prompt())
         assert after.dtype == torch.bfloat16
         assert torch.isfinite(after).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("padded", [False, True])
+def test_adding_gives_what_the_library_gives_to_the_bit(dtype: torch.dtype, padded: bool) -> None:
+    model = load_tiny()
+    module: Any = model.model.to(dtype)  # type: ignore[arg-type]
+    unit = torch.randn(model.d_model, generator=torch.Generator().manual_seed(7))
+    vectors = ConceptVectors.bare(("calm",), (0, 2), unit.expand(1, 2, -1))
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+    mask = torch.tensor([[1 - padded, 1, 1, 1], [1, 1, 1, 1]])
+    config: Any = {"decoder_block": model.blocks().template}
+    library = SteeringVector({0: unit, 2: unit})
+    with torch.inference_mode():
+        patch = library.patch_activations(module, config, multiplier=0.7, token_indices=mask)
+        theirs = module(input_ids=ids, attention_mask=mask).logits
+        patch.remove()
+        setup = SteeringSetup((Steer("calm", (0, 2), 0.7, "raw"),))
+        with steered(model, setup, vectors, {}, [4]):
+            ours = module(input_ids=ids, attention_mask=mask).logits
+    assert torch.equal(ours, theirs)
 
 
 def test_another_layer_type_is_steered_at_its_own_module(

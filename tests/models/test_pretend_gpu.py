@@ -237,6 +237,35 @@ def test_waits_per_token_are_few_and_do_not_grow_with_the_layers(
     assert per_token(gpu, lambda n: speak(n, likeliest=True)) <= bare + 1
 
 
+@pytest.mark.parametrize("where", [Where(), Where("generated"), Where("prompt")])
+def test_adding_costs_one_launch_a_layer_and_nothing_where_no_token_is_steered(
+    gpu: PretendGpu, where: Where
+) -> None:
+    model = on_pretend_gpu(load_tiny(num_hidden_layers=6), BF16)
+    layers = tuple(range(6))
+    vectors = random_vectors(model, layers)
+    setup = SteeringSetup((Steer("calm", layers, 0.05),), where)
+    prompt = prompts(model)[0]
+
+    def speak(n_tokens: int, steer: bool) -> None:
+        def steering(_prompt: object) -> Any:
+            lengths = [len(prompt.token_ids)]
+            return steered(model, setup, vectors, dict.fromkeys(layers, 3.0), lengths)
+
+        sampling = Sampling(max_new_tokens=n_tokens, temperature=0.0)
+        generate(model, prompt, sampling, steering=steering if steer else None)
+
+    def launches(steer: bool) -> int:
+        counts = []
+        for n_tokens in (3, 4):
+            gpu.reset()
+            speak(n_tokens, steer)
+            counts.append(gpu.launches)
+        return counts[1] - counts[0]
+
+    assert launches(steer=True) - launches(steer=False) == (0 if where.kind == "prompt" else 6)
+
+
 @pytest.mark.parametrize("n_devices", [1, 2])
 def test_reading_a_token_costs_one_product_and_one_copy_a_device_late_as_early(
     gpu: PretendGpu, n_devices: int

@@ -287,7 +287,7 @@ def _outcome(run: Run, job: JobView | None, report: RunReport | None) -> str:
     judged = report is not None and report.run_id == run.id
     moved = report.moved if report is not None and judged else ""
     if not moved:
-        took = f" in {job.seconds:.1f} s" if job is not None else ""
+        took = f" in {job.seconds:.1f}\N{NO-BREAK SPACE}s" if job is not None else ""
         moved = f"Trained {counted(run)}{took}."
     said = moved[:1].upper() + moved[1:]
     return (

@@ -112,7 +112,7 @@ def short(value: float | None, sign: str = "") -> str:
     """
     if value is None:
         return NOTHING
-    return f"{value:{sign}.3f}".replace("0.", ".", 1).replace("-", "−")
+    return f"{value:{sign}z.3f}".replace("0.", ".", 1).replace("-", "−")
 
 
 KINDS = {"z-score": "z", "Cosine": "cosine", "Raw": "raw"}

@@ -31,13 +31,13 @@ class Estimate:
     """Its upper end."""
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
 
     def above_or_below(self, other: str) -> str:
         """A difference in words: how far above or below the other the first of the two is."""
         if self.value >= 0:
             return f"above {other} by {self}"
-        return f"below {other} by {Estimate(-self.value, 0 - self.high, 0 - self.low)}"
+        return f"below {other} by {Estimate(-self.value, -self.high, -self.low)}"
 
 
 def estimate(value: float, draws: Floats) -> Estimate:

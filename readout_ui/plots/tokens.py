@@ -139,7 +139,7 @@ def _pieces(snippet: Snippet, start: int, stop: int, kind: str, scale: ColourSca
 
 
 def _signed(score: float, kind: str) -> str:
-    return f"{score:+.{3 if kind == 'cosine' else 2}f}".replace("-", "−")
+    return f"{score:+z.{3 if kind == 'cosine' else 2}f}".replace("-", "−")
 
 
 def _snippet_legend(found: Snippets, scale: ColourScale) -> str:

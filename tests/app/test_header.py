@@ -90,7 +90,7 @@ def test_after_a_training_the_header_says_what_moved_and_where_to_look() -> None
     assert train_label(replace(trained, changed=2)) == "Train · 2 changed"
     some = replace(trained, changed=8, chosen=34, concepts=36)
     assert train_label(some) == "Train · 34 of 36"
-    assert f"Trained {n} concepts in 3.0 s." in draw_news(trained, None)
+    assert f"Trained {n} concepts in 3.0\N{NO-BREAK SPACE}s." in draw_news(trained, None)
     moved = make_report(run_id=run.id, moved="calm turned 0.04; nothing <else> moved")
     shown = draw_news(trained, moved)
     assert "title='Calm turned 0.04; nothing &lt;else&gt; moved'" in shown

@@ -22,12 +22,14 @@ from readout_ui.app.clock import Clock, Shown
 from readout_ui.app.events import Changes, Values, bound, components
 from readout_ui.app.header import Header
 from readout_ui.app.jobs import MOST_UNFINISHED
+from readout_ui.app.judge.report import cosine
 from readout_ui.app.page import MOST_EVENTS, build_app, build_site
 from readout_ui.app.session import Studio
 from readout_ui.app.status import Status, StudioOptions
 from readout_ui.app.train import TrainDrawer
-from readout_ui.app.widgets import table
+from readout_ui.app.widgets import short, table
 from readout_ui.errors import UserError
+from readout_ui.evaluation.resampling import Estimate
 from readout_ui.inference.gate import Hosts
 from readout_ui.vectors.settings import TrainSettings
 from tests.support.running_app import serving
@@ -148,6 +150,12 @@ def test_two_pages_end_with_the_method_that_is_used_whatever_overtakes_what(
         page.hear()
     assert {page.screen[page.method] for page in pages} == {session.settings.method}
     session.choose_settings(TrainSettings())
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign() -> None:
+    assert [short(-0.0004), short(-0.0004, "+"), short(-0.25)] == [".000", "+.000", "−.250"]
+    assert [cosine(-0.001), cosine(-0.25)] == ["0.00", "−0.25"]
+    assert str(Estimate(-0.0001, -0.5, 0.0)) == "0.000 [-0.500, 0.000]"
 
 
 def test_nothing_is_chosen_while_a_tick_looks(

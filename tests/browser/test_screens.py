@@ -183,6 +183,7 @@ def test_axe_finds_no_fault_on_any_screen(
         )  # else the header covers half a field, which axe-core counts
         found[name] = violations(page, part_of(page))
         found[name]["mouse only"] = page.evaluate(MOUSE_ONLY)
+        found[name]["outside its sheet"] = page.evaluate(OUTSIDE)
         wide = page.evaluate("document.documentElement.scrollWidth")
         found[name]["scrolls sideways"] = [wide] if wide > width else []
         close(page)
@@ -210,6 +211,21 @@ MOUSE_ONLY = """() => {
     .map((each) => each.outerHTML.slice(0, 200));
 }"""
 """What a pointer can press and no key can reach."""
+
+
+OUTSIDE = """() => {
+  const sheet = document.querySelector("dialog[open]");
+  if (!sheet) return [];
+  const { left, right } = sheet.getBoundingClientRect();
+  return [...sheet.querySelectorAll("button, a, input")]
+    .filter((each) => each.checkVisibility() && !each.closest(".rs-hidden"))
+    .filter((each) => {
+      const at = each.getBoundingClientRect();
+      return at.left < left || at.right > right;
+    })
+    .map((each) => each.outerHTML.slice(0, 200));
+}"""
+"""What is cut off at the sides of a sheet."""
 
 
 def outline(page: Page) -> tuple[str, str]:

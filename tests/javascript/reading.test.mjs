@@ -98,6 +98,7 @@ test("a score far outside is the full colour, none has no colour", () => {
   assert.equal(share(Number.NaN), 0);
   assert.deepEqual(rgb(" #e8833a"), [232, 131, 58]);
   assert.equal(number(-1.234), "−1.23");
+  assert.equal(number(-0.004), "0.00", "what rounds to nothing has no sign");
 });
 
 test("tokens become turns; template tokens go with the turn before them", () => {

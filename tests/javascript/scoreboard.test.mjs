@@ -68,8 +68,8 @@ test("a table for a spreadsheet quotes what it must and holds no formula", () =>
 
 test("numbers are short, and the line runs from .5 to 1", () => {
   assert.deepEqual(
-    [decimals(0.918), decimals(1), decimals(-0.25, 2), decimals(null)],
-    [".918", "1.000", "−.25", ""],
+    [decimals(0.918), decimals(1), decimals(-0.25, 2), decimals(-0.0004), decimals(null)],
+    [".918", "1.000", "−.25", ".000", ""],
   );
   assert.deepEqual([placeOn(0.4, 64), placeOn(0.75, 64), placeOn(1, 64)], [0, 32, 64]);
 });

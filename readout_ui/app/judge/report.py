@@ -44,7 +44,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 def cosine(value: float) -> str:
     """With a real minus."""
-    return f"{value:.2f}".replace("-", "−")
+    return f"{value:z.2f}".replace("-", "−")
 
 
 def draw_report(report: RunReport, title: str) -> str:

@@ -31,16 +31,19 @@ export function rgb(colour) {
   return [0, 2, 4].map((at) => Number.parseInt(long.slice(at, at + 2), 16));
 }
 
-// "−1.25": two decimals, with a sign that is as wide as a digit.
+// With a sign that is as wide as a digit; what rounds to nothing has none.
+function rounded(value, digits) {
+  const text = value.toFixed(digits);
+  return text.replace("-", Number(text) ? "−" : "");
+}
+
+// "−1.25".
 export function number(score, digits = 2) {
-  return Number.isFinite(score) ? score.toFixed(digits).replace("-", "−") : "–";
+  return Number.isFinite(score) ? rounded(score, digits) : "–";
 }
 
 // ".918", "1.00", "−.25"; empty without a number.
 export function decimals(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
-  return value
-    .toFixed(digits)
-    .replace(/^(-?)0\./, "$1.")
-    .replace("-", "−");
+  return rounded(value, digits).replace(/^(−?)0\./, "$1.");
 }

@@ -18,7 +18,7 @@ from readout_ui.activations.passes import (
     CaptureSettings,
     Wanted,
     compute,
-    frame_text,
+    frame_texts,
     in_batches,
     read_paths,
     timed,
@@ -313,9 +313,8 @@ def _pool_by(
     if not texts:
         raise UserError("there are no texts to read", fix="give at least one")
     framed_model, paths = model.framed(settings.frame), read_paths(model, settings)
-    feeds = [
-        Feed(frame_text(framed_model, t, settings.max_length), 0, ("content_mean",)) for t in texts
-    ]
+    framed = frame_texts(framed_model, texts, settings.max_length)
+    feeds = [Feed(one, 0, ("content_mean",)) for one in framed]
     order = sorted(range(len(texts)), key=lambda row: -feeds[row].n_tokens)
     pooled = torch.empty(len(texts), len(paths.names), model.d_model)
     limits = BatchLimits(settings.token_budget or default_token_budget(model), settings.batch_size)

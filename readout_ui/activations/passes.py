@@ -220,12 +220,15 @@ def _here(
     settings, rules, keep = wanted.settings, wanted.rules, wanted.keep
     paths = read_paths(model, settings)
     with timed(seconds, "frame"):
-        framed = {text: frame_text(model, text, settings.max_length) for text in texts}
+        framed = frame_texts(model, texts, settings.max_length)
     with timed(seconds, "prefix"):
         prefix = NO_PREFIX
         if settings.share_prefix and token_index(settings.read) is None:
-            prefix = find_prefix(model, paths, list(framed.values()))
-    feeds = {text: Feed(framed[text], prefix.n_tokens, rules, keep.get(text, 0)) for text in texts}
+            prefix = find_prefix(model, paths, framed)
+    feeds = {
+        text: Feed(one, prefix.n_tokens, rules, keep.get(text, 0))
+        for text, one in zip(texts, framed, strict=True)
+    }
     budget = settings.token_budget or default_token_budget(model)
     if prefix.note:
         yield PassedBatch({}, prefix.note)
@@ -313,18 +316,19 @@ def _stepped(passes: Iterator[_Step], seconds: dict[str, float]) -> Iterator[_St
         yield one
 
 
-def frame_text(model: LoadedModel, text: str, max_length: int) -> FramedText:
-    """A text in the model's frame; UserError where that is more than the model reads."""
-    framed = model.frame.frame(text, max_length)
+def frame_texts(model: LoadedModel, texts: Sequence[str], max_length: int) -> list[FramedText]:
+    """Texts in the model's frame; UserError where one is more than the model reads."""
+    found = model.frame.frame_all(texts, max_length)
     room = model.context_length
-    if room is not None and len(framed.token_ids) > room:
-        raise UserError(
-            f"a text takes {len(framed.token_ids)} tokens with its frame, "
-            f"and the model reads at most {room}",
-            where=repr(text[:40]),
-            fix=f"shorten it, or choose a maximum length below {max_length}",
-        )
-    return framed
+    for text, framed in zip(texts, found, strict=True):
+        if room is not None and len(framed.token_ids) > room:
+            raise UserError(
+                f"a text takes {len(framed.token_ids)} tokens with its frame, "
+                f"and the model reads at most {room}",
+                where=repr(text[:40]),
+                fix=f"shorten it, or choose a maximum length below {max_length}",
+            )
+    return found
 
 
 def read_paths(model: LoadedModel, settings: CaptureSettings) -> BlockPaths:

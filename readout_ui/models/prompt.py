@@ -22,7 +22,7 @@ from readout_ui.models.chat_template import (
     template_pieces,
     thinking_switch,
 )
-from readout_ui.models.tokens import added_by_itself, tokenize
+from readout_ui.models.tokens import Tokens, added_by_itself, tokenize, tokenize_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,28 +103,35 @@ class PromptFrame:
         Raises:
             UserError: the text is empty or has no tokens, or `max_length` is below 1.
         """
+        return self.frame_all([text], max_length)[0]
+
+    def frame_all(self, texts: Sequence[str], max_length: int) -> list[FramedText]:
+        """The same of many texts; the tokenizer is called once for them, which takes less long.
+
+        Raises:
+            UserError: a text is empty or has no tokens, or `max_length` is below 1.
+        """
         if max_length < 1:
             raise UserError(f"the maximum length must be at least 1 token, not {max_length}")
         if self.prompted:
-            prompt, answer = unprompted(text)
-            frame = frame_for(self.tokenizer, prompt)
-            return (raw_frame(frame, prompt) if self.raw else frame).frame(answer, max_length)
-        content = text.strip()
-        if not content:
+            return [self._after_its_prompt(text, max_length) for text in texts]
+        contents = [text.strip() for text in texts]
+        if not all(contents):
             raise UserError("a text is empty", fix="write something or remove it")
-        pieces = [
-            Piece(self.before, TokenRole.TEMPLATE),
-            Piece(content, TokenRole.ASSISTANT),
-            Piece(self.after, TokenRole.TEMPLATE),
+        tokens = tokenize_all(
+            self.tokenizer,
+            [(self.before, content, self.after) for content in contents],
+            written=(False, True, False),
+        )
+        return [
+            _framed(content, found, max_length)
+            for content, found in zip(contents, tokens, strict=True)
         ]
-        ids, owners = self._tokens(pieces)
-        inside = [position for position, owner in enumerate(owners) if owner == 1]
-        start, stop = (max(1, inside[0]), inside[-1] + 1) if inside else (0, 0)
-        if stop <= start:
-            what = "needs two tokens or more" if inside else "has no tokens for the tokenizer"
-            raise UserError(f"a text {what}", where=repr(content[:40]))
-        kept = min(stop, start + max_length)
-        return FramedText(content, ids[:kept] + ids[stop:], start, kept, kept < stop)
+
+    def _after_its_prompt(self, text: str, max_length: int) -> FramedText:
+        prompt, answer = unprompted(text)
+        frame = frame_for(self.tokenizer, prompt)
+        return (raw_frame(frame, prompt) if self.raw else frame).frame(answer, max_length)
 
     @property
     def thinking_switch(self) -> str:
@@ -263,6 +270,17 @@ def shared_prefix_length(framed: Sequence[FramedText]) -> int:
         if any(text.token_ids[position] != first[position] for text in framed):
             return position
     return limit
+
+
+def _framed(content: str, tokens: Tokens, max_length: int) -> FramedText:
+    ids, owners = tokens
+    inside = [position for position, owner in enumerate(owners) if owner == 1]
+    start, stop = (max(1, inside[0]), inside[-1] + 1) if inside else (0, 0)
+    if stop <= start:
+        what = "needs two tokens or more" if inside else "has no tokens for the tokenizer"
+        raise UserError(f"a text {what}", where=repr(content[:40]))
+    kept = min(stop, start + max_length)
+    return FramedText(content, ids[:kept] + ids[stop:], start, kept, kept < stop)
 
 
 def _frame(

@@ -42,16 +42,36 @@ def tokenize(
             belongs to the written piece, and a special token spelled out in a written piece
             (`<|im_end|>`) stays ordinary text.
     """
-    written = written or [False] * len(pieces)
+    return tokenize_all(tokenizer, [pieces], written)[0]
+
+
+def tokenize_all(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Sequence[str]],
+    written: Sequence[bool] | None = None,
+) -> list[Tokens]:
+    """The same of many texts, all in as many pieces; a fast tokenizer is called once for them.
+
+    Args:
+        tokenizer: fast or slow.
+        texts: at least one, each in pieces.
+        written: for each piece, whether a person wrote it.
+    """
+    written = written or [False] * len(texts[0])
     special = _special_pattern(tokenizer, len(tokenizer))
     spelled = [
-        own and bool(special.search(text)) for text, own in zip(pieces, written, strict=True)
+        [own and bool(special.search(text)) for text, own in zip(pieces, written, strict=True)]
+        for pieces in texts
     ]
-    if any(spelled):
-        return _one_by_one(tokenizer, pieces, spelled, written)
+    ordinary = [pieces for pieces, of_it in zip(texts, spelled, strict=True) if not any(of_it)]
     if tokenizer.is_fast:
-        return _by_offsets(tokenizer, pieces, written)
-    return _by_prefixes(tokenizer, pieces)
+        found = _by_offsets(tokenizer, ordinary, written)
+    else:
+        found = (_by_prefixes(tokenizer, pieces) for pieces in ordinary)
+    return [
+        _one_by_one(tokenizer, pieces, of_it, written) if any(of_it) else next(found)
+        for pieces, of_it in zip(texts, spelled, strict=True)
+    ]
 
 
 def added_by_itself(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -129,22 +149,40 @@ def _runs(spelled: Sequence[bool]) -> Iterator[tuple[int, int]]:
 
 
 def _by_offsets(
-    tokenizer: PreTrainedTokenizerBase, pieces: Sequence[str], written: Sequence[bool]
-) -> Tokens:
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], written: Sequence[bool]
+) -> Iterator[Tokens]:
+    if not texts:
+        return
     encoded = tokenizer(
-        "".join(pieces),
+        ["".join(pieces) for pieces in texts],
         add_special_tokens=False,
         return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
         split_special_tokens=False,
         verbose=False,
     )
-    owner_of = [index for index, text in enumerate(pieces) for _character in text]
+    for pieces, ids, spans in zip(
+        texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
+        yield Tokens(tuple(ids), _owners(pieces, spans, written))
+
+
+def _owners(
+    pieces: Sequence[str], spans: Sequence[tuple[int, int]], written: Sequence[bool]
+) -> tuple[int, ...]:
+    owner_of: list[int] = []  # of every character
+    for index, text in enumerate(pieces):
+        owner_of += [index] * len(text)
     owners = []
-    for start, stop in encoded["offset_mapping"]:
+    for start, stop in spans:
         # Byte-level tokenizers give a token of only spaces the empty span behind them.
-        characters = owner_of[start:stop] or owner_of[max(0, stop - 1) : max(1, stop)]
-        owners.append(next((i for i in characters if written[i]), characters[0]))
-    return Tokens(tuple(encoded["input_ids"]), tuple(owners))
+        first, last = (start, stop - 1) if start < stop else (max(0, stop - 1),) * 2
+        owner = owner_of[first]
+        if owner != owner_of[last]:  # it reaches across a border
+            owner = next((one for one in owner_of[first:stop] if written[one]), owner)
+        owners.append(owner)
+    return tuple(owners)
 
 
 def _by_prefixes(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[str]) -> Tokens:

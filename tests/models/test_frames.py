@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -189,6 +190,43 @@ def test_sentencepiece_tokens_that_carry_the_templates_space_belong_to_the_text(
     framed = frame_for(tokenizer).frame(text, 99)
     assert content(tokenizer, framed).strip() == text
     assert framed.token_ids[0] == tokenizer.bos_token_id
+
+
+TOKENIZERS: dict[str, Callable[[str | None], Any]] = {
+    "byte level": tiny_tokenizer,
+    "sentencepiece": metaspace_tokenizer,
+    "slow": lambda template: CharacterTokenizer(chat_template=template),
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(many=st.lists(texts, min_size=1, max_size=6), max_length=st.integers(2, 30))
+def test_many_texts_framed_at_once_have_the_tokens_that_each_has_alone(
+    kind: str, template: str, many: list[str], max_length: int
+) -> None:
+    frame = frame_for(TOKENIZERS[kind](TEMPLATES[template]))
+    assert frame.frame_all(many, max_length) == [frame.frame(text, max_length) for text in many]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_framed_at_once_a_text_has_the_tokens_of_the_whole_as_one_string(
+    kind: str, template: str
+) -> None:
+    tokenizer = TOKENIZERS[kind](TEMPLATES[template])
+    frame, many = frame_for(tokenizer), ["I feel calm", "warm 😀 and\n\nnaïve", "x"]
+    for text, framed in zip(many, frame.frame_all(many, 99), strict=True):
+        whole = tokenizer(frame.before + text + frame.after, add_special_tokens=False)
+        assert list(framed.token_ids) == whole["input_ids"]
+
+
+def test_many_texts_go_through_a_fast_tokenizer_in_one_call() -> None:
+    tokenizer = tiny_tokenizer(CHATML)
+    frame = frame_for(tokenizer)
+    with patch.object(type(tokenizer), "__call__", side_effect=tokenizer.__call__) as called:
+        frame.frame_all(["I feel calm", "warm", "It is late."], 99)
+    assert called.call_count == 1
 
 
 def test_a_slow_tokenizer_without_offsets_finds_the_same_text() -> None:

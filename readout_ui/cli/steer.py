@@ -284,6 +284,7 @@ def _sweep_text(swept: Sweep, layer: int) -> str:
         f"Every multiplier times the factor. Concepts: mean z of the answer at layer {layer} "
         f"under steering, and of its words alone.\n{table(head, rows, left=0)}\n\n"
         f"Usable factors: {usable.describe() if usable else 'not measured'}. {USABLE_RULE}"
+        + "".join(f"\n{note}" for note in swept.notes)
     )
 
 
@@ -309,6 +310,7 @@ def _sweep_values(swept: Sweep, layer: int) -> dict[str, Any]:
         "perplexity": _finite(swept.plain_perplexity),
         "usable": [usable.low, usable.high] if usable else None,
         "usable_rule": USABLE_RULE,
+        "failed": [{"factor": factor, "why": why} for factor, why in swept.failed],
         "points": [
             {
                 "factor": point.factor,

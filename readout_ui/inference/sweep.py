@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from readout_ui.errors import UserError
 from readout_ui.inference.decoding import Live
 from readout_ui.inference.forward import perplexity, read_chat
 from readout_ui.inference.generation import ENDS, Generated, generate
@@ -208,12 +209,19 @@ class Sweep:
     concepts: tuple[str, ...]
     layers: tuple[int, ...]
     points: tuple[SweepPoint, ...]
-    """Ascending by factor."""
+    """Ascending by factor, without those that failed."""
+    failed: tuple[tuple[float, str], ...] = ()
+    """Factors without an answer, ascending, and why."""
 
     @property
     def factors(self) -> tuple[float, ...]:
         """All factors, ascending."""
         return tuple(point.factor for point in self.points)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which factors failed, and why, a sentence each."""
+        return tuple(f"Factor {factor:g} failed: {why}" for factor, why in self.failed)
 
     def means(self, kind: str, layer: int) -> FloatArray:
         """(n_points, n_concepts): mean z "during" steering, or of the words "alone"."""
@@ -228,8 +236,10 @@ class Sweep:
         found = [point.perplexity for point in self.points]
         if self.plain_perplexity is None or any(value is None for value in found):
             return None
-        values = [math.inf if value is None else value for value in found]
-        return usable_range(self.factors, values, self.plain_perplexity)
+        known = {point.factor: point.perplexity or math.inf for point in self.points}
+        known |= dict.fromkeys((factor for factor, _ in self.failed), math.inf)
+        factors = sorted(known)
+        return usable_range(factors, [known[one] for one in factors], self.plain_perplexity)
 
 
 def usable_range(
@@ -266,6 +276,8 @@ def sweep(
 ) -> Sweep:
     """Answer the trial's prompt at every factor, always from the same seed.
 
+    A factor that overflows or runs out of memory is left out, and the sweep says so.
+
     Args:
         trial: prompt, seed and model.
         setup: what is scaled.
@@ -273,8 +285,11 @@ def sweep(
         report: told after every token how many answers are done; may raise Cancelled.
 
     Raises:
-        UserError: the prompt fills the context window, or the setup names what was not trained.
+        UserError: the prompt fills the context window, the setup names what was not trained, or
+            every factor failed.
     """
+    with trial.steering(setup):
+        pass  # what is wrong with the setup itself is no failure of a factor
     total = len(factors) + (0.0 not in factors)
     done = 0
 
@@ -284,11 +299,17 @@ def sweep(
     baseline = trial.answer(on_text=step)
     plain = trial.perplexity(baseline)
     points = {0.0: _point(trial, 0.0, baseline, plain)}
+    failed: list[tuple[float, str]] = []
     done = 1
     for factor in sorted(set(factors) - {0.0}):
         scaled = setup.scaled(factor)
-        answer = trial.answer(scaled, step)
-        points[factor] = _point(trial, factor, answer, trial.perplexity(baseline, scaled))
+        try:
+            answer = trial.answer(scaled, step)
+            points[factor] = _point(trial, factor, answer, trial.perplexity(baseline, scaled))
+        except UserError as error:
+            failed.append((factor, error.sentence()))
+            if len(failed) == len(set(factors)):
+                raise
         done += 1
         report(Progress(STAGE, done, total, "answers"))
     return Sweep(
@@ -297,7 +318,8 @@ def sweep(
         plain,
         trial.readout.concepts,
         trial.readout.layers,
-        tuple(points[factor] for factor in sorted(set(factors))),
+        tuple(points[factor] for factor in sorted(points.keys() & set(factors))),
+        tuple(failed),
     )
 
 

@@ -1,8 +1,11 @@
 """Pairs and sweeps: the same seed with and without steering, and where steering breaks a text."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from readout_ui.errors import UserError
 from readout_ui.inference.generation import frame_for_answer
 from readout_ui.inference.reading import z_scores
 from readout_ui.inference.sampling import Sampling
@@ -134,3 +137,38 @@ def test_means_are_z_scores_of_the_answers_tokens(trial: Trial) -> None:
     np.testing.assert_allclose(
         answer_mean(answer.reading, len(trial.prompt.token_ids)), expected, rtol=1e-5
     )
+
+
+def failing_at(monkeypatch: pytest.MonkeyPatch, *factors: float) -> None:
+    """Answers at these factors end as an overflow does."""
+    answer = Trial.answer
+
+    def overflowing(self: Trial, setup: SteeringSetup = PLAIN, *more: Any, **named: Any) -> Any:
+        if setup in [SETUP.scaled(factor) for factor in factors]:
+            raise UserError("the model's numbers overflow", fix="steer less")
+        return answer(self, setup, *more, **named)
+
+    monkeypatch.setattr(Trial, "answer", overflowing)
+
+
+def test_a_factor_that_fails_leaves_the_others_their_answers(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sweep(trial, SETUP, (-1.0, 0.0, 1.0))
+    failing_at(monkeypatch, 1.0)
+    found = sweep(trial, SETUP, (-1.0, 0.0, 1.0))
+    assert found.factors == (-1, 0)
+    assert [point.text for point in found.points] == [point.text for point in whole.points[:2]]
+    (note,) = found.notes
+    assert note.startswith("Factor 1 failed: the model's numbers overflow")
+    assert found.usable is not None
+    assert not found.usable.high_is_end
+    assert 1.0 not in found.usable
+
+
+def test_a_sweep_of_which_every_factor_fails_ends_in_that_sentence(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_at(monkeypatch, -1.0, 1.0)
+    with pytest.raises(UserError, match="overflow"):
+        sweep(trial, SETUP, (-1.0, 1.0))

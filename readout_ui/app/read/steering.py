@@ -258,7 +258,7 @@ def shown(swept: Sweep, layer: int) -> Answer:
         "steered": list(dict.fromkeys(one.concept for one in swept.setup.steers)),
         "usable": [usable.low, usable.high] if usable else None,
         "reach": usable.describe() if usable else "not measured, because the plain answer is empty",
-        "rule": USABLE_RULE,
+        "rule": " ".join((*swept.notes, USABLE_RULE)),
         "limit": None if plain is None else PERPLEXITY_LIMIT * plain,
         "points": [
             {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import proxy
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
+from transformers import Cache, GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from readout_ui.errors import UserError, library_error, required
 from readout_ui.inference.forward import room_for_answer
@@ -234,7 +234,9 @@ def _fed_wrongly(fed: Any, due: tuple[int, int]) -> UserError:
 def _unmasked(
     _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return args, {**kwargs, "attention_mask": None}
+    # Without a mask only such a cache tells where tokens are; models of states alone have another.
+    known = isinstance(kwargs.get("past_key_values"), Cache)
+    return args, {**kwargs, "attention_mask": None} if known else kwargs
 
 
 class Live:

@@ -5,7 +5,7 @@ From projections to scores in all three units, with what depends only on the vec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,8 +74,24 @@ class _Share:
 
     def project_staged(self, start: int) -> None:
         """All layers that this device computed in the pass, in one product."""
-        low, high = min(self.places), max(self.places) + 1
-        self.project(low, self._staged[low:high], start)
+        self.project(min(self.places), self._staged[self._part], start)
+
+    def project_held(self, held: Mapping[int, Tensor], start: int) -> None:
+        """The same of the modules' own outputs, by place."""
+        self.project(min(self.places), self._stacked(held), start)
+
+    def untouched(self, held: Mapping[int, Tensor]) -> bool:
+        """Whether these outputs are still what was staged of them; waits for the device."""
+        part = self._staged[self._part]
+        return len(part) == len(self.places) and torch.equal(self._stacked(held), part)
+
+    @property
+    def _part(self) -> slice:
+        return slice(min(self.places), max(self.places) + 1)
+
+    def _stacked(self, held: Mapping[int, Tensor]) -> Tensor:
+        rows = torch.stack([held[place] for place in sorted(self.places)]).float()
+        return rows.view(len(rows), -1, rows.shape[-1])  # (n, n_rows, d_model)
 
     def project(self, place: int, states: Tensor, start: int) -> None:
         """Layers from `place` on, (n, n_rows * n_new, d_model) float32; tokens from `start` on."""
@@ -103,8 +119,9 @@ class Projector:
     One pass over a whole text and a prompt followed by single cached tokens leave the same numbers.
     Directions and center go to each device once; per token and layer there remain n_concepts + 1
     numbers, on the device until they are asked for, so that a hook never waits for it. What a token
-    costs does not depend on how many there were before: a pass like the one before it costs a copy
-    for each layer and one product at its end.
+    costs does not depend on how many there were before: a pass of one token costs one product at
+    its end, of outputs that are held until then. The first such pass shows whether the model leaves
+    them as they are; else, and with more tokens, a pass costs a copy for each layer as well.
 
     Args:
         vectors: directions and center of the layers to read; other layers are passed over.
@@ -122,6 +139,10 @@ class Projector:
         self._place = {layer: place for place, layer in enumerate(vectors.layers)}
         self._shares: dict[torch.device, _Share] = {}
         self._staged: dict[int, Tensor] = {}
+        self._one_token = n_rows * vectors.directions.shape[-1]
+        self._held: dict[int, Tensor] = {}
+        self._may_hold: bool | None = None
+        """Whether outputs were seen to stay as they are until a pass is over; None before that."""
         self._n_arrived = self._n_new = self._n_tokens = self._n_fetched = 0
         self._dtype = torch.float32
         shape = 0, len(vectors.layers), n_rows, len(vectors.concepts) + 1
@@ -129,13 +150,13 @@ class Projector:
 
     def __call__(self, layer: int, output: Tensor) -> None:
         """Keep the projections of one module's output, as `recording` hands it over."""
-        staged = self._staged.get(layer)
-        if staged is not None and staged.shape == output.shape:
-            staged.copy_(output)
-        elif layer in self._place:
-            self._take(self._place[layer], layer, output)
-        else:
+        place = self._place.get(layer)
+        if place is None:
             return
+        if self._may_hold is not False and output.numel() == self._one_token:
+            self._held[place] = output
+        if not (self._held and self._may_hold):
+            self._copy(place, layer, output)
         self._n_arrived += 1
         if self._n_arrived == len(self._place):
             self._end_pass()
@@ -152,6 +173,13 @@ class Projector:
         if not np.isfinite(found[..., -1]).all():
             raise not_finite(self._dtype, next(iter(self._shares)))
         return Projections(found[..., :-1], found[..., -1])
+
+    def _copy(self, place: int, layer: int, output: Tensor) -> None:
+        staged = self._staged.get(layer)
+        if staged is not None and staged.shape == output.shape:
+            staged.copy_(output)
+        else:
+            self._take(place, layer, output)
 
     def _take(self, place: int, layer: int, output: Tensor) -> None:
         """The same of a pass that is unlike the one before it."""
@@ -170,10 +198,18 @@ class Projector:
             share.project(place, states.float()[None], self._n_tokens)
 
     def _end_pass(self) -> None:
-        if self._staged:
-            for share in self._shares.values():
+        shares, held, n_new = self._shares.values(), self._held, self._n_new
+        if held and self._may_hold:
+            n_new = 1
+            for share in shares:
+                share.project_held(held, self._n_tokens)
+        elif self._staged:
+            for share in shares:
                 share.project_staged(self._n_tokens)
-        self._n_arrived, self._n_tokens = 0, self._n_tokens + self._n_new
+            if held:
+                self._may_hold = all(share.untouched(held) for share in shares)
+        self._held = {}
+        self._n_arrived, self._n_tokens = 0, self._n_tokens + n_new
         if self._after_pass is not None:
             self._after_pass()
 

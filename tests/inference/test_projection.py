@@ -32,11 +32,23 @@ def test_numbers_are_dot_products_and_lengths_of_the_layers_asked_for() -> None:
         np.testing.assert_allclose(left.norms[:, place], norms, rtol=1e-4)
 
 
-@pytest.mark.parametrize("widths", [(4, 1, 1), (1, 1, 1, 1, 1, 1), (5, 1)])
+@pytest.mark.parametrize("widths", [(4, 1, 1), (1,) * 6, (5, 1), (1, 2, 1, 2)])
 def test_passes_of_any_width_leave_the_same_numbers(widths: tuple[int, ...]) -> None:
     whole, parts = projected(6).projections(), projected(*widths).projections()
     np.testing.assert_allclose(parts.raw, whole.raw, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(parts.norms, whole.norms, rtol=1e-4)
+
+
+def test_outputs_that_a_model_changes_before_the_pass_is_over_are_read_as_they_were() -> None:
+    projector = Projector(VECTORS, n_rows=2)
+    for token in range(6):
+        outputs = STATES[:, :, token : token + 1].clone().unbind()
+        for layer, output in enumerate(outputs):
+            projector(layer, output)
+            outputs[layer - 1].zero_()
+    np.testing.assert_allclose(
+        projector.projections().raw, projected(6).projections().raw, 1e-4, 1e-5
+    )
 
 
 def test_blocks_that_flatten_their_rows_are_told_apart() -> None:

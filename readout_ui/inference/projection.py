@@ -81,9 +81,11 @@ class _Share:
         self.project(min(self.places), self._stacked(held), start)
 
     def untouched(self, held: Mapping[int, Tensor]) -> bool:
-        """Whether these outputs are still what was staged of them; waits for the device."""
-        part = self._staged[self._part]
-        return len(part) == len(self.places) and torch.equal(self._stacked(held), part)
+        """Whether these outputs are alike and still what was staged; waits for the device."""
+        part, shapes = self._staged[self._part], {held[place].shape for place in self.places}
+        if len(part) > len(self.places) or len(shapes) > 1:
+            return False
+        return torch.equal(self._stacked(held), part)
 
     @property
     def _part(self) -> slice:

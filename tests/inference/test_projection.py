@@ -56,6 +56,15 @@ def test_blocks_that_flatten_their_rows_are_told_apart() -> None:
     np.testing.assert_allclose(flat.raw, whole.raw, rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_may_flatten_the_rows_of_some_of_its_layers_alone() -> None:
+    projector, whole = Projector(VECTORS, n_rows=2), projected(6).projections(row=1)
+    for token in range(6):
+        for layer, states in enumerate(STATES[:, :, token]):
+            projector(layer, states if layer == 2 else states[:, None])
+    left = projector.projections(row=1)
+    np.testing.assert_allclose(left.raw, whole.raw, rtol=1e-4, atol=1e-5)
+
+
 def test_half_precision_is_projected_in_full() -> None:
     left = projected(6, dtype=torch.bfloat16).projections()
     raw = STATES[2, 0].bfloat16().float() @ VECTORS.directions[:, 0].T

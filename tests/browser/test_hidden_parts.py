@@ -58,30 +58,6 @@ def test_the_columns_of_pairs_are_there_with_their_file_alone(
     expect(positive).to_be_visible()
 
 
-def test_the_place_to_export_to_that_was_pressed_last_is_open(
-    served: tuple[str, Studio], watched_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, studio = watched_page(served[0], address="#/ship"), served[1]
-    studio.start_training().result()
-    to_hub = page.get_by_role("button", name="Push to the hub")
-    expect(to_hub).to_be_visible()
-    asked, go_on = threading.Event(), threading.Event()
-
-    def slow_token() -> None:
-        asked.set()
-        go_on.wait(60)
-
-    monkeypatch.setattr("readout_ui.app.ship.export.hub_token", slow_token)
-    to_hub.click()
-    until(page, asked.is_set)
-    page.get_by_role("button", name="Write a folder").click()
-    page.wait_for_timeout(1000)
-    go_on.set()
-    page.wait_for_timeout(1000)  # the first answer would come after the second
-    expect(page.locator("#export-folder")).to_be_visible()
-    expect(page.locator("#hub-about")).to_be_hidden()
-
-
 def test_there_is_nothing_to_export_before_a_run_is_there_and_after_it_is_deleted(
     served: tuple[str, Studio], watched_page: Callable[..., Page]
 ) -> None:
@@ -116,3 +92,27 @@ def test_there_is_nothing_to_export_before_a_run_is_there_and_after_it_is_delete
     for run in studio.runs.list():
         studio.runs.delete(run.id)
     expect(zipped).to_be_hidden()
+
+
+def test_the_place_to_export_to_that_was_pressed_last_is_open(
+    served: tuple[str, Studio], watched_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, studio = watched_page(served[0], address="#/ship"), served[1]
+    studio.start_training().result()
+    to_hub = page.get_by_role("button", name="Push to the hub")
+    expect(to_hub).to_be_visible()
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow_token() -> None:
+        asked.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr("readout_ui.app.ship.export.hub_token", slow_token)
+    to_hub.click()
+    until(page, asked.is_set)
+    page.get_by_role("button", name="Write a folder").click()
+    page.wait_for_timeout(1000)
+    go_on.set()
+    page.wait_for_timeout(1000)  # the first answer would come after the second
+    expect(page.locator("#export-folder")).to_be_visible()
+    expect(page.locator("#hub-about")).to_be_hidden()

@@ -25,13 +25,12 @@ from bench.results import Row, publish
 from readout_ui.activations import hooks
 from readout_ui.inference.decoding import (
     Answers,
-    FiniteLogits,
     Live,
-    NextLogits,
     TokenTracker,
     pad_token,
 )
 from readout_ui.inference.generation import frame_for_answer, generate
+from readout_ui.inference.logits import FiniteLogits, NextLogits
 from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model

@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from readout_ui.texts.words import apart
 from readout_ui.vectors.auroc import Bools, Floats, Indices, ranks_of
 
 LEVEL = 0.95
@@ -35,9 +36,7 @@ class Estimate:
 
     def above_or_below(self, other: str) -> str:
         """A difference in words: how far above or below the other the first of the two is."""
-        if self.value >= 0:
-            return f"above {other} by {self}"
-        return f"below {other} by {Estimate(-self.value, -self.high, -self.low)}"
+        return apart(self.value, self.low, self.high, other, 3)
 
 
 def estimate(value: float, draws: Floats) -> Estimate:

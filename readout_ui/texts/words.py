@@ -108,6 +108,15 @@ def counted(n: int, noun: str, several: str = "") -> str:
     return f"{n} {noun if n == 1 else several or f'{noun}s'}"
 
 
+def apart(value: float, low: float, high: float, other: str, digits: int) -> str:
+    """A difference with its interval, by its side: `below it by 0.10 [-0.05, 0.25]`."""
+    side = "above"
+    if value < 0:
+        side, value, low, high = "below", -value, -high, -low
+    first, *ends = (f"{number:z.{digits}f}" for number in (value, low, high))
+    return f"{side} {other} by {first} [{', '.join(ends)}]"
+
+
 def cut(text: str, length: int) -> str:
     """A text of at most so many characters."""
     return text if len(text) <= length else text[: length - 1] + "…"

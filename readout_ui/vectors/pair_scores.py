@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from readout_ui.texts.words import apart
 from readout_ui.vectors import sentence_embedding
 from readout_ui.vectors.auroc import Floats, Indices, auroc
 from readout_ui.vectors.blas import single_thread
@@ -137,12 +138,11 @@ def embedding_sentence(held_out: Mapping[str, Any]) -> str:
         return ""
     low, high = held_out["above_embedding"]
     found = held_out["accuracy"][held_out["best"]] - held_out["embedding_accuracy"]
-    side, low_end, high_end = ("above", low, high) if found >= 0 else ("below", 0 - high, 0 - low)
-    by = f"by {abs(found):.2f} [{low_end:.2f}, {high_end:.2f}]"
+    said = partial(apart, found, low, high, digits=2)
     if low > 0:
-        return f"Accuracy is above that of a sentence embedding on the same pairs {by}."
+        return f"Accuracy is {said('that of a sentence embedding on the same pairs')}."
     better = "better" if high < 0 else "as well"
-    return f"A sentence embedding tells these pairs apart {better}: accuracy is {side} its {by}."
+    return f"A sentence embedding tells these pairs apart {better}: accuracy is {said('its')}."
 
 
 def _beside(hits: Floats, embedding: Floats, seed: int) -> dict[str, Any]:

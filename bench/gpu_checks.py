@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.fit import Size, neutral_tokens, synthetic
 from readout_ui.activations.extract import read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
@@ -23,7 +24,6 @@ from readout_ui.inference.sampling import Sampling
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.devices import release_memory
 from readout_ui.models.loading import LoadedModel, ModelSpec, load_model
-from readout_ui.vectors.groups import TextGroups
 from readout_ui.vectors.layer_fits import fit_and_rate
 from readout_ui.vectors.settings import TrainSettings
 from readout_ui.vectors.training import Corpus
@@ -104,17 +104,11 @@ def equality(bench: Bench) -> None:
 
 def fitted(bench: Bench, device: torch.device) -> torch.Tensor:
     """Directions of random texts, as many and as wide as the bench's, at four layers."""
-    n_concepts, n_texts, d_model = bench.n_concepts, bench.n_texts, bench.model.d_model
-    generator = torch.Generator().manual_seed(0)
-    n_rows = (n_concepts + 1) * n_texts
-    texts, tokens = (torch.randn(n, 4, d_model, generator=generator) + 3 for n in (n_rows, 256))
-    rows = torch.arange(n_rows).reshape(-1, n_texts).tolist()
-    names = tuple(f"concept{place:02d}" for place in range(n_concepts))
-    groups = TextGroups(names, tuple(map(tuple, rows[:-1])), tuple(rows[-1]))
-    corpus = Corpus(
-        ("",) * n_rows, groups, texts, TrainSettings(), neutral_tokens=tokens, device=device
-    )
-    return fit_and_rate(corpus, texts, groups, None).directions
+    size = Size(bench.n_concepts, bench.n_texts, 4, bench.model.d_model)
+    texts, tokens = synthetic(size), neutral_tokens(size)
+    names, settings = ("",) * len(texts), TrainSettings()
+    corpus = Corpus(names, size.groups, texts, settings, neutral_tokens=tokens, device=device)
+    return fit_and_rate(corpus, texts, size.groups, None).directions
 
 
 def loading(bench: Bench, make: Callable[[], LoadedModel]) -> None:

@@ -279,7 +279,8 @@ class Answers:
 
         Whether it is all ones the library asks the device before every pass, and waits.
         """
-        if len(set(self._counted)) > 1 or self.model.device.type == "cpu":
+        padded = any(len(prompt.token_ids) < self.longest for prompt in self.prompts)
+        if padded or self.model.device.type == "cpu":
             return nullcontext()
         # Before others, so that steering too counts tokens on the host.
         return self.model.model.register_forward_pre_hook(_unmasked, prepend=True, with_kwargs=True)

@@ -310,7 +310,7 @@ def _added(
 
 def _adding(deltas: dict[torch.device, Tensor], positions: _Positions) -> Callable[..., None]:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        activation = output if isinstance(output, Tensor) else untuple_tensor(output)
+        activation = untuple_tensor(output)
         positions.add(_on(activation.device, deltas), activation)
 
     return hook

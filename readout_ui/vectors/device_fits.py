@@ -137,8 +137,8 @@ class _Block:
             require_finite(length + more, first + place)
         scales = _scales(method, texts, members, neutral)
         root = _placed(np.sqrt([[scale.precision] for scale in scales]), texts.device)
-        numbers = np.array([[[[s.weight]], [[s.token_weight]]] for s in scales])
-        of_texts, of_tokens = _placed(numbers, texts.device).unbind(dim=1)  # (n_layers, 1, 1)
+        numbers = np.array([[scale.weight, scale.token_weight] for scale in scales])
+        of_texts, of_tokens = _placed(numbers.T[:, :, None, None], texts.device)
         return cls(
             texts * root,
             None if tokens is None else tokens * root,

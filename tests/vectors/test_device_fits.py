@@ -61,12 +61,16 @@ def corpus_of(case: Drawn, method: str) -> Corpus:
     return Corpus(names, case.groups, case.texts, settings, neutral_tokens=case.tokens)
 
 
+def fitted(corpus: Corpus, differences: Tensor | None = None) -> Fitted:
+    """Where the corpus says."""
+    return fit_and_rate(corpus, corpus.activations, corpus.groups, differences)
+
+
 def both(corpus: Corpus, differences: Tensor | None = None) -> tuple[Fitted, Fitted]:
     """Fitted on the processor and on the pretend GPU."""
-    here = fit_and_rate(corpus, corpus.activations, corpus.groups, differences)
+    here = fitted(corpus, differences)
     with PretendGpu() as gpu:
-        there = replace(corpus, device=CUDA)
-        found = fit_and_rate(there, there.activations, there.groups, differences)
+        found = fitted(replace(corpus, device=CUDA), differences)
         assert gpu.launches, "nothing was done on the GPU"
         assert not gpu.float64
         assert not gpu.used
@@ -135,7 +139,7 @@ def test_layers_that_do_not_fit_at_once_are_taken_in_turn(monkeypatch: pytest.Mo
         room = n_layers * 4 * device_fits._COPIES * n_rows * D_MODEL
         monkeypatch.setattr(device_fits, "_AT_ONCE", room)
         with PretendGpu() as gpu:
-            found.append(fit_and_rate(there, there.activations, there.groups, None))
+            found.append(fitted(there))
             peaks.append(gpu.peak)
     require_alike(*found)
     assert peaks[1] < peaks[0] / 2
@@ -154,15 +158,15 @@ def test_a_number_that_is_not_finite_is_named_by_its_layer() -> None:
     corpus = replace(corpus_of(case, "whitened"), device=CUDA)
     with PretendGpu() as gpu:
         with pytest.raises(UserError, match="layer 3"):
-            fit_and_rate(corpus, corpus.activations, corpus.groups, None)
+            fitted(corpus)
         assert not gpu.used
 
 
 def test_where_the_gpu_has_no_room_the_processor_fits_and_nothing_is_left_behind() -> None:
     corpus = corpus_of(drawn((8,) * 7), "whitened")
-    here = fit_and_rate(corpus, corpus.activations, corpus.groups, None)
+    here = fitted(corpus)
     with PretendGpu(capacity=2**17) as gpu:
-        found = fit_and_rate(replace(corpus, device=CUDA), corpus.activations, corpus.groups, None)
+        found = fitted(replace(corpus, device=CUDA))
         assert gpu.taken
         assert not gpu.used
     assert torch.equal(found.directions, here.directions)
@@ -174,18 +178,18 @@ def test_a_training_of_a_model_on_a_gpu_is_fitted_there(
 ) -> None:
     texts = Library(descriptions)
     here = train(texts, load_tiny("llama"), TrainSettings())
-    fitted = []
+    devices = []
     there = device_fits.fitted_on_device
 
     def noted(*given: Any) -> Any:
-        fitted.append(given[-1])
+        devices.append(given[-1])
         return there(*given)
 
     monkeypatch.setattr(layer_fits, "fitted_on_device", noted)
     with PretendGpu():
         model = on_pretend_gpu(load_tiny("llama"), torch.float32)
         found = train(texts, model, TrainSettings())
-    assert fitted == [CUDA]
+    assert devices == [CUDA]
     torch.testing.assert_close(found.vectors.directions, here.vectors.directions, rtol=0, atol=1e-4)
 
 
@@ -193,10 +197,10 @@ def test_a_training_of_a_model_on_a_gpu_is_fitted_there(
 @pytest.mark.parametrize("case", CASES)
 def test_a_real_gpu_finds_what_the_processor_finds(case: str) -> None:
     corpus = corpus_of(CASES[case](), "whitened")
-    here = fit_and_rate(corpus, corpus.activations, corpus.groups, None)
+    here = fitted(corpus)
     torch.backends.cuda.matmul.fp32_precision = "tf32"  # as a notebook may have chosen
     try:
-        found = fit_and_rate(replace(corpus, device=CUDA), corpus.activations, corpus.groups, None)
+        found = fitted(replace(corpus, device=CUDA))
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
     finally:
         torch.backends.cuda.matmul.fp32_precision = "none"

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.texts.editing import save_concept
 from tests.support.rooms import until, wait_until_trained
-from tests.support.studios import address_of, small_studio
+from tests.support.studios import whole_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -30,12 +29,8 @@ def served(
     tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path
 ) -> Iterator[tuple[str, Studio]]:
     """The page of a studio without a run."""
-    folder = tmp_path_factory.mktemp("untrained")
-    with (
-        small_studio(folder, tiny_folder, train=False) as studio,
-        address_of(build_app(studio), **launch_options(studio)) as address,
-    ):
-        yield address, studio
+    with whole_page(tmp_path_factory.mktemp("untrained"), tiny_folder, train=False) as page:
+        yield page
 
 
 def test_the_columns_of_pairs_are_there_with_their_file_alone(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from readout_ui.app.page import build_app, launch_options
-from tests.support.studios import address_of, small_studio
+from tests.support.studios import whole_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -20,11 +19,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("start")
-    with (
-        small_studio(folder, tiny_folder, train=False) as studio,
-        address_of(build_app(studio), **launch_options(studio)) as address,
-    ):
+    with whole_page(tmp_path_factory.mktemp("start"), tiny_folder, train=False) as (address, _):
         yield address
 
 

@@ -12,11 +12,10 @@ import pytest
 
 from readout_ui.app.assets import on_load
 from readout_ui.app.header import draw_masthead
-from readout_ui.app.page import build_app, launch_options
 from readout_ui.vectors.settings import TrainSettings
 from tests.support.axe import violations
 from tests.support.rooms import until, wait_until_trained
-from tests.support.studios import address_of, device_taken, small_studio
+from tests.support.studios import address_of, device_taken, whole_page
 from tests.support.tiny_model import save_tiny_model
 
 if TYPE_CHECKING:
@@ -41,11 +40,7 @@ class Served:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Served]:
     """The whole page over the small library with a run in use."""
-    folder = tmp_path_factory.mktemp("rooms")
-    with (
-        small_studio(folder, tiny_folder) as studio,
-        address_of(build_app(studio), **launch_options(studio)) as url,
-    ):
+    with whole_page(tmp_path_factory.mktemp("rooms"), tiny_folder) as (url, studio):
         yield Served(url, studio)
 
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from readout_ui.app.page import build_app, launch_options
 from readout_ui.app.session import Studio
 from readout_ui.runs.run import Run
 from tests.support.rooms import open_room
-from tests.support.studios import address_of, small_studio
+from tests.support.studios import whole_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -38,10 +37,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("sources")
-    with (
-        small_studio(folder, tiny_folder, train=False) as studio,
-        address_of(build_app(studio), **launch_options(studio)) as url,
-    ):
+    with whole_page(folder, tiny_folder, train=False) as (url, studio):
         yield Served(url, folder, studio)
 
 

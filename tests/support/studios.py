@@ -45,6 +45,20 @@ def small_studio(
 
 
 @contextmanager
+def whole_page(
+    folder: Path, model: Path | None = None, *, train: bool = True
+) -> Iterator[tuple[str, Studio]]:
+    """The address of the page over such a session, and the session."""
+    from readout_ui.app.page import build_app, launch_options
+
+    with (
+        small_studio(folder, model, train=train) as studio,
+        address_of(build_app(studio), **launch_options(studio)) as url,
+    ):
+        yield url, studio
+
+
+@contextmanager
 def device_taken(studio: Studio) -> Iterator[threading.Event]:
     """The device works on something else until the event is set or the body ends, however."""
     go_on = threading.Event()

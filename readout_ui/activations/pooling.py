@@ -149,6 +149,22 @@ def some_layers(activations: Layered, layers: range) -> Tensor:
     return in_one(activations)[:, start:stop].float()
 
 
+def layers_on(device: torch.device, activations: Layered, layers: range) -> Tensor:
+    """The same on a device, with no copy of them on the host, which would take longer than all that
+    a GPU does with them."""
+    start, stop = layers.start, layers.stop
+    if isinstance(activations, Rows):
+        rows = activations.parts
+    elif activations.transpose(0, 1).is_contiguous():  # as `text_block` lies in a file
+        return activations[:, start:stop].to(device, torch.float32)
+    else:
+        rows = activations.unbind()
+    block = torch.empty(len(rows), len(layers), activations.shape[2], device=device)
+    for place, row in zip(block, rows, strict=True):
+        place.copy_(row[start:stop], non_blocking=True)  # CUDA returns once it has read the row
+    return block
+
+
 def some_rows(activations: Layered, rows: Sequence[int]) -> Tensor:
     """Some rows at all layers, (n, n_layers, d_model)."""
     if isinstance(activations, Rows):

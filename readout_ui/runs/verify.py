@@ -71,7 +71,8 @@ def verify(run: Run, model: LoadedModel, report: Report = silent) -> Certificate
     settings = capture_settings(run.settings)
     texts = vectors.probes.texts
     pooled = read_activations(model, texts, settings, None, report=report).pooled
-    found = pooled_scores(vectors, pooled[:, list(vectors.layers)])
+    pooled = pooled[:, list(vectors.layers)]
+    found = pooled_scores(pooled, vectors.directions, vectors.neutral_mean, vectors.neutral_std)
     difference = (found - vectors.probes.scores).abs()  # (n_probes, n_concepts, n_layers)
     worst = int(difference.argmax())
     n_concepts, n_layers = difference.shape[1:]

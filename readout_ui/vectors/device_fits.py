@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from readout_ui.activations.pooling import Layered, some_layers
+from readout_ui.activations.pooling import Layered, layers_on
 from readout_ui.vectors.auroc import Floats
 from readout_ui.vectors.cross_validation import Assignment
 from readout_ui.vectors.held_out import shares_of
@@ -33,12 +33,12 @@ _COPIES = 6
 
 @dataclass(frozen=True, eq=False)
 class FittedLayers:
-    """What becomes of some layers, on the CPU."""
+    """What becomes of some layers."""
 
     directions: Tensor
-    """(n_layers, n_concepts, d_model) float32, of unit length or zero."""
+    """(n_layers, n_concepts, d_model) float32, of unit length or zero, on the CPU."""
     plain: Tensor
-    """The differences themselves, of the same shape and also of unit length or zero."""
+    """The differences themselves, likewise, but still on the device: not every fit wants them."""
     scores: Floats
     """(n_scored, n_layers, n_concepts): centred cosine of held-out texts."""
     calibrated: list[tuple[Floats, Floats, float]]
@@ -76,8 +76,8 @@ def fitted_on_device(
         given = None if differences is None else differences[:, start : layers.stop].to(device)
         with _all_digits():
             block = _Block.of(
-                some_layers(texts, layers).to(device),
-                None if tokens is None else some_layers(tokens, layers).to(device),
+                layers_on(device, texts, layers),
+                None if tokens is None else layers_on(device, tokens, layers),
                 assignment.members,
                 method,
                 start,
@@ -164,12 +164,13 @@ class _Block:
         plain = apart / self.root  # (n_layers, n_concepts, d_model)
         shown = (plain.norm(dim=2) > self.noise)[:, :, None]
         mapped = self._left(apart * shown, self.members, means)
-        directions = _unit(mapped * self.root)
+        there = _unit(mapped * self.root)
+        directions = there.cpu()
         return FittedLayers(
-            directions.cpu(),
-            _unit(plain * shown).cpu(),
+            directions,
+            _unit(plain * shown),
             self._held_out(assignment),
-            self._calibrated(directions),
+            self._calibrated(there, directions.numpy()),
         )
 
     def _held_out(self, assignment: Assignment) -> Floats:
@@ -215,11 +216,12 @@ class _Block:
         left: Tensor = differences - taken.mT @ rows
         return left
 
-    def _calibrated(self, directions: Tensor) -> list[tuple[Floats, Floats, float]]:
+    def _calibrated(self, there: Tensor, directions: Floats) -> list[tuple[Floats, Floats, float]]:
+        """Of directions (n_layers, n_concepts, d_model) on the device and on the CPU."""
         if self.tokens is None:
             return []
-        along = (self.tokens @ (directions / self.root).mT).cpu().numpy()
-        layers = zip(self.neutral, directions.cpu().numpy(), along, strict=True)
+        along = (self.tokens @ (there / self.root).mT).cpu().numpy()
+        layers = zip(self.neutral, directions, along, strict=True)
         return [tokens.calibrated(here, apart) for tokens, here, apart in layers]
 
 

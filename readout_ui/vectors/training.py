@@ -252,23 +252,23 @@ def assemble(
     """
     corpus = extracted.corpus
     calibration = calibration or calibrate(directions, extracted.calibration)
-    vectors = ConceptVectors(
+    mean, std = calibration.mean, calibration.std
+    rows = list(probe_rows(corpus.groups) if probes is None else probes)
+    scores = pooled_scores(some_rows(corpus.activations, rows), directions, mean, std)
+    return ConceptVectors(
         concepts=corpus.groups.concepts,
         layers=tuple(range(directions.shape[1])),
         directions=directions,
         center=neutral_center(
             corpus.activations, replace(corpus.groups, neutral=extracted.neutral)
         ),
-        neutral_mean=calibration.mean,
-        neutral_std=calibration.std,
+        neutral_mean=mean,
+        neutral_std=std,
+        probes=Probes(tuple(corpus.texts[row] for row in rows), scores),
         layer_type=corpus.settings.layer_type,
         layer_config=corpus.settings.layer_config,
         steering=steering,
     )
-    rows = list(probe_rows(corpus.groups) if probes is None else probes)
-    texts = tuple(corpus.texts[row] for row in rows)
-    pooled = some_rows(corpus.activations, rows)
-    return replace(vectors, probes=Probes(texts, pooled_scores(vectors, pooled)))
 
 
 def chosen_layers(spec: str, scores: LayerScores, n_layers: int) -> tuple[int, ...]:

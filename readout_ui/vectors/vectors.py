@@ -140,17 +140,20 @@ class Probes:
         return replace(self, scores=self.scores[:, list(rows)][:, :, list(columns)])
 
 
-def pooled_scores(vectors: ConceptVectors, pooled: Tensor) -> Tensor:
+def pooled_scores(pooled: Tensor, directions: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """z-scores of whole texts, (n_texts, n_concepts, n_layers) float32.
 
     Args:
-        vectors: directions and calibration.
-        pooled: activations at the layers of `vectors`, (n_texts, n_layers, d_model).
+        pooled: activations, (n_texts, n_layers, d_model).
+        directions: at the same layers, (n_concepts, n_layers, d_model).
+        mean: of their calibration, (n_concepts, n_layers).
+        std: likewise.
     """
     # float64: a massive dimension would cost the digits that tell the texts apart.
-    layers = zip(pooled.unbind(1), vectors.directions.unbind(1), strict=True)
-    raw = torch.stack([texts.double() @ some.double().T for texts, some in layers], dim=2)
-    return ((raw - vectors.neutral_mean.double()) / vectors.neutral_std.double()).float()
+    layers = zip(pooled.unbind(1), directions.unbind(1), strict=True)
+    # Two thirds of the time of texts times directions, which are more.
+    raw = torch.stack([some.double() @ texts.double().T for texts, some in layers], dim=2)
+    return ((raw.transpose(0, 1) - mean.double()) / std.double()).float()
 
 
 def probe_rows(groups: TextGroups) -> list[int]:
@@ -309,22 +312,26 @@ class ConceptVectors:
             raise ValueError(f"probes are scored as {tuple(self.probes.scores.shape[1:])}")
 
     def _check_values(self) -> None:
+        unit = ("directions", "steering") if self.calibrated else ()
+        lengths = {  # (n_concepts, n_layers)
+            name: some.float().norm(dim=2)
+            for name in unit
+            if (some := getattr(self, name)) is not None
+        }
         for name in ("directions", "center", "neutral_mean", "neutral_std", "steering"):
             values = getattr(self, name)
-            # A sum takes a third of the time, and is finite where every number is, as a rule.
-            if values is None or values.sum().isfinite():
+            # Lengths and sums are finite where every number is, as a rule, and take less time.
+            if values is None or lengths.get(name, values).sum().isfinite():
                 continue
             if not torch.isfinite(values).all():
                 raise ValueError(f"{name} holds values that are not finite")
-        for some in (self.directions, self.steering) if self.calibrated else ():
-            if some is not None:
-                _check_lengths(some)
+        for some in lengths.values():
+            _check_lengths(some)
         if (self.neutral_std <= 0).any():
             raise ValueError("neutral_std must be above zero")
 
 
-def _check_lengths(directions: Tensor) -> None:
-    lengths = directions.float().norm(dim=2)  # (n_concepts, n_layers)
+def _check_lengths(lengths: Tensor) -> None:
     odd = (lengths != 0) & ((lengths - 1).abs() > _LENGTH_TOLERANCE)
     if odd.any():
         raise ValueError(f"directions have lengths from {lengths.min()} to {lengths.max()}")

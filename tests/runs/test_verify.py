@@ -80,4 +80,5 @@ def test_probe_scores_are_z_scores_of_the_pooled_activation() -> None:
     pooled = vectors.center[None] + vectors.directions[1][None] * 3
     raw = (pooled[0] * vectors.directions[2]).sum(-1)  # (n_layers,)
     expected = (raw - vectors.neutral_mean[2]) / vectors.neutral_std[2]
-    assert torch.allclose(pooled_scores(vectors, pooled)[0, 2], expected, atol=1e-2)
+    found = pooled_scores(pooled, vectors.directions, vectors.neutral_mean, vectors.neutral_std)
+    assert torch.allclose(found[0, 2], expected, atol=1e-2)

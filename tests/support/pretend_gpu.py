@@ -250,7 +250,9 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if here and there and asked != ours[0].place:
                 self.moved[_place()] += 1
         if name == "copy_":
-            waits += isinstance(args[0], GpuTensor) != isinstance(args[1], GpuTensor)
+            crossed = isinstance(args[0], GpuTensor) != isinstance(args[1], GpuTensor)
+            waits += crossed
+            self.copied += args[0].nbytes * crossed
         if waits:
             self.wait_places[f"{_place()} {name}"] += waits
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from readout_ui.activations.pooling import Layered, Rows, layers_on
 from readout_ui.errors import UserError
 from readout_ui.runs.training import train
 from readout_ui.texts.library import Library
@@ -113,6 +114,26 @@ CASES: dict[str, Callable[[], Drawn]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_it_finds_what_the_processor_finds(case: str, method: str) -> None:
     require_alike(*both(corpus_of(CASES[case](), method)))
+
+
+N_ROWS = 12
+LAID: dict[str, tuple[Callable[[Tensor], Layered], int]] = {
+    "in one": (lambda some: some, N_ROWS),
+    "where they were read": (lambda some: Rows(some.unbind(), *some.shape[1:]), N_ROWS),
+    "layer after layer": (lambda some: some.transpose(0, 1).contiguous().transpose(0, 1), 1),
+}
+"""How activations lie on the host, and in how many copies they go to the device from there."""
+
+
+@pytest.mark.parametrize("laid", LAID)
+def test_layers_go_to_the_device_from_where_they_lie(laid: str) -> None:
+    texts = torch.randn(N_ROWS, N_LAYERS, D_MODEL)
+    lie, n_copies = LAID[laid]
+    with PretendGpu() as gpu:
+        there = layers_on(CUDA, lie(texts), range(1, 4))
+        assert gpu.waits == n_copies
+        assert gpu.copied == gpu.used == texts[:, 1:4].nbytes
+        assert torch.equal(there.cpu(), texts[:, 1:4])
 
 
 def test_contrast_texts_stand_against_their_concept_alone() -> None:

@@ -54,7 +54,10 @@ def test_selecting_what_was_not_trained_lists_what_was(wanted: dict[str, Any]) -
         ({"center": torch.zeros(2, 7)}, r"\(2, 7\), expected \(2, 8\)"),
         ({"neutral_std": torch.zeros(3, 2)}, "above zero"),
         ({"neutral_mean": torch.full((3, 2), float("nan"))}, "not finite"),
+        ({"directions": torch.full((3, 2, 8), float("nan"))}, "directions holds .* not finite"),
+        ({"steering": torch.full((3, 2, 8), float("inf"))}, "steering holds .* not finite"),
         ({"directions": torch.ones(3, 2, 8)}, "lengths"),
+        ({"steering": torch.ones(3, 2, 8)}, "lengths"),
         ({"directions": torch.ones(3, 8)}, "axes"),
     ],
 )

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -57,14 +58,20 @@ SHAPES = {  # layers, width, inner width, heads, key-value heads, vocabulary
     "8b": (32, 4096, 14_336, 32, 8, 128_256),
     "70b": (80, 8192, 1024, 64, 8, 128_256),  # narrow inside its blocks, so that one card holds it
 }
-RETRAIN_GOALS = {"70b": "<= 1.5"}
+TRAINING_GOALS = {"8b": ("<= 3", "<= 0.5"), "70b": ("", "<= 1.5")}
+"""Of a first training and of a retrain after one edit; another shape has those of 8b."""
 SYSTEM = (
     "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
     "<|im_end|>\n"
 )
 """The bundled model's own: 60 % of a framed text is the start that all share, as it is there."""
 WORDS = ("calm", "warm", "breath", "slow", "even", "afraid", "hands", "shake", "harbour", "empty")
-ROUNDS = 3
+ROUNDS, TURNS = 3, 8
+QUESTION = "How do you feel right now?"
+LONG_QUESTION = f"The harbour was empty and the boats had left. {QUESTION} " * 8
+"""Answers to it are of lengths that no other answer of this benchmark has."""
+Ways = dict[str, Callable[[int], list[float]]]
+"""By name, an answer of so many tokens: the milliseconds from each to the next."""
 
 
 class Bench:
@@ -83,11 +90,12 @@ class Bench:
         self.add("making and identifying the model", time.perf_counter() - started, "s")
         return made
 
-    def add(self, name: str, value: float, unit: str, goal: str = "") -> None:
+    def add(self, name: str, value: float, unit: str, goal: str = "", note: str = "") -> None:
         """Note a figure and print it; goals are those of the 8B shape."""
-        row = Row(name, value, unit, goal if self.goals or unit == "times" else "")
+        row = Row(name, value, unit, goal if self.goals or unit == "times" else "", note)
         self.rows.append(row)
-        print(f"{row.verdict or '':7}{name}: {value:.4g} {unit} {row.goal}".rstrip(), flush=True)
+        said = f"{row.verdict:7}{name}: {value:.4g} {unit} {row.goal}".rstrip()
+        print(f"{said} ({note})" if note else said, flush=True)
 
     def seconds(self, work: Callable[[], object], rounds: int = ROUNDS) -> float:
         """The fastest of some rounds, everything on the device done."""
@@ -136,6 +144,7 @@ def random_model(shape: str, device: torch.device) -> LoadedModel:
     with device:
         model = build_model(config, dtype=torch.bfloat16)
     model.eval().requires_grad_(False)
+    model.lm_head.weight[config.eos_token_id] = 0  # else an answer may end by chance
     spec = ModelSpec(model=shape, device=str(device), dtype="bf16")
     return adopt_model(model, tokenizer, spec)
 
@@ -170,8 +179,8 @@ def training(bench: Bench) -> None:
         bench.add("capture / bare forward", bench.seconds(capture) / bare, "x", "<= 0.5")
         bench.add("peak of a capture above the weights", bench.peak(capture), "GiB", "<= 4")
         cache = ActivationCache(folder / "cache")
-        timed_training(bench, "first training", "<= 3", texts, cache)
-        goal = RETRAIN_GOALS.get(bench.shape, "<= 0.5")
+        first, goal = TRAINING_GOALS.get(bench.shape, TRAINING_GOALS["8b"])
+        timed_training(bench, "first training", first, texts, cache)
         for edit in range(ROUNDS):
             edited = folder / "texts" / "concept00.txt"
             edited.write_text(f"I feel calm {edit}.\n\n" + edited.read_text("utf-8"), "utf-8")
@@ -219,28 +228,42 @@ class Speaker:
             tuple(map(str, range(bench.n_concepts))),
         )
         self.vectors = random_vectors(self.model, layers, concepts)
-        self.prompt = frame_for_answer(self.model, [Turn("user", "How do you feel right now?")])
         self._norms = dict.fromkeys(layers, 3.0)
         self._setup = SteeringSetup((Steer(concepts[0], layers, 0.05),))
 
-    def speak(self, n_tokens: int, read: ConceptVectors | None = None, steer: bool = False) -> None:
-        """A greedy answer, in which what was read is asked for after every token."""
+    def speak(
+        self,
+        n_tokens: int,
+        read: ConceptVectors | None = None,
+        steer: bool = False,
+        question: str = QUESTION,
+    ) -> list[float]:
+        """A greedy answer, in which what was read is asked for after every token.
+
+        Returns:
+            Milliseconds from each token to the next. What an answer costs once lies outside them:
+            its prompt, setting up hooks, the pass that reads its last token.
+        """
+        prompt, stamps = frame_for_answer(self.model, [Turn("user", question)]), list[float]()
 
         def hear(live: Live) -> None:
-            live.reading(len(self.prompt.token_ids) + live.n_tokens - 2)
+            stamps.append(time.perf_counter())  # the token is on the host, so the device is done
+            if read:
+                live.reading(len(prompt.token_ids) + live.n_tokens - 2)
 
         def steering(_prompt: object) -> Any:
-            lengths = [len(self.prompt.token_ids)]
+            lengths = [len(prompt.token_ids)]
             return steered(self.model, self._setup, self.vectors, self._norms, lengths)
 
         generate(
             self.model,
-            self.prompt,
+            prompt,
             Sampling(max_new_tokens=n_tokens, temperature=0.0),
             vectors=read,
-            on_text=hear if read else None,
+            on_text=hear,
             steering=steering if steer else None,
         )
+        return [1e3 * (after - before) for before, after in pairwise(stamps)]
 
 
 def speaking(bench: Bench, n_tokens: int) -> None:
@@ -248,21 +271,16 @@ def speaking(bench: Bench, n_tokens: int) -> None:
     speaker = Speaker(bench)
     every = speaker.vectors
     some = every.select(layers=every.layers[:: max(1, len(every.layers) // 4)][:4])
-    ways: dict[str, Callable[[int], None]] = {
+    ways: Ways = {
         "answer, bare": speaker.speak,
         "live readout, 4 layers": partial(speaker.speak, read=some),
         "live readout, all layers": partial(speaker.speak, read=every),
         "steering at every layer": partial(speaker.speak, steer=True),
     }
-    for way in ways.values():
-        way(2)
-    # Back and forth, each against the bare one beside it: a processor's speed drifts by more.
-    rounds = [in_turns(bench, ways, min(n_tokens, 32), turn) for turn in range(2 * ROUNDS)]
-    bare = "answer, bare"
-    bench.add(bare, median(times[bare] for times in rounds), "ms/token")
-    for name in list(ways)[1:]:
-        cost = median(times[name] - times[bare] for times in rounds)
-        bench.add(name, cost, "ms/token", "<= 1")
+    speaker.speak(2)  # what any first answer costs
+    first, second = (median(speaker.speak(n_tokens, question=LONG_QUESTION)) for _ in range(2))
+    bench.add("a token of the first answer of a length / of the second", first / second, "x")
+    costs(bench, ways, n_tokens)
     counts = [waits_per_token(bench, way) for way in ways.values()]
     for name, count, goal in zip(ways, counts, (2, 4, 4, 2), strict=True):
         bench.add(f"{name}, waits of the host", count, "per token", f"<= {goal}")
@@ -272,26 +290,27 @@ def speaking(bench: Bench, n_tokens: int) -> None:
     bench.add(name, bench.peak(lambda: read_chat(bench.model, some, content)), "GiB", "<= 4")
 
 
-def in_turns(
-    bench: Bench, ways: dict[str, Callable[[int], None]], n_tokens: int, turn: int
-) -> dict[str, float]:
-    """Milliseconds per further token of each way, in this order or from the last to the first.
+def costs(bench: Bench, ways: Ways, n_tokens: int) -> None:
+    """Milliseconds that a token takes in the first way, and how many more in the others.
 
-    Of an answer twice as long, so that what every answer costs once (its prompt, setting up hooks,
-    the pass that reads its last token) is left out.
+    All go in turns, back and forth, each against the first beside it: a processor's speed drifts
+    by more. In an answer the median token counts, as one now and then takes twice as long.
     """
-    names = list(ways) if turn % 2 else list(ways)[::-1]
+    for way in ways.values():
+        way(n_tokens)
+    bare, *others = ways
+    turns = list[dict[str, float]]()
+    for turn in range(TURNS):
+        names = [bare, *others][:: 1 if turn % 2 else -1]
+        turns.append({name: median(ways[name](n_tokens)) for name in names})
+    bench.add(bare, median(turn[bare] for turn in turns), "ms/token")
+    for name in others:
+        more = [turn[name] - turn[bare] for turn in turns]
+        spread = f"{min(more):.2f} to {max(more):.2f} in {TURNS} turns"
+        bench.add(name, median(more), "ms/token", "<= 1", spread)
 
-    def seconds(name: str, n: int) -> float:
-        return bench.seconds(partial(ways[name], n), rounds=1)
 
-    return {
-        name: (seconds(name, 2 * n_tokens) - seconds(name, n_tokens)) / n_tokens * 1e3
-        for name in names
-    }
-
-
-def waits_per_token(bench: Bench, speak: Callable[[int], None]) -> float:
+def waits_per_token(bench: Bench, speak: Callable[[int], object]) -> float:
     """How often the host waits for the device, as torch itself counts it; 0 on a CPU."""
     few, more = (waits(bench, partial(speak, n_tokens)) for n_tokens in (8, 24))
     for place, count in (more - few).most_common(6):
@@ -299,7 +318,7 @@ def waits_per_token(bench: Bench, speak: Callable[[int], None]) -> float:
     return (more.total() - few.total()) / 16
 
 
-def waits(bench: Bench, work: Callable[[], None]) -> Counter[str]:
+def waits(bench: Bench, work: Callable[[], object]) -> Counter[str]:
     """By line of code."""
     if bench.device.type != "cuda":
         return Counter()
@@ -328,7 +347,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--concepts", type=int, default=36)
     parser.add_argument("--texts", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--tokens", type=int, default=32, help="of an answer")
     parser.add_argument("--only", nargs="+", choices=tuple(parts), default=tuple(parts))
     parser.add_argument("--out", type=Path, default=Path("bench/results/gpu.json"))
     chosen = parser.parse_args()

@@ -1,16 +1,17 @@
 """Which tokens of a text go through the model, and which texts go together."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Generic
 
 import torch
 from torch import Tensor
 
 from readout_ui.activations.pooling import evenly_spaced, rule_span, span_weights
 from readout_ui.models.blocks import config_values
-from readout_ui.models.devices import free_bytes
+from readout_ui.models.devices import Result, Shortage, free_bytes, within_memory
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import LoadedModel
@@ -138,6 +139,86 @@ def batch_end(
     if batch_size is not None:
         n_texts = min(n_texts, batch_size)
     return min(start + n_texts, len(lengths))
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How much goes through the model at once."""
+
+    token_budget: int
+    """Bound on texts times longest text, padding included."""
+    batch_size: int | None = None
+    """Bound on the number of texts."""
+    text_tokens: int = 0
+    """What a text takes beside its tokens, counted in tokens."""
+
+
+class Batches(Generic[Result]):
+    """Some texts at a time through the model, fewer once memory runs out.
+
+    A GPU is given the next batch before the last one is copied, so that it need not wait.
+    """
+
+    def __init__(
+        self,
+        model: "LoadedModel",
+        feeds: Sequence[Feed],
+        limits: BatchLimits,
+        start: Callable[[Sequence[Feed]], Callable[[], Result]],
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            model: the loaded model.
+            feeds: the longest first: if memory is too small, that shows at once.
+            limits: how many at once.
+            start: starts a batch; what it returns waits for the result.
+        """
+        self._model, self._feeds, self._limits, self._start = model, feeds, limits, start
+        self._lengths = [feed.n_tokens for feed in feeds]
+        self._budget, self._next = limits.token_budget, 0
+        self._started = deque[tuple[Callable[[], Result], str]]()
+        self._finished = deque[tuple[Result, str]]()
+
+    def __iter__(self) -> Iterator[tuple[Result, str]]:
+        """Each result, with a note of what did not go as planned before it.
+
+        Raises:
+            UserError: a single text does not fit into memory.
+        """
+        ahead = int(self._model.device.type == "cuda")
+        while self._started or self._next < len(self._feeds):
+            if self._next < len(self._feeds) and len(self._started) <= ahead:
+                self.begin()
+            else:
+                self._finish()
+            while self._finished:
+                yield self._finished.popleft()
+
+    def begin(self) -> None:
+        """Start with the next texts, in smaller batches from here on if memory runs out."""
+        limits, note, n_tokens = self._limits, "", self._lengths[self._next]
+        while True:
+            stop = batch_end(
+                self._lengths, self._next, self._budget, limits.batch_size, limits.text_tokens
+            )
+            work = within_memory(partial(self._start, self._feeds[self._next : stop]))
+            if not isinstance(work, Shortage):
+                break
+            if self._started:  # whose results may be what fills the memory
+                self._finish()
+            elif stop - self._next == 1:
+                what, lower = f"one text of {n_tokens} tokens", "choose a smaller maximum length"
+                raise work.error(self._model.device, what, self._model.name, lower)
+            else:
+                self._budget = (stop - self._next) * (n_tokens + limits.text_tokens) // 2
+                note = f"Memory ran out: from here on at most {self._budget} tokens at once."
+        self._started.append((work, note))
+        self._next = stop
+
+    def _finish(self) -> None:
+        work, note = self._started.popleft()
+        self._finished.append((work(), note))
 
 
 def default_token_budget(model: "LoadedModel") -> int:

@@ -1,7 +1,9 @@
 """One batch through the model, pooled inside the forward pass."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +15,7 @@ from readout_ui.activations.pooling import host_block
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import bare_model
 from readout_ui.models.calling import cache_argument, returned_cache
-from readout_ui.models.devices import not_finite
+from readout_ui.models.devices import Moment, not_finite
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths
@@ -39,6 +41,17 @@ def capture_batch(
     past: Any = None,
     keep_states: bool = False,
 ) -> PooledBatch:
+    """As `start_batch`, and waits for it."""
+    return start_batch(model, paths, batch, past, keep_states).finish()
+
+
+def start_batch(
+    model: "LoadedModel",
+    paths: "BlockPaths",
+    batch: TokenBatch,
+    past: Any = None,
+    keep_states: bool = False,
+) -> "StartedBatch":
     """Runs the decoder without its head and pools every layer where it is computed.
 
     Args:
@@ -49,7 +62,7 @@ def capture_batch(
         keep_states: whether to return the keys and values of what was fed.
 
     Raises:
-        UserError: a module was not run, returned another shape, or numbers that are not finite.
+        UserError: a module was not run, or returned another shape.
     """
     pool = _Pool(batch, len(paths.names))
     decoder = bare_model(model.model)
@@ -61,17 +74,32 @@ def capture_batch(
             use_cache=keep_states or past is not None,
             **before,
         )
-    if not pool.rows.taken:
-        raise not_run(paths.names[0])
-    if not pool.rows.finite:
-        raise not_finite(model.dtype, model.device)
-    rows = pool.rows.on_host()  # (n_texts * n_rules + n_kept, n_layers, d_model)
-    n_pooled = batch.weights.shape[0] * batch.weights.shape[1]
-    return PooledBatch(
-        pooled=rows[:n_pooled].view(*batch.weights.shape[:2], *rows.shape[1:]),
-        kept=rows[n_pooled:],
-        states=returned_cache(output) if keep_states else None,
+    pool.rows.end(paths)
+    return StartedBatch(
+        model, pool.rows, batch.weights.shape[:2], returned_cache(output) if keep_states else None
     )
+
+
+@dataclass(frozen=True, eq=False)
+class StartedBatch:
+    """A batch that a GPU may still be at work on."""
+
+    model: "LoadedModel"
+    rows: "_Rows"
+    shape: tuple[int, ...]
+    """(n_texts, n_rules)."""
+    states: Any
+
+    def finish(self) -> PooledBatch:
+        """Waits for this batch, not for what was started after it.
+
+        Raises:
+            UserError: numbers that are not finite.
+        """
+        rows = self.rows.on_host(self.model)  # (n_texts * n_rules + n_kept, n_layers, d_model)
+        n_pooled = math.prod(self.shape)
+        pooled = rows[:n_pooled].view(*self.shape, *rows.shape[1:])
+        return PooledBatch(pooled=pooled, kept=rows[n_pooled:], states=self.states)
 
 
 class _Rows:
@@ -83,16 +111,19 @@ class _Rows:
         self._layers: dict[torch.device, list[int]] = {}
         self._sums: list[Tensor] = []
 
-    @property
-    def taken(self) -> bool:
-        """Whether anything has come."""
-        return bool(self._rows)
+    def end(self, paths: "BlockPaths") -> None:
+        """Nothing more comes; UserError if nothing came."""
+        if not self._rows:
+            raise not_run(paths.names[0])
+        first, shape = self._sums[0].device, next(iter(self._rows.values())).shape
+        self._sum = torch.stack([one.to(first) for one in self._sums]).sum()
+        self._moments = {device: Moment(device) for device in self._rows}
+        # Asked for here, where memory that runs out makes batches smaller.
+        self._host = self._rows[first] if self._on_cpu else host_block(*shape)
 
     @property
-    def finite(self) -> bool:
-        """Whether all numbers are that were looked at."""
-        device = self._sums[0].device
-        return bool(torch.stack([one.to(device) for one in self._sums]).sum().isfinite())
+    def _on_cpu(self) -> bool:
+        return all(device.type == "cpu" for device in self._rows)
 
     def place(self, layer: int, device: torch.device, d_model: int) -> Tensor:
         """Where a layer's rows are put, (n_rows, d_model)."""
@@ -104,18 +135,28 @@ class _Rows:
         # A sum is not finite where a number is not, and takes no memory of the numbers' size.
         self._sums.append(part.sum(dtype=torch.float32))
 
-    def on_host(self) -> Tensor:
-        """(n_rows, n_layers, d_model) float32: one transfer for each device."""
-        first = next(iter(self._rows.values()))
-        if len(self._rows) == 1:
-            return first if first.device.type == "cpu" else host_block(*first.shape).copy_(first)
-        whole = host_block(*first.shape)
-        for device, rows in self._rows.items():
-            layers = self._layers[device]
-            low = min(layers)  # A list of layers would itself be copied to the device first.
-            there = rows[:, low : max(layers) + 1].cpu()
-            whole[:, layers] = there[:, [layer - low for layer in layers]]
-        return whole
+    def on_host(self, model: "LoadedModel") -> Tensor:
+        """(n_rows, n_layers, d_model) float32: one transfer for each device.
+
+        Raises:
+            UserError: numbers that are not finite.
+        """
+        with self._moments[self._sum.device].only():
+            if not self._sum.isfinite():
+                raise not_finite(model.dtype, model.device)
+        if not self._on_cpu:
+            for device, moment in self._moments.items():
+                with moment.only():
+                    self._copy(self._rows[device], self._layers[device])
+        return self._host
+
+    def _copy(self, rows: Tensor, layers: list[int]) -> None:
+        if len(layers) == rows.shape[1]:
+            self._host.copy_(rows)
+            return
+        low = min(layers)  # A list of layers would itself be copied to the device first.
+        there = rows[:, low : max(layers) + 1].cpu()
+        self._host[:, layers] = there[:, [layer - low for layer in layers]]
 
     def _room(self, device: torch.device, d_model: int) -> Tensor:
         if device not in self._rows:
@@ -182,12 +223,15 @@ Pooling = Callable[[Tensor, Tensor], Tensor]
 
 def capture_by(
     model: "LoadedModel", paths: "BlockPaths", feeds: Sequence[Feed], pooling: Pooling
-) -> Tensor:
-    """One batch pooled by the caller's function, (n_texts, n_layers, d_model) float32 on the CPU.
+) -> Callable[[], Tensor]:
+    """One batch pooled by the caller's function, as `start_batch`.
+
+    Returns:
+        Waits for (n_texts, n_layers, d_model) float32 on the CPU; UserError where they are not
+        finite.
 
     Raises:
-        UserError: the function returns another shape or numbers that are not finite, or a module
-            was not run.
+        UserError: the function returns another shape, or a module was not run.
     """
     batch = pad_batch(feeds, model.device)
     mask = batch.weights[:, 0] > 0  # (n_texts, n_fed)
@@ -209,8 +253,5 @@ def capture_by(
         bare_model(model.model)(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         )
-    if not rows.taken:
-        raise not_run(paths.names[0])
-    if not rows.finite:
-        raise not_finite(model.dtype, model.device)
-    return rows.on_host()
+    rows.end(paths)
+    return partial(rows.on_host, model)

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from readout_ui.activations.batches import Feed, default_token_budget
+from readout_ui.activations.batches import Batches, BatchLimits, Feed, default_token_budget
 from readout_ui.activations.cache import ActivationCache, cache_key
 from readout_ui.activations.capture import Pooling, capture_by
 from readout_ui.activations.passes import (
-    BatchLimits,
     CaptureSettings,
     Wanted,
     compute,
     frame_texts,
-    in_batches,
     read_paths,
     timed,
 )
@@ -69,7 +67,7 @@ class Activations:
     notes: tuple[str, ...]
     """What did not go as planned, in sentences."""
     seconds: dict[str, float]
-    """Time per step: look_up, frame, prefix, forward, store."""
+    """Time per step: look_up, frame, prefix (while a GPU reads the first batch), forward, store."""
 
     @property
     def pooled(self) -> Tensor:
@@ -320,7 +318,7 @@ def _pool_by(
     limits = BatchLimits(settings.token_budget or default_token_budget(model), settings.batch_size)
     work = partial(capture_by, model, paths, pooling=pooling)
     n_done = 0
-    for found, _note in in_batches(model, [feeds[row] for row in order], limits, work):
+    for found, _note in Batches(model, [feeds[row] for row in order], limits, work):
         pooled[order[n_done : n_done + len(found)]] = found
         n_done += len(found)
         report(Progress(STAGE, n_done, len(order)))

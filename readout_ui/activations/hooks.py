@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from readout_ui.errors import UserError
 from readout_ui.models.blocks import hidden_size, modules
+from readout_ui.models.devices import attention_without_plans
 
 if TYPE_CHECKING:
     from readout_ui.models.blocks import BlockPaths
@@ -96,7 +97,7 @@ def inference(model: nn.Module) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), attention_without_plans():
             yield
     finally:
         if was_training:

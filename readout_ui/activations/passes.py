@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -19,17 +18,17 @@ import torch
 from readout_ui.activations.batches import (
     ACCELERATOR_TOKEN_BUDGET,
     CPU_TOKEN_BUDGET,
+    Batches,
+    BatchLimits,
     Feed,
-    batch_end,
     default_token_budget,
     pad_batch,
     tokens_beside_a_text,
 )
-from readout_ui.activations.capture import PooledBatch, capture_batch
+from readout_ui.activations.capture import PooledBatch, start_batch
 from readout_ui.activations.pooling import TextActivations, rule_group, token_index
 from readout_ui.activations.prefix import NO_PREFIX, SharedPrefix, find_prefix
 from readout_ui.errors import UserError
-from readout_ui.models.devices import Result, Shortage, within_memory
 from readout_ui.models.prompt import FRAMES
 from readout_ui.models.workers import SpreadModel
 
@@ -88,18 +87,6 @@ class Wanted:
     """By text, how many of its single tokens are kept as well."""
 
 
-@dataclass(frozen=True)
-class BatchLimits:
-    """How much goes through the model at once."""
-
-    token_budget: int
-    """Bound on texts times longest text, padding included."""
-    batch_size: int | None = None
-    """Bound on the number of texts."""
-    text_tokens: int = 0
-    """What a text takes beside its tokens, counted in tokens."""
-
-
 @dataclass(frozen=True, eq=False)
 class PassedBatch:
     """What one forward pass gave."""
@@ -108,92 +95,6 @@ class PassedBatch:
     """By text."""
     note: str = ""
     """What did not go as planned before it, in a sentence."""
-
-
-def run_passes(
-    model: LoadedModel,
-    paths: BlockPaths,
-    feeds: Mapping[str, Feed],
-    prefix: SharedPrefix,
-    limits: BatchLimits,
-) -> Iterator[PassedBatch]:
-    """Activations of all texts, a batch at a time; sorted by length, so that padding is small.
-
-    The longest texts come first: if memory is too small, that shows at once.
-
-    Args:
-        model: the loaded model.
-        paths: the modules that are read.
-        feeds: by text, what of it is fed.
-        prefix: the shared start that the feeds leave out.
-        limits: how much at once.
-
-    Raises:
-        UserError: a single text does not fit into memory.
-    """
-    longest_first = dict(sorted(feeds.items(), key=lambda one: one[1].n_tokens, reverse=True))
-    texts, work = iter(longest_first), partial(_read_batch, model, paths, prefix)
-    for found, note in in_batches(model, [*longest_first.values()], limits, work):
-        yield PassedBatch({next(texts): entry for entry in found}, note)
-
-
-def in_batches(
-    model: LoadedModel,
-    feeds: Sequence[Feed],
-    limits: BatchLimits,
-    work: Callable[[Sequence[Feed]], Result],
-) -> Iterator[tuple[Result, str]]:
-    """What `work` makes of some texts at a time, fewer once memory runs out, with a note of that.
-
-    Args:
-        model: the loaded model.
-        feeds: the longest first.
-        limits: how many at once.
-        work: what is done with a batch.
-
-    Raises:
-        UserError: a single text does not fit into memory.
-    """
-    lengths = [feed.n_tokens for feed in feeds]
-    budget, start, note = limits.token_budget, 0, ""
-    while start < len(feeds):
-        stop = batch_end(lengths, start, budget, limits.batch_size, limits.text_tokens)
-        done = within_memory(partial(work, feeds[start:stop]))
-        if isinstance(done, Shortage):
-            if stop - start == 1:
-                what, lower = (
-                    f"one text of {lengths[start]} tokens",
-                    "choose a smaller maximum length",
-                )
-                raise done.error(model.device, what, model.name, lower)
-            budget = (stop - start) * (lengths[start] + limits.text_tokens) // 2
-            note = f"Memory ran out: from here on at most {budget} tokens at once."
-            continue
-        yield done, note
-        start, note = stop, ""
-
-
-def _read_batch(
-    model: LoadedModel, paths: BlockPaths, prefix: SharedPrefix, feeds: Sequence[Feed]
-) -> list[TextActivations]:
-    padded = pad_batch(feeds, model.device)
-    past = None if prefix.states is None else prefix.repeated(len(feeds), model.device)
-    captured = capture_batch(model, paths, padded, past)
-    return list(_per_text(captured, feeds, padded.kept_counts))
-
-
-def _per_text(
-    captured: PooledBatch, feeds: Sequence[Feed], kept_counts: tuple[int, ...]
-) -> Iterator[TextActivations]:
-    kept = torch.split(captured.kept, list(kept_counts))
-    for pooled, tokens, feed in zip(captured.pooled, kept, feeds, strict=True):
-        framed = feed.framed
-        yield TextActivations(
-            pooled=pooled,  # (n_rules, n_layers, d_model), a part of the batch
-            tokens=tokens,  # (n_kept, n_layers, d_model)
-            n_tokens=framed.content_stop - framed.content_start,
-            truncated=framed.truncated,
-        )
 
 
 def compute(
@@ -217,25 +118,79 @@ def _here(
     wanted: Wanted,
     seconds: dict[str, float],
 ) -> Iterator[PassedBatch]:
-    settings, rules, keep = wanted.settings, wanted.rules, wanted.keep
-    paths = read_paths(model, settings)
+    settings = wanted.settings
     with timed(seconds, "frame"):
-        framed = frame_texts(model, texts, settings.max_length)
+        found = frame_texts(model, texts, settings.max_length)
+    framed = dict(zip(texts, found, strict=True))
+    begun: dict[SharedPrefix, _Reading] = {}
+
+    def begin(prefix: SharedPrefix) -> None:
+        if model.device.type != "cuda":  # it would only have to wait
+            return
+        begun.clear()
+        begun[prefix] = _Reading(model, framed, wanted, prefix)
+        begun[prefix].batches.begin()
+
     with timed(seconds, "prefix"):
         prefix = NO_PREFIX
         if settings.share_prefix and token_index(settings.read) is None:
-            prefix = find_prefix(model, paths, framed)
-    feeds = {
-        text: Feed(one, prefix.n_tokens, rules, keep.get(text, 0))
-        for text, one in zip(texts, framed, strict=True)
-    }
-    budget = settings.token_budget or default_token_budget(model)
+            prefix = find_prefix(model, read_paths(model, settings), found, begin)
     if prefix.note:
         yield PassedBatch({}, prefix.note)
-    rows = len(rules) + max(feeds[text].n_kept for text in texts)
-    beside = tokens_beside_a_text(model, prefix.n_tokens, rows)
-    limits = BatchLimits(budget, settings.batch_size, beside)
-    yield from _stepped(run_passes(model, paths, feeds, prefix, limits), seconds)
+    reading = begun.get(prefix) or _Reading(model, framed, wanted, prefix)
+    begun.clear()  # of a prefix that did not hold, with all that it keeps on the device
+    yield from _stepped(iter(reading), seconds)
+
+
+class _Reading:
+    """Texts on their way through the model, sorted by length, so that padding is small."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        framed: Mapping[str, FramedText],
+        wanted: Wanted,
+        prefix: SharedPrefix,
+    ) -> None:
+        settings, rules, keep = wanted.settings, wanted.rules, wanted.keep
+        feeds = [
+            (text, Feed(one, prefix.n_tokens, rules, keep.get(text, 0)))
+            for text, one in framed.items()
+        ]
+        self._feeds = dict(sorted(feeds, key=lambda one: one[1].n_tokens, reverse=True))
+        self._model, self._prefix, self._paths = model, prefix, read_paths(model, settings)
+        rows = len(rules) + max(feed.n_kept for _, feed in feeds)
+        limits = BatchLimits(
+            settings.token_budget or default_token_budget(model),
+            settings.batch_size,
+            tokens_beside_a_text(model, prefix.n_tokens, rows),
+        )
+        self.batches = Batches(model, [*self._feeds.values()], limits, self._start)
+
+    def __iter__(self) -> Iterator[PassedBatch]:
+        texts = iter(self._feeds)
+        for found, note in self.batches:
+            yield PassedBatch({next(texts): entry for entry in found}, note)
+
+    def _start(self, feeds: Sequence[Feed]) -> Callable[[], Iterator[TextActivations]]:
+        padded, prefix = pad_batch(feeds, self._model.device), self._prefix
+        past = None if prefix.states is None else prefix.repeated(len(feeds), self._model.device)
+        started = start_batch(self._model, self._paths, padded, past)
+        return lambda: _per_text(started.finish(), feeds, padded.kept_counts)
+
+
+def _per_text(
+    captured: PooledBatch, feeds: Sequence[Feed], kept_counts: tuple[int, ...]
+) -> Iterator[TextActivations]:
+    kept = torch.split(captured.kept, list(kept_counts))
+    for pooled, tokens, feed in zip(captured.pooled, kept, feeds, strict=True):
+        framed = feed.framed
+        yield TextActivations(
+            pooled=pooled,  # (n_rules, n_layers, d_model), a part of the batch
+            tokens=tokens,  # (n_kept, n_layers, d_model)
+            n_tokens=framed.content_stop - framed.content_start,
+            truncated=framed.truncated,
+        )
 
 
 def _by_workers(

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -94,11 +94,20 @@ _REMEMBERED: "WeakKeyDictionary[LoadedModel, SharedPrefix]" = WeakKeyDictionary(
 
 
 def find_prefix(
-    model: "LoadedModel", paths: "BlockPaths", framed: Sequence[FramedText]
+    model: "LoadedModel",
+    paths: "BlockPaths",
+    framed: Sequence[FramedText],
+    begin: Callable[[SharedPrefix], object] = lambda _prefix: None,
 ) -> SharedPrefix:
     """The prefix to use for these texts: a remembered one, a new one that was checked, or none.
 
     The last prefix of a model is remembered, so a retrain with one new text feeds only its content.
+
+    Args:
+        model: the model.
+        paths: the modules that are read.
+        framed: the texts.
+        begin: starts with a prefix before it is checked, so that a GPU has something to do.
     """
     known = _REMEMBERED.get(model)
     if known is not None and known.fits(framed):
@@ -107,7 +116,7 @@ def find_prefix(
     checkable = max(len(text.token_ids) for text in framed) >= size + 2
     if size * (len(framed) - 1) < MIN_SAVED_TOKENS or not checkable:
         return NO_PREFIX
-    prefix = _checked_prefix(model, paths, framed, size)
+    prefix = _checked_prefix(model, paths, framed, size, begin)
     _REMEMBERED[model] = prefix
     return prefix
 
@@ -124,7 +133,11 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 def _checked_prefix(
-    model: "LoadedModel", paths: "BlockPaths", framed: Sequence[FramedText], size: int
+    model: "LoadedModel",
+    paths: "BlockPaths",
+    framed: Sequence[FramedText],
+    size: int,
+    begin: Callable[[SharedPrefix], object],
 ) -> SharedPrefix:
     ids = framed[0].token_ids[:size]
     probe, longest = _find_probe(model, framed, size)
@@ -134,6 +147,7 @@ def _checked_prefix(
         try:
             plain = _read_probe(model, paths, probe)
             prefix = SharedPrefix(ids, make_states(model, probe, plain), longest)
+            begin(prefix)
             difference = _difference(model, paths, prefix, probe, plain.kept)
         except _CANNOT_GO_ON as error:
             if is_out_of_memory(error):  # says nothing about the model, so it must not last

@@ -1,6 +1,6 @@
 """Activations of texts: the same numbers as one text at a time, however they are computed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache as remember
 from pathlib import Path
@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from readout_ui.activations import prefix as prefix_module
 from readout_ui.activations.cache import ActivationCache
 from readout_ui.activations.extract import read_activations
-from readout_ui.activations.hooks import recording
+from readout_ui.activations.hooks import inference, recording
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.pooling import CONTENT_RULES, READ_RULES, Rows
 from readout_ui.errors import UserError
+from readout_ui.inference.generation import frame_for_answer, generate
+from readout_ui.inference.sampling import Sampling
 from readout_ui.models.blocks import bare_model
+from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel, ModelSpec, adopt_model
 from readout_ui.models.prompt import frame_for
 from readout_ui.progress import Cancelled, Progress
@@ -255,6 +258,23 @@ def test_the_frame_goes_through_the_model_once_and_nothing_behind_the_content(
     read_activations(tiny(), ["A new text that nobody read."], SETTINGS)
     new = tiny().frame.frame("A new text that nobody read.", 256)
     assert counted == [(1, new.content_stop - new.content_start)]
+
+
+def test_cudnn_makes_no_plan_for_every_length_and_is_as_before_afterwards() -> None:
+    chosen: list[bool] = []
+    enabled: Callable[[], bool] = torch.backends.cuda.cudnn_sdp_enabled
+    before = enabled()
+    handle = bare_model(tiny().model).register_forward_pre_hook(lambda *_: chosen.append(enabled()))
+    try:
+        read_activations(tiny(), TEXTS, SETTINGS)
+        generate(tiny(), frame_for_answer(tiny(), [Turn("user", "Hm")]), Sampling(max_new_tokens=2))
+        with pytest.raises(KeyError), inference(tiny().model):
+            raise KeyError
+    finally:
+        handle.remove()
+    assert len(chosen) > 2
+    assert not any(chosen)
+    assert enabled() is before is True
 
 
 def test_without_sharing_the_closing_template_is_still_left_out(

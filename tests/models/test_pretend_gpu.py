@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from readout_ui import runtime
+from readout_ui.activations.capture import PooledBatch, StartedBatch
 from readout_ui.activations.extract import extract_activations, read_activations
 from readout_ui.activations.passes import CaptureSettings
 from readout_ui.activations.prefix import forget_prefix
@@ -21,6 +22,7 @@ from readout_ui.inference.projection import Projector
 from readout_ui.inference.sampling import Sampling
 from readout_ui.inference.steering import steered
 from readout_ui.inference.steering_setup import Operator, Steer, SteeringSetup, Where
+from readout_ui.models.blocks import bare_model
 from readout_ui.models.chat_template import Turn
 from readout_ui.models.loading import LoadedModel
 from readout_ui.models.weights import weights_fingerprint
@@ -45,7 +47,7 @@ def half(model: LoadedModel, dtype: torch.dtype) -> LoadedModel:
 def capture(model: LoadedModel) -> Any:
     forget_prefix(model)
     keep = {TEXTS[3]: 3, TEXTS[4]: 3}
-    found = read_activations(model, TEXTS, CaptureSettings(), keep_tokens=keep)
+    found = read_activations(model, TEXTS, CaptureSettings(batch_size=5), keep_tokens=keep)
     alone = read_activations(model, TEXTS, CaptureSettings(read="template_last"))
     return [*found.pooled.unbind(), *found.kept.unbind(), *alone.pooled.unbind()]
 
@@ -134,6 +136,27 @@ def test_everything_runs_there_and_gives_the_same(
         assert weights_fingerprint(model.model) == weights_fingerprint(plain.model)
     assert gpu.float64 == {}
     assert not (n_devices == 1 and gpu.moved)
+
+
+def test_a_gpu_has_the_next_batch_before_the_last_is_checked_and_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[object] = []
+    finish, texts = StartedBatch.finish, [f"{text} So it is, and so it was." for text in TEXTS]
+
+    def noted(batch: StartedBatch) -> PooledBatch:
+        done.append(("copied", batch.shape[0]))
+        return finish(batch)
+
+    monkeypatch.setattr(StartedBatch, "finish", noted)
+    with PretendGpu():
+        model = on_pretend_gpu(load_tiny("llama"), FP32)
+        bare_model(model.model).register_forward_pre_hook(
+            lambda _m, _args, given: done.append(len(given["input_ids"])), with_kwargs=True
+        )
+        read_activations(model, texts, CaptureSettings(batch_size=5))
+    probe, check = [1, ("copied", 1)], [2, ("copied", 2)]
+    assert done == [*probe, 5, *check, 5, ("copied", 5), 2, ("copied", 5), ("copied", 2)]
 
 
 REAL_BOUNDS = {FP32: 1e-4, BF16: 1e-1, FP16: 5e-2}

@@ -14,11 +14,11 @@ import re
 import traceback
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import torch
 from torch import Tensor, nn
@@ -152,10 +152,16 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for name, new in (("torch.inference_mode", _no_grad), ("torch.tensor", _tensor)):
             self._patches.enter_context(patch(name, new))
         self._patches.enter_context(patch("torch.cuda._lazy_init", lambda: None))
-        free = {"mem_get_info": self._memory, "memory_reserved": lambda _=None: self.used}
+        free: dict[str, Any] = {
+            "mem_get_info": self._memory,
+            "memory_reserved": lambda _=None: self.used,
+        }
         free |= {"memory_allocated": lambda _=None: self.used}
         # A Turing card: without the grouped products of bfloat16 that a CPU does not have either.
         free |= {"get_device_capability": lambda _=None: (7, 5)}
+        # All that is asked of it is done at once.
+        free |= dict.fromkeys(("Event", "Stream", "current_stream"), lambda *_: Mock())
+        free |= {"stream": nullcontext}
         for name, found in free.items():
             self._patches.enter_context(patch(f"torch.cuda.{name}", found))
         super().__enter__()  # type: ignore[no-untyped-call]

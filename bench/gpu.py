@@ -22,7 +22,7 @@ from dataclasses import asdict
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import torch
@@ -66,7 +66,9 @@ SYSTEM = (
 )
 """The bundled model's own: 60 % of a framed text is the start that all share, as it is there."""
 WORDS = ("calm", "warm", "breath", "slow", "even", "afraid", "hands", "shake", "harbour", "empty")
-ROUNDS, TURNS = 3, 8
+ROUNDS = 3
+TURNS, TURN_TOKENS = 32, 9
+"""Many short answers: a processor's speed drifts within a second."""
 QUESTION = "How do you feel right now?"
 LONG_QUESTION = f"The harbour was empty and the boats had left. {QUESTION} " * 8
 """Answers to it are of lengths that no other answer of this benchmark has."""
@@ -280,7 +282,7 @@ def speaking(bench: Bench, n_tokens: int) -> None:
     speaker.speak(2)  # what any first answer costs
     first, second = (median(speaker.speak(n_tokens, question=LONG_QUESTION)) for _ in range(2))
     bench.add("a token of the first answer of a length / of the second", first / second, "x")
-    costs(bench, ways, n_tokens)
+    costs(bench, ways)
     counts = [waits_per_token(bench, way) for way in ways.values()]
     for name, count, goal in zip(ways, counts, (2, 4, 4, 2), strict=True):
         bench.add(f"{name}, waits of the host", count, "per token", f"<= {goal}")
@@ -290,24 +292,23 @@ def speaking(bench: Bench, n_tokens: int) -> None:
     bench.add(name, bench.peak(lambda: read_chat(bench.model, some, content)), "GiB", "<= 4")
 
 
-def costs(bench: Bench, ways: Ways, n_tokens: int) -> None:
+def costs(bench: Bench, ways: Ways) -> None:
     """Milliseconds that a token takes in the first way, and how many more in the others.
 
     All go in turns, back and forth, each against the first beside it: a processor's speed drifts
-    by more. In an answer the median token counts, as one now and then takes twice as long.
+    by more. In an answer the fastest token counts, as others are disturbed.
     """
     for way in ways.values():
-        way(n_tokens)
+        way(TURN_TOKENS)
     bare, *others = ways
     turns = list[dict[str, float]]()
     for turn in range(TURNS):
         names = [bare, *others][:: 1 if turn % 2 else -1]
-        turns.append({name: median(ways[name](n_tokens)) for name in names})
+        turns.append({name: min(ways[name](TURN_TOKENS)) for name in names})
     bench.add(bare, median(turn[bare] for turn in turns), "ms/token")
     for name in others:
-        more = [turn[name] - turn[bare] for turn in turns]
-        spread = f"{min(more):.2f} to {max(more):.2f} in {TURNS} turns"
-        bench.add(name, median(more), "ms/token", "<= 1", spread)
+        low, middle, high = quantiles([turn[name] - turn[bare] for turn in turns], n=4)
+        bench.add(name, middle, "ms/token", "<= 1", f"{low:.2f} to {high:.2f} in half the turns")
 
 
 def waits_per_token(bench: Bench, speak: Callable[[int], object]) -> float:
@@ -347,7 +348,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--concepts", type=int, default=36)
     parser.add_argument("--texts", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=32, help="of an answer")
+    parser.add_argument("--tokens", type=int, default=32, help="of the first answer of its length")
     parser.add_argument("--only", nargs="+", choices=tuple(parts), default=tuple(parts))
     parser.add_argument("--out", type=Path, default=Path("bench/results/gpu.json"))
     chosen = parser.parse_args()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from readout_ui.activations.pooling import evenly_spaced, rule_span, span_weights
 from readout_ui.models.blocks import config_values
-from readout_ui.models.devices import Result, Shortage, free_bytes, within_memory
+from readout_ui.models.devices import Result, Shortage, free_bytes, sent, within_memory
 
 if TYPE_CHECKING:
     from readout_ui.models.loading import LoadedModel
@@ -110,11 +110,11 @@ def pad_batch(feeds: Sequence[Feed], device: torch.device) -> TokenBatch:
     rows = [row for row, positions in enumerate(kept) for _ in positions]
     columns = [position for positions in kept for position in positions]
     return TokenBatch(
-        input_ids=torch.tensor(ids, device=device),
-        attention_mask=mask.long().to(device),
-        weights=span_weights([feed.spans() for feed in feeds], width).to(device),
-        kept_rows=torch.tensor(rows, dtype=torch.long, device=device),
-        kept_columns=torch.tensor(columns, dtype=torch.long, device=device),
+        input_ids=sent(torch.tensor(ids), device),
+        attention_mask=sent(mask.long(), device),
+        weights=sent(span_weights([feed.spans() for feed in feeds], width), device),
+        kept_rows=sent(torch.tensor(rows, dtype=torch.long), device),
+        kept_columns=sent(torch.tensor(columns, dtype=torch.long), device),
         kept_counts=tuple(len(positions) for positions in kept),
     )
 

@@ -34,17 +34,6 @@ class PooledBatch:
     """The model's own cache behind the fed tokens, where it was asked for."""
 
 
-def capture_batch(
-    model: "LoadedModel",
-    paths: "BlockPaths",
-    batch: TokenBatch,
-    past: Any = None,
-    keep_states: bool = False,
-) -> PooledBatch:
-    """As `start_batch`, and waits for it."""
-    return start_batch(model, paths, batch, past, keep_states).finish()
-
-
 def start_batch(
     model: "LoadedModel",
     paths: "BlockPaths",

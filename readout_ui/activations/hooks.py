@@ -95,7 +95,8 @@ def not_run(name: str) -> UserError:
 def inference(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; a model that was in training mode is put back."""
     was_training = model.training
-    model.eval()
+    if any(module.training for module in model.modules()):  # asking takes less than telling all
+        model.eval()
     try:
         with torch.inference_mode(), attention_without_plans():
             yield

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
 
 from readout_ui.activations.batches import Feed, pad_batch
-from readout_ui.activations.capture import PooledBatch, capture_batch
+from readout_ui.activations.capture import StartedBatch, start_batch
 from readout_ui.activations.hooks import inference
 from readout_ui.activations.pooling import CONTENT_RULES
 from readout_ui.errors import UserError
@@ -148,7 +147,7 @@ def _checked_prefix(
             plain = _read_probe(model, paths, probe)
             prefix = SharedPrefix(ids, make_states(model, probe, plain), longest)
             begin(prefix)
-            difference = _difference(model, paths, prefix, probe, plain.kept)
+            difference = _difference(model, paths, prefix, probe, plain)
         except _CANNOT_GO_ON as error:
             if is_out_of_memory(error):  # says nothing about the model, so it must not last
                 return SharedPrefix(ids, None, 0, _note("memory ran out while computing it"))
@@ -201,12 +200,12 @@ def _values(model: "LoadedModel", *names: str) -> list[Any]:
     return [value for name in names for value in config_values(model.model, name)]
 
 
-def _cut_states(_model: "LoadedModel", probe: FramedText, plain: PooledBatch) -> Any:
+def _cut_states(_model: "LoadedModel", probe: FramedText, plain: StartedBatch) -> Any:
     plain.states.crop(probe.content_start - len(probe.token_ids))
     return plain.states
 
 
-def _states_alone(model: "LoadedModel", probe: FramedText, _plain: PooledBatch) -> Any:
+def _states_alone(model: "LoadedModel", probe: FramedText, _plain: StartedBatch) -> Any:
     tokens = torch.tensor([probe.token_ids[: probe.content_start]], device=model.device)
     with inference(model.model):
         output = bare_model(model.model)(
@@ -215,11 +214,14 @@ def _states_alone(model: "LoadedModel", probe: FramedText, _plain: PooledBatch) 
     return returned_cache(output)
 
 
-def _read_probe(model: "LoadedModel", paths: "BlockPaths", probe: FramedText) -> PooledBatch:
+def _read_probe(model: "LoadedModel", paths: "BlockPaths", probe: FramedText) -> StartedBatch:
     """The probe in the plain way, some of its tokens kept."""
-    n_kept = min(PROBE_TOKENS, len(probe.token_ids) - probe.content_start)
-    alone = pad_batch([Feed(probe, 0, CONTENT_RULES, n_kept)], model.device)
-    return capture_batch(model, paths, alone, keep_states=True)
+    alone = pad_batch([Feed(probe, 0, CONTENT_RULES, _n_kept(probe))], model.device)
+    return start_batch(model, paths, alone, keep_states=True)
+
+
+def _n_kept(probe: FramedText) -> int:
+    return min(PROBE_TOKENS, len(probe.token_ids) - probe.content_start)
 
 
 def _difference(
@@ -227,22 +229,23 @@ def _difference(
     paths: "BlockPaths",
     prefix: SharedPrefix,
     probe: FramedText,
-    plain: Tensor,
+    plain: StartedBatch,
 ) -> float:
-    """Largest relative difference of any token and layer from `plain`, (n_kept, n_layers, d_model).
+    """Largest relative difference of any token and layer from `plain`.
 
     The probe and its first half go together, so that repeating and padding are checked too. Both
     numbers being even, the tokens kept of the half are the first of those kept of the whole.
     """
-    size, n_kept = probe.content_start, len(plain)
+    size, n_kept = probe.content_start, _n_kept(probe)
     half = _framed(probe.token_ids[: size + (len(probe.token_ids) - size) // 2], size)
     together = [
         Feed(probe, size, CONTENT_RULES, n_kept),
         Feed(half, size, CONTENT_RULES, n_kept // 2),
     ]
     batch = pad_batch(together, model.device)
-    shared = capture_batch(model, paths, batch, prefix.repeated(2, model.device)).kept
-    expected = torch.cat([plain, plain[: n_kept // 2]])  # (n_kept * 3 / 2, n_layers, d_model)
+    started = start_batch(model, paths, batch, prefix.repeated(2, model.device))
+    kept, shared = plain.finish().kept, started.finish().kept
+    expected = torch.cat([kept, kept[: n_kept // 2]])  # (n_kept * 3 / 2, n_layers, d_model)
     scale = expected.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
     return float(((shared - expected).norm(dim=-1) / scale).max())
 

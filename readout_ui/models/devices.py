@@ -237,6 +237,13 @@ def release_memory() -> None:
         torch.mps.empty_cache()
 
 
+def sent(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Numbers of the host on a device; a CUDA GPU need not be done with its work before."""
+    if device.type != "cuda":
+        return numbers.to(device)
+    return numbers.pin_memory().to(device, non_blocking=True)
+
+
 class Moment:
     """What a device has been asked for until now.
 

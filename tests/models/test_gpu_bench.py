@@ -21,7 +21,7 @@ def test_it_runs_on_a_cpu_and_writes_its_figures(
     monkeypatch.setattr(sys, "argv", [*TINY, "--tokens", "4", "--out", str(out)])
     monkeypatch.setattr(gpu_checks, "available", lambda: ("llama", "gpt2"))
     assert gpu.main() == 0
-    assert "in 8 turns)" in capsys.readouterr().out
+    assert "in half the turns)" in capsys.readouterr().out
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     assert {"first training", "live readout, all layers", "steering at every layer"} <= rows.keys()
     assert rows["difference to the CPU, llama"]["value"] <= 1e-4
@@ -70,12 +70,12 @@ def test_a_way_costs_what_it_adds_to_the_bare_answer_beside_it() -> None:
         order.append("steering")
         return [20.5 + turn[0]] * n_tokens
 
-    gpu.costs(bench, {"bare": bare, "steering": steering}, 4)
+    gpu.costs(bench, {"bare": bare, "steering": steering})
     assert order[:6] == ["bare", "steering", "steering", "bare", "bare", "steering"]
     of_bare, of_steering = bench.rows
-    assert 21 < of_bare.value < 30
+    assert 21 < of_bare.value < 21 + gpu.TURNS
     assert of_steering.value == pytest.approx(0, abs=0.5)
-    assert of_steering.note == "-0.50 to 0.50 in 8 turns"
+    assert of_steering.note == "-0.50 to 0.50 in half the turns"
 
 
 @pytest.mark.parametrize(("shape", "goals"), [("8b", ["<= 3", "<= 0.5"]), ("70b", ["", "<= 1.5"])])

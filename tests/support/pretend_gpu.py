@@ -18,7 +18,7 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from unittest.mock import Mock, patch
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +113,16 @@ class GpuTensor(Tensor):
         return self.clone()
 
 
+class _AtOnce:
+    """A stream or an event of a device on which all that is asked for is done at once."""
+
+    def __init__(self, *_given: object) -> None: ...
+
+    def record(self, _stream: object) -> None: ...
+
+    def wait_event(self, _event: object) -> None: ...
+
+
 class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside it, `device="cuda:N"` is the pretend GPU; outside nothing of torch is changed.
 
@@ -159,11 +169,11 @@ class PretendGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         free |= {"memory_allocated": lambda _=None: self.used}
         # A Turing card: without the grouped products of bfloat16 that a CPU does not have either.
         free |= {"get_device_capability": lambda _=None: (7, 5)}
-        # All that is asked of it is done at once.
-        free |= dict.fromkeys(("Event", "Stream", "current_stream"), lambda *_: Mock())
+        free |= dict.fromkeys(("Event", "Stream", "current_stream"), _AtOnce)
         free |= {"stream": nullcontext}
         for name, found in free.items():
             self._patches.enter_context(patch(f"torch.cuda.{name}", found))
+        self._patches.enter_context(patch("torch.Tensor.pin_memory", lambda numbers: numbers))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 

@@ -66,20 +66,19 @@ class SharedPrefix:
         )
 
     def repeated(self, n_texts: int, device: torch.device) -> Any:
-        """A fresh copy of the states for `n_texts` texts; a forward pass uses it up."""
-        states = _copied(self.states)
-        # What beam search uses is the one way that every kind of cache has to choose rows.
-        states.reorder_cache(torch.zeros(n_texts, dtype=torch.long, device=device))
+        """The states once more for `n_texts` texts; a forward pass uses them up."""
+        if not is_usual(self.states):
+            states = copy.deepcopy(self.states)
+            # What beam search uses is the one way that every kind of cache has to choose rows.
+            states.reorder_cache(torch.zeros(n_texts, dtype=torch.long, device=device))
+            return states
+        states = copy.copy(self.states)
+        states.layers = [copy.copy(layer) for layer in states.layers]
+        for layer in filter(lambda layer: layer.get_seq_length(), states.layers):
+            # It joins what comes to them in new memory.
+            layer.keys = layer.keys.expand(n_texts, -1, -1, -1)
+            layer.values = layer.values.expand(n_texts, -1, -1, -1)
         return states
-
-
-def _copied(states: Any) -> Any:
-    """The same states, to be given other rows; the usual kind then makes tensors of its own."""
-    if not is_usual(states):
-        return copy.deepcopy(states)  # As right, only slower.
-    copied = copy.copy(states)
-    copied.layers = [copy.copy(layer) for layer in states.layers]
-    return copied
 
 
 def is_usual(states: Any) -> bool:

@@ -22,7 +22,7 @@ from readout_ui.models.chat_template import (
     template_pieces,
     thinking_switch,
 )
-from readout_ui.models.tokens import Tokens, added_by_itself, tokenize, tokenize_all
+from readout_ui.models.tokens import Tokens, added_by_itself, agreement, tokenize, tokenize_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -264,12 +264,10 @@ def shared_prefix_length(framed: Sequence[FramedText]) -> int:
     """How many leading tokens all texts share, at most up to the earliest content."""
     if not framed:
         return 0
-    first = framed[0].token_ids
-    limit = min(text.content_start for text in framed)
-    for position in range(limit):
-        if any(text.token_ids[position] != first[position] for text in framed):
-            return position
-    return limit
+    # The first and the last of them in the order of tuples share what all share.
+    ids = [text.token_ids for text in framed]
+    shared = agreement(min(ids), max(ids))
+    return min(shared, *(text.content_start for text in framed))
 
 
 def _framed(content: str, tokens: Tokens, max_length: int) -> FramedText:

@@ -190,12 +190,13 @@ def _by_prefixes(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[str]) -> T
     ids = _encode(tokenizer, "".join(pieces))
     owners = [0] * len(ids)
     for index, before in enumerate(accumulate(pieces[:-1]), start=1):
-        start = _agreement(ids, _encode(tokenizer, before))
+        start = agreement(ids, _encode(tokenizer, before))
         owners[start:] = [index] * (len(ids) - start)
     return Tokens(ids, tuple(owners))
 
 
-def _agreement(first: Sequence[int], second: Sequence[int]) -> int:
+def agreement(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two texts have in common before they part."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))
 

@@ -149,7 +149,7 @@ def test_a_cache_that_cannot_be_trusted_is_not_used_and_that_is_said(
             raise TypeError("this cache cannot be reordered")
         states = repeated(prefix, n_texts, device)
         for layer in states.layers:
-            layer.values.mul_(1.001)
+            layer.values = layer.values * 1.001
         return states
 
     monkeypatch.setattr(prefix_module.SharedPrefix, "repeated", harmed)

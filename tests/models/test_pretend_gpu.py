@@ -159,8 +159,9 @@ def test_a_gpu_has_the_next_batch_before_the_last_is_checked_and_copied(
     assert done == [*checked, 5, ("copied", 5), 2, ("copied", 5), ("copied", 2)]
 
 
-REAL_BOUNDS = {FP32: 1e-4, BF16: 1e-1, FP16: 5e-2}
-"""On an H200 0.055 and 0.035 at worst: a token differs where rounding chooses another expert."""
+REAL_BOUNDS = {FP32: (1e-4, 1e-4), BF16: (2e-2, 0.5), FP16: (5e-3, 0.2)}
+"""Of nine numbers in ten, and of all. On an H200 at worst 0.0099 and 0.18 in bfloat16, 0.0021 and
+0.073 in float16: a token differs where rounding chooses another expert."""
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -170,15 +171,23 @@ def test_a_real_gpu_gives_the_same(name: str, dtype: torch.dtype) -> None:
     plain, model = half(load_tiny(name), dtype), half(load_tiny(name), dtype)
     model = on_device(model, torch.device("cuda:0"))
     for work in WORK:
-        for ours, theirs in zip(work(model), work(plain), strict=True):
-            close(ours, theirs, REAL_BOUNDS[dtype])
+        pairs = zip(work(model), work(plain), strict=True)
+        found = np.concatenate([apart(ours, theirs) for ours, theirs in pairs])
+        most, every = REAL_BOUNDS[dtype]
+        assert np.quantile(found, 0.9) <= most
+        assert found.max() <= every
     assert weights_fingerprint(model.model) == weights_fingerprint(plain.model)
 
 
 def close(ours: Any, theirs: Any, bound: float) -> None:
-    first, second = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    assert apart(ours, theirs).max(initial=0) <= bound
+
+
+def apart(ours: Any, theirs: Any) -> Any:
+    """How far numbers are from each other, in parts of the largest one or of 1."""
+    first, second = (np.asarray(some, dtype=np.float64) for some in (ours, theirs))
     assert first.shape == second.shape
-    assert np.abs(first - second).max(initial=0) <= bound * max(1.0, np.abs(second).max(initial=0))
+    return (np.abs(first - second) / max(1.0, np.abs(second).max(initial=0))).ravel()
 
 
 @pytest.mark.parametrize("name", available())

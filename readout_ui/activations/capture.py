@@ -30,8 +30,6 @@ class PooledBatch:
     """(n_texts, n_rules, n_layers, d_model) float32 on the CPU."""
     kept: Tensor
     """(n_kept, n_layers, d_model) float32 on the CPU, text after text."""
-    states: Any = None
-    """The model's own cache behind the fed tokens, where it was asked for."""
 
 
 def start_batch(
@@ -78,6 +76,7 @@ class StartedBatch:
     shape: tuple[int, ...]
     """(n_texts, n_rules)."""
     states: Any
+    """The model's own cache behind the fed tokens, where it was asked for."""
 
     def finish(self) -> PooledBatch:
         """Waits for this batch, not for what was started after it.
@@ -88,7 +87,7 @@ class StartedBatch:
         rows = self.rows.on_host(self.model)  # (n_texts * n_rules + n_kept, n_layers, d_model)
         n_pooled = math.prod(self.shape)
         pooled = rows[:n_pooled].view(*self.shape, *rows.shape[1:])
-        return PooledBatch(pooled=pooled, kept=rows[n_pooled:], states=self.states)
+        return PooledBatch(pooled=pooled, kept=rows[n_pooled:])
 
 
 class _Rows:

@@ -326,15 +326,10 @@ class ConceptVectors:
             if not torch.isfinite(values).all():
                 raise ValueError(f"{name} holds values that are not finite")
         for some in lengths.values():
-            _check_lengths(some)
+            if ((some != 0) & ((some - 1).abs() > _LENGTH_TOLERANCE)).any():
+                raise ValueError(f"directions have lengths from {some.min()} to {some.max()}")
         if (self.neutral_std <= 0).any():
             raise ValueError("neutral_std must be above zero")
-
-
-def _check_lengths(lengths: Tensor) -> None:
-    odd = (lengths != 0) & ((lengths - 1).abs() > _LENGTH_TOLERANCE)
-    if odd.any():
-        raise ValueError(f"directions have lengths from {lengths.min()} to {lengths.max()}")
 
 
 def resolve_layers(spec: str, n_layers: int, auto: Sequence[int] = ()) -> tuple[int, ...]:
